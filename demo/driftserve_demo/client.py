@@ -1,0 +1,62 @@
+"""A client that keeps a fixed number of requests in flight and times each."""
+
+import json
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import urllib3
+from tqdm import tqdm
+
+TEST_HEADER = {"X-Amzn-SageMaker-Custom-Attributes": "driftserve-test=true"}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image to send, and its true label where it has one."""
+
+    body: bytes
+    content_type: str
+    label: str | None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back: the HTTP status, the JSON object, and the milliseconds it took."""
+
+    status: int
+    body: dict[str, object]
+    milliseconds: float
+
+
+class Client:
+    """Sends images to one server's `/invocations`, over connections that are kept open."""
+
+    def __init__(self, url: str, concurrency: int) -> None:
+        self._url = f"{url}/invocations"
+        self._concurrency = concurrency
+        self._pool = urllib3.PoolManager(maxsize=concurrency, retries=False, timeout=urllib3.Timeout(60))
+
+    def send(self, picture: Picture, is_test: bool = False) -> Answer:
+        """One request's answer. A test is answered like any other, but not observed.
+
+        Raises:
+            urllib3.exceptions.HTTPError: the server did not answer.
+        """
+        headers = {"Content-Type": picture.content_type} | (TEST_HEADER if is_test else {})
+        started = time.perf_counter()
+        response = self._pool.request("POST", self._url, body=picture.body, headers=headers)
+        milliseconds = (time.perf_counter() - started) * 1000
+        try:
+            body = json.loads(response.data)
+        except ValueError:
+            body = {"error": {"type": "NoJson", "message": response.data[:200].decode(errors="replace")}}
+        return Answer(response.status, body, milliseconds)
+
+    def send_all(self, pictures: Iterable[Picture], description: str, is_test: bool = False) -> list[Answer]:
+        """The answers to all pictures, in their order."""
+        waiting: Sequence[Picture] = list(pictures)
+        with ThreadPoolExecutor(self._concurrency) as threads:
+            answers = threads.map(lambda picture: self.send(picture, is_test), waiting)
+            return list(tqdm(answers, total=len(waiting), desc=description, unit="image"))

@@ -1,0 +1,64 @@
+"""A local AWS: moto's server, over real HTTP, for boto3 as it is."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+
+import boto3
+from moto.server import ThreadedMotoServer
+
+_REGION = "eu-central-1"
+
+
+@dataclass(frozen=True)
+class MetricsRead:
+    """What CloudWatch's API gives back of a namespace."""
+
+    namespace: str
+    metric_names: tuple[str, ...]
+    datapoints: int
+
+
+@contextmanager
+def local_aws() -> Iterator[dict[str, str]]:
+    """Runs the server; gives the environment that leads boto3 to it."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        yield {
+            "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+            "AWS_DEFAULT_REGION": _REGION,
+            "AWS_ACCESS_KEY_ID": "local",
+            "AWS_SECRET_ACCESS_KEY": "local",
+        }
+    finally:
+        server.stop()
+
+
+def read_metrics(environment: dict[str, str], namespace: str) -> MetricsRead:
+    """Read every metric of a namespace back, by ListMetrics and GetMetricStatistics."""
+    client = boto3.client(
+        "cloudwatch",
+        endpoint_url=environment["AWS_ENDPOINT_URL"],
+        region_name=environment["AWS_DEFAULT_REGION"],
+        aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
+    )
+    pages = client.get_paginator("list_metrics").paginate(Namespace=namespace)
+    listed = [metric for page in pages for metric in page["Metrics"]]
+    now = datetime.now(timezone.utc)
+    datapoints = 0
+    for metric in listed:
+        statistics = client.get_metric_statistics(
+            Namespace=namespace,
+            MetricName=metric["MetricName"],
+            Dimensions=metric["Dimensions"],
+            StartTime=now - timedelta(hours=1),
+            EndTime=now + timedelta(minutes=1),
+            Period=60,
+            Statistics=["Average", "SampleCount"],
+        )
+        datapoints += len(statistics["Datapoints"])
+    return MetricsRead(namespace, tuple(sorted({metric["MetricName"] for metric in listed})), datapoints)

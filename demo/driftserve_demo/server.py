@@ -1,0 +1,90 @@
+"""A real server, started as a user would start it: `driftserve serve`."""
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import urllib3
+
+from driftserve.errors import ServerError
+from driftserve.runtime import read_status
+from driftserve_demo.client import Client, Picture
+
+_START_TIMEOUT_SECONDS = 60.0
+_STOP_TIMEOUT_SECONDS = 40.0
+_WATCH_TIMEOUT_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server's address and runtime directory."""
+
+    url: str
+    runtime_dir: Path
+
+    def status(self) -> dict[str, Any]:
+        """The status of the one model that is served, as `driftserve status --json` shows it; {} before the first."""
+        models = read_status(self.runtime_dir)["models"]
+        return next(iter(models.values()), {})
+
+    def wait_for_observations(self, number: int) -> dict[str, Any]:
+        """The status once the monitor has seen that many observations.
+
+        Raises:
+            ServerError: it has not in time.
+        """
+        deadline = time.monotonic() + _WATCH_TIMEOUT_SECONDS
+        while (status := self.status()).get("observations", 0) < number:
+            if time.monotonic() > deadline:
+                raise ServerError(f"expected {number} observations, got {status} in {_WATCH_TIMEOUT_SECONDS:.0f} s")
+            time.sleep(0.1)
+        return status
+
+
+@contextmanager
+def running_server(archive: Path, port: int, environment: dict[str, str], probe: Picture) -> Iterator[Server]:
+    """Serves an archive on a port of loopback; stops it, and what it started, at the end.
+
+    Args:
+        archive: a `.mar` file, or the directory that holds it.
+        port: where to listen.
+        environment: the variables of the server, settings among them.
+        probe: an image that is sent, marked as a test, until it is answered.
+
+    Raises:
+        ServerError: the server ended, or did not answer in time.
+    """
+    with tempfile.TemporaryDirectory(prefix="driftserve-", ignore_cleanup_errors=True) as runtime_dir:
+        command = [sys.executable, "-m", "driftserve", "serve", str(archive), "--port", str(port)]
+        process = subprocess.Popen(command, env=environment | {"DRIFTSERVE_RUNTIME_DIR": runtime_dir})
+        try:
+            server = Server(f"http://127.0.0.1:{port}", Path(runtime_dir))
+            _wait_until_it_answers(process, Client(server.url, concurrency=1), probe)
+            yield server
+        finally:
+            process.terminate()
+            try:
+                process.wait(_STOP_TIMEOUT_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _wait_until_it_answers(process: "subprocess.Popen[bytes]", client: Client, probe: Picture) -> None:
+    deadline = time.monotonic() + _START_TIMEOUT_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise ServerError(f"the server ended with {process.returncode}; its output above says why")
+        try:
+            if client.send(probe, is_test=True).status == 200:
+                return
+        except urllib3.exceptions.HTTPError:
+            pass  # nobody listens yet
+        time.sleep(0.2)
+    raise ServerError(f"expected an answer within {_START_TIMEOUT_SECONDS:.0f} s, got none")

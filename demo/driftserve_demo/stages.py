@@ -1,0 +1,195 @@
+"""The stages of the demo, in order: data, training, export, serving, traffic, metrics."""
+
+import csv
+import json
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from driftserve.archive import archive_digest, find_archive, read_contract
+from driftserve.errors import DataError, DriftserveError
+from driftserve_demo import corruption, synthetic, traffic
+from driftserve_demo.client import Answer, Client, Picture
+from driftserve_demo.local_aws import local_aws, read_metrics
+from driftserve_demo.report import (
+    ArchiveReport,
+    DataReport,
+    DriftPhase,
+    DriftReport,
+    ParityReport,
+    Report,
+    TrainingReport,
+    to_serving_report,
+)
+from driftserve_demo.server import Server, running_server
+
+SPLITS = ("train", "val", "test", "stream")
+NAMESPACE = "driftserve-demo"
+CONCURRENCY = 2
+METRICS_PERIOD_SECONDS = 5
+
+
+@dataclass(frozen=True)
+class DemoOptions:
+    """What the demo is told; None leaves a choice to it."""
+
+    output: Path
+    port: int
+    data: Path | None = None
+    weights: Path | None = None
+    model: str | None = None
+    epochs: int | None = None
+
+
+def run(options: DemoOptions) -> Report:
+    """Run every stage.
+
+    Raises:
+        DriftserveError: a stage failed; the message says which and why.
+    """
+    folder, data = prepare_data(options)
+    training = train_and_export(options, folder)
+    archive = find_archive(options.output / "model")
+    with local_aws() as aws:
+        environment = os.environ | aws | _settings()
+        probe = Picture((folder / _first_test_image(options.output)).read_bytes(), "image/jpeg", None)
+        with running_server(archive, options.port, environment, probe) as server:
+            client = Client(server.url, CONCURRENCY)
+            graded, parity, accuracy = grade(client, folder, options.output)
+            watched, drift = send_traffic(client, server, folder, read_contract(archive).drift.window_size)
+        cloudwatch = read_metrics(aws, NAMESPACE)  # after the end, which flushes the last period
+    return Report(
+        data=data,
+        training=training,
+        archive=ArchiveReport(str(archive), archive.stat().st_size, archive_digest(archive)),
+        parity=parity,
+        serving=to_serving_report([*graded, *watched], CONCURRENCY, accuracy),
+        drift=drift,
+        cloudwatch=cloudwatch,
+    )
+
+
+def prepare_data(options: DemoOptions) -> tuple[Path, DataReport]:
+    """The folder of images, drawn where none was given."""
+    folder = options.data or options.output / "data"
+    if options.data is None:
+        synthetic.write_dataset(folder)
+    for split in SPLITS:
+        if not (folder / split).is_dir():
+            raise DataError(f"{folder}: expected the folders {', '.join(SPLITS)}, each <class>/<image>, got no {split}/")
+    return folder, DataReport(
+        source=str(options.data) if options.data else "synthetic, drawn by the demo",
+        is_synthetic=options.data is None,
+        labels=tuple(sorted(path.name for path in (folder / "train").iterdir() if path.is_dir())),
+        images={split: len(traffic.read_pictures(folder / split)) for split in SPLITS},
+    )
+
+
+def train_and_export(options: DemoOptions, folder: Path) -> TrainingReport:
+    """Run the training package's two commands, as a pipeline would."""
+    trained = options.output / "training"
+    chosen: dict[str, object] = {"--data": folder, "--output": trained}
+    if options.data is None:  # small images, and no download
+        chosen |= {"--model": "test_resnet", "--image-size": 64, "--epochs": 6, "--learning-rate": 4e-3}
+    else:
+        chosen |= {"--image-size": 128}
+    given = {"--weights": options.weights, "--model": options.model, "--epochs": options.epochs}
+    chosen |= {name: value for name, value in given.items() if value is not None}
+    flags = ["--from-scratch"] if options.data is None and options.weights is None else []
+    _run_training("train", chosen, flags)
+    _run_training("export", {"--trained": trained, "--data": folder, "--output": options.output})
+    record = json.loads((trained / "trained.json").read_text())
+    return TrainingReport(
+        model=record["network"]["model"],
+        epochs=record["epochs"],
+        seconds=round(record["seconds"], 1),
+        test_accuracy=record["test_accuracy"],
+        test_macro_f1=record["test_macro_f1"],
+    )
+
+
+def grade(client: Client, folder: Path, output: Path) -> tuple[list[Answer], ParityReport, float]:
+    """Send every test image, marked as a test; hold the answers against the eager network's."""
+    with (output / "training" / "predictions-test.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    labels = [name for name in rows[0] if name not in ("path", "label")]
+    pictures = [Picture((folder / row["path"]).read_bytes(), "application/octet-stream", row["label"]) for row in rows]
+    answers = client.send_all(pictures, "test images", is_test=True)
+    if bad := [answer for answer in answers if answer.status != 200]:
+        raise DriftserveError(f"expected 200 for every test image, got {bad[0].status}: {bad[0].body}")
+    eager = np.array([[float(row[label]) for label in labels] for row in rows])
+    served = np.array([[_probabilities(answer)[label] for label in labels] for answer in answers])
+    hits = [answer.body["label"] == row["label"] for answer, row in zip(answers, rows, strict=True)]
+    parity = ParityReport(
+        images=len(rows),
+        max_abs_diff=float(np.abs(eager - served).max()),
+        argmax_agreement=float((eager.argmax(axis=1) == served.argmax(axis=1)).mean()),
+    )
+    return answers, parity, float(np.mean(hits))
+
+
+def send_traffic(client: Client, server: Server, folder: Path, window_size: int) -> tuple[list[Answer], DriftReport]:
+    """Send the phases window by window; read each window's verdict from the monitor's status."""
+    generator = random.Random(0)
+    stream = traffic.read_pictures(folder / "stream")
+    phases = {
+        "undrifted": traffic.undrifted_windows(stream, window_size, generator),
+        f"{corruption.KIND} severity {corruption.SEVERITY}": traffic.corrupted_windows(stream, window_size, generator),
+    }
+    strangers = traffic.read_pictures(folder.parent / "ood", is_labelled=False)
+    if strangers:
+        phases[f"{traffic.OOD_SHARE:.0%} out of distribution"] = traffic.ood_windows(
+            stream, strangers, window_size, generator
+        )
+    answers: list[Answer] = []
+    measured = [_send_phase(client, server, kind, windows, answers) for kind, windows in phases.items()]
+    return answers, DriftReport(measured[0], measured[1], measured[2] if strangers else None)
+
+
+def _send_phase(
+    client: Client, server: Server, kind: str, windows: Sequence[traffic.Window], answers: list[Answer]
+) -> DriftPhase:
+    alarms = 0
+    features: dict[str, None] = {}  # an ordered set
+    for number, window in enumerate(windows, start=1):
+        answers += client.send_all(window, f"{kind} {number}/{len(windows)}")
+        report = server.wait_for_observations(len(answers))["last_report"]
+        alarms += report["verdict"] == "DRIFT"
+        features |= dict.fromkeys(test["feature"] for test in report["tests"] if test["is_drift"])
+    return DriftPhase(kind, len(windows), alarms, tuple(features))
+
+
+def _run_training(command: str, options: dict[str, object], flags: Sequence[str] = ()) -> None:
+    arguments = [text for name, value in options.items() for text in (name, str(value))]
+    done = subprocess.run(
+        [sys.executable, "-m", "driftserve_training", command, *arguments, *flags], stdout=subprocess.PIPE
+    )
+    if done.returncode != 0:
+        raise DriftserveError(f"`driftserve_training {command}` ended with {done.returncode}; its output above says why")
+
+
+def _settings() -> dict[str, str]:
+    return {
+        "DRIFTSERVE_SINKS": "cloudwatch",
+        "DRIFTSERVE_CLOUDWATCH_NAMESPACE": NAMESPACE,
+        "DRIFTSERVE_METRICS_PERIOD_SECONDS": str(METRICS_PERIOD_SECONDS),
+        "DRIFTSERVE_WORKERS": str(CONCURRENCY),
+    }
+
+
+def _first_test_image(output: Path) -> str:
+    with (output / "training" / "predictions-test.csv").open(newline="") as file:
+        return next(csv.DictReader(file))["path"]
+
+
+def _probabilities(answer: Answer) -> dict[str, Any]:
+    probabilities = answer.body["probabilities"]
+    assert isinstance(probabilities, dict)
+    return probabilities

@@ -1,0 +1,72 @@
+"""Traffic in windows: undrifted, corrupted, and with images that are no scenes."""
+
+import io
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from driftserve.decode import decode
+from driftserve.errors import DataError
+from driftserve_demo.client import Picture
+from driftserve_demo.corruption import SEVERITY, gaussian_noise
+
+UNDRIFTED_WINDOWS = 10  # at least
+DRIFTED_WINDOWS = 2
+OOD_SHARE = 0.25
+
+Window = list[Picture]
+
+_CONTENT_TYPES = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png", ".webp": "image/webp"}
+
+
+def read_pictures(folder: Path, pattern: str = "*/*", is_labelled: bool = True) -> list[Picture]:
+    """The images of a folder as they are; the label is the name of the folder that an image is in."""
+    files = sorted(path for path in folder.glob(pattern) if path.suffix.lower() in _CONTENT_TYPES)
+    return [
+        Picture(path.read_bytes(), _CONTENT_TYPES[path.suffix.lower()], path.parent.name if is_labelled else None)
+        for path in files
+    ]
+
+
+def undrifted_windows(stream: Sequence[Picture], size: int, generator: random.Random) -> list[Window]:
+    """Shuffled passes over the stream, cut into windows, no image twice in one.
+
+    Raises:
+        DataError: the stream has fewer images than one window.
+    """
+    if len(stream) < size:
+        raise DataError(f"expected at least {size} images in stream/, one window's worth, got {len(stream)}")
+    windows: list[Window] = []
+    while len(windows) < UNDRIFTED_WINDOWS:
+        shuffled = generator.sample(stream, len(stream))
+        windows += [shuffled[start : start + size] for start in range(0, len(stream) - size + 1, size)]
+    return windows
+
+
+def corrupted_windows(stream: Sequence[Picture], size: int, generator: random.Random) -> list[Window]:
+    """Windows of the stream under `corruption`, sent as PNG so that nothing else changes."""
+    noise = np.random.default_rng(generator.getrandbits(32))
+    return [
+        [_corrupted(picture, noise) for picture in generator.sample(stream, size)] for _ in range(DRIFTED_WINDOWS)
+    ]
+
+
+def ood_windows(
+    stream: Sequence[Picture], strangers: Sequence[Picture], size: int, generator: random.Random
+) -> list[Window]:
+    """Windows of the stream with a quarter of other images, each of them once in a window."""
+    number = min(round(size * OOD_SHARE), len(strangers))
+    windows = []
+    for _ in range(DRIFTED_WINDOWS):
+        window = generator.sample(stream, size - number) + generator.sample(strangers, number)
+        windows.append(generator.sample(window, size))
+    return windows
+
+
+def _corrupted(picture: Picture, generator: np.random.Generator) -> Picture:
+    buffer = io.BytesIO()
+    Image.fromarray(gaussian_noise(decode(picture.body), SEVERITY, generator)).save(buffer, "PNG", compress_level=1)
+    return Picture(buffer.getvalue(), "image/png", picture.label)

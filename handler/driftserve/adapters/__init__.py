@@ -1,0 +1,1 @@
+"""The thin doors between a model server's calls and `driftserve.service`."""

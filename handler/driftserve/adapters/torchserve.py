@@ -1,0 +1,72 @@
+"""TorchServe's calls to the service: the `handle` that the archive's one-line handler file imports."""
+
+import json
+import logging
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+from driftserve.bootstrap import build_service, configure_logging
+from driftserve.errors import DriftserveError, ModelError, NotReady
+from driftserve.service import Request, Response, Service, error_response
+from driftserve.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+TEST_ATTRIBUTE = "driftserve-test=true"
+
+# TorchServe knows a module-level function only, so what it loaded has to live in the module.
+_service: Service | None = None
+
+
+def handle(data: list[dict[str, Any]] | None, context: Any) -> list[bytes]:
+    """Load the model when called with None, as TorchServe does once; then answer batches.
+
+    Args:
+        data: one dict a request, its raw bytes under `body` or `data`.
+        context: TorchServe's context of the batch.
+
+    Returns:
+        One JSON text a request; status and content type are set in the context.
+    """
+    global _service
+    if data is None:
+        _service = _load(Path(context.system_properties["model_dir"]))
+        return []
+    requests = [_to_request(row, context, index) for index, row in enumerate(data)]
+    return [_to_answer(response, context, index) for index, response in enumerate(_predict(requests))]
+
+
+def _load(model_dir: Path) -> Service:
+    settings = Settings.from_environment()
+    configure_logging(settings)
+    return build_service(model_dir, settings)
+
+
+def _predict(requests: list[Request]) -> list[Response]:
+    try:
+        if _service is None:
+            raise NotReady("the model is not loaded yet; try again in a few seconds")
+        return _service.predict(requests)
+    except DriftserveError as error:
+        return [error_response(error)] * len(requests)
+    except Exception:  # whatever it was, the worker lives on and the caller gets JSON
+        logger.exception("a batch of %d failed", len(requests))
+        return [error_response(ModelError("internal error; the server's log has its traceback"))] * len(requests)
+
+
+def _to_request(row: dict[str, Any], context: Any, index: int) -> Request:
+    body = row.get("body", row.get("data"))
+    headers = {str(name).lower(): value for name, value in context.get_all_request_header(index).items()}
+    return Request(
+        body=bytes(body) if isinstance(body, (bytes, bytearray)) else b"",
+        content_type=str(headers.get("content-type", "")),
+        request_id=str(context.get_request_id(index)),
+        is_test=TEST_ATTRIBUTE in str(headers.get("x-amzn-sagemaker-custom-attributes", "")),
+    )
+
+
+def _to_answer(response: Response, context: Any, index: int) -> bytes:
+    context.set_response_status(response.status, HTTPStatus(response.status).phrase, index)
+    context.set_response_content_type(index, "application/json")
+    return json.dumps(response.body).encode()

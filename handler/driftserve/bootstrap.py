@@ -1,0 +1,77 @@
+"""The one place that wires: settings in, working objects out.
+
+Imports stand inside the functions where they are dear: a worker does not pay for scipy and
+boto3 (2 s at start), the monitor not for torch (2 s, 200 MB).
+"""
+
+import logging
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from driftserve.contract import contract_from_json
+from driftserve.settings import Settings
+
+if TYPE_CHECKING:  # names only: what they import is dear
+    from driftserve.metrics import Sink
+    from driftserve.monitor_process import MonitorProcess
+    from driftserve.service import Service
+
+
+def configure_logging(settings: Settings) -> None:
+    """Write our log lines to stderr from the level that was set; libraries from WARNING."""
+    logging.Formatter.converter = time.gmtime
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%SZ"))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    logging.getLogger("driftserve").setLevel(settings.log_level)
+
+
+def build_service(model_dir: Path, settings: Settings) -> "Service":
+    """The service for an unpacked archive, watched where a runtime directory is set.
+
+    Raises:
+        ArchiveError: the directory does not hold what its contract says.
+    """
+    from driftserve.archive import CONTRACT_FILE, MODEL_FILE, directory_digest
+    from driftserve.channel import SOCKET_FILE, Sender
+    from driftserve.model import Model
+    from driftserve.runtime import write_contract
+    from driftserve.service import Service
+
+    contract = contract_from_json((model_dir / CONTRACT_FILE).read_bytes())
+    model = Model(model_dir / MODEL_FILE, contract.image_spec.height, contract.image_spec.width)
+    observe = None
+    if settings.runtime_dir is not None:
+        digest = directory_digest(model_dir)
+        write_contract(settings.runtime_dir, digest, contract)
+        observe = Sender(settings.runtime_dir / SOCKET_FILE, digest).send
+    return Service(contract, model, observe, settings.max_image_pixels)
+
+
+def build_monitor(settings: Settings, runtime_dir: Path) -> "MonitorProcess":
+    """The monitor process for a runtime directory, with the sinks that are set."""
+    from driftserve.monitor import Monitor
+    from driftserve.monitor_process import MonitorProcess
+    from driftserve.publisher import Publisher
+    from driftserve.runtime import find_contract
+
+    monitor = Monitor(partial(find_contract, runtime_dir), settings.endpoint_name, settings.variant_name)
+    publisher = Publisher([_build_sink(name, settings) for name in settings.sinks])
+    return MonitorProcess(monitor, publisher, runtime_dir, settings.metrics_period_seconds)
+
+
+def _build_sink(name: str, settings: Settings) -> "Sink":
+    from driftserve.sinks.cloudwatch import CloudWatchSink
+    from driftserve.sinks.log import LogSink
+
+    factories: dict[str, Callable[[], Sink]] = {
+        "cloudwatch": lambda: CloudWatchSink(settings.cloudwatch_namespace),
+        "log": LogSink,
+    }
+    return factories[name]()

@@ -1,0 +1,132 @@
+"""What an archive promises: `contract.json`, the agreement between training and serving."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from driftserve.errors import ArchiveError
+
+SCHEMA_VERSION = 1
+
+Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+# TorchServe puts the name into a URL and a file name (model_packaging_utils.check_model_name_regex_or_exit).
+ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)]
+ModelVersion = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=64)]
+
+
+class Record(BaseModel):
+    """A frozen record that refuses fields it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class ImageSpec(Record):
+    """How a decoded image becomes the network's input: resize the shorter side, crop the centre."""
+
+    height: int = Field(gt=0, le=2048)
+    width: int = Field(gt=0, le=2048)
+    resize_shorter_side: int = Field(gt=0, le=4096)
+    interpolation: Interpolation
+
+    @model_validator(mode="after")
+    def _crop_fits(self) -> "ImageSpec":
+        if max(self.height, self.width) > self.resize_shorter_side:
+            raise ValueError(
+                f"expected resize_shorter_side >= {max(self.height, self.width)}, the crop's longer side, "
+                f"got {self.resize_shorter_side}"
+            )
+        return self
+
+
+class DriftPolicy(Record):
+    """How much traffic makes a window, and how rarely a calm one may raise an alarm."""
+
+    window_size: int = Field(default=200, ge=20, le=100_000)
+    windows_between_false_alarms: int = Field(default=1000, ge=1)
+
+    @property
+    def level(self) -> float:
+        """The probability that a window without drift raises an alarm, over all its features."""
+        return 1.0 / self.windows_between_false_alarms
+
+
+class Contract(Record):
+    """Everything that serving and watching need to know about one model.
+
+    `reference` maps each feature's name to its values on held-out validation images, one value
+    an image; its keys, in order, are the columns of every feature matrix.
+    """
+
+    schema_version: int
+    name: ModelName
+    version: ModelVersion
+    labels: tuple[str, ...] = Field(min_length=2)
+    image_spec: ImageSpec
+    temperature: float = Field(gt=0)
+    embedding_size: int = Field(ge=1)
+    drift: DriftPolicy
+    reference: dict[str, tuple[float, ...]]
+    files: dict[str, Sha256]
+    evaluation: dict[str, float]
+    provenance: dict[str, str | int | float]
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """The features' names in the order of the columns."""
+        return tuple(self.reference)
+
+    @property
+    def display_name(self) -> str:
+        """`name/version`, as logs, metrics and `driftserve status` show it."""
+        return f"{self.name}/{self.version}"
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> "Contract":
+        if len(set(self.labels)) != len(self.labels):
+            raise ValueError(f"expected distinct labels, got {list(self.labels)}")
+        lengths = {name: len(values) for name, values in self.reference.items()}
+        if not lengths or min(lengths.values()) < 2 or len(set(lengths.values())) != 1:
+            raise ValueError(f"expected reference samples of one length, at least 2, got {lengths}")
+        return self
+
+
+def contract_from_json(text: str | bytes) -> Contract:
+    """The contract that a JSON text holds.
+
+    Raises:
+        ArchiveError: the text is no JSON, another schema version, or breaks the schema.
+    """
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        raise ArchiveError(f"contract.json: expected JSON, got {error}; export the archive again") from error
+    version = document.get("schema_version") if isinstance(document, dict) else None
+    if version != SCHEMA_VERSION:
+        raise ArchiveError(
+            f"contract.json: expected schema_version {SCHEMA_VERSION}, got {version!r}; "
+            "serve it with the driftserve that wrote it, or export the archive again"
+        )
+    try:
+        return Contract.model_validate(document)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(str(part) for part in first["loc"]) or "contract"
+        raise ArchiveError(f"contract.json: {place}: {first['msg']}; export the archive again") from error
+
+
+def contract_to_json(contract: Contract) -> str:
+    """The contract as a JSON text that `contract_from_json` reads back unchanged."""
+    return contract.model_dump_json(indent=1)
+
+
+def file_sha256(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal, as `Contract.files` names it."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

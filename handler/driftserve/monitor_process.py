@@ -1,0 +1,95 @@
+"""The monitor as a process: drains the channel, keeps the status fresh, publishes every period."""
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from driftserve.channel import SOCKET_FILE, Receiver
+from driftserve.monitor import Monitor
+from driftserve.observation import batch_from_bytes
+from driftserve.publisher import Publisher
+from driftserve.runtime import lock_runtime, write_status
+
+logger = logging.getLogger(__name__)
+
+_MAX_WAITING_DATAGRAMS = 100_000
+_STATUS_INTERVAL_SECONDS = 0.2
+_FLUSH_TIMEOUT_SECONDS = 5.0
+
+
+class MonitorProcess:
+    """Runs a monitor until it is told to stop.
+
+    The receiving thread only drains the socket, whose kernel queue holds ten datagrams
+    (net.unix.max_dgram_qlen); tests and metrics happen on the main thread, sinks on a third.
+    """
+
+    def __init__(
+        self,
+        monitor: Monitor,
+        publisher: Publisher,
+        runtime_dir: Path,
+        period_seconds: float,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._monitor = monitor
+        self._publisher = publisher
+        self._runtime_dir = runtime_dir
+        self._period_seconds = period_seconds
+        self._clock = clock
+        self._datagrams: queue.Queue[bytes] = queue.Queue(_MAX_WAITING_DATAGRAMS)
+
+    def run(self, stop: threading.Event) -> None:
+        """Watch until `stop` is set; then take in what has arrived, publish it and return.
+
+        Raises:
+            MonitorNotFound: another monitor runs in the runtime directory.
+            SettingsError: the runtime directory's path is too long for a socket.
+        """
+        with lock_runtime(self._runtime_dir):
+            receiver = Receiver(self._runtime_dir / SOCKET_FILE)
+            drain = threading.Thread(target=self._drain, args=(receiver, stop), name="receiver", daemon=True)
+            drain.start()
+            write_status(self._runtime_dir, self._monitor.status())
+            self._watch(stop)
+            drain.join()
+            self._take_in()
+            receiver.close()
+            self._publisher.publish(self._monitor.collect(self._clock()))
+            self._publisher.close(_FLUSH_TIMEOUT_SECONDS)
+            write_status(self._runtime_dir, self._monitor.status())
+
+    def _drain(self, receiver: Receiver, stop: threading.Event) -> None:
+        while (datagram := receiver.receive(_STATUS_INTERVAL_SECONDS)) is not None or not stop.is_set():
+            if datagram is None:
+                continue
+            try:
+                self._datagrams.put_nowait(datagram)
+            except queue.Full:
+                logger.error("a datagram is lost: %d wait to be taken in", _MAX_WAITING_DATAGRAMS)
+
+    def _watch(self, stop: threading.Event) -> None:
+        next_period = self._clock() + self._period_seconds
+        while not stop.wait(_STATUS_INTERVAL_SECONDS):
+            if self._take_in():
+                write_status(self._runtime_dir, self._monitor.status())
+            if self._clock() >= next_period:
+                self._publisher.publish(self._monitor.collect(self._clock()))
+                next_period += self._period_seconds
+
+    def _take_in(self) -> int:
+        """Hand the waiting datagrams to the monitor; the number of them."""
+        taken = 0
+        while True:
+            try:
+                datagram = self._datagrams.get_nowait()
+            except queue.Empty:
+                return taken
+            taken += 1
+            try:
+                self._monitor.observe(batch_from_bytes(datagram))
+            except ValueError:
+                logger.exception("a datagram was not understood")

@@ -1,0 +1,1 @@
+"""How a model server's JVM is configured and started."""

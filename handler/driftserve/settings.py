@@ -1,0 +1,93 @@
+"""The settings of the serving side, read once from `DRIFTSERVE_*` variables."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from driftserve.errors import SettingsError
+
+PREFIX = "DRIFTSERVE_"
+# Variables with our prefix that are no settings: where the tests find their images.
+NOT_SETTINGS = frozenset({"DRIFTSERVE_DATA"})
+
+SinkName = Literal["cloudwatch", "log"]
+
+
+class Settings(BaseModel):
+    """What an operator can choose; an environment variable is the field's name after `DRIFTSERVE_`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    endpoint_name: str = Field(default="local", min_length=1, max_length=255)
+    """The dimension `EndpointName` of every metric."""
+
+    variant_name: str = Field(default="AllTraffic", min_length=1, max_length=255)
+    """The dimension `VariantName` of every metric."""
+
+    sinks: tuple[SinkName, ...] = ("log",)
+    """Where metrics go, separated by commas: `log`, `cloudwatch`, both, or none when empty."""
+
+    cloudwatch_namespace: str = Field(default="driftserve", min_length=1, max_length=255)
+    """The namespace of the metrics in CloudWatch."""
+
+    metrics_period_seconds: float = Field(default=60.0, ge=1.0, le=3600.0)
+    """How often metrics are summed up and sent."""
+
+    host: str = "127.0.0.1"
+    """The address that the server listens on."""
+
+    workers: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, le=256)
+    """Worker processes of the server, each with one thread and a model of its own; one a core by default."""
+
+    batch_size: int = Field(default=1, ge=1, le=256)
+    """Most requests that the server hands to a worker at once."""
+
+    max_batch_delay_ms: int = Field(default=5, ge=1, le=10_000)
+    """How long the server waits for a batch to fill, where batch_size is over 1."""
+
+    max_request_bytes: int = Field(default=25 * 1024 * 1024, ge=1024, le=2**31 - 1)
+    """Longest body that the server takes; SageMaker's own limit for real-time endpoints is 25 MB."""
+
+    max_image_pixels: int = Field(default=50_000_000, ge=1)
+    """Most pixels (width times height) of an image that is decoded."""
+
+    runtime_dir: Path | None = None
+    """Where the monitor's socket and status are; `serve` makes one of its own when it is not set."""
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """Least serious log line that is written."""
+
+    @field_validator("sinks", mode="before")
+    @classmethod
+    def _split_at_commas(cls, value: object) -> object:
+        return tuple(filter(None, (part.strip() for part in value.split(",")))) if isinstance(value, str) else value
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
+        """The settings that the environment gives.
+
+        Raises:
+            SettingsError: a variable with our prefix is no setting, or a value is not accepted.
+        """
+        ours = {name: text for name, text in environment.items() if name.startswith(PREFIX)}
+        known = {PREFIX + field.upper(): field for field in cls.model_fields}
+        if stray := sorted(set(ours) - set(known) - NOT_SETTINGS):
+            raise SettingsError(f"{', '.join(stray)}: no such setting; expected one of {', '.join(known)}")
+        try:
+            return cls.model_validate({field: ours[name] for name, field in known.items() if name in ours})
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            name = PREFIX + str(first["loc"][0]).upper()
+            raise SettingsError(f"{name}: {first['msg']}, got {first['input']!r}") from error
+
+    def to_environment(self) -> dict[str, str]:
+        """The variables that make `from_environment` of a child process give these settings."""
+        values = {field: getattr(self, field) for field in type(self).model_fields}
+        return {
+            PREFIX + field.upper(): ",".join(value) if isinstance(value, tuple) else str(value)
+            for field, value in values.items()
+            if value is not None
+        }

@@ -1,0 +1,24 @@
+"""Metrics to the log, as one JSON line a model and period."""
+
+import json
+import logging
+from collections.abc import Sequence
+
+from driftserve.metrics import COMMON_DIMENSIONS, Metric
+
+logger = logging.getLogger(__name__)
+
+
+class LogSink:
+    """Writes the mean of each metric's values; a count is its own mean."""
+
+    def emit(self, metrics: Sequence[Metric]) -> None:
+        """Log the metrics, e.g. `{"Model": "scenes/1", "Requests": 12, "Latency.model": 9.4, ...}`."""
+        lines: dict[tuple[tuple[str, str], ...], dict[str, float]] = {}
+        for metric in metrics:
+            common = tuple(pair for pair in metric.dimensions if pair[0] in COMMON_DIMENSIONS)
+            own = [value for name, value in metric.dimensions if name not in COMMON_DIMENSIONS]
+            total = sum(value * times for value, times in zip(metric.values, metric.counts, strict=True))
+            lines.setdefault(common, {})[".".join([metric.name, *own])] = total / sum(metric.counts)
+        for common, values in lines.items():
+            logger.info("%s", json.dumps(dict(common) | values))

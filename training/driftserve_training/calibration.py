@@ -1,0 +1,23 @@
+"""Temperature scaling: probabilities that mean what they say (Guo et al. 2017)."""
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import minimize_scalar
+
+from driftserve.prediction import calibrate
+
+
+def fit_temperature(logits: npt.NDArray[np.float32], targets: npt.NDArray[np.int64]) -> float:
+    """The temperature in [0.05, 20] that makes held-out images most likely.
+
+    Args:
+        logits: (N, K), of images that the network was not trained on.
+        targets: (N,) class indices.
+    """
+
+    def negative_log_likelihood(log_temperature: float) -> float:
+        probabilities = calibrate(logits, float(np.exp(log_temperature)))
+        return float(-np.log(np.maximum(probabilities[np.arange(len(targets)), targets], 1e-300)).mean())
+
+    best = minimize_scalar(negative_log_likelihood, bounds=(np.log(0.05), np.log(20.0)), method="bounded")
+    return float(np.exp(best.x))

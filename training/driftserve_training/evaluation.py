@@ -1,0 +1,70 @@
+"""What a network is worth: its logits on a split, and the metrics of its predictions."""
+
+from dataclasses import dataclass
+
+import matplotlib.figure
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.utils.data import DataLoader
+from torchmetrics import MetricCollection
+from torchmetrics.classification import (
+    MulticlassAccuracy,
+    MulticlassConfusionMatrix,
+    MulticlassF1Score,
+    MulticlassPrecision,
+    MulticlassRecall,
+)
+from tqdm import tqdm
+
+from driftserve_training.dataset import Sample
+from driftserve_training.network import Classifier
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The scores on one split, all in [0, 1]: accuracy over images, the rest means over classes."""
+
+    accuracy: float
+    macro_f1: float
+    macro_precision: float
+    macro_recall: float
+
+
+def score(
+    classifier: Classifier, loader: DataLoader[Sample], description: str
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    """The eager network's logits, (N, K), and the targets, (N,), in the loader's order."""
+    classifier.eval()
+    logits, targets = [], []
+    with torch.inference_mode():
+        for pixels, target in tqdm(loader, desc=description, unit="batch"):
+            logits.append(classifier(pixels.contiguous(memory_format=torch.channels_last)).numpy())
+            targets.append(target.numpy())
+    return np.concatenate(logits), np.concatenate(targets)
+
+
+def evaluate(probabilities: npt.NDArray[np.float64], targets: npt.NDArray[np.int64]) -> Evaluation:
+    """The metrics of probabilities, (N, K), against the targets, (N,)."""
+    classes = probabilities.shape[1]
+    metrics = MetricCollection(
+        {
+            "accuracy": MulticlassAccuracy(classes, average="micro"),
+            "macro_f1": MulticlassF1Score(classes, average="macro"),
+            "macro_precision": MulticlassPrecision(classes, average="macro"),
+            "macro_recall": MulticlassRecall(classes, average="macro"),
+        }
+    )
+    values = metrics(torch.from_numpy(probabilities), torch.from_numpy(targets))
+    return Evaluation(**{name: float(value) for name, value in values.items()})
+
+
+def confusion_figure(
+    probabilities: npt.NDArray[np.float64], targets: npt.NDArray[np.int64], labels: tuple[str, ...]
+) -> matplotlib.figure.Figure:
+    """The confusion matrix as a figure: a row a true class, a column a predicted one."""
+    matrix = MulticlassConfusionMatrix(len(labels))
+    matrix.update(torch.from_numpy(probabilities), torch.from_numpy(targets))
+    figure = matplotlib.figure.Figure(figsize=(6, 6), layout="constrained")
+    matrix.plot(ax=figure.subplots(), labels=list(labels))
+    return figure

@@ -1,0 +1,129 @@
+"""A training run: fit, keep the best epoch by validation, calibrate, test once."""
+
+import csv
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import lightning
+import numpy as np
+import numpy.typing as npt
+from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from driftserve.prediction import calibrate
+from driftserve_training.calibration import fit_temperature
+from driftserve_training.checkpoint import TrainedRecord, save_trained
+from driftserve_training.configuration import TrainingConfiguration
+from driftserve_training.dataset import evaluation_loader, training_loader
+from driftserve_training.evaluation import Evaluation, confusion_figure, evaluate, score
+from driftserve_training.learner import Learner
+from driftserve_training.manifest import Manifest, scan, write_manifest
+from driftserve_training.network import create_classifier
+
+TEST_PREDICTIONS_FILE = "predictions-test.csv"
+
+
+def train(configuration: TrainingConfiguration) -> TrainedRecord:
+    """Train on `train/`, choose and calibrate on `val/`, report on `test/`; write all to the output.
+
+    Raises:
+        DataError: the data set or the weights cannot be used.
+    """
+    started = time.monotonic()
+    configuration.output.mkdir(parents=True, exist_ok=True)
+    manifest = scan(configuration.data)
+    write_manifest(manifest, configuration.output / "manifest.csv")
+    lightning.seed_everything(configuration.seed, workers=True, verbose=False)
+    classifier, network = create_classifier(configuration, len(manifest.labels))
+    learner = Learner(classifier, len(manifest.labels), configuration)
+    logger = TensorBoardLogger(configuration.output, name="tensorboard", version="")
+
+    batch_size, workers = configuration.batch_size, configuration.loader_workers
+    val = evaluation_loader(manifest, "val", network.image_spec, batch_size, workers)
+    best_epoch = _fit(
+        learner,
+        training_loader(manifest, network.image_spec, batch_size, workers, configuration.seed),
+        val,
+        logger,
+        configuration,
+    )
+    val_logits, val_targets = score(classifier, val, "validation")
+    temperature = fit_temperature(val_logits, val_targets)
+
+    test = evaluation_loader(manifest, "test", network.image_spec, batch_size, workers)
+    test_logits, test_targets = score(classifier, test, "test")
+    probabilities = calibrate(test_logits, temperature)
+    evaluation = evaluate(probabilities, test_targets)
+    _log_evaluation(logger, evaluation, probabilities, test_targets, manifest.labels)
+    _write_predictions(configuration.output / TEST_PREDICTIONS_FILE, manifest, probabilities)
+
+    record = TrainedRecord(
+        network=network,
+        labels=manifest.labels,
+        temperature=temperature,
+        epochs=configuration.epochs,
+        best_epoch=best_epoch,
+        seconds=time.monotonic() - started,
+        seed=configuration.seed,
+        val_accuracy=evaluate(calibrate(val_logits, temperature), val_targets).accuracy,
+        test_accuracy=evaluation.accuracy,
+        test_macro_f1=evaluation.macro_f1,
+        manifest_sha256=manifest.sha256,
+    )
+    save_trained(configuration.output, record, classifier)
+    return record
+
+
+def _fit(
+    learner: Learner,
+    train_loader: object,
+    val_loader: object,
+    logger: TensorBoardLogger,
+    configuration: TrainingConfiguration,
+) -> int:
+    """Train, and leave the learner with the weights of the best epoch, which is given back (from 1)."""
+    checkpoint = ModelCheckpoint(
+        configuration.output / "checkpoints", filename="{epoch}", monitor="val_accuracy", mode="max"
+    )
+    trainer = lightning.Trainer(
+        max_epochs=configuration.epochs,
+        logger=logger,
+        callbacks=[checkpoint, TQDMProgressBar(refresh_rate=10)],
+        log_every_n_steps=10,
+        num_sanity_val_steps=0,
+        enable_model_summary=False,
+    )
+    trainer.fit(learner, train_loader, val_loader)
+    best = Learner.load_from_checkpoint(  # strict: every weight is there
+        checkpoint.best_model_path,
+        classifier=learner.classifier,
+        classes=learner.classes,
+        configuration=configuration,
+        map_location="cpu",
+        weights_only=True,
+    )
+    learner.classifier.load_state_dict(best.classifier.state_dict())
+    learner.classifier.cpu()
+    return int(Path(checkpoint.best_model_path).stem.split("=")[1].split("-")[0]) + 1
+
+
+def _log_evaluation(
+    logger: TensorBoardLogger,
+    evaluation: Evaluation,
+    probabilities: npt.NDArray[np.float64],
+    targets: npt.NDArray[np.int64],
+    labels: tuple[str, ...],
+) -> None:
+    logger.log_metrics({f"test_{name}": value for name, value in asdict(evaluation).items()})
+    logger.experiment.add_figure("test_confusion", confusion_figure(probabilities, targets, labels))
+    logger.finalize("success")
+
+
+def _write_predictions(path: Path, manifest: Manifest, probabilities: npt.NDArray[np.float64]) -> None:
+    """The eager network's calibrated probabilities of every test image, to hold served ones against."""
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("path", "label", *manifest.labels))
+        for entry, row in zip(manifest.split("test"), probabilities.tolist(), strict=True):
+            writer.writerow((entry.path, entry.label, *(repr(value) for value in row)))

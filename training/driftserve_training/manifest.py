@@ -1,0 +1,117 @@
+"""The manifest of a data set: every image with its split, label and SHA-256."""
+
+import csv
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from driftserve.decode import decode
+from driftserve.errors import BadRequest, DataError
+from driftserve_training.configuration import SPLITS
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+_NAMED_AT_MOST = 10
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One image; `path` is relative to the data set's folder."""
+
+    path: str
+    split: str
+    label: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The images of a folder with `<split>/<label>/<image>`."""
+
+    folder: Path
+    entries: tuple[Entry, ...]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels, sorted; a label's place is its class index."""
+        return tuple(sorted({entry.label for entry in self.entries}))
+
+    @property
+    def sha256(self) -> str:
+        """The digest that names this data set in an archive's provenance."""
+        lines = (f"{entry.path} {entry.sha256}\n" for entry in self.entries)
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+    def split(self, name: str) -> tuple[Entry, ...]:
+        """The entries of one split."""
+        return tuple(entry for entry in self.entries if entry.split == name)
+
+
+def scan(folder: Path, splits: Sequence[str] = SPLITS) -> Manifest:
+    """The manifest of a folder, after every image was decoded once.
+
+    Raises:
+        DataError: a split is missing or has other labels than the first, an image is corrupt, or
+            the same image is in two splits; the message names the files.
+    """
+    entries: list[Entry] = []
+    corrupt: list[str] = []
+    for split in splits:
+        files = sorted(path for path in folder.glob(f"{split}/*/*") if path.suffix.lower() in SUFFIXES)
+        if not files:
+            raise DataError(f"{folder}: expected images as {split}/<class>/<image>.jpg, got none")
+        for path in tqdm(files, desc=f"reading {split}", unit="image"):
+            body = path.read_bytes()
+            name = path.relative_to(folder).as_posix()
+            try:
+                decode(body)
+            except BadRequest as error:
+                corrupt.append(f"{name} ({error})")
+            entries.append(Entry(name, split, path.parent.name, hashlib.sha256(body).hexdigest()))
+    if corrupt:
+        raise DataError(f"{folder}: expected images, got {_listed(corrupt)}; remove or replace them")
+    manifest = Manifest(folder, tuple(entries))
+    _check_labels(manifest, splits)
+    _check_leakage(manifest)
+    return manifest
+
+
+def write_manifest(manifest: Manifest, path: Path) -> None:
+    """Write the manifest as CSV: path, split, label, sha256."""
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("path", "split", "label", "sha256"))
+        writer.writerows((entry.path, entry.split, entry.label, entry.sha256) for entry in manifest.entries)
+
+
+def _check_labels(manifest: Manifest, splits: Sequence[str]) -> None:
+    expected = {entry.label for entry in manifest.split(splits[0])}
+    if len(expected) < 2:
+        raise DataError(f"{manifest.folder}: expected at least 2 classes in {splits[0]}/, got {sorted(expected)}")
+    for split in splits[1:]:
+        if (found := {entry.label for entry in manifest.split(split)}) != expected:
+            raise DataError(
+                f"{manifest.folder}: expected the classes {sorted(expected)} in {split}/, got {sorted(found)}"
+            )
+
+
+def _check_leakage(manifest: Manifest) -> None:
+    by_digest: defaultdict[str, list[Entry]] = defaultdict(list)
+    for entry in manifest.entries:
+        by_digest[entry.sha256].append(entry)
+    leaks = [
+        " = ".join(entry.path for entry in same)
+        for same in by_digest.values()
+        if len({entry.split for entry in same}) > 1
+    ]
+    if leaks:
+        raise DataError(f"{manifest.folder}: expected no image in two splits, got {_listed(leaks)}; remove one of each")
+
+
+def _listed(names: Iterable[str]) -> str:
+    shown = list(names)
+    more = f" and {len(shown) - _NAMED_AT_MOST} more" if len(shown) > _NAMED_AT_MOST else ""
+    return ", ".join(shown[:_NAMED_AT_MOST]) + more

@@ -1,0 +1,135 @@
+"""The network: any timm model behind a normalisation of its own, from uint8 pixels to logits."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import timm
+from timm.data.config import resolve_data_config
+import torch
+from torch import nn
+
+from driftserve.contract import ImageSpec, Interpolation
+from driftserve.errors import DataError
+from driftserve_training.configuration import TrainingConfiguration
+from driftserve_training.weights import Channels, WeightsRecord, read_weights_record
+
+
+@dataclass(frozen=True)
+class NetworkRecord:
+    """What it takes to build the network again: timm's name and arguments, normalisation, input."""
+
+    model: str
+    model_kwargs: dict[str, str | int | float | bool]
+    classes: int
+    mean: Channels
+    std: Channels
+    image_spec: ImageSpec
+    weights_license: str
+
+
+class Classifier(nn.Module):
+    """Pixels, (N, 3, H, W) uint8, to logits, (N, K) float32; scaling and normalisation inside."""
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(self, backbone: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.backbone = backbone
+        # Over 0..255, so that one subtraction and one division do scaling and normalisation.
+        self.register_buffer("mean", 255.0 * torch.tensor(mean).view(1, 3, 1, 1))
+        self.register_buffer("std", 255.0 * torch.tensor(std).view(1, 3, 1, 1))
+
+    def normalise(self, pixels: torch.Tensor) -> torch.Tensor:
+        """The network's own input, (N, 3, H, W) float32."""
+        return (pixels.float() - self.mean) / self.std
+
+    def head_parameters(self) -> Iterator[nn.Parameter]:
+        """The parameters of the last layer, which no pretraining has seen."""
+        head: nn.Module = self.backbone.get_classifier()  # type: ignore[operator]
+        return head.parameters()
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Logits, (N, K)."""
+        logits: torch.Tensor = self.backbone(self.normalise(pixels))
+        return logits
+
+
+def create_classifier(configuration: TrainingConfiguration, classes: int) -> tuple[Classifier, NetworkRecord]:
+    """The network to train, with its pretrained weights, and the record to build it again.
+
+    Raises:
+        DataError: timm does not know the model, or its weights cannot be had.
+    """
+    known = read_weights_record(configuration.weights) if configuration.weights else None
+    name = configuration.model or (known.model if known else None)
+    if name is None:
+        raise DataError(
+            "expected the name of a timm model, got none; give --model, or weights with a .json beside them"
+        )
+    if known is not None and name != known.model:
+        raise DataError(f"{configuration.weights}: expected weights of {name}, got weights of {known.model}")
+    kwargs = dict(known.model_kwargs) if known else {}
+    backbone = _create_backbone(name, kwargs, classes, configuration, known)
+    record = _describe(backbone, name, kwargs, classes, configuration.image_size, known)
+    return Classifier(backbone, record.mean, record.std).to(memory_format=torch.channels_last), record  # type: ignore[call-overload]
+
+
+def rebuild_classifier(record: NetworkRecord) -> Classifier:
+    """The network of a record, its weights not loaded."""
+    arguments: dict[str, Any] = dict(record.model_kwargs)
+    backbone = timm.create_model(record.model, num_classes=record.classes, **arguments)
+    return Classifier(backbone, record.mean, record.std)
+
+
+def _create_backbone(
+    name: str,
+    kwargs: dict[str, Any],
+    classes: int,
+    configuration: TrainingConfiguration,
+    known: WeightsRecord | None,
+) -> nn.Module:
+    if not timm.is_model(name.split(".")[0]):
+        close = ", ".join(timm.list_models(f"*{name.split('_')[0]}*")[:5]) or "see timm.list_models()"
+        raise DataError(f"expected a timm model, got {name!r}; near it: {close}")
+    if configuration.weights is not None:
+        overlay: dict[str, object] = {"file": str(configuration.weights)}
+        if known is not None:
+            overlay |= {"mean": known.mean, "std": known.std, "interpolation": known.interpolation}
+        kwargs = kwargs | {"pretrained_cfg_overlay": overlay}
+    try:
+        backbone: nn.Module = timm.create_model(name, pretrained=configuration.is_pretrained, num_classes=classes, **kwargs)
+    except (OSError, RuntimeError) as error:
+        raise DataError(
+            f"the weights of {name} cannot be had: {error}; give a weights file, or train from scratch"
+        ) from error
+    return backbone
+
+
+def _describe(
+    backbone: nn.Module,
+    name: str,
+    kwargs: dict[str, str | int | float | bool],
+    classes: int,
+    image_size: int | None,
+    known: WeightsRecord | None,
+) -> NetworkRecord:
+    resolved = resolve_data_config({}, model=backbone)
+    height, width = (image_size, image_size) if image_size else tuple(resolved["input_size"][1:])
+    interpolation: Interpolation = known.interpolation if known else resolved["interpolation"]
+    return NetworkRecord(
+        model=name,
+        model_kwargs=kwargs,
+        classes=classes,
+        mean=tuple(resolved["mean"]),
+        std=tuple(resolved["std"]),
+        image_spec=ImageSpec(
+            height=height,
+            width=width,
+            # timm's own rule: transforms_factory.transforms_imagenet_eval
+            resize_shorter_side=int(max(height, width) / resolved["crop_pct"]),
+            interpolation=interpolation,
+        ),
+        weights_license=known.license if known else "as timm states for its weights",
+    )

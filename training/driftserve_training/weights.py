@@ -1,0 +1,44 @@
+"""What is known of a weights file: `<file>.json` beside it."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from driftserve.contract import Interpolation
+from driftserve.errors import DataError
+
+Channels = tuple[float, float, float]
+
+
+class WeightsRecord(BaseModel):
+    """The network that the weights belong to, and how its input was normalised."""
+
+    model_config = ConfigDict(frozen=True)
+
+    model: str
+    model_kwargs: dict[str, str | int | float | bool] = {}
+    mean: Channels
+    std: Channels
+    input_size: tuple[Annotated[int, Field(ge=3, le=3)], int, int]
+    interpolation: Interpolation = "bicubic"
+    license: str = "not stated"
+
+
+def read_weights_record(weights: Path) -> WeightsRecord | None:
+    """The record beside a weights file, or None where there is none.
+
+    Raises:
+        DataError: the weights file is not there, or its record breaks the schema.
+    """
+    if not weights.is_file():
+        raise DataError(f"{weights}: expected a weights file, got nothing there")
+    record = weights.with_name(weights.name + ".json")
+    if not record.exists():
+        return None
+    try:
+        return WeightsRecord.model_validate_json(record.read_text())
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise DataError(f"{record}: {place}: {first['msg']}, got {first['input']!r}") from error
