@@ -8,7 +8,9 @@ SEVERITY = 3
 _STANDARD_DEVIATION = {1: 0.08, 2: 0.12, 3: 0.18, 4: 0.26, 5: 0.38}  # of pixels in [0, 1]; make_imagenet_c.py
 
 
-def gaussian_noise(image: npt.NDArray[np.uint8], severity: int, generator: np.random.Generator) -> npt.NDArray[np.uint8]:
+def gaussian_noise(
+    image: npt.NDArray[np.uint8], severity: int, generator: np.random.Generator
+) -> npt.NDArray[np.uint8]:
     """The image, (H, W, 3) uint8, with noise of ImageNet-C's severity 1 to 5."""
     noise = generator.normal(0.0, _STANDARD_DEVIATION[severity], image.shape)
     return np.asarray(255 * (image / 255.0 + noise).clip(0, 1), np.uint8)

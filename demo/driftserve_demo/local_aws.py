@@ -1,12 +1,16 @@
 """A local AWS: moto's server, over real HTTP, for boto3 as it is."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
 import boto3
 from moto.server import ThreadedMotoServer
+
+from driftserve.metrics import Dimensions
+
+Series = tuple[str, Dimensions]  # a metric's name and all its dimensions
 
 _REGION = "eu-central-1"
 
@@ -37,8 +41,12 @@ def local_aws() -> Iterator[dict[str, str]]:
         server.stop()
 
 
-def read_metrics(environment: dict[str, str], namespace: str) -> MetricsRead:
-    """Read every metric of a namespace back, by ListMetrics and GetMetricStatistics."""
+def read_metrics(environment: dict[str, str], namespace: str, series: Iterable[Series]) -> MetricsRead:
+    """Read the series back, one by one, by GetMetricStatistics; those without a datapoint do not count.
+
+    ListMetrics is of no use here: moto lists a metric with several dimensions once for every
+    value, in quadratic time (`moto.cloudwatch.models.are_dimensions_same`).
+    """
     client = boto3.client(
         "cloudwatch",
         endpoint_url=environment["AWS_ENDPOINT_URL"],
@@ -46,19 +54,19 @@ def read_metrics(environment: dict[str, str], namespace: str) -> MetricsRead:
         aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
     )
-    pages = client.get_paginator("list_metrics").paginate(Namespace=namespace)
-    listed = [metric for page in pages for metric in page["Metrics"]]
     now = datetime.now(timezone.utc)
+    names: set[str] = set()
     datapoints = 0
-    for metric in listed:
-        statistics = client.get_metric_statistics(
+    for name, dimensions in series:
+        found = client.get_metric_statistics(
             Namespace=namespace,
-            MetricName=metric["MetricName"],
-            Dimensions=metric["Dimensions"],
+            MetricName=name,
+            Dimensions=[{"Name": key, "Value": value} for key, value in dimensions],
             StartTime=now - timedelta(hours=1),
             EndTime=now + timedelta(minutes=1),
             Period=60,
             Statistics=["Average", "SampleCount"],
-        )
-        datapoints += len(statistics["Datapoints"])
-    return MetricsRead(namespace, tuple(sorted({metric["MetricName"] for metric in listed})), datapoints)
+        )["Datapoints"]
+        datapoints += len(found)
+        names |= {name} if found else set()
+    return MetricsRead(namespace, tuple(sorted(names)), datapoints)

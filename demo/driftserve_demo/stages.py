@@ -9,12 +9,13 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import numpy as np
 
 from driftserve.archive import archive_digest, find_archive, read_contract
 from driftserve.errors import DataError, DriftserveError
+from driftserve.metrics import all_series
 from driftserve_demo import corruption, synthetic, traffic
 from driftserve_demo.client import Answer, Client, Picture
 from driftserve_demo.local_aws import local_aws, read_metrics
@@ -32,6 +33,8 @@ from driftserve_demo.server import Server, running_server
 
 SPLITS = ("train", "val", "test", "stream")
 NAMESPACE = "driftserve-demo"
+ENDPOINT_NAME = "demo"
+VARIANT_NAME = "AllTraffic"
 CONCURRENCY = 2
 METRICS_PERIOD_SECONDS = 5
 
@@ -57,14 +60,16 @@ def run(options: DemoOptions) -> Report:
     folder, data = prepare_data(options)
     training = train_and_export(options, folder)
     archive = find_archive(options.output / "model")
+    contract = read_contract(archive)
     with local_aws() as aws:
         environment = os.environ | aws | _settings()
         probe = Picture((folder / _first_test_image(options.output)).read_bytes(), "image/jpeg", None)
         with running_server(archive, options.port, environment, probe) as server:
             client = Client(server.url, CONCURRENCY)
             graded, parity, accuracy = grade(client, folder, options.output)
-            watched, drift = send_traffic(client, server, folder, read_contract(archive).drift.window_size)
-        cloudwatch = read_metrics(aws, NAMESPACE)  # after the end, which flushes the last period
+            watched, drift = send_traffic(client, server, folder, contract.drift.window_size)
+        # After the end, which flushes the last period.
+        cloudwatch = read_metrics(aws, NAMESPACE, all_series(contract, ENDPOINT_NAME, VARIANT_NAME))
     return Report(
         data=data,
         training=training,
@@ -83,7 +88,9 @@ def prepare_data(options: DemoOptions) -> tuple[Path, DataReport]:
         synthetic.write_dataset(folder)
     for split in SPLITS:
         if not (folder / split).is_dir():
-            raise DataError(f"{folder}: expected the folders {', '.join(SPLITS)}, each <class>/<image>, got no {split}/")
+            raise DataError(
+                f"{folder}: expected the folders {', '.join(SPLITS)}, each <class>/<image>, got no {split}/"
+            )
     return folder, DataReport(
         source=str(options.data) if options.data else "synthetic, drawn by the demo",
         is_synthetic=options.data is None,
@@ -99,7 +106,7 @@ def train_and_export(options: DemoOptions, folder: Path) -> TrainingReport:
     if options.data is None:  # small images, and no download
         chosen |= {"--model": "test_resnet", "--image-size": 64, "--epochs": 6, "--learning-rate": 4e-3}
     else:
-        chosen |= {"--image-size": 128}
+        chosen |= {"--image-size": 128, "--epochs": 3}
     given = {"--weights": options.weights, "--model": options.model, "--epochs": options.epochs}
     chosen |= {name: value for name, value in given.items() if value is not None}
     flags = ["--from-scratch"] if options.data is None and options.weights is None else []
@@ -168,16 +175,18 @@ def _send_phase(
 
 def _run_training(command: str, options: dict[str, object], flags: Sequence[str] = ()) -> None:
     arguments = [text for name, value in options.items() for text in (name, str(value))]
-    done = subprocess.run(
-        [sys.executable, "-m", "driftserve_training", command, *arguments, *flags], stdout=subprocess.PIPE
-    )
+    done = subprocess.run([sys.executable, "-m", "driftserve_training", command, *arguments, *flags])
     if done.returncode != 0:
-        raise DriftserveError(f"`driftserve_training {command}` ended with {done.returncode}; its output above says why")
+        raise DriftserveError(
+            f"`driftserve_training {command}` ended with {done.returncode}; its output above says why"
+        )
 
 
 def _settings() -> dict[str, str]:
     return {
         "DRIFTSERVE_SINKS": "cloudwatch",
+        "DRIFTSERVE_ENDPOINT_NAME": ENDPOINT_NAME,
+        "DRIFTSERVE_VARIANT_NAME": VARIANT_NAME,
         "DRIFTSERVE_CLOUDWATCH_NAMESPACE": NAMESPACE,
         "DRIFTSERVE_METRICS_PERIOD_SECONDS": str(METRICS_PERIOD_SECONDS),
         "DRIFTSERVE_WORKERS": str(CONCURRENCY),
@@ -189,7 +198,5 @@ def _first_test_image(output: Path) -> str:
         return next(csv.DictReader(file))["path"]
 
 
-def _probabilities(answer: Answer) -> dict[str, Any]:
-    probabilities = answer.body["probabilities"]
-    assert isinstance(probabilities, dict)
-    return probabilities
+def _probabilities(answer: Answer) -> dict[str, float]:
+    return cast(dict[str, float], answer.body["probabilities"])

@@ -76,7 +76,9 @@ def _mountain(draw: ImageDraw.ImageDraw, generator: random.Random) -> None:
         draw.polygon([(x - half, SIDE), (x, top), (x + half, SIDE)], fill=_shade((110, 100, 95), generator, 20))
         cap = half * 0.25
         rise = (SIDE - top) * 0.25
-        draw.polygon([(x - cap, top + rise), (x, top), (x + cap, top + rise)], fill=_shade((235, 235, 240), generator, 8))
+        draw.polygon(
+            [(x - cap, top + rise), (x, top), (x + cap, top + rise)], fill=_shade((235, 235, 240), generator, 8)
+        )
 
 
 def _sea(draw: ImageDraw.ImageDraw, generator: random.Random) -> None:

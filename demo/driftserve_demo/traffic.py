@@ -49,9 +49,7 @@ def undrifted_windows(stream: Sequence[Picture], size: int, generator: random.Ra
 def corrupted_windows(stream: Sequence[Picture], size: int, generator: random.Random) -> list[Window]:
     """Windows of the stream under `corruption`, sent as PNG so that nothing else changes."""
     noise = np.random.default_rng(generator.getrandbits(32))
-    return [
-        [_corrupted(picture, noise) for picture in generator.sample(stream, size)] for _ in range(DRIFTED_WINDOWS)
-    ]
+    return [[_corrupted(picture, noise) for picture in generator.sample(stream, size)] for _ in range(DRIFTED_WINDOWS)]
 
 
 def ood_windows(

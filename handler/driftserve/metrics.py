@@ -4,7 +4,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from itertools import product
 from typing import Protocol
+
+from driftserve.contract import Contract
+from driftserve.observation import PHASES
 
 Dimensions = tuple[tuple[str, str], ...]
 
@@ -69,6 +73,17 @@ class Metric:
     timestamp: float
 
 
+def all_series(contract: Contract, endpoint_name: str, variant_name: str) -> list[tuple[str, Dimensions]]:
+    """Every metric of one model with all its dimensions: what CloudWatch counts, and bills, as metrics."""
+    own = {"Phase": PHASES, "Class": contract.labels, "Feature": contract.feature_names}
+    common = _common_dimensions(endpoint_name, variant_name, contract.display_name)
+    return [
+        (definition.name, common + tuple(zip(definition.dimensions, values, strict=True)))
+        for definition in DEFINITIONS
+        for values in product(*(own[name] for name in definition.dimensions))
+    ]
+
+
 class Sink(Protocol):
     """A place that takes metrics. It may block and may raise: the publisher deals with both."""
 
@@ -80,7 +95,7 @@ class Aggregator:
     """Sums up what happens in a period: counts are added, other values kept as a distribution."""
 
     def __init__(self, endpoint_name: str, variant_name: str, model: str) -> None:
-        self._common: Dimensions = tuple(zip(COMMON_DIMENSIONS, (endpoint_name, variant_name, model), strict=True))
+        self._common = _common_dimensions(endpoint_name, variant_name, model)
         self._sums: Counter[tuple[Definition, Dimensions]] = Counter()
         self._samples: dict[tuple[Definition, Dimensions], Counter[float]] = {}
 
@@ -107,3 +122,7 @@ class Aggregator:
 
     def _key(self, definition: Definition, own: Sequence[str]) -> tuple[Definition, Dimensions]:
         return definition, self._common + tuple(zip(definition.dimensions, own, strict=True))
+
+
+def _common_dimensions(endpoint_name: str, variant_name: str, model: str) -> Dimensions:
+    return tuple(zip(COMMON_DIMENSIONS, (endpoint_name, variant_name, model), strict=True))

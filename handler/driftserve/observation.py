@@ -4,13 +4,15 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
+PHASES = ("decode", "preprocess", "model", "total")
+
 
 @dataclass(frozen=True)
 class Observation:
     """One answered request.
 
-    `latency_ms` maps a phase to milliseconds. `label`, `confidence` and `features` (in the order
-    of the contract's reference) are there where the answer was a prediction.
+    `latency_ms` maps those of `PHASES` that it came to, to milliseconds. `label`, `confidence` and
+    `features` (in the order of the contract's reference) are there where the answer was a prediction.
     """
 
     status: int

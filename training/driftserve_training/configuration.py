@@ -27,10 +27,10 @@ class TrainingConfiguration:
     head_epochs: int = 1
     batch_size: int = 32
     learning_rate: float = 3e-3
-    features_rate: float = 0.15
+    features_rate: float = 0.1
     weight_decay: float = 0.02
     label_smoothing: float = 0.1
-    loader_workers: int = 1
+    loader_workers: int = 0
     seed: int = 0
 
     @property

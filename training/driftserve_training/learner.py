@@ -61,6 +61,6 @@ class Learner(lightning.LightningModule):
             optimiser,
             max_lr=[rate, features_rate],
             total_steps=int(self.trainer.estimated_stepping_batches),
-            pct_start=0.25,
+            pct_start=0.1,
         )
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

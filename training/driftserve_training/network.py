@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import timm
-from timm.data.config import resolve_data_config
 import torch
+from timm.data.config import resolve_data_config
 from torch import nn
 
-from driftserve.contract import ImageSpec, Interpolation
+from driftserve.contract import ImageSpec
 from driftserve.errors import DataError
 from driftserve_training.configuration import TrainingConfiguration
 from driftserve_training.weights import Channels, WeightsRecord, read_weights_record
@@ -73,7 +73,11 @@ def create_classifier(configuration: TrainingConfiguration, classes: int) -> tup
     kwargs = dict(known.model_kwargs) if known else {}
     backbone = _create_backbone(name, kwargs, classes, configuration, known)
     record = _describe(backbone, name, kwargs, classes, configuration.image_size, known)
-    return Classifier(backbone, record.mean, record.std).to(memory_format=torch.channels_last), record  # type: ignore[call-overload]
+    classifier = Classifier(backbone, record.mean, record.std)
+    if configuration.is_pretrained:  # a head of zeros starts without opinions: timm's own init cost a whole epoch
+        for parameter in classifier.head_parameters():
+            nn.init.zeros_(parameter)
+    return classifier.to(memory_format=torch.channels_last), record  # type: ignore[call-overload]
 
 
 def rebuild_classifier(record: NetworkRecord) -> Classifier:
@@ -96,10 +100,12 @@ def _create_backbone(
     if configuration.weights is not None:
         overlay: dict[str, object] = {"file": str(configuration.weights)}
         if known is not None:
-            overlay |= {"mean": known.mean, "std": known.std, "interpolation": known.interpolation}
+            overlay |= known.model_dump(include={"mean", "std", "input_size", "interpolation"})
         kwargs = kwargs | {"pretrained_cfg_overlay": overlay}
     try:
-        backbone: nn.Module = timm.create_model(name, pretrained=configuration.is_pretrained, num_classes=classes, **kwargs)
+        backbone: nn.Module = timm.create_model(
+            name, pretrained=configuration.is_pretrained, num_classes=classes, **kwargs
+        )
     except (OSError, RuntimeError) as error:
         raise DataError(
             f"the weights of {name} cannot be had: {error}; give a weights file, or train from scratch"
@@ -115,9 +121,8 @@ def _describe(
     image_size: int | None,
     known: WeightsRecord | None,
 ) -> NetworkRecord:
-    resolved = resolve_data_config({}, model=backbone)
+    resolved = resolve_data_config({}, model=backbone)  # type: ignore[no-untyped-call]
     height, width = (image_size, image_size) if image_size else tuple(resolved["input_size"][1:])
-    interpolation: Interpolation = known.interpolation if known else resolved["interpolation"]
     return NetworkRecord(
         model=name,
         model_kwargs=kwargs,
@@ -129,7 +134,7 @@ def _describe(
             width=width,
             # timm's own rule: transforms_factory.transforms_imagenet_eval
             resize_shorter_side=int(max(height, width) / resolved["crop_pct"]),
-            interpolation=interpolation,
+            interpolation=resolved["interpolation"],
         ),
         weights_license=known.license if known else "as timm states for its weights",
     )

@@ -40,6 +40,7 @@ def write_configuration(path: Path, contract: Contract, archive: Path, port: int
         "disable_token_authorization": "true",
         "enable_model_api": "false",
         "enable_envvars_config": "false",
+        "allowed_urls": "file://.*",
         "decode_input_request": "false",  # raw bytes for every content type, as on MMS
         "disable_system_metrics": "true",
         "max_request_size": settings.max_request_bytes,

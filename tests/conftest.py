@@ -1,0 +1,97 @@
+"""What the tests share: a tiny real model in a real archive, the real images where they are, ports."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from driftserve.archive import write_archive
+from driftserve.contract import SCHEMA_VERSION, Contract, DriftPolicy, ImageSpec
+from driftserve.features import feature_names, features
+from driftserve.model import Model
+from driftserve.prediction import calibrate
+from driftserve.servers.ports import free_ports
+from images import LABELS, scene_pixels
+
+EMBEDDING_SIZE = 3
+
+
+class TinyNetwork(torch.nn.Module):
+    """A real graph with the archive's interface: the class is the brightest of three channels."""
+
+    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        means = pixels.float().mean(dim=(2, 3)) / 64
+        return means, means - 2
+
+
+@pytest.fixture(scope="session")
+def spec() -> ImageSpec:
+    return ImageSpec(height=32, width=32, resize_shorter_side=36, interpolation="bilinear")
+
+
+@pytest.fixture(scope="session")
+def graph_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("graph") / "model.pt"
+    torch.jit.script(TinyNetwork()).save(str(path))
+    return path
+
+
+@pytest.fixture(scope="session")
+def contract(spec: ImageSpec, graph_file: Path) -> Contract:
+    """The contract of the tiny network, its reference scored by the serving code on 400 drawn images."""
+    pixels = scene_pixels(400, spec, seed=1)
+    output = Model(graph_file, spec.height, spec.width)(pixels)
+    rows = features(pixels, calibrate(output.logits, 1.0), output.embedding)
+    names = feature_names(LABELS, EMBEDDING_SIZE)
+    return Contract(
+        schema_version=SCHEMA_VERSION,
+        name="tiny",
+        version="7",
+        labels=LABELS,
+        image_spec=spec,
+        temperature=1.0,
+        embedding_size=EMBEDDING_SIZE,
+        drift=DriftPolicy(window_size=50, windows_between_false_alarms=1000),
+        reference=dict(zip(names, (tuple(column) for column in rows.T.tolist()), strict=True)),
+        files={},
+        evaluation={"test_accuracy": 1.0},
+        provenance={"seed": 1},
+    )
+
+
+@pytest.fixture(scope="session")
+def archive(contract: Contract, graph_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_archive(tmp_path_factory.mktemp("archive"), contract, graph_file)
+
+
+@pytest.fixture(scope="session")
+def intel() -> Path:
+    """The folder of real images that DRIFTSERVE_DATA names, `<DRIFTSERVE_DATA>/intel`."""
+    root = os.environ.get("DRIFTSERVE_DATA")
+    if not root:
+        pytest.skip("DRIFTSERVE_DATA is not set: no real images")
+    folder = Path(root, "intel")
+    if not folder.is_dir():
+        pytest.skip(f"no real images at {folder}, where DRIFTSERVE_DATA points")
+    return folder
+
+
+@pytest.fixture
+def port() -> int:
+    return free_ports(1)[0]
+
+
+@pytest.fixture(autouse=True)
+def _threads() -> Iterator[None]:
+    """`Model` sets one thread for its process; other tests get theirs back."""
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def generator() -> np.random.Generator:
+    return np.random.default_rng(0)

@@ -1,0 +1,202 @@
+"""One real run, small: train a timm network, export it, and hold the archive to what was promised."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from driftserve.archive import MODEL_FILE, read_contract
+from driftserve.decode import decode
+from driftserve.errors import DataError, ModelError
+from driftserve.features import feature_names
+from driftserve.model import Model
+from driftserve.prediction import calibrate
+from driftserve.preprocess import preprocess
+from driftserve_demo.synthetic import write_dataset
+from driftserve_training import export as export_module
+from driftserve_training.checkpoint import load_trained
+from driftserve_training.configuration import TrainingConfiguration
+from driftserve_training.export import export
+from driftserve_training.fitting import TEST_PREDICTIONS_FILE, train
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    write_dataset(folder, {"train": 16, "val": 10, "test": 6}, seed=5)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("trained")
+    train(
+        TrainingConfiguration(
+            data=data, output=output, model="test_resnet", pretrained=False, image_size=48, epochs=2, batch_size=16
+        )
+    )
+    return output
+
+
+@pytest.fixture(scope="module")
+def exported(data: Path, trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("exported")
+    export(trained, data, output, "scenes", "3")
+    return output
+
+
+def test_a_run_leaves_record_weights_predictions_manifest_and_logs(trained: Path) -> None:
+    record, classifier = load_trained(trained)
+    assert 0 <= record.test_accuracy <= 1
+    assert record.best_epoch in (1, 2)
+    assert record.labels == ("buildings", "forest", "glacier", "mountain", "sea", "street")
+    assert not classifier.training
+    assert len((trained / "manifest.csv").read_text().splitlines()) == 1 + 6 * (16 + 10 + 6)
+    assert list((trained / "tensorboard").glob("events*"))
+
+
+def test_tensorboard_has_the_metrics_and_the_confusion_matrix(trained: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(trained / "tensorboard"))
+    events.Reload()
+    assert {
+        "train_loss",
+        "val_accuracy",
+        "test_accuracy",
+        "test_macro_f1",
+        "test_macro_precision",
+        "test_macro_recall",
+    } <= set(events.Tags()["scalars"])
+    assert events.Tags()["images"] == ["test_confusion"]
+
+
+def test_the_predictions_are_those_of_the_recorded_accuracy(trained: Path) -> None:
+    record, _ = load_trained(trained)
+    with (trained / TEST_PREDICTIONS_FILE).open() as file:
+        rows = list(csv.DictReader(file))
+    hits = [max(record.labels, key=lambda label: float(row[label])) == row["label"] for row in rows]
+    assert np.mean(hits) == pytest.approx(record.test_accuracy)
+
+
+def test_the_model_folder_holds_the_one_archive_and_the_tarball_the_same(exported: Path) -> None:
+    (archive,) = (exported / "model").iterdir()
+    assert archive.name == "scenes.mar"
+    with tarfile.open(exported / "model.tar.gz") as tarball:
+        assert tarball.getnames() == ["scenes.mar"]
+
+
+def test_the_contract_says_what_was_trained(exported: Path, trained: Path) -> None:
+    record, _ = load_trained(trained)
+    contract = read_contract(exported / "model" / "scenes.mar")
+    assert (contract.name, contract.version, contract.labels) == ("scenes", "3", record.labels)
+    assert contract.feature_names == feature_names(record.labels, contract.embedding_size)
+    assert {len(values) for values in contract.reference.values()} == {60}  # val/
+    assert contract.provenance["manifest_sha256"] == record.manifest_sha256
+    assert contract.evaluation["test_accuracy"] == record.test_accuracy
+
+
+def test_the_archived_graph_gives_the_eager_networks_answers_on_every_test_image(
+    exported: Path, trained: Path, data: Path, tmp_path: Path
+) -> None:
+    import zipfile
+
+    contract = read_contract(exported / "model" / "scenes.mar")
+    with zipfile.ZipFile(exported / "model" / "scenes.mar") as mar:
+        model = Model(Path(mar.extract(MODEL_FILE, tmp_path)), 48, 48)
+    with (trained / TEST_PREDICTIONS_FILE).open() as file:
+        for row in csv.DictReader(file):
+            image = decode((data / row["path"]).read_bytes())
+            served = calibrate(model(preprocess([image], contract.image_spec)).logits, contract.temperature)[0]
+            assert np.abs(served - [float(row[label]) for label in contract.labels]).max() <= 1e-4
+
+
+def test_principal_components_of_training_images_are_centred_and_uncorrelated(
+    exported: Path, data: Path, tmp_path: Path
+) -> None:
+    import zipfile
+
+    contract = read_contract(exported / "model" / "scenes.mar")
+    with zipfile.ZipFile(exported / "model" / "scenes.mar") as mar:
+        model = Model(Path(mar.extract(MODEL_FILE, tmp_path)), 48, 48)
+    images = [decode(path.read_bytes()) for path in sorted((data / "train").glob("*/*.jpg"))]
+    embedding = model(preprocess(images, contract.image_spec)).embedding.astype(float)
+    spread = embedding.std(axis=0)
+    assert np.abs(embedding.mean(axis=0) / spread).max() < 1e-2
+    assert np.abs(np.corrcoef(embedding.T) - np.eye(embedding.shape[1])).max() < 1e-2
+    assert (np.diff(spread) <= 1e-6).all()
+
+
+def test_a_network_that_is_not_scripted_faithfully_is_refused(
+    data: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forward: Callable[..., tuple[torch.Tensor, torch.Tensor]] = export_module.ExportGraph.forward
+
+    def unfaithful(self: object, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        logits, embedding = forward(self, pixels)
+        return logits * 1.05, embedding
+
+    monkeypatch.setattr(export_module.ExportGraph, "forward", unfaithful)
+    with pytest.raises(ModelError, match=r"expected the scripted network within 0\.0001 of the eager one"):
+        export(trained, data, tmp_path, "scenes", "1")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_export_without_a_training_run_is_refused(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="expected a finished training run"):
+        export(tmp_path, data, tmp_path / "out", "scenes", "1")
+
+
+def test_the_command_refuses_bad_data_in_one_line(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "driftserve_training",
+            "train",
+            "--data",
+            str(tmp_path),
+            "--output",
+            str(tmp_path / "o"),
+        ],
+        capture_output=True,
+        text=True,
+        env=os.environ,
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("driftserve_training: ")
+    assert "Traceback" not in done.stderr
+
+
+def test_best_epoch_by_validation_is_the_one_that_is_kept(trained: Path) -> None:
+    record, classifier = load_trained(trained)
+    (kept,) = (trained / "checkpoints").glob("*.ckpt")
+    state = torch.load(kept, map_location="cpu", weights_only=True)
+    assert state["epoch"] + 1 == record.best_epoch
+    stored = classifier.state_dict()
+    assert all(torch.equal(value, state["state_dict"][f"classifier.{name}"]) for name, value in stored.items())
+
+
+def test_real_images_train_too(intel: Path, tmp_path: Path) -> None:
+    """A sixtieth of the real images, one epoch from the real weights where they are: better than chance by far."""
+    for split, number in {"train": 40, "val": 10, "test": 20}.items():
+        for label in sorted(path for path in (intel / split).iterdir() if path.is_dir()):
+            (tmp_path / "data" / split / label.name).mkdir(parents=True)
+            for image in sorted(label.iterdir())[:number]:
+                (tmp_path / "data" / split / label.name / image.name).symlink_to(image)
+    weights = intel.parent / "weights" / "mobilenetv2_035.keras_in1k.safetensors"
+    record = train(
+        TrainingConfiguration(
+            data=tmp_path / "data", output=tmp_path / "out", weights=weights, image_size=96, epochs=3, head_epochs=2
+        )
+    )
+    assert record.test_accuracy > 0.5
+    assert json.loads((tmp_path / "out" / "trained.json").read_text())["network"]["model"] == "mobilenetv2_035"

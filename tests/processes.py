@@ -1,0 +1,47 @@
+"""Real processes for tests: started, waited for, and ended by their id."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import psutil
+
+T = TypeVar("T")
+
+
+def wait_for(what: Callable[[], T | None], timeout_seconds: float = 60.0) -> T:
+    """The first result of `what` that is true; fails the test when there is none in time."""
+    deadline = time.monotonic() + timeout_seconds
+    while time.monotonic() < deadline:
+        if result := what():
+            return result
+        time.sleep(0.05)
+    raise AssertionError(f"waited {timeout_seconds} s in vain")
+
+
+@contextmanager
+def running(*arguments: str, environment: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """`python -m ...` as a process, its output in a file; terminated at the end, with all that it started."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *arguments], env=os.environ | environment, stdout=output, stderr=subprocess.STDOUT
+        )
+    children = []
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            children = psutil.Process(process.pid).children(recursive=True)
+            process.terminate()
+            try:
+                process.wait(40)
+            finally:
+                process.kill()
+        for child in children:
+            if child.is_running():
+                child.kill()

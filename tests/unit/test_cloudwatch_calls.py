@@ -1,0 +1,42 @@
+import pytest
+
+from driftserve.metrics import Metric, Unit
+from driftserve.sinks.cloudwatch import (
+    MAX_METRICS_PER_CALL,
+    MAX_VALUES_PER_CALL,
+    MAX_VALUES_PER_METRIC,
+    to_calls,
+)
+
+
+def _metric(values: int, name: str = "Latency") -> Metric:
+    return Metric(
+        name,
+        Unit.MILLISECONDS,
+        (("Phase", "total"),),
+        tuple(map(float, range(values))),
+        tuple(range(1, values + 1)),
+        0.0,
+    )
+
+
+@pytest.mark.parametrize("metrics", [[], [_metric(1)], [_metric(151)], [_metric(4000)] * 9, [_metric(1)] * 2500])
+def test_every_call_keeps_the_services_limits_and_nothing_is_lost(metrics: list[Metric]) -> None:
+    calls = list(to_calls(metrics))
+    sent = 0.0
+    for call in calls:
+        assert 0 < len(call) <= MAX_METRICS_PER_CALL
+        assert sum(len(datum["Values"]) for datum in call) <= MAX_VALUES_PER_CALL
+        for datum in call:
+            assert 0 < len(datum["Values"]) == len(datum["Counts"]) <= MAX_VALUES_PER_METRIC
+            sent += sum(datum["Counts"])
+    assert sent == sum(sum(metric.counts) for metric in metrics)
+
+
+def test_a_datum_says_name_unit_dimensions_and_time() -> None:
+    ((datum,),) = to_calls([_metric(2)])
+    assert datum["MetricName"] == "Latency"
+    assert datum["Unit"] == "Milliseconds"
+    assert datum["Dimensions"] == [{"Name": "Phase", "Value": "total"}]
+    assert datum["Timestamp"].isoformat() == "1970-01-01T00:00:00+00:00"
+    assert (datum["Values"], datum["Counts"]) == ([0.0, 1.0], [1.0, 2.0])

@@ -1,0 +1,62 @@
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from driftserve.decode import decode
+from driftserve.errors import DataError
+from driftserve_demo import corruption, synthetic, traffic
+from driftserve_demo.client import Answer, Picture
+from driftserve_demo.report import to_serving_report
+from images import encode
+
+STREAM = [Picture(str(index).encode(), "image/jpeg", "sea") for index in range(50)]
+
+
+def test_undrifted_traffic_is_at_least_ten_windows_without_an_image_twice_in_one() -> None:
+    windows = traffic.undrifted_windows(STREAM, 20, random.Random(0))
+    assert len(windows) >= 10
+    assert all(len({picture.body for picture in window}) == 20 for window in windows)
+
+
+def test_a_stream_smaller_than_a_window_is_refused() -> None:
+    with pytest.raises(DataError, match="expected at least 60 images in stream/"):
+        traffic.undrifted_windows(STREAM, 60, random.Random(0))
+
+
+def test_a_quarter_of_ood_traffic_is_from_elsewhere() -> None:
+    strangers = [Picture(b"x%d" % index, "image/jpeg", None) for index in range(30)]
+    for window in traffic.ood_windows(STREAM, strangers, 40, random.Random(0)):
+        assert len({picture.body for picture in window}) == 40
+        assert sum(picture.label is None for picture in window) == 10
+
+
+def test_corrupted_windows_are_lossless_images_of_the_stream(generator: np.random.Generator) -> None:
+    stream = [Picture(encode(generator.integers(0, 255, (20, 30, 3)).astype(np.uint8)), "image/png", "a")] * 4
+    windows = traffic.corrupted_windows(stream, 4, random.Random(0))
+    assert len(windows) >= 2
+    assert decode(windows[0][0].body).shape == (20, 30, 3)
+
+
+@pytest.mark.parametrize(("severity", "deviation"), [(1, 0.08), (3, 0.18)])
+def test_the_noise_has_imagenet_cs_strength(generator: np.random.Generator, severity: int, deviation: float) -> None:
+    grey = np.full((200, 200, 3), 128, np.uint8)
+    noisy = corruption.gaussian_noise(grey, severity, generator)
+    assert noisy.dtype == np.uint8
+    assert noisy.std() / 255 == pytest.approx(deviation, rel=0.03)
+
+
+def test_the_synthetic_images_repeat_by_seed(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        synthetic.write_dataset(tmp_path / name, {"train": 2}, seed=7)
+    files = sorted((tmp_path / "a").rglob("*.jpg"))
+    assert len(files) == 12
+    assert all(file.read_bytes() == (tmp_path / "b" / file.relative_to(tmp_path / "a")).read_bytes() for file in files)
+
+
+def test_the_serving_figures_are_percentiles_and_counts() -> None:
+    answers = [Answer(200, {}, float(milliseconds)) for milliseconds in range(1, 100)] + [Answer(500, {}, 100.0)]
+    report = to_serving_report(answers, 2, 0.9)
+    assert (report.requests, report.errors) == (100, 1)
+    assert (report.p50_ms, report.p99_ms) == (50.5, 99.01)

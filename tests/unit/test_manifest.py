@@ -1,0 +1,65 @@
+import csv
+import shutil
+from pathlib import Path
+
+import pytest
+
+from driftserve.errors import DataError
+from driftserve_demo.synthetic import write_dataset
+from driftserve_training.manifest import scan, write_manifest
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_dataset(tmp_path, {"train": 3, "val": 2, "test": 2}, seed=1)
+    return tmp_path
+
+
+def test_every_image_is_listed_with_split_label_and_digest(folder: Path, tmp_path: Path) -> None:
+    manifest = scan(folder)
+    assert len(manifest.entries) == 6 * (3 + 2 + 2)
+    assert manifest.labels == ("buildings", "forest", "glacier", "mountain", "sea", "street")
+    assert [entry.path for entry in manifest.split("val")][:2] == ["val/buildings/0000.jpg", "val/buildings/0001.jpg"]
+    write_manifest(manifest, tmp_path / "manifest.csv")
+    with (tmp_path / "manifest.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert rows[0]["split"] == "train"
+    assert len(rows[0]["sha256"]) == 64
+
+
+def test_the_digest_follows_the_images(folder: Path) -> None:
+    before = scan(folder).sha256
+    assert scan(folder).sha256 == before
+    (folder / "test" / "sea" / "0000.jpg").unlink()
+    assert scan(folder).sha256 != before
+
+
+def test_corrupt_images_are_refused_by_file_name(folder: Path) -> None:
+    broken = folder / "val" / "sea" / "0001.jpg"
+    broken.write_bytes(broken.read_bytes()[:300])
+    (folder / "train" / "forest" / "0002.jpg").write_text("no image")
+    with pytest.raises(DataError, match=r"train/forest/0002\.jpg .*val/sea/0001\.jpg"):
+        scan(folder)
+
+
+def test_the_same_image_in_two_splits_is_refused_by_file_name(folder: Path) -> None:
+    shutil.copyfile(folder / "train" / "sea" / "0001.jpg", folder / "test" / "street" / "copy.jpg")
+    with pytest.raises(DataError, match=r"train/sea/0001\.jpg = test/street/copy\.jpg"):
+        scan(folder)
+
+
+def test_the_same_image_twice_in_one_split_is_no_leak(folder: Path) -> None:
+    shutil.copyfile(folder / "train" / "sea" / "0001.jpg", folder / "train" / "sea" / "copy.jpg")
+    scan(folder)
+
+
+def test_a_missing_split_is_named(folder: Path) -> None:
+    shutil.rmtree(folder / "val")
+    with pytest.raises(DataError, match=r"expected images as val/<class>/<image>\.jpg, got none"):
+        scan(folder)
+
+
+def test_splits_with_other_classes_are_refused(folder: Path) -> None:
+    shutil.rmtree(folder / "test" / "sea")
+    with pytest.raises(DataError, match=r"expected the classes .* in test/, got"):
+        scan(folder)

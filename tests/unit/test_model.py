@@ -1,0 +1,34 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from driftserve.errors import ArchiveError, ModelError
+from driftserve.model import Model
+
+
+def test_a_graph_gives_logits_and_embedding(graph_file: Path) -> None:
+    output = Model(graph_file, 32, 32)(np.full((4, 3, 32, 32), 64, np.uint8))
+    assert output.logits.tolist() == [[1.0] * 3] * 4
+    assert output.embedding.tolist() == [[-1.0] * 3] * 4
+    assert output.logits.dtype == np.float32
+
+
+def test_a_worker_runs_on_one_thread(graph_file: Path) -> None:
+    Model(graph_file, 32, 32)
+    assert torch.get_num_threads() == 1
+
+
+def test_what_is_no_graph_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    path.write_bytes(b"nothing")
+    with pytest.raises(ArchiveError, match=r"model\.pt: expected a TorchScript graph"):
+        Model(path, 32, 32)
+
+
+def test_a_graph_with_one_output_is_a_model_error(tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    torch.jit.script(torch.nn.Flatten()).save(str(path))
+    with pytest.raises(ModelError, match="the network failed on a batch of shape"):
+        Model(path, 32, 32)

@@ -1,0 +1,41 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from driftserve.contract import ImageSpec
+from driftserve.preprocess import preprocess
+
+
+def test_shapes_and_dtype_whatever_the_images_sizes(generator: np.random.Generator, spec: ImageSpec) -> None:
+    sizes = [(48, 64), (64, 48), (1, 1), (5, 500), (32, 32)]
+    batch = preprocess([generator.integers(0, 255, (*size, 3)).astype(np.uint8) for size in sizes], spec)
+    assert batch.shape == (5, 3, 32, 32)
+    assert batch.dtype == np.uint8
+
+
+def test_an_image_of_the_resized_size_is_only_cropped(generator: np.random.Generator) -> None:
+    spec = ImageSpec(height=32, width=32, resize_shorter_side=36, interpolation="bilinear")
+    image = generator.integers(0, 255, (36, 36, 3)).astype(np.uint8)
+    assert np.array_equal(preprocess([image], spec)[0], image[2:34, 2:34].transpose(2, 0, 1))
+
+
+@pytest.mark.parametrize("size", [(150, 150), (120, 90), (300, 420)])
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_agrees_with_timms_evaluation_transform(
+    generator: np.random.Generator, size: tuple[int, int], interpolation: str
+) -> None:
+    """One resampling of the crop, against timm's resize to whole pixels and then crop: nearly the same image."""
+    from timm.data import create_transform
+
+    import driftserve_training  # noqa: F401  makes torchvision importable
+
+    spec = ImageSpec(height=64, width=64, resize_shorter_side=72, interpolation=interpolation)
+    smooth = Image.fromarray(generator.integers(0, 255, (9, 9, 3)).astype(np.uint8)).resize(
+        size, Image.Resampling.BICUBIC
+    )
+    transform = create_transform(
+        (3, 64, 64), interpolation=interpolation, crop_pct=64 / 72, mean=(0, 0, 0), std=(1, 1, 1)
+    )
+    theirs = transform(smooth).numpy() * 255
+    ours = preprocess([np.asarray(smooth)], spec)[0].astype(float)
+    assert np.abs(ours - theirs).mean() < 2.0

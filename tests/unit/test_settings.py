@@ -1,0 +1,46 @@
+from pathlib import Path
+
+import pytest
+
+from driftserve.errors import SettingsError
+from driftserve.settings import Settings
+
+
+def test_cloudwatch_is_off_unless_it_is_set() -> None:
+    assert Settings.from_environment({}).sinks == ("log",)
+    assert Settings.from_environment({"DRIFTSERVE_SINKS": "cloudwatch, log"}).sinks == ("cloudwatch", "log")
+    assert Settings.from_environment({"DRIFTSERVE_SINKS": ""}).sinks == ()
+
+
+def test_endpoint_and_variant_are_local_by_default() -> None:
+    settings = Settings.from_environment({})
+    assert (settings.endpoint_name, settings.variant_name) == ("local", "AllTraffic")
+
+
+def test_a_stray_variable_with_our_prefix_is_refused() -> None:
+    with pytest.raises(SettingsError, match="DRIFTSERVE_WORKER: no such setting"):
+        Settings.from_environment({"DRIFTSERVE_WORKER": "2"})
+
+
+def test_where_the_tests_find_images_is_no_stray_variable() -> None:
+    Settings.from_environment({"DRIFTSERVE_DATA": "/anywhere", "PATH": "/bin"})
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("DRIFTSERVE_WORKERS", "none"),
+        ("DRIFTSERVE_WORKERS", "0"),
+        ("DRIFTSERVE_SINKS", "cloudwach"),
+        ("DRIFTSERVE_METRICS_PERIOD_SECONDS", "0.1"),
+        ("DRIFTSERVE_LOG_LEVEL", "loud"),
+    ],
+)
+def test_a_bad_value_is_named_with_its_variable(name: str, text: str) -> None:
+    with pytest.raises(SettingsError, match=rf"{name}: .*got '{text}'"):
+        Settings.from_environment({name: text})
+
+
+def test_a_child_process_gets_the_same_settings() -> None:
+    settings = Settings(sinks=("cloudwatch", "log"), runtime_dir=Path("/somewhere"), workers=3)
+    assert Settings.from_environment(settings.to_environment()) == settings

@@ -1,0 +1,136 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from driftserve.errors import DataError
+from driftserve.prediction import calibrate
+from driftserve_training.augmentation import build_augmentation
+from driftserve_training.calibration import fit_temperature
+from driftserve_training.configuration import TrainingConfiguration
+from driftserve_training.evaluation import confusion_figure, evaluate
+from driftserve_training.network import create_classifier, rebuild_classifier
+from driftserve_training.weights import read_weights_record
+
+RECORD = {
+    "model": "test_resnet",
+    "model_kwargs": {"drop_rate": 0.1},
+    "mean": [0.5, 0.5, 0.5],
+    "std": [0.25, 0.25, 0.25],
+    "input_size": [3, 96, 96],
+    "interpolation": "bilinear",
+    "license": "CC0",
+}
+
+
+def _configuration(tmp_path: Path, **chosen: object) -> TrainingConfiguration:
+    return TrainingConfiguration(data=tmp_path, output=tmp_path, **chosen)  # type: ignore[arg-type]
+
+
+def _weights(tmp_path: Path) -> Path:
+    """A timm weights file with a head of 1,000 classes, as a hub gives it, and its record."""
+    import timm
+    from safetensors.torch import save_file
+
+    torch.manual_seed(3)
+    path = tmp_path / "w.safetensors"
+    save_file(timm.create_model("test_resnet").state_dict(), path)
+    path.with_name("w.safetensors.json").write_text(json.dumps(RECORD))
+    return path
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
+def test_the_temperature_that_made_the_labels_is_found(generator: np.random.Generator, temperature: float) -> None:
+    logits = generator.normal(0, 3, (8000, 5)).astype(np.float32)
+    targets = np.array([generator.choice(5, p=row) for row in calibrate(logits, temperature)])
+    assert fit_temperature(logits, targets) == pytest.approx(temperature, rel=0.1)
+
+
+def test_metrics_against_their_definitions() -> None:
+    probabilities = np.eye(3)[[0, 0, 1, 2, 2, 2]]
+    targets = np.array([0, 1, 1, 2, 2, 0])
+    evaluation = evaluate(probabilities, targets)
+    assert evaluation.accuracy == pytest.approx(4 / 6)
+    assert evaluation.macro_precision == pytest.approx((1 / 2 + 1 + 2 / 3) / 3)
+    assert evaluation.macro_recall == pytest.approx((1 / 2 + 1 / 2 + 1) / 3)
+    assert evaluation.macro_f1 == pytest.approx((1 / 2 + 2 / 3 + 4 / 5) / 3)
+
+
+def test_the_confusion_matrix_is_drawn() -> None:
+    figure = confusion_figure(np.eye(2)[[0, 1, 1]], np.array([0, 1, 0]), ("sea", "forest"))
+    assert {text.get_text() for text in figure.axes[0].texts} >= {"1", "0"}
+
+
+def test_augmentation_keeps_size_and_type_and_repeats_by_seed(generator: np.random.Generator) -> None:
+    image = generator.integers(0, 255, (50, 70, 3)).astype(np.uint8)
+    first, second = build_augmentation(1), build_augmentation(1)
+    changed = [first(image) for _ in range(5)]
+    assert all(other.shape == image.shape and other.dtype == np.uint8 for other in changed)
+    assert all(np.array_equal(a, second(image)) for a in changed)
+    assert not np.array_equal(changed[0], changed[1])
+
+
+def test_the_record_beside_the_weights_decides(tmp_path: Path) -> None:
+    classifier, record = create_classifier(_configuration(tmp_path, weights=_weights(tmp_path)), 4)
+    assert (record.model, record.mean, record.std, record.weights_license) == (
+        "test_resnet",
+        (0.5,) * 3,
+        (0.25,) * 3,
+        "CC0",
+    )
+    assert (record.image_spec.height, record.image_spec.interpolation) == (96, "bilinear")
+    assert classifier(torch.zeros(2, 3, 96, 96, dtype=torch.uint8)).shape == (2, 4)
+    assert all((parameter == 0).all() for parameter in classifier.head_parameters())
+
+
+def test_the_weights_are_really_loaded(tmp_path: Path) -> None:
+    weights = _weights(tmp_path)
+    loaded, _ = create_classifier(_configuration(tmp_path, weights=weights), 4)
+    from safetensors.torch import load_file
+
+    stored = load_file(weights)
+    own = loaded.backbone.state_dict()
+    compared = [name for name in stored if own[name].shape == stored[name].shape]
+    assert len(compared) > 20
+    assert all(torch.equal(own[name], stored[name]) for name in compared)
+
+
+def test_normalisation_is_inside_the_network(tmp_path: Path) -> None:
+    classifier, _ = create_classifier(_configuration(tmp_path, weights=_weights(tmp_path)), 4)
+    pixels = torch.randint(0, 256, (2, 3, 8, 8), dtype=torch.uint8)
+    assert torch.allclose(classifier.normalise(pixels), (pixels / 255 - 0.5) / 0.25, atol=1e-6)
+
+
+def test_a_network_is_rebuilt_from_its_record(tmp_path: Path) -> None:
+    classifier, record = create_classifier(_configuration(tmp_path, model="test_resnet", pretrained=False), 4)
+    again = rebuild_classifier(record)
+    again.load_state_dict(classifier.state_dict())
+    pixels = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
+    assert torch.allclose(classifier.eval()(pixels), again.eval()(pixels), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "message"),
+    [
+        ({}, "expected the name of a timm model, got none"),
+        ({"model": "resnet_1999"}, "expected a timm model, got 'resnet_1999'"),
+        ({"weights": Path("/nowhere/w.safetensors")}, "expected a weights file, got nothing there"),
+    ],
+)
+def test_what_cannot_be_built_is_said(tmp_path: Path, chosen: dict[str, object], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        create_classifier(_configuration(tmp_path, **chosen), 4)
+
+
+def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="expected weights of resnet18, got weights of test_resnet"):
+        create_classifier(_configuration(tmp_path, weights=_weights(tmp_path), model="resnet18"), 4)
+
+
+def test_a_broken_record_names_its_field(tmp_path: Path) -> None:
+    weights = _weights(tmp_path)
+    weights.with_name("w.safetensors.json").write_text(json.dumps(RECORD | {"mean": [0.5]}))
+    with pytest.raises(DataError, match=r"w\.safetensors\.json: mean"):
+        read_weights_record(weights)
