@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("demo: interrupted", file=sys.stderr)
         return 130
     path.write_text(json.dumps(asdict(report), indent=2) + "\n")
-    print(f"\n{to_table(report)}\n\nreport: {path}   serve the archive: make serve   its model: {report.archive.path}")
+    print(f"\n{to_table(report)}\n\nThe same figures: {path}\nServe this archive: make serve")
     return 0
 
 

@@ -1,5 +1,6 @@
 """A local AWS: moto's server, over real HTTP, for boto3 as it is."""
 
+import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ class MetricsRead:
 @contextmanager
 def local_aws() -> Iterator[dict[str, str]]:
     """Runs the server; gives the environment that leads boto3 to it."""
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # a line a call
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     try:

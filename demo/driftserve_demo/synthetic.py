@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 SIDE = 96  # pixels
 IMAGES_PER_CLASS = {"train": 100, "val": 100, "test": 40, "stream": 100}
+_AMBIGUOUS_SHARE = 0.4  # as real scenes are: a classifier without errors has nothing to calibrate
 
 Colour = tuple[int, int, int]
 Paint = Callable[[ImageDraw.ImageDraw, random.Random], None]
@@ -27,14 +28,22 @@ def write_dataset(folder: Path, images_per_class: dict[str, int] = IMAGES_PER_CL
 
 
 def draw_scene(paint: Paint, generator: random.Random) -> Image.Image:
-    """One scene under its own light, with a little blur and sensor noise."""
-    image = Image.new("RGB", (SIDE, SIDE))
-    paint(ImageDraw.Draw(image), generator)
+    """One scene under its own light, with a little blur and sensor noise; some show a second one, too."""
+    image = _painted(paint, generator)
+    if generator.random() < _AMBIGUOUS_SHARE:
+        other = _painted(generator.choice(list(_PAINTERS.values())), generator)
+        image = Image.blend(image, other, generator.uniform(0.25, 0.49))
     image = image.filter(ImageFilter.GaussianBlur(generator.uniform(0.2, 0.7)))
     pixels = np.asarray(image, np.float32)
     noise = np.random.default_rng(generator.getrandbits(32)).normal(0, generator.uniform(2, 6), pixels.shape)
     lit = (pixels - 128) * generator.uniform(0.85, 1.15) + 128 + generator.uniform(-18, 18) + noise
     return Image.fromarray(lit.clip(0, 255).astype(np.uint8))
+
+
+def _painted(paint: Paint, generator: random.Random) -> Image.Image:
+    image = Image.new("RGB", (SIDE, SIDE))
+    paint(ImageDraw.Draw(image), generator)
+    return image
 
 
 def _buildings(draw: ImageDraw.ImageDraw, generator: random.Random) -> None:

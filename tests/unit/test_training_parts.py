@@ -48,6 +48,12 @@ def test_the_temperature_that_made_the_labels_is_found(generator: np.random.Gene
     assert fit_temperature(logits, targets) == pytest.approx(temperature, rel=0.1)
 
 
+def test_a_network_without_errors_is_not_taken_to_be_certain() -> None:
+    logits = np.eye(4, dtype=np.float32)[np.arange(100) % 4] * 5
+    temperature = fit_temperature(logits, np.arange(100) % 4)
+    assert calibrate(logits, temperature).max() == pytest.approx(1 - 1 / 102, abs=1e-3)
+
+
 def test_metrics_against_their_definitions() -> None:
     probabilities = np.eye(3)[[0, 0, 1, 2, 2, 2]]
     targets = np.array([0, 1, 1, 2, 2, 0])
