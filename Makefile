@@ -54,7 +54,7 @@ test: $(INSTALLED) ## Run every test that this machine can run
 	$(VENV)/bin/python -m pytest -m 'not acceptance'
 
 acceptance: $(INSTALLED) ## Run the whole demo on the images in DRIFTSERVE_DATA and hold its report to the targets
-	$(VENV)/bin/python -m pytest -m acceptance
+	$(VENV)/bin/python -m pytest -m acceptance --capture=no
 
 check: $(INSTALLED) ## Lint, types and layers
 	$(VENV)/bin/ruff check .

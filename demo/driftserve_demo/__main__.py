@@ -5,6 +5,7 @@ Writes `report.json` and shows it as a table. Exit status: 0 the run ended, 1 a 
 
 import argparse
 import json
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -22,6 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.output.mkdir(parents=True, exist_ok=True)
     path = options.output / "report.json"
     path.unlink(missing_ok=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as Ctrl-C does: stop what was started
     try:
         refuse_taken_port("127.0.0.1", options.port)  # before minutes of training
         report = run(options)

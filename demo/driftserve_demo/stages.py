@@ -14,6 +14,7 @@ from typing import cast
 import numpy as np
 
 from driftserve.archive import archive_digest, find_archive, read_contract
+from driftserve.contract import DriftPolicy
 from driftserve.errors import DataError, DriftserveError
 from driftserve.metrics import all_series
 from driftserve_demo import corruption, synthetic, traffic
@@ -86,16 +87,21 @@ def prepare_data(options: DemoOptions) -> tuple[Path, DataReport]:
     folder = options.data or options.output / "data"
     if options.data is None:
         synthetic.write_dataset(folder)
-    for split in SPLITS:
+    for split in SPLITS:  # what would fail after minutes of training fails here
         if not (folder / split).is_dir():
             raise DataError(
                 f"{folder}: expected the folders {', '.join(SPLITS)}, each <class>/<image>, got no {split}/"
             )
+    images = {split: len(traffic.read_pictures(folder / split)) for split in SPLITS}
+    if images["stream"] < (window_size := DriftPolicy().window_size):
+        raise DataError(
+            f"{folder}: expected at least {window_size} images in stream/, a window, got {images['stream']}"
+        )
     return folder, DataReport(
         source=str(options.data) if options.data else "synthetic, drawn by the demo",
         is_synthetic=options.data is None,
         labels=tuple(sorted(path.name for path in (folder / "train").iterdir() if path.is_dir())),
-        images={split: len(traffic.read_pictures(folder / split)) for split in SPLITS},
+        images=images,
     )
 
 
@@ -103,10 +109,12 @@ def train_and_export(options: DemoOptions, folder: Path) -> TrainingReport:
     """Run the training package's two commands, as a pipeline would."""
     trained = options.output / "training"
     chosen: dict[str, object] = {"--data": folder, "--output": trained}
-    if options.data is None:  # small images, and no download
-        chosen |= {"--model": "test_resnet", "--image-size": 64, "--epochs": 6, "--learning-rate": 4e-3}
+    if options.data is None:  # drawn scenes are easy, and need neither large images nor a download
+        chosen |= {"--image-size": 64, "--epochs": 6, "--learning-rate": 4e-3}
     else:
         chosen |= {"--image-size": 128, "--epochs": 3}
+    if options.weights is None:
+        chosen["--model"] = "test_resnet" if options.data is None else "mobilenetv2_100"
     given = {"--weights": options.weights, "--model": options.model, "--epochs": options.epochs}
     chosen |= {name: value for name, value in given.items() if value is not None}
     flags = ["--from-scratch"] if options.data is None and options.weights is None else []

@@ -108,10 +108,10 @@ def archive_digest(archive: Path) -> str:
         return _content_digest((name, hashlib.sha256(mar.read(name)).hexdigest()) for name in names)
 
 
-def directory_digest(directory: Path) -> str:
+def directory_digest(directory: Path, contract: Contract) -> str:
     """The content digest of an unpacked archive, equal to that of its `.mar` file."""
     # TorchServe and Python leave their own files in the directory: count those that we wrote.
-    ours = (CONTRACT_FILE, HANDLER_FILE, MODEL_FILE)
+    ours = (CONTRACT_FILE, HANDLER_FILE, *contract.files)
     return _content_digest((name, file_sha256(directory / name)) for name in ours)
 
 

@@ -48,7 +48,7 @@ def build_service(model_dir: Path, settings: Settings) -> "Service":
     model = Model(model_dir / MODEL_FILE, contract.image_spec.height, contract.image_spec.width)
     observe = None
     if settings.runtime_dir is not None:
-        digest = directory_digest(model_dir)
+        digest = directory_digest(model_dir, contract)
         write_contract(settings.runtime_dir, digest, contract)
         observe = Sender(settings.runtime_dir / SOCKET_FILE, digest).send
     return Service(contract, model, observe, settings.max_image_pixels)

@@ -60,11 +60,12 @@ def _image_statistics(image: npt.NDArray[np.uint8]) -> tuple[float, float, float
     the mean HSV saturation in [0, 1]; sharpness is the log variance of the luma's Laplacian
     (Pech-Pacheco et al. 2000).
     """
-    luma = image @ _LUMA  # (H, W) float32
+    red, green, blue = (np.ascontiguousarray(image[:, :, channel]) for channel in range(3))
+    luma = _LUMA[0] * red + _LUMA[1] * green + _LUMA[2] * blue  # (H, W) float32
     laplacian = luma[:-2, 1:-1] + luma[2:, 1:-1] + luma[1:-1, :-2] + luma[1:-1, 2:] - 4 * luma[1:-1, 1:-1]
-    highest = image.max(axis=2).astype(np.float32)
-    chroma = highest - image.min(axis=2)
-    saturation = chroma / np.maximum(highest, 1)
+    highest = np.maximum(np.maximum(red, green), blue)  # by planes, which numpy does faster than axis=2
+    chroma = highest - np.minimum(np.minimum(red, green), blue)
+    saturation = np.divide(chroma, np.maximum(highest, 1), dtype=np.float32)
     return (
         float(luma.mean()),
         float(luma.std()),

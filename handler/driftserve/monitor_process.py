@@ -4,7 +4,6 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from driftserve.channel import SOCKET_FILE, Receiver
@@ -33,13 +32,11 @@ class MonitorProcess:
         publisher: Publisher,
         runtime_dir: Path,
         period_seconds: float,
-        clock: Callable[[], float] = time.time,
     ) -> None:
         self._monitor = monitor
         self._publisher = publisher
         self._runtime_dir = runtime_dir
         self._period_seconds = period_seconds
-        self._clock = clock
         self._datagrams: queue.Queue[bytes] = queue.Queue(_MAX_WAITING_DATAGRAMS)
 
     def run(self, stop: threading.Event) -> None:
@@ -58,7 +55,7 @@ class MonitorProcess:
             drain.join()
             self._take_in()
             receiver.close()
-            self._publisher.publish(self._monitor.collect(self._clock()))
+            self._publisher.publish(self._monitor.collect(time.time()))
             self._publisher.close(_FLUSH_TIMEOUT_SECONDS)
             write_status(self._runtime_dir, self._monitor.status())
 
@@ -72,13 +69,13 @@ class MonitorProcess:
                 logger.error("a datagram is lost: %d wait to be taken in", _MAX_WAITING_DATAGRAMS)
 
     def _watch(self, stop: threading.Event) -> None:
-        next_period = self._clock() + self._period_seconds
+        next_period = time.monotonic() + self._period_seconds
         while not stop.wait(_STATUS_INTERVAL_SECONDS):
             if self._take_in():
                 write_status(self._runtime_dir, self._monitor.status())
-            if self._clock() >= next_period:
-                self._publisher.publish(self._monitor.collect(self._clock()))
-                next_period += self._period_seconds
+            if time.monotonic() >= next_period:
+                self._publisher.publish(self._monitor.collect(time.time()))
+                next_period = time.monotonic() + self._period_seconds
 
     def _take_in(self) -> int:
         """Hand the waiting datagrams to the monitor; the number of them."""

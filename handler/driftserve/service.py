@@ -111,7 +111,10 @@ class Service:
         model_ms = _milliseconds_since(started)
         for item, row in zip(items, probabilities, strict=True):
             item.latency_ms |= {"preprocess": preprocess_ms, "model": model_ms}
-            item.prediction = to_prediction(row, self._contract.labels)
+            if np.isfinite(row).all():
+                item.prediction = to_prediction(row, self._contract.labels)
+            else:
+                item.error = ModelError("the network gave no finite numbers for this image")
         self._measure(items, pixels, probabilities, output)
 
     def _measure(
@@ -121,7 +124,7 @@ class Service:
         probabilities: npt.NDArray[np.float64],
         output: ModelOutput,
     ) -> None:
-        watched = [index for index, item in enumerate(items) if not item.request.is_test]
+        watched = [index for index, item in enumerate(items) if item.prediction and not item.request.is_test]
         if self._observe is None or not watched:
             return
         try:

