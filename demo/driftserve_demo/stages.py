@@ -4,12 +4,13 @@ import csv
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -38,6 +39,7 @@ ENDPOINT_NAME = "demo"
 VARIANT_NAME = "AllTraffic"
 CONCURRENCY = 2
 METRICS_PERIOD_SECONDS = 5
+_MOST_TRIES = 5
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,7 @@ def prepare_data(options: DemoOptions) -> tuple[Path, DataReport]:
             raise DataError(
                 f"{folder}: expected the folders {', '.join(SPLITS)}, each <class>/<image>, got no {split}/"
             )
+    traffic.check_pictures(folder / "stream")  # the training package reads the other splits before it starts
     images = {split: len(traffic.read_pictures(folder / split)) for split in SPLITS}
     if images["stream"] < (window_size := DriftPolicy().window_size):
         raise DataError(
@@ -108,6 +111,7 @@ def prepare_data(options: DemoOptions) -> tuple[Path, DataReport]:
 def train_and_export(options: DemoOptions, folder: Path) -> TrainingReport:
     """Run the training package's two commands, as a pipeline would."""
     trained = options.output / "training"
+    shutil.rmtree(trained, ignore_errors=True)  # of an earlier demo
     chosen: dict[str, object] = {"--data": folder, "--output": trained}
     if options.data is None:  # drawn scenes are easy, and need neither large images nor a download
         chosen |= {"--image-size": 64, "--epochs": 6, "--learning-rate": 4e-3}
@@ -174,11 +178,26 @@ def _send_phase(
     alarms = 0
     features: dict[str, None] = {}  # an ordered set
     for number, window in enumerate(windows, start=1):
-        answers += client.send_all(window, f"{kind} {number}/{len(windows)}")
-        report = server.wait_for_observations(len(answers))["last_report"]
+        report = _send_window(client, server, window, f"{kind} {number}/{len(windows)}", answers)
         alarms += report["verdict"] == "DRIFT"
         features |= dict.fromkeys(test["feature"] for test in report["tests"] if test["is_drift"])
     return DriftPhase(kind, len(windows), alarms, tuple(features))
+
+
+def _send_window(
+    client: Client, server: Server, window: traffic.Window, description: str, answers: list[Answer]
+) -> dict[str, Any]:
+    """Send one window; the monitor's report on it. Images whose observation was dropped are sent again."""
+    expected = server.status().get("observations", 0) + len(window)
+    missing = len(window)
+    for _ in range(_MOST_TRIES):
+        answers += client.send_all(window[:missing], description)
+        status = server.wait_for_observations(expected)
+        missing = expected - status.get("observations", 0)
+        if missing <= 0:
+            report: dict[str, Any] = status["last_report"]
+            return report
+    raise DriftserveError(f"{description}: expected {expected} observations, got {missing} less: {answers[-1]}")
 
 
 def _run_training(command: str, options: dict[str, object], flags: Sequence[str] = ()) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from driftserve.decode import decode
-from driftserve.errors import DataError
+from driftserve.errors import BadRequest, DataError
 from driftserve_demo.client import Picture
 from driftserve_demo.corruption import SEVERITY, gaussian_noise
 
@@ -29,6 +29,20 @@ def read_pictures(folder: Path, pattern: str = "*/*", is_labelled: bool = True) 
         Picture(path.read_bytes(), _CONTENT_TYPES[path.suffix.lower()], path.parent.name if is_labelled else None)
         for path in files
     ]
+
+
+def check_pictures(folder: Path) -> None:
+    """Pass if every image of a folder can be decoded.
+
+    Raises:
+        DataError: one cannot; the message names it.
+    """
+    for path in sorted(folder.glob("*/*")):
+        if path.suffix.lower() in _CONTENT_TYPES:
+            try:
+                decode(path.read_bytes())
+            except BadRequest as error:
+                raise DataError(f"{path}: {error}; remove or replace it") from error
 
 
 def undrifted_windows(stream: Sequence[Picture], size: int, generator: random.Random) -> list[Window]:

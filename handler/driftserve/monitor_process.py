@@ -2,6 +2,7 @@
 
 import logging
 import queue
+import sys
 import threading
 import time
 from pathlib import Path
@@ -17,6 +18,9 @@ logger = logging.getLogger(__name__)
 _MAX_WAITING_DATAGRAMS = 100_000
 _STATUS_INTERVAL_SECONDS = 0.2
 _FLUSH_TIMEOUT_SECONDS = 5.0
+# While the main thread computes, the receiving one gets its turn after this long: ten datagrams
+# a default interval (5 ms) each would overflow the kernel's queue at a few hundred a second.
+_SWITCH_INTERVAL_SECONDS = 0.0005
 
 
 class MonitorProcess:
@@ -46,6 +50,7 @@ class MonitorProcess:
             MonitorNotFound: another monitor runs in the runtime directory.
             SettingsError: the runtime directory's path is too long for a socket.
         """
+        sys.setswitchinterval(_SWITCH_INTERVAL_SECONDS)
         with lock_runtime(self._runtime_dir):
             receiver = Receiver(self._runtime_dir / SOCKET_FILE)
             drain = threading.Thread(target=self._drain, args=(receiver, stop), name="receiver", daemon=True)

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from driftserve.decode import decode
-from driftserve.errors import DataError
-from driftserve_demo import corruption, synthetic, traffic
+from driftserve.errors import DataError, DriftserveError
+from driftserve_demo import corruption, stages, synthetic, traffic
 from driftserve_demo.client import Answer, Picture
 from driftserve_demo.report import to_serving_report
 from images import encode
@@ -60,3 +60,45 @@ def test_the_serving_figures_are_percentiles_and_counts() -> None:
     report = to_serving_report(answers, 2, 0.9)
     assert (report.requests, report.errors) == (100, 1)
     assert (report.p50_ms, report.p99_ms) == (50.5, 99.01)
+
+
+class FakeServer:
+    """Stands for a server whose monitor loses the first observations of a run."""
+
+    def __init__(self, losses: int) -> None:
+        self.observations = 40
+        self._losses = losses
+
+    def send_all(self, pictures: list[Picture], _: str) -> list[Answer]:
+        lost = min(self._losses, len(pictures))
+        self._losses -= lost
+        self.observations += len(pictures) - lost
+        return [Answer(200, {}, 1.0) for _ in pictures]
+
+    def status(self) -> dict[str, object]:
+        return {"observations": self.observations, "last_report": {"verdict": "OK", "tests": []}}
+
+    def wait_for_observations(self, _: int) -> dict[str, object]:
+        return self.status()
+
+
+def test_images_whose_observation_was_lost_are_sent_again_so_that_windows_stay_whole() -> None:
+    fake = FakeServer(losses=7)
+    answers: list[Answer] = []
+    phase = stages._send_phase(fake, fake, "calm", [STREAM[:20], STREAM[20:40]], answers)  # type: ignore[arg-type]
+    assert (phase.windows, phase.alarms) == (2, 0)
+    assert fake.observations == 40 + 2 * 20
+    assert len(answers) == 2 * 20 + 7
+
+
+def test_a_server_that_observes_nothing_ends_the_demo() -> None:
+    fake = FakeServer(losses=10_000)
+    with pytest.raises(DriftserveError, match="calm 1/1: expected 60 observations, got 20 less"):
+        stages._send_phase(fake, fake, "calm", [STREAM[:20]], [])  # type: ignore[arg-type]
+
+
+def test_an_image_of_the_stream_that_is_corrupt_is_named(tmp_path: Path) -> None:
+    (tmp_path / "sea").mkdir()
+    (tmp_path / "sea" / "0.jpg").write_bytes(b"no image")
+    with pytest.raises(DataError, match=r"sea/0\.jpg: expected an image"):
+        traffic.check_pictures(tmp_path)

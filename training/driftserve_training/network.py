@@ -14,6 +14,8 @@ from driftserve.errors import DataError
 from driftserve_training.configuration import TrainingConfiguration
 from driftserve_training.weights import Channels, WeightsRecord, read_weights_record
 
+_TIMMS_LICENSE = "as timm states for its weights"
+
 
 @dataclass(frozen=True)
 class NetworkRecord:
@@ -72,7 +74,7 @@ def create_classifier(configuration: TrainingConfiguration, classes: int) -> tup
         raise DataError(f"{configuration.weights}: expected weights of {name}, got weights of {known.model}")
     kwargs = dict(known.model_kwargs) if known else {}
     backbone = _create_backbone(name, kwargs, classes, configuration, known)
-    record = _describe(backbone, name, kwargs, classes, configuration.image_size, known)
+    record = _describe(backbone, name, kwargs, classes, configuration, known)
     classifier = Classifier(backbone, record.mean, record.std)
     if configuration.is_pretrained:  # a head of zeros starts without opinions: timm's own init cost a whole epoch
         for parameter in classifier.head_parameters():
@@ -118,11 +120,11 @@ def _describe(
     name: str,
     kwargs: dict[str, str | int | float | bool],
     classes: int,
-    image_size: int | None,
+    configuration: TrainingConfiguration,
     known: WeightsRecord | None,
 ) -> NetworkRecord:
     resolved = resolve_data_config({}, model=backbone)  # type: ignore[no-untyped-call]
-    height, width = (image_size, image_size) if image_size else tuple(resolved["input_size"][1:])
+    height, width = (size, size) if (size := configuration.image_size) else tuple(resolved["input_size"][1:])
     return NetworkRecord(
         model=name,
         model_kwargs=kwargs,
@@ -136,5 +138,5 @@ def _describe(
             resize_shorter_side=int(max(height, width) / resolved["crop_pct"]),
             interpolation=resolved["interpolation"],
         ),
-        weights_license=known.license if known else "as timm states for its weights",
+        weights_license=known.license if known else _TIMMS_LICENSE if configuration.is_pretrained else "no weights",
     )
