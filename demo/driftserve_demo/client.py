@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import urllib3
 from tqdm import tqdm
 
+from driftserve.errors import ServerError
+
 TEST_HEADER = {"X-Amzn-SageMaker-Custom-Attributes": "driftserve-test=true"}
 
 
@@ -42,11 +44,14 @@ class Client:
         """One request's answer. A test is answered like any other, but not observed.
 
         Raises:
-            urllib3.exceptions.HTTPError: the server did not answer.
+            ServerError: the server did not answer.
         """
         headers = {"Content-Type": picture.content_type} | (TEST_HEADER if is_test else {})
         started = time.perf_counter()
-        response = self._pool.request("POST", self._url, body=picture.body, headers=headers)
+        try:
+            response = self._pool.request("POST", self._url, body=picture.body, headers=headers)
+        except urllib3.exceptions.HTTPError as error:
+            raise ServerError(f"expected an answer from {self._url}, got {error}") from error
         milliseconds = (time.perf_counter() - started) * 1000
         try:
             body = json.loads(response.data)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
 import boto3
+from botocore.config import Config
 from moto.server import ThreadedMotoServer
 
 from driftserve.metrics import Dimensions
@@ -55,6 +56,7 @@ def read_metrics(environment: dict[str, str], namespace: str, series: Iterable[S
         region_name=environment["AWS_DEFAULT_REGION"],
         aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
+        config=Config(proxies={}),
     )
     now = datetime.now(timezone.utc)
     names: set[str] = set()

@@ -1,19 +1,16 @@
 """A real server, started as a user would start it: `driftserve serve`."""
 
+import contextlib
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import urllib3
-
 from driftserve.errors import ServerError
-from driftserve.runtime import read_status
+from driftserve.runtime import read_status, runtime_root
 from driftserve_demo.client import Client, Picture
 
 _START_TIMEOUT_SECONDS = 60.0
@@ -43,7 +40,7 @@ class Server:
         return status
 
 
-@contextmanager
+@contextlib.contextmanager
 def running_server(archive: Path, port: int, environment: dict[str, str], probe: Picture) -> Iterator[Server]:
     """Serves an archive on a port of loopback; stops it, and what it started, at the end.
 
@@ -56,20 +53,19 @@ def running_server(archive: Path, port: int, environment: dict[str, str], probe:
     Raises:
         ServerError: the server ended, or did not answer in time.
     """
-    with tempfile.TemporaryDirectory(prefix="driftserve-", ignore_cleanup_errors=True) as runtime_dir:
-        command = [sys.executable, "-m", "driftserve", "serve", str(archive), "--port", str(port)]
-        process = subprocess.Popen(command, env=environment | {"DRIFTSERVE_RUNTIME_DIR": runtime_dir})
+    command = [sys.executable, "-m", "driftserve", "serve", str(archive), "--port", str(port)]
+    process = subprocess.Popen(command, env=environment)
+    try:
+        server = Server(f"http://127.0.0.1:{port}", runtime_root() / str(process.pid))
+        _wait_until_it_answers(process, Client(server.url, concurrency=1), probe)
+        yield server
+    finally:
+        process.terminate()
         try:
-            server = Server(f"http://127.0.0.1:{port}", Path(runtime_dir))
-            _wait_until_it_answers(process, Client(server.url, concurrency=1), probe)
-            yield server
-        finally:
-            process.terminate()
-            try:
-                process.wait(_STOP_TIMEOUT_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            process.wait(_STOP_TIMEOUT_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def _wait_until_it_answers(process: "subprocess.Popen[bytes]", client: Client, probe: Picture) -> None:
@@ -77,10 +73,8 @@ def _wait_until_it_answers(process: "subprocess.Popen[bytes]", client: Client, p
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise ServerError(f"the server ended with {process.returncode}; its output above says why")
-        try:
+        with contextlib.suppress(ServerError):  # nobody listens yet
             if client.send(probe, is_test=True).status == 200:
                 return
-        except urllib3.exceptions.HTTPError:
-            pass  # nobody listens yet
         time.sleep(0.2)
     raise ServerError(f"expected an answer within {_START_TIMEOUT_SECONDS:.0f} s, got none")

@@ -14,8 +14,8 @@ from typing import Any, cast
 
 import numpy as np
 
-from driftserve.archive import archive_digest, find_archive, read_contract
-from driftserve.contract import DriftPolicy
+from driftserve.archive import find_archive, read_contract
+from driftserve.contract import DriftPolicy, file_sha256
 from driftserve.errors import DataError, DriftserveError
 from driftserve.metrics import all_series
 from driftserve_demo import corruption, synthetic, traffic
@@ -65,7 +65,7 @@ def run(options: DemoOptions) -> Report:
     archive = find_archive(options.output / "model")
     contract = read_contract(archive)
     with local_aws() as aws:
-        environment = os.environ | aws | _settings()
+        environment = _environment(aws)
         probe = Picture((folder / _first_test_image(options.output)).read_bytes(), "image/jpeg", None)
         with running_server(archive, options.port, environment, probe) as server:
             client = Client(server.url, CONCURRENCY)
@@ -73,10 +73,12 @@ def run(options: DemoOptions) -> Report:
             watched, drift = send_traffic(client, server, folder, contract.drift.window_size)
         # After the end, which flushes the last period.
         cloudwatch = read_metrics(aws, NAMESPACE, all_series(contract, ENDPOINT_NAME, VARIANT_NAME))
+    if not cloudwatch.datapoints:
+        raise DriftserveError("expected metrics in the local CloudWatch, got none; the server's log above says why")
     return Report(
         data=data,
         training=training,
-        archive=ArchiveReport(str(archive), archive.stat().st_size, archive_digest(archive)),
+        archive=ArchiveReport(str(archive), archive.stat().st_size, file_sha256(archive)),
         parity=parity,
         serving=to_serving_report([*graded, *watched], CONCURRENCY, accuracy),
         drift=drift,
@@ -86,6 +88,8 @@ def run(options: DemoOptions) -> Report:
 
 def prepare_data(options: DemoOptions) -> tuple[Path, DataReport]:
     """The folder of images, drawn where none was given."""
+    for leftover in ("data", "training", "model"):  # of an earlier demo, which is over now
+        shutil.rmtree(options.output / leftover, ignore_errors=True)
     folder = options.data or options.output / "data"
     if options.data is None:
         synthetic.write_dataset(folder)
@@ -94,7 +98,6 @@ def prepare_data(options: DemoOptions) -> tuple[Path, DataReport]:
             raise DataError(
                 f"{folder}: expected the folders {', '.join(SPLITS)}, each <class>/<image>, got no {split}/"
             )
-    traffic.check_pictures(folder / "stream")  # the training package reads the other splits before it starts
     images = {split: len(traffic.read_pictures(folder / split)) for split in SPLITS}
     if images["stream"] < (window_size := DriftPolicy().window_size):
         raise DataError(
@@ -111,7 +114,6 @@ def prepare_data(options: DemoOptions) -> tuple[Path, DataReport]:
 def train_and_export(options: DemoOptions, folder: Path) -> TrainingReport:
     """Run the training package's two commands, as a pipeline would."""
     trained = options.output / "training"
-    shutil.rmtree(trained, ignore_errors=True)  # of an earlier demo
     chosen: dict[str, object] = {"--data": folder, "--output": trained}
     if options.data is None:  # drawn scenes are easy, and need neither large images nor a download
         chosen |= {"--image-size": 64, "--epochs": 6, "--learning-rate": 4e-3}
@@ -209,15 +211,25 @@ def _run_training(command: str, options: dict[str, object], flags: Sequence[str]
         )
 
 
-def _settings() -> dict[str, str]:
-    return {
-        "DRIFTSERVE_SINKS": "cloudwatch",
-        "DRIFTSERVE_ENDPOINT_NAME": ENDPOINT_NAME,
-        "DRIFTSERVE_VARIANT_NAME": VARIANT_NAME,
-        "DRIFTSERVE_CLOUDWATCH_NAMESPACE": NAMESPACE,
-        "DRIFTSERVE_METRICS_PERIOD_SECONDS": str(METRICS_PERIOD_SECONDS),
-        "DRIFTSERVE_WORKERS": str(CONCURRENCY),
-    }
+def _environment(aws: dict[str, str]) -> dict[str, str]:
+    """This process's variables, without those that would lead the server to another AWS or another setting."""
+    ours = ("AWS_", "DRIFTSERVE_")
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    return (
+        inherited
+        | aws
+        | {
+            "NO_PROXY": "127.0.0.1,localhost",
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "DRIFTSERVE_SINKS": "cloudwatch",
+            "DRIFTSERVE_ENDPOINT_NAME": ENDPOINT_NAME,
+            "DRIFTSERVE_VARIANT_NAME": VARIANT_NAME,
+            "DRIFTSERVE_CLOUDWATCH_NAMESPACE": NAMESPACE,
+            "DRIFTSERVE_METRICS_PERIOD_SECONDS": str(METRICS_PERIOD_SECONDS),
+            "DRIFTSERVE_WORKERS": str(CONCURRENCY),
+        }
+    )
 
 
 def _first_test_image(output: Path) -> str:

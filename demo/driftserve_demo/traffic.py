@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from driftserve.decode import decode
-from driftserve.errors import BadRequest, DataError
+from driftserve.decode import MEDIA_TYPES, decode
+from driftserve.errors import DataError
 from driftserve_demo.client import Picture
 from driftserve_demo.corruption import SEVERITY, gaussian_noise
 
@@ -19,30 +19,14 @@ OOD_SHARE = 0.25
 
 Window = list[Picture]
 
-_CONTENT_TYPES = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png", ".webp": "image/webp"}
-
 
 def read_pictures(folder: Path, pattern: str = "*/*", is_labelled: bool = True) -> list[Picture]:
     """The images of a folder as they are; the label is the name of the folder that an image is in."""
-    files = sorted(path for path in folder.glob(pattern) if path.suffix.lower() in _CONTENT_TYPES)
+    files = sorted(path for path in folder.glob(pattern) if path.suffix.lower() in MEDIA_TYPES)
     return [
-        Picture(path.read_bytes(), _CONTENT_TYPES[path.suffix.lower()], path.parent.name if is_labelled else None)
+        Picture(path.read_bytes(), MEDIA_TYPES[path.suffix.lower()], path.parent.name if is_labelled else None)
         for path in files
     ]
-
-
-def check_pictures(folder: Path) -> None:
-    """Pass if every image of a folder can be decoded.
-
-    Raises:
-        DataError: one cannot; the message names it.
-    """
-    for path in sorted(folder.glob("*/*")):
-        if path.suffix.lower() in _CONTENT_TYPES:
-            try:
-                decode(path.read_bytes())
-            except BadRequest as error:
-                raise DataError(f"{path}: {error}; remove or replace it") from error
 
 
 def undrifted_windows(stream: Sequence[Picture], size: int, generator: random.Random) -> list[Window]:

@@ -8,6 +8,7 @@ import sys
 import tarfile
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -94,7 +95,7 @@ def read_contract(archive: Path) -> Contract:
                 actual = hashlib.sha256(mar.read(name)).hexdigest()
                 if actual != expected:
                     raise ArchiveError(f"{archive.name}: {name}: expected sha256 {expected}, got {actual}")
-    except (OSError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         raise ArchiveError(f"{archive}: expected a MAR archive (a zip file), got {error}") from error
     except KeyError as error:
         raise ArchiveError(f"{archive.name}: expected an archive that driftserve wrote, got {error}") from error

@@ -7,13 +7,12 @@ boto3 (2 s at start), the monitor not for torch (2 s, 200 MB).
 import logging
 import sys
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from driftserve.contract import contract_from_json
-from driftserve.settings import Settings
+from driftserve.settings import Settings, SinkName
 
 if TYPE_CHECKING:  # names only: what they import is dear
     from driftserve.metrics import Sink
@@ -66,12 +65,11 @@ def build_monitor(settings: Settings, runtime_dir: Path) -> "MonitorProcess":
     return MonitorProcess(monitor, publisher, runtime_dir, settings.metrics_period_seconds)
 
 
-def _build_sink(name: str, settings: Settings) -> "Sink":
-    from driftserve.sinks.cloudwatch import CloudWatchSink
+def _build_sink(name: SinkName, settings: Settings) -> "Sink":
+    if name == "cloudwatch":
+        from driftserve.sinks.cloudwatch import CloudWatchSink
+
+        return CloudWatchSink(settings.cloudwatch_namespace)
     from driftserve.sinks.log import LogSink
 
-    factories: dict[str, Callable[[], Sink]] = {
-        "cloudwatch": lambda: CloudWatchSink(settings.cloudwatch_namespace),
-        "log": LogSink,
-    }
-    return factories[name]()
+    return LogSink()

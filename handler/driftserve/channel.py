@@ -4,13 +4,11 @@ import logging
 import socket
 from pathlib import Path
 
-from driftserve.errors import SettingsError
 from driftserve.observation import Observation, ObservationBatch, batch_to_bytes
 
 logger = logging.getLogger(__name__)
 
 SOCKET_FILE = "observations.sock"
-_MAX_SOCKET_PATH_BYTES = 107  # sizeof(sockaddr_un.sun_path) - 1 on Linux
 _MAX_DATAGRAM_BYTES = 1 << 20
 
 
@@ -57,16 +55,7 @@ class Receiver:
     """The monitor's end."""
 
     def __init__(self, path: Path) -> None:
-        """Listen at `path`; a socket that is left there from before is replaced.
-
-        Raises:
-            SettingsError: the path is longer than the kernel takes.
-        """
-        if len(str(path).encode()) > _MAX_SOCKET_PATH_BYTES:
-            raise SettingsError(
-                f"DRIFTSERVE_RUNTIME_DIR: expected a path of at most "
-                f"{_MAX_SOCKET_PATH_BYTES - len(SOCKET_FILE) - 1} bytes, got {path.parent}"
-            )
+        """Listen at `path`; a socket that is left there from before is replaced."""
         path.unlink(missing_ok=True)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(str(path))

@@ -9,6 +9,14 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from driftserve.errors import ImageTooLarge, UndecodableImage
 
+# The files that count as images in a folder, and the media type to send each as.
+MEDIA_TYPES = {
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".png": "image/png",
+    ".webp": "image/webp",
+    ".bmp": "image/bmp",
+}
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 
 
@@ -36,7 +44,7 @@ def decode(body: bytes, max_pixels: int = 50_000_000) -> npt.NDArray[np.uint8]:
         ) from error
     except Image.DecompressionBombError as error:
         raise ImageTooLarge(f"expected at most {max_pixels} pixels, got more; send a smaller image") from error
-    except ImageTooLarge:
+    except (ImageTooLarge, MemoryError):
         raise
     except Exception as error:  # Pillow's decoders raise a dozen kinds on corrupt bytes, struct.error among them
         raise UndecodableImage(f"expected a whole image, got one that breaks off or is corrupt: {error}") from error

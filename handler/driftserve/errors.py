@@ -9,7 +9,8 @@ DriftserveError 500
 ├── ModelError 500              the network itself failed
 ├── ArchiveError 500            the archive does not keep its contract
 ├── SettingsError 500           an environment variable is wrong
-├── MonitorNotFound 500         no monitor to ask, or more than one
+├── MonitorError 500            the monitor cannot run
+│   └── MonitorNotFound 500     no monitor to ask, or more than one
 ├── ServerError 500             the model server cannot be started
 └── DataError 500               the images given for training cannot be used
 
@@ -63,7 +64,11 @@ class SettingsError(DriftserveError):
     """A setting is unknown, malformed or out of bounds."""
 
 
-class MonitorNotFound(DriftserveError):
+class MonitorError(DriftserveError):
+    """The monitor cannot run, or cannot go on."""
+
+
+class MonitorNotFound(MonitorError):
     """No monitor is running, or several are and none was chosen."""
 
 

@@ -14,6 +14,8 @@ from driftserve.window import TumblingWindow
 
 logger = logging.getLogger(__name__)
 
+_SMALLEST_P_VALUE = 1e-100  # as a metric: CloudWatch refuses numbers closer to zero than 8.5e-109
+
 
 class Monitor:
     """Merges the observations of all workers, a model at a time; safe to use from two threads.
@@ -118,7 +120,7 @@ class _WatchedModel:
         self._alarms += report.verdict is Verdict.DRIFT
         for test in report.tests:
             self._aggregator.sample(metrics.DRIFT_STATISTIC, test.statistic, test.feature)
-            self._aggregator.sample(metrics.DRIFT_P_VALUE, test.p_value, test.feature)
+            self._aggregator.sample(metrics.DRIFT_P_VALUE, max(test.p_value, _SMALLEST_P_VALUE), test.feature)
         logger.log(
             logging.WARNING if report.verdict is Verdict.DRIFT else logging.INFO,
             "%s window %d: %s%s",

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from driftserve.channel import SOCKET_FILE, Receiver
+from driftserve.errors import MonitorError
 from driftserve.monitor import Monitor
 from driftserve.observation import batch_from_bytes
 from driftserve.publisher import Publisher
@@ -17,6 +18,7 @@ logger = logging.getLogger(__name__)
 
 _MAX_WAITING_DATAGRAMS = 100_000
 _STATUS_INTERVAL_SECONDS = 0.2
+_LAST_CALL_SECONDS = 0.5
 _FLUSH_TIMEOUT_SECONDS = 5.0
 # While the main thread computes, the receiving one gets its turn after this long: ten datagrams
 # a default interval (5 ms) each would overflow the kernel's queue at a few hundred a second.
@@ -47,7 +49,7 @@ class MonitorProcess:
         """Watch until `stop` is set; then take in what has arrived, publish it and return.
 
         Raises:
-            MonitorNotFound: another monitor runs in the runtime directory.
+            MonitorError: another monitor runs in the runtime directory, or the receiving thread died.
             SettingsError: the runtime directory's path is too long for a socket.
         """
         sys.setswitchinterval(_SWITCH_INTERVAL_SECONDS)
@@ -56,7 +58,7 @@ class MonitorProcess:
             drain = threading.Thread(target=self._drain, args=(receiver, stop), name="receiver", daemon=True)
             drain.start()
             write_status(self._runtime_dir, self._monitor.status())
-            self._watch(stop)
+            self._watch(stop, drain)
             drain.join()
             self._take_in()
             receiver.close()
@@ -65,7 +67,11 @@ class MonitorProcess:
             write_status(self._runtime_dir, self._monitor.status())
 
     def _drain(self, receiver: Receiver, stop: threading.Event) -> None:
-        while (datagram := receiver.receive(_STATUS_INTERVAL_SECONDS)) is not None or not stop.is_set():
+        leave_at = None
+        while leave_at is None or time.monotonic() < leave_at:
+            datagram = receiver.receive(_STATUS_INTERVAL_SECONDS)
+            if stop.is_set() and leave_at is None:  # what is on its way still counts, but traffic may never end
+                leave_at = time.monotonic() + _LAST_CALL_SECONDS
             if datagram is None:
                 continue
             try:
@@ -73,9 +79,11 @@ class MonitorProcess:
             except queue.Full:
                 logger.error("a datagram is lost: %d wait to be taken in", _MAX_WAITING_DATAGRAMS)
 
-    def _watch(self, stop: threading.Event) -> None:
+    def _watch(self, stop: threading.Event, drain: threading.Thread) -> None:
         next_period = time.monotonic() + self._period_seconds
         while not stop.wait(_STATUS_INTERVAL_SECONDS):
+            if not drain.is_alive():
+                raise MonitorError("the receiving thread ended; its traceback is in the log above")
             if self._take_in():
                 write_status(self._runtime_dir, self._monitor.status())
             if time.monotonic() >= next_period:

@@ -50,14 +50,14 @@ def batch_from_bytes(datagram: bytes) -> ObservationBatch:
         document = json.loads(datagram)
         observations = tuple(
             Observation(
-                status=item["status"],
-                latency_ms=item["latency_ms"],
-                label=item["label"],
-                confidence=item["confidence"],
-                features=None if item["features"] is None else tuple(item["features"]),
+                status=int(item["status"]),
+                latency_ms={str(phase): float(value) for phase, value in item["latency_ms"].items()},
+                label=None if item["label"] is None else str(item["label"]),
+                confidence=None if item["confidence"] is None else float(item["confidence"]),
+                features=None if item["features"] is None else tuple(map(float, item["features"])),
             )
             for item in document["observations"]
         )
-        return ObservationBatch(model=document["model"], observations=observations, dropped=document["dropped"])
-    except (KeyError, TypeError) as error:
+        return ObservationBatch(str(document["model"]), observations, int(document["dropped"]))
+    except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"expected a batch of observations, got {datagram[:80]!r}") from error

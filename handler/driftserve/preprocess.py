@@ -27,10 +27,17 @@ def preprocess(images: Sequence[npt.NDArray[np.uint8]], spec: ImageSpec) -> npt.
     for index, image in enumerate(images):
         height, width = image.shape[:2]
         scale = min(height, width) / spec.resize_shorter_side
-        left = (width - spec.width * scale) / 2
-        top = (height - spec.height * scale) / 2
-        box = (left, top, left + spec.width * scale, top + spec.height * scale)
+        left, right = _centred(width, spec.width * scale)
+        top, bottom = _centred(height, spec.height * scale)
         batch[index] = np.asarray(
-            Image.fromarray(image).resize((spec.width, spec.height), _RESAMPLING[spec.interpolation], box=box)
+            Image.fromarray(image).resize(
+                (spec.width, spec.height), _RESAMPLING[spec.interpolation], box=(left, top, right, bottom)
+            )
         )
     return batch.transpose(0, 3, 1, 2)
+
+
+def _centred(length: int, part: float) -> tuple[float, float]:
+    """Where a centred part of a side begins and ends; rounding may not carry it over the edge."""
+    start = max(0.0, (length - part) / 2)
+    return start, min(float(length), start + part)

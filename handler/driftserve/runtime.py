@@ -8,19 +8,26 @@ models/<digest>.json   the contract of each model, left there by the workers tha
 
 import fcntl
 import json
+import logging
 import os
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TextIO
 
 from driftserve.contract import Contract, contract_from_json, contract_to_json
-from driftserve.errors import MonitorNotFound
+from driftserve.errors import ArchiveError, MonitorError, MonitorNotFound, SettingsError
 from driftserve.report import ModelStatus
+
+logger = logging.getLogger(__name__)
 
 _LOCK_FILE = "monitor.lock"
 _STATUS_FILE = "status.json"
+_LOCK_TRIES = 20
+# sockaddr_un.sun_path takes 107 bytes on Linux; the longest socket is torchserve/management.sock
+MAX_RUNTIME_PATH_BYTES = 107 - len("/torchserve/management.sock")
 _MODELS_DIRECTORY = "models"
 
 
@@ -37,10 +44,14 @@ def write_contract(runtime_dir: Path, digest: str, contract: Contract) -> None:
 
 
 def find_contract(runtime_dir: Path, digest: str) -> Contract | None:
-    """The contract that a worker left, or None while there is none."""
+    """The contract that a worker left, or None while there is none that can be read."""
+    path = runtime_dir / _MODELS_DIRECTORY / f"{digest}.json"
     try:
-        return contract_from_json((runtime_dir / _MODELS_DIRECTORY / f"{digest}.json").read_bytes())
+        return contract_from_json(path.read_bytes())
     except FileNotFoundError:
+        return None
+    except (ArchiveError, OSError):
+        logger.exception("%s cannot be read", path)
         return None
 
 
@@ -69,16 +80,37 @@ def lock_runtime(runtime_dir: Path) -> TextIO:
     """Mark the directory as a living monitor's, for as long as the file given back is open.
 
     Raises:
-        MonitorNotFound: another monitor runs in it already.
+        MonitorError: another monitor runs in it already.
     """
     runtime_dir.mkdir(parents=True, exist_ok=True)
     lock = (runtime_dir / _LOCK_FILE).open("w")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        lock.close()
-        raise MonitorNotFound(f"{runtime_dir}: another monitor is running there; stop it first") from error
-    return lock
+    for _ in range(_LOCK_TRIES):  # `driftserve status` holds the lock for a moment to see whether it is free
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.05)
+        else:
+            return lock
+    lock.close()
+    raise MonitorError(f"{runtime_dir}: another monitor is running there; stop it first")
+
+
+def make_runtime(runtime_dir: Path) -> None:
+    """Make a server's runtime directory, for this user only.
+
+    Raises:
+        MonitorError: another server uses the directory.
+        SettingsError: its path is too long for the sockets in it.
+    """
+    if len(str(runtime_dir).encode()) > MAX_RUNTIME_PATH_BYTES:
+        raise SettingsError(
+            f"DRIFTSERVE_RUNTIME_DIR: expected a path of at most {MAX_RUNTIME_PATH_BYTES} bytes, for its sockets, "
+            f"got {runtime_dir}"
+        )
+    if _is_locked(runtime_dir / _LOCK_FILE):
+        raise MonitorError(f"{runtime_dir}: another server is running there; stop it, or choose another directory")
+    runtime_dir.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    runtime_dir.mkdir(mode=0o700, exist_ok=True)
 
 
 def find_runtime() -> Path:

@@ -132,8 +132,9 @@ class Service:
         except Exception:  # watching may never break serving
             logger.exception("the features of a batch failed")
             return
-        for index, row in zip(watched, rows.tolist(), strict=True):
-            items[index].features = tuple(row)
+        for index, row in zip(watched, rows, strict=True):
+            if np.isfinite(row).all():
+                items[index].features = tuple(row.tolist())
 
     def _response(self, item: _Item) -> Response:
         if item.prediction is not None:

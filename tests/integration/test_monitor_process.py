@@ -153,3 +153,17 @@ def _statistics(aws: dict[str, str], name: str, **own: str) -> dict[str, float]:
         Statistics=["Sum", "SampleCount", "Maximum"],
     )["Datapoints"]
     return point
+
+
+def test_sigterm_ends_it_under_traffic_that_never_ends(runtime_dir: Path, contract: Contract, tmp_path: Path) -> None:
+    environment = {"DRIFTSERVE_RUNTIME_DIR": str(runtime_dir)}
+    with running("driftserve", "monitor", environment=environment, log=tmp_path / "log") as process:
+        wait_for((runtime_dir / SOCKET_FILE).exists)
+        sender = Sender(runtime_dir / SOCKET_FILE, DIGEST)
+        one = tuple(_observations(contract, 1))
+        process.terminate()
+        ended_by = time.monotonic() + 10
+        while process.poll() is None and time.monotonic() < ended_by:
+            sender.send(one)
+            time.sleep(0.01)
+        assert process.poll() == 0

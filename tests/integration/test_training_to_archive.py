@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -21,7 +22,7 @@ from driftserve.model import Model
 from driftserve.prediction import calibrate
 from driftserve.preprocess import preprocess
 from driftserve_demo.synthetic import write_dataset
-from driftserve_training import export as export_module
+from driftserve_training import graph
 from driftserve_training.checkpoint import load_trained
 from driftserve_training.configuration import TrainingConfiguration
 from driftserve_training.export import export
@@ -138,13 +139,13 @@ def test_principal_components_of_training_images_are_centred_and_uncorrelated(
 def test_a_network_that_is_not_scripted_faithfully_is_refused(
     data: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    forward: Callable[..., tuple[torch.Tensor, torch.Tensor]] = export_module.ExportGraph.forward
+    forward: Callable[..., tuple[torch.Tensor, torch.Tensor]] = graph.ExportGraph.forward
 
     def unfaithful(self: object, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         logits, embedding = forward(self, pixels)
         return logits * 1.05, embedding
 
-    monkeypatch.setattr(export_module.ExportGraph, "forward", unfaithful)
+    monkeypatch.setattr(graph.ExportGraph, "forward", unfaithful)
     with pytest.raises(ModelError, match=r"expected the scripted network within 0\.0001 of the eager one"):
         export(trained, data, tmp_path, "scenes", "1")
     assert list(tmp_path.iterdir()) == []
@@ -200,3 +201,29 @@ def test_real_images_train_too(intel: Path, tmp_path: Path) -> None:
     )
     assert record.test_accuracy > 0.5
     assert json.loads((tmp_path / "out" / "trained.json").read_text())["network"]["model"] == "mobilenetv2_035"
+
+
+def test_the_archive_names_no_path_of_the_machine_that_made_it(exported: Path) -> None:
+    import zipfile
+
+    with zipfile.ZipFile(exported / "model" / "scenes.mar") as mar:
+        texts = [mar.read(name) for name in mar.namelist()]
+        with zipfile.ZipFile(mar.open(MODEL_FILE)) as graph_file:
+            texts += [graph_file.read(name) for name in graph_file.namelist()]
+    for path in (sys.prefix, str(Path(__file__).parents[2]), "site-packages"):
+        assert not any(path.encode() in text for text in texts)
+
+
+@pytest.mark.parametrize("model", ["vit_tiny_patch16_224", "deit_tiny_distilled_patch16_224", "convnext_atto"])
+def test_other_kinds_of_networks_are_exported_too(data: Path, tmp_path: Path, model: str) -> None:
+    train(TrainingConfiguration(data=data, output=tmp_path, model=model, pretrained=False, image_size=32, epochs=1))
+    _, parity = export(tmp_path, data, tmp_path / "out", "scenes", "1")
+    assert parity.argmax_agreement == 1.0
+
+
+def test_a_stream_that_leaks_into_validation_is_refused(data: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "data"
+    shutil.copytree(data, copy)
+    shutil.copytree(copy / "val", copy / "stream")
+    with pytest.raises(DataError, match=r"expected no image in two splits, got val/.* = stream/"):
+        train(TrainingConfiguration(data=copy, output=tmp_path / "o", model="test_resnet", pretrained=False))

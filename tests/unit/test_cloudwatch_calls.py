@@ -33,6 +33,14 @@ def test_every_call_keeps_the_services_limits_and_nothing_is_lost(metrics: list[
     assert sent == sum(sum(metric.counts) for metric in metrics)
 
 
+def test_a_label_that_cloudwatch_would_refuse_is_sent_in_ascii() -> None:
+    metrics = [
+        Metric("PredictedClass", Unit.COUNT, (("Class", label),), (1.0,), (1,), 0.0) for label in ("Höhle", ":x", "")
+    ]
+    (call,) = to_calls(metrics)
+    assert [datum["Dimensions"][0]["Value"] for datum in call] == ["H\\xf6hle", "x", "_"]
+
+
 def test_a_datum_says_name_unit_dimensions_and_time() -> None:
     ((datum,),) = to_calls([_metric(2)])
     assert datum["MetricName"] == "Latency"

@@ -95,10 +95,3 @@ def test_a_server_that_observes_nothing_ends_the_demo() -> None:
     fake = FakeServer(losses=10_000)
     with pytest.raises(DriftserveError, match="calm 1/1: expected 60 observations, got 20 less"):
         stages._send_phase(fake, fake, "calm", [STREAM[:20]], [])  # type: ignore[arg-type]
-
-
-def test_an_image_of_the_stream_that_is_corrupt_is_named(tmp_path: Path) -> None:
-    (tmp_path / "sea").mkdir()
-    (tmp_path / "sea" / "0.jpg").write_bytes(b"no image")
-    with pytest.raises(DataError, match=r"sea/0\.jpg: expected an image"):
-        traffic.check_pictures(tmp_path)

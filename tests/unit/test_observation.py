@@ -22,7 +22,15 @@ def test_a_batch_survives_the_datagram_bit_by_bit(features: list[float], confide
     assert batch_from_bytes(batch_to_bytes(batch)) == batch
 
 
-@pytest.mark.parametrize("datagram", [b"", b"{}", b"[]", b"\xff", b'{"model":"m","dropped":0,"observations":[1]}'])
+@pytest.mark.parametrize(
+    "datagram",
+    [
+        *(b"", b"{}", b"[]", b"\xff", b"[" * 200_000),
+        b'{"model":"m","dropped":0,"observations":[1]}',
+        b'{"model":"m","dropped":"many","observations":[]}',
+    ],
+    ids=range(7),
+)
 def test_a_strange_datagram_is_a_value_error(datagram: bytes) -> None:
-    with pytest.raises(ValueError, match=r"expected|decode|Expecting"):
+    with pytest.raises(ValueError, match=r"expected|decode|Expecting|invalid literal"):
         batch_from_bytes(datagram)

@@ -19,6 +19,14 @@ def test_an_image_of_the_resized_size_is_only_cropped(generator: np.random.Gener
     assert np.array_equal(preprocess([image], spec)[0], image[2:34, 2:34].transpose(2, 0, 1))
 
 
+@pytest.mark.parametrize("side", [224, 240, 299])
+def test_a_crop_of_the_whole_shorter_side_never_passes_the_edge(side: int) -> None:
+    """Rounding puts the box of a 29-pixel side to 224 at -1.8e-15, which Pillow refuses."""
+    spec = ImageSpec(height=side, width=side, resize_shorter_side=side, interpolation="nearest")
+    for length in range(1, 400):
+        preprocess([np.zeros((length, length + 3, 3), np.uint8)], spec)
+
+
 @pytest.mark.parametrize("size", [(150, 150), (120, 90), (300, 420)])
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
 def test_agrees_with_timms_evaluation_transform(

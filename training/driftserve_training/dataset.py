@@ -1,6 +1,6 @@
 """Images of a manifest as the network takes them, through the decode and preprocess that serve."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +67,9 @@ def evaluation_loader(
     return DataLoader(dataset, batch_size=batch_size, num_workers=workers)
 
 
-def pixel_batches(manifest: Manifest, split: str, spec: ImageSpec, batch_size: int = 32) -> list[npt.NDArray[np.uint8]]:
-    """The images of a split as batches (N, 3, H, W) uint8, in the manifest's order."""
-    return [pixels.numpy() for pixels, _ in evaluation_loader(manifest, split, spec, batch_size, workers=0)]
+def pixel_batches(
+    manifest: Manifest, split: str, spec: ImageSpec, batch_size: int = 32
+) -> Iterator[npt.NDArray[np.uint8]]:
+    """The images of a split as batches (N, 3, H, W) uint8, in the manifest's order, read as they are asked for."""
+    for pixels, _ in evaluation_loader(manifest, split, spec, batch_size, workers=0):
+        yield pixels.numpy()

@@ -1,6 +1,7 @@
 """A training run: fit, keep the best epoch by validation, calibrate, test once."""
 
 import csv
+import shutil
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +15,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from driftserve.prediction import calibrate
 from driftserve_training.calibration import fit_temperature
 from driftserve_training.checkpoint import TrainedRecord, save_trained
-from driftserve_training.configuration import TrainingConfiguration
+from driftserve_training.configuration import SPLITS, STREAM, TrainingConfiguration
 from driftserve_training.dataset import evaluation_loader, training_loader
 from driftserve_training.evaluation import Evaluation, confusion_figure, evaluate, score
 from driftserve_training.learner import Learner
@@ -32,7 +33,10 @@ def train(configuration: TrainingConfiguration) -> TrainedRecord:
     """
     started = time.monotonic()
     configuration.output.mkdir(parents=True, exist_ok=True)
-    manifest = scan(configuration.data)
+    for leftover in ("checkpoints", "tensorboard"):  # of an earlier run into the same folder
+        shutil.rmtree(configuration.output / leftover, ignore_errors=True)
+    has_stream = (configuration.data / STREAM).is_dir()
+    manifest = scan(configuration.data, (*SPLITS, STREAM) if has_stream else SPLITS)
     write_manifest(manifest, configuration.output / "manifest.csv")
     lightning.seed_everything(configuration.seed, workers=True, verbose=False)
     classifier, network = create_classifier(configuration, len(manifest.labels))

@@ -9,11 +9,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from driftserve.decode import decode
+from driftserve.decode import MEDIA_TYPES, decode
 from driftserve.errors import BadRequest, DataError
 from driftserve_training.configuration import SPLITS
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 _NAMED_AT_MOST = 10
 
 
@@ -60,7 +59,7 @@ def scan(folder: Path, splits: Sequence[str] = SPLITS) -> Manifest:
     entries: list[Entry] = []
     corrupt: list[str] = []
     for split in splits:
-        files = sorted(path for path in folder.glob(f"{split}/*/*") if path.suffix.lower() in SUFFIXES)
+        files = sorted(path for path in folder.glob(f"{split}/*/*") if path.suffix.lower() in MEDIA_TYPES)
         if not files:
             raise DataError(f"{folder}: expected images as {split}/<class>/<image>.jpg, got none")
         for path in tqdm(files, desc=f"reading {split}", unit="image"):

@@ -49,8 +49,9 @@ class Classifier(nn.Module):
 
     def head_parameters(self) -> Iterator[nn.Parameter]:
         """The parameters of the last layer, which no pretraining has seen."""
-        head: nn.Module = self.backbone.get_classifier()  # type: ignore[operator]
-        return head.parameters()
+        heads = self.backbone.get_classifier()  # type: ignore[operator]
+        for head in heads if isinstance(heads, tuple) else (heads,):  # a distilled network has two
+            yield from head.parameters()
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """Logits, (N, K)."""
@@ -72,9 +73,9 @@ def create_classifier(configuration: TrainingConfiguration, classes: int) -> tup
         )
     if known is not None and name != known.model:
         raise DataError(f"{configuration.weights}: expected weights of {name}, got weights of {known.model}")
-    kwargs = dict(known.model_kwargs) if known else {}
-    backbone = _create_backbone(name, kwargs, classes, configuration, known)
-    record = _describe(backbone, name, kwargs, classes, configuration, known)
+    arguments = _model_arguments(name, known, configuration.image_size)
+    backbone = _create_backbone(name, arguments, classes, configuration, known)
+    record = _describe(backbone, name, arguments, classes, configuration, known)
     classifier = Classifier(backbone, record.mean, record.std)
     if configuration.is_pretrained:  # a head of zeros starts without opinions: timm's own init cost a whole epoch
         for parameter in classifier.head_parameters():
@@ -89,36 +90,49 @@ def rebuild_classifier(record: NetworkRecord) -> Classifier:
     return Classifier(backbone, record.mean, record.std)
 
 
+def _model_arguments(
+    name: str, known: WeightsRecord | None, image_size: int | None
+) -> dict[str, str | int | float | bool]:
+    """What timm's constructor needs beside the name, also to build the network again."""
+    if not timm.is_model(name.split(".")[0]):
+        close = ", ".join(timm.list_models(f"*{name.split('_')[0]}*")[:5]) or "see timm.list_models()"
+        raise DataError(f"expected a timm model, got {name!r}; near it: {close}")
+    arguments = dict(known.model_kwargs) if known else {}
+    pretrained_cfg = timm.get_pretrained_cfg(name)
+    if image_size and pretrained_cfg and pretrained_cfg.fixed_input_size:
+        arguments["img_size"] = image_size  # a transformer is built for one size
+    return arguments
+
+
 def _create_backbone(
     name: str,
-    kwargs: dict[str, Any],
+    arguments: dict[str, Any],
     classes: int,
     configuration: TrainingConfiguration,
     known: WeightsRecord | None,
 ) -> nn.Module:
-    if not timm.is_model(name.split(".")[0]):
-        close = ", ".join(timm.list_models(f"*{name.split('_')[0]}*")[:5]) or "see timm.list_models()"
-        raise DataError(f"expected a timm model, got {name!r}; near it: {close}")
     if configuration.weights is not None:
         overlay: dict[str, object] = {"file": str(configuration.weights)}
         if known is not None:
             overlay |= known.model_dump(include={"mean", "std", "input_size", "interpolation"})
-        kwargs = kwargs | {"pretrained_cfg_overlay": overlay}
+        arguments = arguments | {"pretrained_cfg_overlay": overlay}
     try:
         backbone: nn.Module = timm.create_model(
-            name, pretrained=configuration.is_pretrained, num_classes=classes, **kwargs
+            name, pretrained=configuration.is_pretrained, num_classes=classes, **arguments
         )
     except (OSError, RuntimeError) as error:
         raise DataError(
             f"the weights of {name} cannot be had: {error}; give a weights file, or train from scratch"
         ) from error
+    except (AssertionError, TypeError, ValueError) as error:
+        raise DataError(f"{name} cannot be built with {arguments}: {error}; choose other arguments") from error
     return backbone
 
 
 def _describe(
     backbone: nn.Module,
     name: str,
-    kwargs: dict[str, str | int | float | bool],
+    arguments: dict[str, str | int | float | bool],
     classes: int,
     configuration: TrainingConfiguration,
     known: WeightsRecord | None,
@@ -127,7 +141,7 @@ def _describe(
     height, width = (size, size) if (size := configuration.image_size) else tuple(resolved["input_size"][1:])
     return NetworkRecord(
         model=name,
-        model_kwargs=kwargs,
+        model_kwargs=arguments,
         classes=classes,
         mean=tuple(resolved["mean"]),
         std=tuple(resolved["std"]),

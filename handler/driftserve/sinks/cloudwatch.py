@@ -64,8 +64,13 @@ def _datum(metric: Metric, values: list[float], counts: list[float]) -> dict[str
     return {
         "MetricName": metric.name,
         "Unit": metric.unit.value,
-        "Dimensions": [{"Name": name, "Value": value} for name, value in metric.dimensions],
+        "Dimensions": [{"Name": name, "Value": _dimension_value(value)} for name, value in metric.dimensions],
         "Timestamp": datetime.fromtimestamp(metric.timestamp, timezone.utc),
         "Values": values,
         "Counts": counts,
     }
+
+
+def _dimension_value(text: str) -> str:
+    """A label as CloudWatch takes it: ASCII, at most 1,024 characters, not beginning with a colon."""
+    return text.encode("ascii", "backslashreplace").decode().lstrip(":")[:1024] or "_"

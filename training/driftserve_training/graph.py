@@ -1,0 +1,92 @@
+"""The graph of an archive: the network in TorchScript, with a projected embedding beside the logits."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from driftserve.contract import ImageSpec
+from driftserve_training.network import Classifier
+
+MAX_EMBEDDING_SIZE = 12
+_WRITERS_OWN_RECORDS = ("version", "byteorder", ".data/serialization_id", ".format_version", ".storage_alignment")
+
+
+class ExportGraph(nn.Module):
+    """Pixels, (N, 3, H, W) uint8, to logits, (N, K), and embedding, (N, E): principal components."""
+
+    center: torch.Tensor
+    components: torch.Tensor
+
+    def __init__(self, classifier: Classifier, center: torch.Tensor, components: torch.Tensor) -> None:
+        super().__init__()
+        self.classifier = classifier
+        self.register_buffer("center", center)  # (D,)
+        self.register_buffer("components", components)  # (D, E)
+
+    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits and embedding."""
+        feature_map = _feature_map(self.classifier, pixels)
+        logits: torch.Tensor = self.classifier.backbone.forward_head(feature_map)  # type: ignore[operator]
+        return logits, (_pooled(self.classifier, feature_map) - self.center) @ self.components
+
+
+def build_graph(classifier: Classifier, training_pixels: Iterable[npt.NDArray[np.uint8]]) -> ExportGraph:
+    """The graph of a classifier, its principal components fitted on batches of training images."""
+    with torch.inference_mode():
+        pooled = torch.cat(
+            [
+                _pooled(classifier, _feature_map(classifier, to_tensor(batch)))
+                for batch in tqdm(training_pixels, desc="principal components", unit="batch")
+            ]
+        )
+        center = pooled.mean(dim=0)
+        size = min(MAX_EMBEDDING_SIZE, *pooled.shape)
+        _, _, directions = torch.linalg.svd(pooled - center, full_matrices=False)
+    return ExportGraph(classifier, center.clone(), directions[:size].T.clone()).eval()
+
+
+def save_scripted(graph: ExportGraph, spec: ImageSpec, path: Path) -> None:
+    """Trace the graph and write it as TorchScript, without the source paths that torch adds for debugging."""
+    example = to_tensor(np.zeros((1, 3, spec.height, spec.width), np.uint8))
+    with torch.inference_mode():
+        traced = torch.jit.trace(graph, example)  # type: ignore[no-untyped-call]
+    whole = path.with_suffix(".whole")
+    traced.save(str(whole))
+    _copy_without_debug_records(whole, path)
+    whole.unlink()
+
+
+def to_tensor(batch: npt.NDArray[np.uint8]) -> torch.Tensor:
+    """A batch, (N, 3, H, W) uint8, as the tensor that the network takes, channels last."""
+    return torch.from_numpy(batch).contiguous(memory_format=torch.channels_last)
+
+
+def _feature_map(classifier: Classifier, pixels: torch.Tensor) -> torch.Tensor:
+    feature_map: torch.Tensor = classifier.backbone.forward_features(classifier.normalise(pixels))  # type: ignore[operator]
+    return feature_map
+
+
+def _pooled(classifier: Classifier, feature_map: torch.Tensor) -> torch.Tensor:
+    """What the last layer sees, (N, D)."""
+    pooled: torch.Tensor = classifier.backbone.forward_head(feature_map, pre_logits=True)  # type: ignore[operator]
+    return pooled.flatten(1)
+
+
+def _copy_without_debug_records(source: Path, target: Path) -> None:
+    """Copy a TorchScript file less its `*.debug_pkl` records, which name files of the exporting machine.
+
+    By torch's own reader and writer, which keep the records aligned. They are private: this is the
+    only place that uses them, and `test_training_to_archive` looks for paths in the result.
+    """
+    reader = torch._C.PyTorchFileReader(str(source))
+    writer = torch._C.PyTorchFileWriter(str(target))
+    for name in reader.get_all_records():
+        if not name.endswith(".debug_pkl") and name not in _WRITERS_OWN_RECORDS:
+            record = reader.get_record(name)
+            writer.write_record(name, record, len(record))
+    writer.write_end_of_file()

@@ -1,0 +1,45 @@
+"""How far what is served lies from the network that was trained."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from driftserve.errors import ModelError
+from driftserve.prediction import calibrate
+
+TOLERANCE = 1e-4  # of a probability
+
+
+@dataclass(frozen=True)
+class Parity:
+    """The largest difference of a probability, and the share of images with the same class."""
+
+    images: int
+    max_abs_diff: float
+    argmax_agreement: float
+
+
+def compare(
+    eager_logits: npt.NDArray[np.float32], served_logits: npt.NDArray[np.float32], temperature: float
+) -> Parity:
+    """The parity of two networks' logits, both (N, K), on the same images."""
+    eager, served = calibrate(eager_logits, temperature), calibrate(served_logits, temperature)
+    return Parity(
+        images=len(eager),
+        max_abs_diff=float(np.abs(eager - served).max()),
+        argmax_agreement=float((eager.argmax(axis=1) == served.argmax(axis=1)).mean()),
+    )
+
+
+def refuse_disparity(parity: Parity, which: str) -> None:
+    """Pass if the two networks agree.
+
+    Raises:
+        ModelError: they do not; `which` names the one that is held against the eager one.
+    """
+    if not (parity.max_abs_diff <= TOLERANCE and parity.argmax_agreement == 1.0):  # NaN is no agreement
+        raise ModelError(
+            f"expected the {which} network within {TOLERANCE} of the eager one and the same class for every image, "
+            f"got {parity.max_abs_diff:.2e} and {parity.argmax_agreement:.4f}; this network cannot be exported"
+        )
