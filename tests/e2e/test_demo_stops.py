@@ -74,7 +74,6 @@ def test_terminated_while_serving_it_leaves_no_process(archive: Path, spec: obje
     ("arguments", "message"),
     [
         (["--data", "nowhere"], "nowhere: expected the folders train, val, test, stream"),
-        (["--model", "resnet_1999"], "expected a timm model, got 'resnet_1999'"),
         (["--weights", "nowhere.safetensors"], "nowhere.safetensors: expected a weights file, got nothing there"),
     ],
 )
