@@ -66,7 +66,7 @@ def run(options: DemoOptions) -> Report:
     contract = read_contract(archive)
     with local_aws() as aws:
         environment = _environment(aws)
-        probe = Picture((folder / _first_test_image(options.output)).read_bytes(), "image/jpeg", None)
+        probe = Picture((folder / _first_test_image(options.output)).read_bytes(), "application/octet-stream", None)
         with running_server(archive, options.port, environment, probe) as server:
             client = Client(server.url, CONCURRENCY)
             graded, parity, accuracy = grade(client, folder, options.output)
@@ -90,10 +90,11 @@ def prepare_data(options: DemoOptions) -> tuple[Path, DataReport]:
     """The folder of images, drawn where none was given."""
     if options.weights is not None and not options.weights.is_file():
         raise DataError(f"{options.weights}: expected a weights file, got nothing there")
-    for leftover in ("data", "training", "model"):  # of an earlier demo, which is over now
+    for leftover in ("training", "model"):  # of an earlier demo, which is over now
         shutil.rmtree(options.output / leftover, ignore_errors=True)
     folder = options.data or options.output / "data"
     if options.data is None:
+        shutil.rmtree(folder, ignore_errors=True)
         synthetic.write_dataset(folder)
     for split in SPLITS:  # what would fail after minutes of training fails here
         if not (folder / split).is_dir():

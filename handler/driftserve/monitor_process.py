@@ -32,13 +32,7 @@ class MonitorProcess:
     (net.unix.max_dgram_qlen); tests and metrics happen on the main thread, sinks on a third.
     """
 
-    def __init__(
-        self,
-        monitor: Monitor,
-        publisher: Publisher,
-        runtime_dir: Path,
-        period_seconds: float,
-    ) -> None:
+    def __init__(self, monitor: Monitor, publisher: Publisher, runtime_dir: Path, period_seconds: float) -> None:
         self._monitor = monitor
         self._publisher = publisher
         self._runtime_dir = runtime_dir
@@ -50,7 +44,6 @@ class MonitorProcess:
 
         Raises:
             MonitorError: another monitor runs in the runtime directory, or the receiving thread died.
-            SettingsError: the runtime directory's path is too long for a socket.
         """
         sys.setswitchinterval(_SWITCH_INTERVAL_SECONDS)
         with lock_runtime(self._runtime_dir):

@@ -32,22 +32,16 @@ def train(configuration: TrainingConfiguration) -> TrainedRecord:
         DataError: the data set or the weights cannot be used.
     """
     started = time.monotonic()
-    configuration.output.mkdir(parents=True, exist_ok=True)
-    for leftover in ("checkpoints", "tensorboard"):  # of an earlier run into the same folder
-        shutil.rmtree(configuration.output / leftover, ignore_errors=True)
-    has_stream = (configuration.data / STREAM).is_dir()
-    manifest = scan(configuration.data, (*SPLITS, STREAM) if has_stream else SPLITS)
-    write_manifest(manifest, configuration.output / "manifest.csv")
+    manifest = _scan(configuration)
     lightning.seed_everything(configuration.seed, workers=True, verbose=False)
     classifier, network = create_classifier(configuration, len(manifest.labels))
-    learner = Learner(classifier, len(manifest.labels), configuration)
     logger = TensorBoardLogger(configuration.output, name="tensorboard", version="")
 
-    batch_size, workers = configuration.batch_size, configuration.loader_workers
-    val = evaluation_loader(manifest, "val", network.image_spec, batch_size, workers)
+    spec, batch_size, workers = network.image_spec, configuration.batch_size, configuration.loader_workers
+    val = evaluation_loader(manifest, "val", spec, batch_size, workers)
     best_epoch = _fit(
-        learner,
-        training_loader(manifest, network.image_spec, batch_size, workers, configuration.seed),
+        Learner(classifier, len(manifest.labels), configuration),
+        training_loader(manifest, spec, batch_size, workers, configuration.seed),
         val,
         logger,
         configuration,
@@ -55,7 +49,7 @@ def train(configuration: TrainingConfiguration) -> TrainedRecord:
     val_logits, val_targets = score(classifier, val, "validation")
     temperature = fit_temperature(val_logits, val_targets)
 
-    test = evaluation_loader(manifest, "test", network.image_spec, batch_size, workers)
+    test = evaluation_loader(manifest, "test", spec, batch_size, workers)
     test_logits, test_targets = score(classifier, test, "test")
     probabilities = calibrate(test_logits, temperature)
     evaluation = evaluate(probabilities, test_targets)
@@ -77,6 +71,17 @@ def train(configuration: TrainingConfiguration) -> TrainedRecord:
     )
     save_trained(configuration.output, record, classifier)
     return record
+
+
+def _scan(configuration: TrainingConfiguration) -> Manifest:
+    """The manifest, written to the output folder, in which nothing of an earlier run is left."""
+    configuration.output.mkdir(parents=True, exist_ok=True)
+    for leftover in ("checkpoints", "tensorboard"):
+        shutil.rmtree(configuration.output / leftover, ignore_errors=True)
+    has_stream = (configuration.data / STREAM).is_dir()
+    manifest = scan(configuration.data, (*SPLITS, STREAM) if has_stream else SPLITS)
+    write_manifest(manifest, configuration.output / "manifest.csv")
+    return manifest
 
 
 def _fit(
