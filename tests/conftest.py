@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 import torch
@@ -17,6 +18,9 @@ from driftserve.servers.ports import free_ports
 from images import LABELS, scene_pixels
 
 EMBEDDING_SIZE = 3
+
+hypothesis.settings.register_profile("driftserve", deadline=None)  # a busy machine is no failure
+hypothesis.settings.load_profile("driftserve")
 
 
 class TinyNetwork(torch.nn.Module):
