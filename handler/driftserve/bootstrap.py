@@ -41,10 +41,11 @@ def build_service(model_dir: Path, settings: Settings) -> "Service":
     from driftserve.channel import SOCKET_FILE, Sender
     from driftserve.model import Model
     from driftserve.runtime import write_contract
-    from driftserve.service import Service
+    from driftserve.service import Service, refuse_misfit
 
     contract = contract_from_json((model_dir / CONTRACT_FILE).read_bytes())
     model = Model(model_dir / MODEL_FILE, contract.image_spec.height, contract.image_spec.width)
+    refuse_misfit(contract, model)
     observe = None
     if settings.runtime_dir is not None:
         digest = directory_digest(model_dir, contract)

@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from driftserve.contract import Contract
 from driftserve.decode import decode
-from driftserve.errors import BadRequest, DriftserveError, ModelError, UnsupportedMediaType
-from driftserve.features import features
+from driftserve.errors import ArchiveError, BadRequest, DriftserveError, ModelError, UnsupportedMediaType
+from driftserve.features import feature_names, features
 from driftserve.model import Model, ModelOutput
 from driftserve.observation import Observation
 from driftserve.prediction import Prediction, calibrate, to_prediction
@@ -163,6 +163,23 @@ class Service:
                 self._observe(observations)
         except Exception:  # watching may never break serving
             logger.exception("observing a batch failed")
+
+
+def refuse_misfit(contract: Contract, model: Model) -> None:
+    """Pass if the graph is the one that the contract describes: fail at start, not at the first request.
+
+    Raises:
+        ArchiveError: the sizes of the graph's outputs, or the features of the reference, are others.
+    """
+    output = model(preprocess([np.zeros((1, 1, 3), np.uint8)], contract.image_spec))
+    expected = ((1, len(contract.labels)), (1, contract.embedding_size))
+    if (got := (output.logits.shape, output.embedding.shape)) != expected:
+        raise ArchiveError(f"model.pt: expected logits and embedding of shapes {expected}, got {got}; export it again")
+    if contract.feature_names != (names := feature_names(contract.labels, contract.embedding_size)):
+        raise ArchiveError(
+            f"contract.json: expected a reference of {', '.join(names)}, got {', '.join(contract.feature_names)}; "
+            "serve it with the driftserve that wrote it, or export it again"
+        )
 
 
 def error_response(error: DriftserveError) -> Response:

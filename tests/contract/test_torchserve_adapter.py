@@ -9,6 +9,7 @@ import pytest
 from ts.context import Context, RequestProcessor
 
 from driftserve.adapters import torchserve
+from driftserve.errors import ArchiveError
 from images import encode, scene
 
 
@@ -64,6 +65,25 @@ def test_before_it_is_loaded_it_says_so(monkeypatch: pytest.MonkeyPatch, tmp_pat
     (answer,) = torchserve.handle([{"body": b""}], context)
     assert context.get_response_status(0)[0] == 503
     assert json.loads(answer)["error"]["type"] == "NotReady"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"labels": ["red", "green"]}, r"model\.pt: expected .* \(\(1, 2\), \(1, 3\)\), got \(\(1, 3\), \(1, 3\)\)"),
+        ({"embedding_size": 12}, r"model\.pt: expected .* \(\(1, 3\), \(1, 12\)\)"),
+        ({"reference": {"margin": [0.1, 0.2]}}, r"expected a reference of probability\.red, .*, got margin"),
+    ],
+)
+def test_a_graph_that_does_not_fit_its_contract_fails_the_load(
+    archive: Path, tmp_path: Path, change: dict[str, object], message: str
+) -> None:
+    with zipfile.ZipFile(archive) as mar:
+        mar.extractall(tmp_path)
+    document = json.loads((tmp_path / "contract.json").read_text()) | change
+    (tmp_path / "contract.json").write_text(json.dumps(document))
+    with pytest.raises(ArchiveError, match=message):
+        torchserve.handle(None, _context(tmp_path, []))
 
 
 def test_a_broken_contract_fails_the_load(tmp_path: Path) -> None:
