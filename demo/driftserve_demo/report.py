@@ -71,7 +71,7 @@ class DriftPhase:
 
 
 @dataclass(frozen=True)
-class DriftReport:
+class DriftPhases:
     """The phases of the traffic; `ood` is None where there are no such images."""
 
     undrifted: DriftPhase
@@ -88,7 +88,7 @@ class Report:
     archive: ArchiveReport
     parity: ParityReport
     serving: ServingReport
-    drift: DriftReport
+    drift: DriftPhases
     cloudwatch: MetricsRead
 
 

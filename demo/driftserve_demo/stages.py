@@ -25,7 +25,7 @@ from driftserve_demo.report import (
     ArchiveReport,
     DataReport,
     DriftPhase,
-    DriftReport,
+    DriftPhases,
     ParityReport,
     Report,
     TrainingReport,
@@ -66,7 +66,7 @@ def run(options: DemoOptions) -> Report:
     contract = read_contract(archive)
     with local_aws() as aws:
         environment = _environment(aws)
-        probe = Picture((folder / _first_test_image(options.output)).read_bytes(), "application/octet-stream", None)
+        probe = Picture(traffic.image_files(folder / "test")[0].read_bytes(), "application/octet-stream", None)
         with running_server(archive, options.port, environment, probe) as server:
             client = Client(server.url, CONCURRENCY)
             graded, parity, accuracy = grade(client, folder, options.output)
@@ -101,7 +101,7 @@ def prepare_data(options: DemoOptions) -> tuple[Path, DataReport]:
             raise DataError(
                 f"{folder}: expected the folders {', '.join(SPLITS)}, each <class>/<image>, got no {split}/"
             )
-    images = {split: len(traffic.read_pictures(folder / split)) for split in SPLITS}
+    images = {split: len(traffic.image_files(folder / split)) for split in SPLITS}
     if images["stream"] < (window_size := DriftPolicy().window_size):
         raise DataError(
             f"{folder}: expected at least {window_size} images in stream/, a window, got {images['stream']}"
@@ -159,7 +159,7 @@ def grade(client: Client, folder: Path, output: Path) -> tuple[list[Answer], Par
     return answers, parity, float(np.mean(hits))
 
 
-def send_traffic(client: Client, server: Server, folder: Path, window_size: int) -> tuple[list[Answer], DriftReport]:
+def send_traffic(client: Client, server: Server, folder: Path, window_size: int) -> tuple[list[Answer], DriftPhases]:
     """Send the phases window by window; read each window's verdict from the monitor's status."""
     generator = random.Random(0)
     stream = traffic.read_pictures(folder / "stream")
@@ -174,7 +174,7 @@ def send_traffic(client: Client, server: Server, folder: Path, window_size: int)
         )
     answers: list[Answer] = []
     measured = [_send_phase(client, server, kind, windows, answers) for kind, windows in phases.items()]
-    return answers, DriftReport(measured[0], measured[1], measured[2] if strangers else None)
+    return answers, DriftPhases(measured[0], measured[1], measured[2] if strangers else None)
 
 
 def _send_phase(
@@ -233,11 +233,6 @@ def _environment(aws: dict[str, str]) -> dict[str, str]:
             "DRIFTSERVE_WORKERS": str(CONCURRENCY),
         }
     )
-
-
-def _first_test_image(output: Path) -> str:
-    with (output / "training" / "predictions-test.csv").open(newline="") as file:
-        return next(csv.DictReader(file))["path"]
 
 
 def _probabilities(answer: Answer) -> dict[str, float]:

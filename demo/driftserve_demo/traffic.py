@@ -20,12 +20,16 @@ OOD_SHARE = 0.25
 Window = list[Picture]
 
 
-def read_pictures(folder: Path, pattern: str = "*/*", is_labelled: bool = True) -> list[Picture]:
+def image_files(folder: Path) -> list[Path]:
+    """The files `<folder>/<class>/<image>`, sorted."""
+    return sorted(path for path in folder.glob("*/*") if path.suffix.lower() in MEDIA_TYPES)
+
+
+def read_pictures(folder: Path, is_labelled: bool = True) -> list[Picture]:
     """The images of a folder as they are; the label is the name of the folder that an image is in."""
-    files = sorted(path for path in folder.glob(pattern) if path.suffix.lower() in MEDIA_TYPES)
     return [
         Picture(path.read_bytes(), MEDIA_TYPES[path.suffix.lower()], path.parent.name if is_labelled else None)
-        for path in files
+        for path in image_files(folder)
     ]
 
 

@@ -30,10 +30,9 @@ class Model:
         # A worker has one core: two threads under contention were twice as slow as one.
         torch.set_num_threads(1)
         try:
-            graph = torch.jit.load(str(path), map_location="cpu").eval()  # type: ignore[no-untyped-call]
+            self._graph = torch.jit.freeze(torch.jit.load(str(path), map_location="cpu").eval())  # type: ignore[no-untyped-call]
         except (RuntimeError, ValueError) as error:
             raise ArchiveError(f"{path.name}: expected a TorchScript graph, got {error}") from error
-        self._graph = torch.jit.freeze(graph) if hasattr(graph, "training") else graph
         for _ in range(warm_up_runs):
             self(np.zeros((1, height, width, 3), np.uint8).transpose(0, 3, 1, 2))
 
