@@ -16,9 +16,11 @@ ARCHIVE ?= $(BUILD)/demo/model
 PIP := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 INSTALLED := $(VENV)/.installed
 INSTALLED_MMS := $(VENV_MMS)/.installed
+SERVER_VENV := $(if $(filter mms,$(SERVER)),$(VENV_MMS),$(VENV))
+PYTEST := VENV_MMS='$(VENV_MMS)' $(VENV)/bin/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve test acceptance check format clean
+.PHONY: help install demo serve test faults fuzz bench coverage acceptance check docs format clean
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,21 +48,40 @@ demo: $(INSTALLED) ## Train, archive, serve, find drift: [DATA=folder] [WEIGHTS=
 	  $(if $(MODEL),--model '$(MODEL)') $(if $(EPOCHS),--epochs '$(EPOCHS)')
 
 serve: ## Serve an archive until Ctrl-C: [ARCHIVE=file or folder] [PORT=8080] [SERVER=torchserve]
-	@test -e $(INSTALLED) || { echo "nothing is installed: run 'make install' first" >&2; exit 1; }
+	@test -e $(SERVER_VENV)/.installed || { echo "nothing is installed: run 'make install' first" >&2; exit 1; }
 	@test -e '$(ARCHIVE)' || { echo "no archive at $(ARCHIVE): run 'make demo' first, or give ARCHIVE=" >&2; exit 1; }
-	@exec $(VENV)/bin/driftserve serve '$(ARCHIVE)' --port $(PORT) --server $(SERVER)
+	@exec $(SERVER_VENV)/bin/driftserve serve '$(ARCHIVE)' --port $(PORT) --server $(SERVER)
 
-test: $(INSTALLED) ## Run every test that this machine can run
-	$(VENV)/bin/python -m pytest -m 'not acceptance'
+test: $(INSTALLED) $(INSTALLED_MMS) ## Run every test that this machine can run, but the slow ones below
+	$(PYTEST) -m 'not acceptance and not faults and not bench'
+
+faults: $(INSTALLED) $(INSTALLED_MMS) ## Hit both servers under load with what happens in production: some 7 minutes
+	$(PYTEST) -m faults
+
+fuzz: $(INSTALLED) ## Try 10,000 generated inputs a test, where `make test` tries 100
+	$(PYTEST) -m fuzz --hypothesis-profile=fuzz --timeout=3600
+
+bench: $(INSTALLED) ## Measure the channel for a minute and the price of being observed
+	$(PYTEST) -m bench --capture=no
+
+coverage: $(INSTALLED) $(INSTALLED_MMS) ## Measure the branch coverage of driftserve, in all its processes
+	@rm -rf $(BUILD)/coverage && mkdir -p $(BUILD)/coverage
+	$(VENV)/bin/coverage run -m pytest -m 'not acceptance and not faults and not bench' --ignore=tests/e2e
+	$(VENV)/bin/coverage combine --quiet
+	$(VENV)/bin/coverage report
 
 acceptance: $(INSTALLED) ## Run the whole demo on the images in DRIFTSERVE_DATA and hold its report to the targets
-	$(VENV)/bin/python -m pytest -m acceptance --capture=no
+	$(PYTEST) -m acceptance --capture=no
 
 check: $(INSTALLED) ## Lint, types and layers
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+	$(VENV)/bin/mypy docs/generate.py container/entrypoint.py
 	$(VENV)/bin/lint-imports
+
+docs: $(INSTALLED) ## Write docs/settings.md and docs/metrics.md again, from the code
+	$(VENV)/bin/python docs/generate.py
 
 format: $(INSTALLED) ## Put the code into the house style
 	$(VENV)/bin/ruff check --fix .

@@ -1,7 +1,10 @@
 """What the tests share: a tiny real model in a real archive, the real images where they are, ports."""
 
+import logging
 import os
-from collections.abc import Iterator
+import sys
+import threading
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import hypothesis
@@ -10,16 +13,21 @@ import pytest
 import torch
 
 from driftserve.archive import write_archive
-from driftserve.contract import SCHEMA_VERSION, Contract, DriftPolicy, ImageSpec
+from driftserve.contract import SCHEMA_VERSION, Contract, DriftPolicy, GoldenImage, ImageSpec
+from driftserve.decode import decode
 from driftserve.features import feature_names, features
 from driftserve.model import Model
-from driftserve.prediction import calibrate
+from driftserve.prediction import calibrate, to_prediction
+from driftserve.preprocess import preprocess
 from driftserve.servers.ports import free_ports
-from images import LABELS, scene_pixels
+from images import LABELS, encode, scene, scene_pixels
 
 EMBEDDING_SIZE = 3
 
 hypothesis.settings.register_profile("driftserve", deadline=None)  # a busy machine is no failure
+hypothesis.settings.register_profile(
+    "fuzz", deadline=None, max_examples=10_000, suppress_health_check=list(hypothesis.HealthCheck)
+)
 hypothesis.settings.load_profile("driftserve")
 
 
@@ -29,6 +37,13 @@ class TinyNetwork(torch.nn.Module):
     def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         means = pixels.float().mean(dim=(2, 3)) / 64
         return means, means - 2
+
+
+def to_golden(file: str, png: bytes, model: Model, spec: ImageSpec) -> GoldenImage:
+    """The answer of the tiny network, whose temperature is 1."""
+    probabilities = calibrate(model(preprocess([decode(png)], spec)).logits, 1.0)[0]
+    label = to_prediction(probabilities, LABELS).label
+    return GoldenImage(file=file, label=label, probabilities=tuple(probabilities.tolist()))
 
 
 @pytest.fixture(scope="session")
@@ -44,10 +59,18 @@ def graph_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def contract(spec: ImageSpec, graph_file: Path) -> Contract:
+def golden() -> Mapping[str, bytes]:
+    """Two drawn images, by their names in the archive."""
+    generator = np.random.default_rng(2)
+    return {f"golden-{number:02}.png": encode(scene(generator)) for number in range(2)}
+
+
+@pytest.fixture(scope="session")
+def contract(spec: ImageSpec, graph_file: Path, golden: Mapping[str, bytes]) -> Contract:
     """The contract of the tiny network, its reference scored by the serving code on 400 drawn images."""
     pixels = scene_pixels(400, spec, seed=1)
-    output = Model(graph_file, spec.height, spec.width)(pixels)
+    model = Model(graph_file, spec.height, spec.width)
+    output = model(pixels)
     rows = features(pixels, calibrate(output.logits, 1.0), output.embedding)
     names = feature_names(LABELS, EMBEDDING_SIZE)
     return Contract(
@@ -60,6 +83,7 @@ def contract(spec: ImageSpec, graph_file: Path) -> Contract:
         embedding_size=EMBEDDING_SIZE,
         drift=DriftPolicy(window_size=50, windows_between_false_alarms=1000),
         reference=dict(zip(names, (tuple(column) for column in rows.T.tolist()), strict=True)),
+        golden=tuple(to_golden(file, png, model, spec) for file, png in golden.items()),
         files={},
         evaluation={"test_accuracy": 1.0},
         provenance={"seed": 1},
@@ -67,8 +91,10 @@ def contract(spec: ImageSpec, graph_file: Path) -> Contract:
 
 
 @pytest.fixture(scope="session")
-def archive(contract: Contract, graph_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_archive(tmp_path_factory.mktemp("archive"), contract, graph_file)
+def archive(
+    contract: Contract, graph_file: Path, golden: Mapping[str, bytes], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    return write_archive(tmp_path_factory.mktemp("archive"), contract, graph_file, golden)
 
 
 @pytest.fixture(scope="session")
@@ -94,6 +120,19 @@ def _threads() -> Iterator[None]:
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
+def _logging() -> Iterator[None]:
+    """`configure_logging` is for processes of its own; what it sets here is set back."""
+    root, hooks = logging.getLogger(), (sys.excepthook, threading.excepthook)
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:], (sys.excepthook, threading.excepthook) = handlers, hooks
+    root.setLevel(level)
+    logging.captureWarnings(False)
+    for name in ("driftserve", "PIL"):
+        logging.getLogger(name).setLevel(logging.NOTSET)
 
 
 @pytest.fixture

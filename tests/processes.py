@@ -24,12 +24,22 @@ def wait_for(what: Callable[[], T | None], timeout_seconds: float = 60.0) -> T:
     raise AssertionError(f"waited {timeout_seconds} s in vain")
 
 
+def is_alive(process: psutil.Process) -> bool:
+    """Whether it runs; a zombie, which waits for its parent to look, does not."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 @contextmanager
-def running(*arguments: str, environment: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def running(
+    *arguments: str, environment: dict[str, str], log: Path, python: str | Path = sys.executable
+) -> Iterator[subprocess.Popen[bytes]]:
     """`python -m ...` as a process, its output in a file; terminated at the end, with all that it started."""
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", *arguments], env=os.environ | environment, stdout=output, stderr=subprocess.STDOUT
+            [str(python), "-m", *arguments], env=os.environ | environment, stdout=output, stderr=subprocess.STDOUT
         )
     children = []
     try:

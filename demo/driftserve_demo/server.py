@@ -26,7 +26,7 @@ class Server:
     runtime_dir: Path
 
     def status(self) -> dict[str, Any]:
-        """The status of the one model that is served, as `driftserve status --json` shows it; {} before the first."""
+        """The status of the one model that is served, as `driftserve status --json` shows it; {} before it is known."""
         models = read_status(self.runtime_dir)["models"]
         return next(iter(models.values()), {})
 

@@ -1,4 +1,4 @@
-"""The archive: a MAR file with the graph, its contract and the one-line handler file."""
+"""The archive: a MAR file with the graph, its golden images, its contract and the one-line handler file."""
 
 import hashlib
 import os
@@ -7,33 +7,43 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-import zipfile
-import zlib
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Literal
 
-from driftserve.contract import Contract, contract_from_json, contract_to_json, file_sha256
+from pydantic import Field, ValidationError
+
+from driftserve.contract import MODEL_FILE as MODEL_FILE
+from driftserve.contract import Contract, Record, contract_from_json, contract_to_json, file_sha256
 from driftserve.errors import ArchiveError
+from driftserve.mar import Mar, open_mar
 
 CONTRACT_FILE = "contract.json"
-MODEL_FILE = "model.pt"
 HANDLER_FILE = "driftserve_handler.py"
 # The loaders of both servers take a module-level function `handle`, an imported one too.
-HANDLER_SOURCE = "from driftserve.adapters.torchserve import handle\n"
+HANDLER_SOURCE = "from driftserve.adapters.model_server import handle\n"
 # Written by the archiver with the time in it, so it is no part of the archive's content.
-_MANIFEST_FILE = "MAR-INF/MANIFEST.json"
+MANIFEST_FILE = "MAR-INF/MANIFEST.json"
+
+_MAX_CONTRACT_BYTES = 64 * 1024 * 1024
+_MAX_MANIFEST_BYTES = 64 * 1024
+_MAX_GOLDEN_BYTES = 4 * 1024 * 1024
+
+_Take = Callable[[str, Iterable[bytes]], object]
 
 
-def write_archive(directory: Path, contract: Contract, model: Path) -> Path:
+def write_archive(directory: Path, contract: Contract, model: Path, golden: Mapping[str, bytes]) -> Path:
     """Write `<directory>/<name>.mar` with torch-model-archiver and give back its path.
 
     Args:
         directory: made where it does not exist.
         contract: its `files` are filled in here.
         model: the TorchScript file.
+        golden: the PNG of each of the contract's golden images, by its file name.
 
     Raises:
-        ArchiveError: the archiver is not installed, or refused.
+        ArchiveError: the archiver is not installed, or refused; or what it wrote cannot be read back.
     """
     directory.mkdir(parents=True, exist_ok=True)
     # The archiver uses and deletes <TMPDIR>/<model name>: give it a TMPDIR of its own.
@@ -43,18 +53,26 @@ def write_archive(directory: Path, contract: Contract, model: Path) -> Path:
         temporary.mkdir()
         shutil.copyfile(model, source / MODEL_FILE)
         (source / HANDLER_FILE).write_text(HANDLER_SOURCE)
-        sealed = contract.model_copy(update={"files": {MODEL_FILE: file_sha256(source / MODEL_FILE)}})
-        (source / CONTRACT_FILE).write_text(contract_to_json(sealed))
+        for image in contract.golden:
+            (source / image.file).write_bytes(golden[image.file])
+        sealed = contract.model_copy(
+            update={"files": {name: file_sha256(source / name) for name in contract.file_names}}
+        )
+        (source / CONTRACT_FILE).write_bytes(contract_to_json(sealed).encode())
         _run_archiver(source, temporary, sealed, directory)
-    return directory / f"{contract.name}.mar"
+    archive = directory / f"{contract.name}.mar"
+    read_contract(archive)
+    return archive
 
 
 def _run_archiver(source: Path, temporary: Path, contract: Contract, directory: Path) -> None:
+    extra_files = (CONTRACT_FILE, *(image.file for image in contract.golden))
     command = [
         *(sys.executable, "-m", "model_archiver.model_packaging", "--force"),
         *("--model-name", contract.name, "--version", contract.version),
         *("--serialized-file", str(source / MODEL_FILE), "--handler", str(source / HANDLER_FILE)),
-        *("--extra-files", str(source / CONTRACT_FILE), "--export-path", str(directory.resolve())),
+        *("--extra-files", ",".join(str(source / name) for name in extra_files)),
+        *("--export-path", str(directory.resolve())),
     ]
     done = subprocess.run(command, env=os.environ | {"TMPDIR": str(temporary)}, capture_output=True, text=True)
     if done.returncode != 0:
@@ -82,41 +100,140 @@ def find_archive(place: Path) -> Path:
     return found[0]
 
 
-def read_contract(archive: Path) -> Contract:
-    """The contract in a `.mar` file, after its files were held against its digests.
+def read_archive(archive: Path) -> tuple[Contract, str]:
+    """The contract and the content digest of a `.mar` file, after all of it was checked; nothing is written or run.
 
     Raises:
-        ArchiveError: the file is no archive of ours, or its content is not what the contract says.
+        ArchiveError: the file is no archive of ours, or its content is not what the contract says; one line.
     """
-    try:
-        with zipfile.ZipFile(archive) as mar:
-            contract = contract_from_json(mar.read(CONTRACT_FILE))
-            for name, expected in contract.files.items():
-                actual = hashlib.sha256(mar.read(name)).hexdigest()
-                if actual != expected:
-                    raise ArchiveError(f"{archive.name}: {name}: expected sha256 {expected}, got {actual}")
-    except (OSError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
-        raise ArchiveError(f"{archive}: expected a MAR archive (a zip file), got {error}") from error
-    except KeyError as error:
-        raise ArchiveError(f"{archive.name}: expected an archive that driftserve wrote, got {error}") from error
-    return contract
+    return _check(archive, lambda _, blocks: deque(blocks, maxlen=0))
+
+
+def read_contract(archive: Path) -> Contract:
+    """The contract in a `.mar` file, as `read_archive` gives it."""
+    return read_archive(archive)[0]
 
 
 def archive_digest(archive: Path) -> str:
     """The content digest of a `.mar` file, which names the model whatever its file is called."""
-    with zipfile.ZipFile(archive) as mar:
-        names = [entry.filename for entry in mar.infolist() if not entry.is_dir()]
-        return _content_digest((name, hashlib.sha256(mar.read(name)).hexdigest()) for name in names)
+    return read_archive(archive)[1]
+
+
+def unpack_archive(archive: Path, destination: Path) -> Contract:
+    """The contract of a `.mar` file whose checked bytes, and nothing else, now lie in `destination`.
+
+    Nothing is written before the structure, the contract, the manifest and the handler file were accepted;
+    the rest is checked as it is written, in small blocks.
+
+    Args:
+        archive: not trusted in any way.
+        destination: a directory that is empty, or is made here; after an error its content is worth nothing.
+
+    Raises:
+        ArchiveError: as `read_archive`; or the destination is not empty, or cannot be written.
+    """
+
+    def write(name: str, blocks: Iterable[bytes]) -> None:
+        path = destination / name
+        path.parent.mkdir(exist_ok=True)
+        with path.open("xb") as file:
+            file.writelines(blocks)
+
+    try:
+        destination.mkdir(parents=True, exist_ok=True)
+        if any(destination.iterdir()):
+            raise ArchiveError(f"{destination}: expected an empty directory, got one with files in it")
+    except OSError as error:
+        raise ArchiveError(f"{destination}: expected a directory to unpack into, got {error}") from error
+    contract, _ = _check(archive, write)
+    return contract
 
 
 def directory_digest(directory: Path, contract: Contract) -> str:
     """The content digest of an unpacked archive, equal to that of its `.mar` file."""
     # TorchServe and Python leave their own files in the directory: count those that we wrote.
     ours = (CONTRACT_FILE, HANDLER_FILE, *contract.files)
-    return _content_digest((name, file_sha256(directory / name)) for name in ours)
+    return _content_digest({name: file_sha256(directory / name) for name in ours})
 
 
-def _content_digest(entries: Iterable[tuple[str, str]]) -> str:
+def _content_digest(sha256: Mapping[str, str]) -> str:
     """SHA-256 over `name sha256` lines, sorted by name, without the archiver's manifest."""
-    lines = sorted(f"{name} {digest}\n" for name, digest in entries if name != _MANIFEST_FILE)
+    lines = sorted(f"{name} {digest}\n" for name, digest in sha256.items())
     return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _check(archive: Path, take: _Take) -> tuple[Contract, str]:
+    """The contract and the content digest of an archive; `take` is given each file's name and its bytes.
+
+    The small files are given once all of them were accepted; the digests of the others are held against the contract
+    as `take` reads their blocks, so that what it took is what was checked.
+    """
+    with open_mar(archive) as mar:
+        contract_bytes = mar.read(CONTRACT_FILE, _MAX_CONTRACT_BYTES)
+        contract = contract_from_json(contract_bytes)
+        _refuse_other_entries(mar, contract)
+        manifest_bytes = mar.read(MANIFEST_FILE, _MAX_MANIFEST_BYTES)
+        _refuse_other_manifest(manifest_bytes, contract)
+        handler_bytes = mar.read(HANDLER_FILE, _MAX_MANIFEST_BYTES)
+        if handler_bytes != HANDLER_SOURCE.encode():
+            raise ArchiveError(f"{HANDLER_FILE}: expected exactly {HANDLER_SOURCE!r}, got {handler_bytes[:80]!r}")
+        small = {CONTRACT_FILE: contract_bytes, HANDLER_FILE: handler_bytes}
+        for name, content in {**small, MANIFEST_FILE: manifest_bytes}.items():
+            take(name, [content])
+        for name in contract.file_names:
+            take(name, _digested(mar, name, contract.files[name]))
+        return contract, _content_digest(
+            {name: hashlib.sha256(content).hexdigest() for name, content in small.items()} | contract.files
+        )
+
+
+def _refuse_other_entries(mar: Mar, contract: Contract) -> None:
+    if not contract.files:
+        raise ArchiveError(f"{CONTRACT_FILE}: files: expected digests of {', '.join(contract.file_names)}, got none")
+    expected = {CONTRACT_FILE, HANDLER_FILE, MANIFEST_FILE, *contract.file_names}
+    if (got := set(mar.entries) - {"MAR-INF/"}) != expected:
+        missing, surplus = sorted(expected - got), sorted(got - expected)
+        raise ArchiveError(f"expected the files that its contract names, got {missing} missing and {surplus} beyond")
+    for image in contract.golden:
+        if (size := mar.entries[image.file].file_size) > _MAX_GOLDEN_BYTES:
+            raise ArchiveError(f"{image.file}: expected at most {_MAX_GOLDEN_BYTES} bytes, got {size}")
+
+
+def _digested(mar: Mar, name: str, expected: str) -> Iterator[bytes]:
+    """The blocks of an entry; after the last one its SHA-256 is held against the contract's."""
+    digest = hashlib.sha256()
+    for block in mar.blocks(name):
+        digest.update(block)
+        yield block
+    if (got := digest.hexdigest()) != expected:
+        raise ArchiveError(f"{name}: expected sha256 {expected}, got {got}")
+
+
+class _ManifestModel(Record):
+    model_name: str = Field(alias="modelName")
+    serialized_file: str = Field(alias="serializedFile")
+    handler: str
+    model_version: str = Field(alias="modelVersion")
+
+
+class _Manifest(Record):
+    """What torch-model-archiver 0.12 writes. More would tell the server to install or run something."""
+
+    created_on: str = Field(alias="createdOn")
+    runtime: Literal["python"]
+    model: _ManifestModel
+    archiver_version: str = Field(alias="archiverVersion")
+
+
+def _refuse_other_manifest(text: bytes, contract: Contract) -> None:
+    try:
+        got = _Manifest.model_validate_json(text).model
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(str(part) for part in first["loc"]) or "manifest"
+        raise ArchiveError(f"{MANIFEST_FILE}: {place}: {first['msg']}; export the archive again") from error
+    expected = _ManifestModel(
+        modelName=contract.name, serializedFile=MODEL_FILE, handler=HANDLER_FILE, modelVersion=contract.version
+    )
+    if got != expected:
+        raise ArchiveError(f"{MANIFEST_FILE}: expected {expected}, got {got}")

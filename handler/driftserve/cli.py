@@ -1,21 +1,29 @@
-"""The command line: `driftserve serve | status | monitor`.
+"""The command line: `driftserve serve | predict | verify | inspect | status | replay`.
 
 Exit status: 0 when it did what was asked, 1 when it could not (one line on stderr says why),
 2 when the command line is wrong.
 """
 
 import argparse
+import contextlib
 import json
 import signal
 import sys
-import threading
-from collections.abc import Callable, Sequence
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from driftserve import __version__
-from driftserve.bootstrap import build_monitor, configure_logging
+from driftserve import __version__, presentation
+from driftserve.archive import find_archive, read_archive
+from driftserve.bootstrap import build_monitor, build_service, configure_logging
 from driftserve.errors import DriftserveError, SettingsError
+from driftserve.guard import end_with_parent
 from driftserve.settings import Settings
+from driftserve.stop import stop_at
+
+_SAGEMAKER_MODEL_DIR = Path("/opt/ml/model")
+_ARCHIVE_HELP = "a .mar file, or a directory that holds one"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,23 +35,56 @@ def main(arguments: Sequence[str] | None = None) -> int:
         configure_logging(settings)
         return run(options, settings)
     except DriftserveError as error:
-        print(f"driftserve: {error}", file=sys.stderr)
-        return 1
+        reason = str(error)
+    except KeyboardInterrupt:
+        return 130
+    except OSError as error:  # a file or a directory that was named cannot be used
+        reason = str(error)
+    print(f"driftserve: {' '.join(reason.split())}", file=sys.stderr)
+    return 1
 
 
 def _serve(options: argparse.Namespace, settings: Settings) -> int:
+    # First of all: as process 1 of a container it would not even be asked to end without a handler.
+    stop = stop_at(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     from driftserve.supervisor import serve
 
-    return serve(options.archive, options.port, settings)
+    return serve(options.archive, options.port, options.server, settings, stop)
 
 
-def _monitor(_: argparse.Namespace, settings: Settings) -> int:
-    if settings.runtime_dir is None:
-        raise SettingsError("DRIFTSERVE_RUNTIME_DIR: expected a directory, got nothing; `driftserve serve` sets it")
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's business
-    build_monitor(settings, settings.runtime_dir).run(stop)
+def _predict(options: argparse.Namespace, settings: Settings) -> int:
+    from driftserve.service import Request
+    from driftserve.verification import verify_archive
+
+    unwatched = settings.model_copy(update={"runtime_dir": None})
+    status = 0
+    with tempfile.TemporaryDirectory() as scratch:
+        archive = find_archive(options.archive)
+        verified = verify_archive(archive, Path(scratch, "model"), settings.archive_sha256)
+        service = build_service(verified.directory, unwatched)
+        for image in options.image:
+            request = Request(image.read_bytes(), "application/octet-stream", str(image))
+            (response,) = service.predict([request])
+            print(json.dumps(response.body))
+            status = status if response.status == 200 else 1
+    return status
+
+
+def _verify(options: argparse.Namespace, settings: Settings) -> int:
+    from driftserve.verification import verify_archive
+
+    if options.parent is not None:
+        end_with_parent(options.parent)
+    archive = find_archive(options.archive)
+    with contextlib.nullcontext(options.unpack) if options.unpack else tempfile.TemporaryDirectory() as directory:
+        verified = verify_archive(archive, Path(directory), settings.archive_sha256)
+    print(f"{verified.contract.display_name} {verified.digest}")
+    return 0
+
+
+def _inspect(options: argparse.Namespace, _: Settings) -> int:
+    contract, digest = read_archive(find_archive(options.archive))
+    print(contract.model_dump_json(indent=2) if options.json else presentation.describe(contract, digest))
     return 0
 
 
@@ -51,36 +92,96 @@ def _status(options: argparse.Namespace, settings: Settings) -> int:
     from driftserve.runtime import find_runtime, read_status
 
     status = read_status(options.runtime_dir or settings.runtime_dir or find_runtime())
-    print(json.dumps(status, indent=2) if options.json else _table(status["models"]))
+    print(json.dumps(status, indent=2) if options.json else presentation.table(status, time.time()))
     return 0
 
 
-def _table(models: dict[str, dict[str, object]]) -> str:
-    columns = ("state", "windows", "alarms", "observations", "dropped")
-    rows = [("model", *columns), *((name, *(str(model[key]) for key in columns)) for name, model in models.items())]
-    widths = [max(len(row[index]) for row in rows) for index in range(len(columns) + 1)]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+def _replay(options: argparse.Namespace, settings: Settings) -> int:
+    from driftserve.recorder import oldest_first
+    from driftserve.replay import replay
+    from driftserve.report import report_to_json
+
+    contract, digest = read_archive(find_archive(options.archive))
+    reports = replay(
+        _lines(oldest_first(options.file)),
+        contract,
+        digest,
+        settings.window_size,
+        settings.windows_between_false_alarms,
+    )
+    for report in reports:
+        print(report_to_json(report))
+    return 0
+
+
+def _lines(files: Sequence[Path]) -> Iterator[bytes]:
+    for path in files:
+        with path.open("rb") as file:
+            yield from file
+
+
+def _monitor(options: argparse.Namespace, settings: Settings) -> int:
+    if settings.runtime_dir is None:
+        raise SettingsError("DRIFTSERVE_RUNTIME_DIR: expected a directory, got nothing; `driftserve serve` sets it")
+    stop = stop_at(signal.SIGTERM)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's business
+    if options.parent is not None:
+        end_with_parent(options.parent)
+    build_monitor(settings, settings.runtime_dir).run(stop)
+    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="driftserve", description="Serve a TorchScript classifier and watch it.")
+    parser = argparse.ArgumentParser(
+        prog="driftserve",
+        description="Serve a TorchScript classifier and watch it.",
+        epilog="Settings are environment variables, DRIFTSERVE_*: docs/settings.md lists them.",
+    )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     serve = commands.add_parser("serve", help="serve an archive until Ctrl-C or SIGTERM")
-    serve.add_argument("archive", type=Path, help="a .mar file, or a directory that holds one")
+    serve.add_argument(
+        "archive", type=Path, nargs="?", default=_SAGEMAKER_MODEL_DIR, help=f"{_ARCHIVE_HELP} (default: %(default)s)"
+    )
     serve.add_argument("--port", type=_port, default=8080, help="port to listen on (default: %(default)s)")
-    serve.add_argument("--server", choices=["torchserve"], default="torchserve", help="default: %(default)s")
+    serve.add_argument("--server", choices=["torchserve", "mms"], default="torchserve", help="default: %(default)s")
     serve.set_defaults(run=_serve)
+
+    predict = commands.add_parser("predict", help="classify image files, as the server would; a JSON line each")
+    predict.add_argument("image", type=Path, nargs="+", help="an image file")
+    predict.add_argument("--archive", type=Path, required=True, help=_ARCHIVE_HELP)
+    predict.set_defaults(run=_predict)
+
+    verify = commands.add_parser("verify", help="hold an archive against its contract; name, version and digest")
+    verify.add_argument("archive", type=Path, help=_ARCHIVE_HELP)
+    verify.add_argument("--unpack", type=Path, metavar="DIR", help="leave the verified files in a new directory")
+    _add_parent(verify)
+    verify.set_defaults(run=_verify)
+
+    inspect = commands.add_parser("inspect", help="show what an archive holds, without loading its model")
+    inspect.add_argument("archive", type=Path, help=_ARCHIVE_HELP)
+    inspect.add_argument("--json", action="store_true", help="the whole contract")
+    inspect.set_defaults(run=_inspect)
 
     status = commands.add_parser("status", help="show what the running monitor sees")
     status.add_argument("--json", action="store_true", help="the whole status, with the last drift reports")
     status.add_argument("--runtime-dir", type=Path, help="which monitor, where several run")
     status.set_defaults(run=_status)
 
+    replay = commands.add_parser("replay", help="give the verdicts on recorded observations again; a JSON line each")
+    replay.add_argument("file", type=Path, nargs="+", help="recorded observations, all files of one record")
+    replay.add_argument("--archive", type=Path, required=True, help=_ARCHIVE_HELP)
+    replay.set_defaults(run=_replay)
+
     monitor = commands.add_parser("monitor", help="the monitor process, which `serve` starts")
+    _add_parent(monitor)
     monitor.set_defaults(run=_monitor)
     return parser
+
+
+def _add_parent(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--parent", type=int, metavar="PID", help="a process with which this one ends")
 
 
 def _port(text: str) -> int:

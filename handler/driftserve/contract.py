@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,7 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from driftserve.errors import ArchiveError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+MODEL_FILE = "model.pt"
+MIN_GOLDEN_MARGIN = 0.1  # far beyond what another processor, or number of threads, changes
+_SUM_TOLERANCE = 1e-6
 
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -54,11 +59,33 @@ class DriftPolicy(Record):
         return 1.0 / self.windows_between_false_alarms
 
 
+class GoldenImage(Record):
+    """An image in the archive and what the model answers to it: the label, and a probability for each of the labels.
+
+    The two most probable labels lie so far apart that no harmless difference of arithmetic swaps them.
+    """
+
+    file: str = Field(pattern=r"^golden-[0-9]{2}\.png$")
+    label: str
+    probabilities: tuple[float, ...] = Field(min_length=2)
+
+    @model_validator(mode="after")
+    def _is_clear(self) -> "GoldenImage":
+        if not all(0.0 <= value <= 1.0 for value in self.probabilities):
+            raise ValueError(f"{self.file}: expected probabilities in [0, 1], got others")
+        if abs((total := math.fsum(self.probabilities)) - 1.0) > _SUM_TOLERANCE:
+            raise ValueError(f"{self.file}: expected probabilities that sum to 1, got a sum of {total:.6f}")
+        if (margin := margin_of(self.probabilities)) <= MIN_GOLDEN_MARGIN:
+            raise ValueError(f"{self.file}: expected a margin over {MIN_GOLDEN_MARGIN}, got {margin:.4f}")
+        return self
+
+
 class Contract(Record):
     """Everything that serving and watching need to know about one model.
 
     `reference` maps each feature's name to its values on held-out validation images, one value
-    an image; its keys, in order, are the columns of every feature matrix.
+    an image; its keys, in order, are the columns of every feature matrix. `files` has the SHA-256 of
+    the graph and of each golden image; it is empty until the archive is written.
     """
 
     schema_version: int
@@ -70,6 +97,7 @@ class Contract(Record):
     embedding_size: int = Field(ge=1)
     drift: DriftPolicy
     reference: dict[str, tuple[float, ...]]
+    golden: tuple[GoldenImage, ...] = Field(min_length=1, max_length=16)
     files: dict[str, Sha256]
     evaluation: dict[str, float]
     provenance: dict[str, str | int | float]
@@ -84,6 +112,11 @@ class Contract(Record):
         """`name/version`, as logs, metrics and `driftserve status` show it."""
         return f"{self.name}/{self.version}"
 
+    @property
+    def file_names(self) -> tuple[str, ...]:
+        """What `files` names once the archive is written."""
+        return (MODEL_FILE, *(image.file for image in self.golden))
+
     @model_validator(mode="after")
     def _is_consistent(self) -> "Contract":
         if len(set(self.labels)) != len(self.labels):
@@ -91,7 +124,26 @@ class Contract(Record):
         lengths = {name: len(values) for name, values in self.reference.items()}
         if not lengths or min(lengths.values()) < 2 or len(set(lengths.values())) != 1:
             raise ValueError(f"expected reference samples of one length, at least 2, got {lengths}")
+        if len(set(self.file_names)) != len(self.file_names):
+            raise ValueError(f"expected distinct golden files, got {', '.join(self.file_names[1:])}")
+        if self.files and set(self.files) != set(self.file_names):
+            raise ValueError(f"expected the files {', '.join(self.file_names)}, got {', '.join(self.files)}")
+        for image in self.golden:
+            if (got := len(image.probabilities)) != (expected := len(self.labels)):
+                raise ValueError(f"{image.file}: expected {expected} probabilities, one a label, got {got}")
+            if image.label != (top := self.labels[image.probabilities.index(max(image.probabilities))]):
+                raise ValueError(f"{image.file}: expected {image.label!r} to be most probable, got {top!r}")
         return self
+
+
+def margin_of(probabilities: Sequence[float]) -> float:
+    """How far the two most probable of at least two classes lie apart.
+
+    >>> round(margin_of([0.2, 0.7, 0.1]), 3)
+    0.5
+    """
+    first, second, *_ = sorted(probabilities, reverse=True)
+    return first - second
 
 
 def contract_from_json(text: str | bytes) -> Contract:
@@ -102,7 +154,7 @@ def contract_from_json(text: str | bytes) -> Contract:
     """
     try:
         document = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # what is no UTF-8 is a ValueError too
         raise ArchiveError(f"contract.json: expected JSON, got {error}; export the archive again") from error
     version = document.get("schema_version") if isinstance(document, dict) else None
     if version != SCHEMA_VERSION:

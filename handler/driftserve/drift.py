@@ -6,13 +6,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from driftserve.report import DriftReport, FeatureTest, Verdict
+from driftserve.report import FeatureTest
 
 
 def detect_drift(
     window: npt.NDArray[np.float64], reference: Mapping[str, Sequence[float]], level: float
-) -> DriftReport:
-    """The report on a window of features, shape (N, F), columns in the order of `reference`.
+) -> tuple[FeatureTest, ...]:
+    """The tests of a window of features, shape (N, F), columns in the order of `reference`; most significant first.
 
     The null hypothesis, feature by feature, is that window and reference come from one continuous
     distribution. Holm's procedure keeps the probability that a window without drift raises an
@@ -36,12 +36,7 @@ def detect_drift(
         )
         for name, result, is_rejected in zip(reference, results, rejected, strict=True)
     )
-    return DriftReport(
-        verdict=Verdict.DRIFT if any(rejected) else Verdict.OK,
-        observations=len(window),
-        level=level,
-        tests=tuple(sorted(tests, key=lambda test: (test.p_value, -test.statistic))),
-    )
+    return tuple(sorted(tests, key=lambda test: (test.p_value, -test.statistic)))
 
 
 def holm(p_values: Sequence[float], level: float) -> list[bool]:

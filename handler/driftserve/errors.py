@@ -2,8 +2,10 @@
 
 DriftserveError 500
 ├── BadRequest 400              the caller can do something about it
+│   ├── InvalidJson 400
 │   ├── UndecodableImage 400
 │   ├── UnsupportedMediaType 415
+│   ├── RequestTooLarge 413
 │   └── ImageTooLarge 413
 ├── NotReady 503                come back later
 ├── ModelError 500              the network itself failed
@@ -11,11 +13,14 @@ DriftserveError 500
 ├── SettingsError 500           an environment variable is wrong
 ├── MonitorError 500            the monitor cannot run
 │   └── MonitorNotFound 500     no monitor to ask, or more than one
+├── DeliveryError 500           a sink could not deliver some metrics
 ├── ServerError 500             the model server cannot be started
-└── DataError 500               the images given for training cannot be used
+└── DataError 500               the images for training, or a record, cannot be used
 
 A message says what was expected, what came and what to do.
 """
+
+from collections.abc import Sequence
 
 
 class DriftserveError(Exception):
@@ -30,6 +35,10 @@ class BadRequest(DriftserveError):
     status = 400
 
 
+class InvalidJson(BadRequest):
+    """The JSON body is none, or does not hold instances as it should."""
+
+
 class UndecodableImage(BadRequest):
     """The body is no image that can be decoded."""
 
@@ -40,8 +49,14 @@ class UnsupportedMediaType(BadRequest):
     status = 415
 
 
+class RequestTooLarge(BadRequest):
+    """The body has more bytes, or more instances, than are taken."""
+
+    status = 413
+
+
 class ImageTooLarge(BadRequest):
-    """The image has more pixels than are decoded."""
+    """The image has more pixels, longer sides or more frames than are decoded."""
 
     status = 413
 
@@ -72,9 +87,24 @@ class MonitorNotFound(MonitorError):
     """No monitor is running, or several are and none was chosen."""
 
 
+class DeliveryError(DriftserveError):
+    """A sink did not deliver some metrics.
+
+    Args:
+        message: why.
+        undelivered: the metrics that the sink did not deliver, or the parts of them.
+        is_permanent: whether to try again is in vain.
+    """
+
+    def __init__(self, message: str, undelivered: Sequence[object], *, is_permanent: bool) -> None:
+        super().__init__(message)
+        self.undelivered = undelivered
+        self.is_permanent = is_permanent
+
+
 class ServerError(DriftserveError):
     """The model server, or the Java that it needs, cannot be started."""
 
 
 class DataError(DriftserveError):
-    """The data set is corrupt, incomplete, or leaks between its splits."""
+    """A data set is corrupt, incomplete, or leaks between its splits; or a record cannot be read."""

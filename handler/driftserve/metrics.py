@@ -20,32 +20,89 @@ class Unit(str, Enum):
 
     COUNT = "Count"
     MILLISECONDS = "Milliseconds"
+    SECONDS = "Seconds"
     NONE = "None"
 
 
 @dataclass(frozen=True)
 class Definition:
-    """A metric's name, unit, own dimensions (beside the common ones) and meaning."""
+    """A metric's name, unit, own dimensions (beside the common ones) and meaning; `when` a value is sent."""
 
     name: str
     unit: Unit
     dimensions: tuple[str, ...]
     meaning: str
+    when: str
+    common: tuple[str, ...] = COMMON_DIMENSIONS
 
 
-REQUESTS = Definition("Requests", Unit.COUNT, (), "answered requests, errors too")
-ERRORS = Definition("Errors", Unit.COUNT, (), "requests answered with a status of 400 or more")
-LATENCY = Definition("Latency", Unit.MILLISECONDS, ("Phase",), "time in the handler, by phase")
-PREDICTED_CLASS = Definition("PredictedClass", Unit.COUNT, ("Class",), "predictions of this class")
-CONFIDENCE = Definition("Confidence", Unit.NONE, (), "calibrated probability of the predicted class")
-OBSERVATIONS = Definition("Observations", Unit.COUNT, (), "predictions that entered a drift window")
-DROPS = Definition("DroppedObservations", Unit.COUNT, (), "observations that never reached the monitor")
-DRIFT_STATE = Definition("DriftState", Unit.NONE, (), "1 if the last window drifted, else 0; absent before the first")
-DRIFT_STATISTIC = Definition("DriftStatistic", Unit.NONE, ("Feature",), "KS D of a window, in [0, 1]")
-DRIFT_P_VALUE = Definition("DriftPValue", Unit.NONE, ("Feature",), "KS p-value of a window")
+_WITH_IMAGES = "each period with images"
+_WITH_WINDOW = "each period in which a drift window was full, once a window"
+
+IMAGES = Definition(
+    "Images", Unit.COUNT, (), "images answered, errors too; a request without a readable one is one", _WITH_IMAGES
+)
+ERRORS = Definition("Errors", Unit.COUNT, (), "images answered with a status of 400 or more", _WITH_IMAGES)
+LATENCY = Definition(
+    "Latency", Unit.MILLISECONDS, ("Phase",), "time in the handler, by phase", f"{_WITH_IMAGES} that came to the phase"
+)
+PREDICTED_CLASS = Definition(
+    "PredictedClass", Unit.COUNT, ("Class",), "predictions of this class", "each period with predictions of the class"
+)
+CONFIDENCE = Definition(
+    "Confidence",
+    Unit.NONE,
+    (),
+    "calibrated probability of the predicted class",
+    "each period with predictions, once a prediction",
+)
+OBSERVATIONS = Definition(
+    "Observations",
+    Unit.COUNT,
+    (),
+    "predictions that entered a drift window",
+    "each period with predictions that were watched",
+)
+DROPS = Definition(
+    "DroppedObservations", Unit.COUNT, (), "observations that never reached the monitor", f"{_WITH_IMAGES}, 0 too"
+)
+DRIFT_STATE = Definition(
+    "DriftState",
+    Unit.NONE,
+    (),
+    "1 if the last window drifted, else 0; absent before the first",
+    "each period from the first full drift window on",
+)
+WINDOW_AGE = Definition(
+    "DriftWindowAge",
+    Unit.SECONDS,
+    (),
+    "time since the last drift window was full",
+    "each period from the first full drift window on",
+)
+DRIFT_STATISTIC = Definition("DriftStatistic", Unit.NONE, ("Feature",), "KS D of a window, in [0, 1]", _WITH_WINDOW)
+DRIFT_P_VALUE = Definition("DriftPValue", Unit.NONE, ("Feature",), "KS p-value of a window", _WITH_WINDOW)
+LOST = Definition(
+    "LostMetrics",
+    Unit.COUNT,
+    ("Sink",),
+    "metrics that this sink could not deliver since its last report, one a period and series",
+    "each period, 0 too",
+    COMMON_DIMENSIONS[:2],
+)
+LOST_OBSERVATIONS = Definition(
+    "LostObservations",
+    Unit.COUNT,
+    ("Cause",),
+    "what the monitor could not use: observations of an `unknown_model`; datagrams, each counted as 1, that came too "
+    "fast (`queue_full`) or were `not_understood`",
+    "each period in which something was lost, by cause; never 0",
+    COMMON_DIMENSIONS[:2],
+)
+LOSS_CAUSES = ("unknown_model", "queue_full", "not_understood")  # fields of `Losses`
 
 DEFINITIONS = (
-    REQUESTS,
+    IMAGES,
     ERRORS,
     LATENCY,
     PREDICTED_CLASS,
@@ -53,8 +110,11 @@ DEFINITIONS = (
     OBSERVATIONS,
     DROPS,
     DRIFT_STATE,
+    WINDOW_AGE,
     DRIFT_STATISTIC,
     DRIFT_P_VALUE,
+    LOST,
+    LOST_OBSERVATIONS,
 )
 
 
@@ -73,29 +133,58 @@ class Metric:
     timestamp: float
 
 
-def all_series(contract: Contract, endpoint_name: str, variant_name: str) -> list[tuple[str, Dimensions]]:
-    """Every metric of one model with all its dimensions: what CloudWatch counts, and bills, as metrics."""
-    own = {"Phase": PHASES, "Class": contract.labels, "Feature": contract.feature_names}
-    common = _common_dimensions(endpoint_name, variant_name, contract.display_name)
+def all_series(
+    contract: Contract, endpoint_name: str, variant_name: str, sink: str = "cloudwatch"
+) -> list[tuple[str, Dimensions]]:
+    """Every metric that a sink may deliver where one model is served, with all dimensions.
+
+    It is what CloudWatch counts, and bills; `LostObservations` only where something was lost.
+    """
+    own = {
+        "Phase": PHASES,
+        "Class": contract.labels,
+        "Feature": contract.feature_names,
+        "Sink": (sink,),
+        "Cause": LOSS_CAUSES,
+    }
+    common = common_dimensions(endpoint_name, variant_name, contract.display_name)
     return [
-        (definition.name, common + tuple(zip(definition.dimensions, values, strict=True)))
+        (
+            definition.name,
+            tuple(pair for pair in common if pair[0] in definition.common)
+            + tuple(zip(definition.dimensions, values, strict=True)),
+        )
         for definition in DEFINITIONS
         for values in product(*(own[name] for name in definition.dimensions))
     ]
 
 
+def common_dimensions(endpoint_name: str, variant_name: str, *model: str) -> Dimensions:
+    """The common dimensions of a model's metrics, or of those that belong to no model."""
+    return tuple(zip(COMMON_DIMENSIONS, (endpoint_name, variant_name, *model), strict=False))
+
+
 class Sink(Protocol):
     """A place that takes metrics. It may block and may raise: the publisher deals with both."""
 
+    @property
+    def name(self) -> str:
+        """The sink as settings and the dimension `Sink` name it."""
+
     def emit(self, metrics: Sequence[Metric]) -> None:
-        """Deliver the metrics."""
+        """Deliver the metrics.
+
+        Raises:
+            DeliveryError: some were not delivered; it has them, and says whether to try again.
+        """
 
 
 class Aggregator:
     """Sums up what happens in a period: counts are added, other values kept as a distribution."""
 
-    def __init__(self, endpoint_name: str, variant_name: str, model: str) -> None:
-        self._common = _common_dimensions(endpoint_name, variant_name, model)
+    def __init__(self, common: Dimensions) -> None:
+        """Start with nothing; `common` are the common dimensions of all that is added."""
+        self._common = common
         self._sums: Counter[tuple[Definition, Dimensions]] = Counter()
         self._samples: dict[tuple[Definition, Dimensions], Counter[float]] = {}
 
@@ -122,7 +211,3 @@ class Aggregator:
 
     def _key(self, definition: Definition, own: Sequence[str]) -> tuple[Definition, Dimensions]:
         return definition, self._common + tuple(zip(definition.dimensions, own, strict=True))
-
-
-def _common_dimensions(endpoint_name: str, variant_name: str, model: str) -> Dimensions:
-    return tuple(zip(COMMON_DIMENSIONS, (endpoint_name, variant_name, model), strict=True))

@@ -1,16 +1,15 @@
-"""The watch over a container's models: windows become reports, reports become metrics."""
+"""The watch over a container's models: observations become metrics, windows become reports."""
 
 import logging
-import threading
+from collections import Counter
 from collections.abc import Callable
 
 from driftserve import metrics
 from driftserve.contract import Contract
-from driftserve.drift import detect_drift
-from driftserve.metrics import Aggregator, Metric
+from driftserve.metrics import Aggregator, Metric, common_dimensions
 from driftserve.observation import Observation, ObservationBatch
 from driftserve.report import DriftReport, ModelStatus, Verdict
-from driftserve.window import TumblingWindow
+from driftserve.watch import DriftWatch
 
 logger = logging.getLogger(__name__)
 
@@ -18,86 +17,129 @@ _SMALLEST_P_VALUE = 1e-100  # as a metric: CloudWatch refuses numbers closer to 
 
 
 class Monitor:
-    """Merges the observations of all workers, a model at a time; safe to use from two threads.
+    """Merges the observations of all workers, a model at a time.
+
+    Time comes from the batches, so that the same batches give the same reports.
 
     Args:
         find_contract: gives the contract of an archive digest, or None while there is none.
         endpoint_name: the dimension `EndpointName` of every metric.
         variant_name: the dimension `VariantName` of every metric.
+        window_size: an operator's, instead of every contract's; the archive's certificate does not
+            cover it, so reports and status name it.
+        windows_between_false_alarms: likewise.
     """
 
-    def __init__(self, find_contract: Callable[[str], Contract | None], endpoint_name: str, variant_name: str) -> None:
+    def __init__(
+        self,
+        find_contract: Callable[[str], Contract | None],
+        endpoint_name: str,
+        variant_name: str,
+        window_size: int | None = None,
+        windows_between_false_alarms: int | None = None,
+    ) -> None:
         self._find_contract = find_contract
         self._endpoint_name = endpoint_name
         self._variant_name = variant_name
+        self._window_size = window_size
+        self._windows_between_false_alarms = windows_between_false_alarms
         self._models: dict[str, _WatchedModel] = {}
-        self._lock = threading.Lock()
+        self._lost: Counter[str] = Counter()  # observations by digests without a contract
 
-    def observe(self, batch: ObservationBatch) -> None:
-        """Take in what one worker saw. Observations of a model without contract are lost, and said so."""
-        with self._lock:
-            model = self._models.get(batch.model) or self._add_model(batch.model)
-            if model is not None:
-                model.observe(batch)
+    def watch(self, digest: str) -> bool:
+        """Know a model from now on, before its first observation; false, and nothing happens, without a contract."""
+        if digest not in self._models:
+            self._add_model(digest)
+        return digest in self._models
+
+    def observe(self, batch: ObservationBatch) -> tuple[DriftReport, ...] | None:
+        """Take in what one worker saw; the reports on the windows that it filled.
+
+        None says that the model has no contract: its observations are lost, which is counted, and logged once.
+        """
+        if batch.model not in self._models and batch.model not in self._lost:
+            self._add_model(batch.model)
+        model = self._models.get(batch.model)
+        if model is not None:
+            return tuple(model.observe(batch))
+        if batch.model not in self._lost:
+            logger.warning("no contract for model %s: its observations are not watched", batch.model)
+        self._lost[batch.model] += len(batch.observations) + batch.dropped
+        return None
 
     def collect(self, now: float) -> list[Metric]:
         """The metrics of the period that ends now, in seconds since the epoch."""
-        with self._lock:
-            return [metric for model in self._models.values() for metric in model.collect(now)]
+        return [metric for model in self._models.values() for metric in model.collect(now)]
 
     def status(self) -> dict[str, ModelStatus]:
-        """The models' status by `name/version`."""
-        with self._lock:
-            return {model.contract.display_name: model.status() for model in self._models.values()}
+        """The models' status by the archive's content digest: two archives may have one name."""
+        return {digest: model.status() for digest, model in self._models.items()}
 
-    def _add_model(self, digest: str) -> "_WatchedModel | None":
+    def observations(self) -> dict[str, int]:
+        """How many observations of each model entered a window, by the archive's content digest."""
+        return {digest: model.drift.observations for digest, model in self._models.items()}
+
+    @property
+    def lost(self) -> int:
+        """The observations of models without a contract."""
+        return self._lost.total()
+
+    def _add_model(self, digest: str) -> None:
         contract = self._find_contract(digest)
         if contract is None:
-            logger.warning("no contract for model %s: its observations are not watched", digest)
-            return None
-        logger.info("watching %s (%s)", contract.display_name, digest[:12])
-        model = self._models[digest] = _WatchedModel(
-            contract, Aggregator(self._endpoint_name, self._variant_name, contract.display_name)
+            return
+        self._models[digest] = _WatchedModel(
+            DriftWatch(contract, self._window_size, self._windows_between_false_alarms),
+            Aggregator(common_dimensions(self._endpoint_name, self._variant_name, contract.display_name)),
         )
-        return model
+        logger.info("watching %s (%s)", contract.display_name, digest[:12])
 
 
 class _WatchedModel:
-    """One model's window, counters and last report."""
+    """One model's counters, metrics and last report."""
 
-    def __init__(self, contract: Contract, aggregator: Aggregator) -> None:
-        self.contract = contract
+    def __init__(self, drift: DriftWatch, aggregator: Aggregator) -> None:
+        self.drift = drift
         self._aggregator = aggregator
-        self._window = TumblingWindow(contract.drift.window_size)
-        self._windows = self._alarms = self._observations = self._dropped = 0
+        self._alarms = self._dropped = 0
         self._last_report: DriftReport | None = None
 
-    def observe(self, batch: ObservationBatch) -> None:
+    def observe(self, batch: ObservationBatch) -> list[DriftReport]:
         self._dropped += batch.dropped
         self._aggregator.count(metrics.DROPS, batch.dropped)
+        reports = []
         for observation in batch.observations:
             self._measure(observation)
-            if observation.features is not None:
-                self._watch(observation.features)
+            report = self._watch(observation, batch.answered_at)
+            if report is not None:
+                self._take_note(report)
+                reports.append(report)
+        return reports
 
     def collect(self, now: float) -> list[Metric]:
+        # Every period, or an alarm at low traffic would have no data and end by that.
         if self._last_report is not None:
             self._aggregator.sample(metrics.DRIFT_STATE, float(self._last_report.verdict is Verdict.DRIFT))
+            self._aggregator.sample(metrics.WINDOW_AGE, max(0.0, now - self._last_report.ended_at))
         return self._aggregator.drain(now)
 
     def status(self) -> ModelStatus:
         return ModelStatus(
+            name=self.drift.contract.display_name,
             state=self._last_report.verdict if self._last_report else Verdict.INSUFFICIENT_DATA,
-            windows=self._windows,
+            windows=self.drift.windows,
             alarms=self._alarms,
-            observations=self._observations,
+            observations=self.drift.observations,
+            observations_in_window=self.drift.observations_in_window,
+            window_size=self.drift.window_size,
             dropped=self._dropped,
+            overrides=self.drift.overrides,
             last_report=self._last_report,
         )
 
     def _measure(self, observation: Observation) -> None:
         add = self._aggregator
-        add.count(metrics.REQUESTS, 1)
+        add.count(metrics.IMAGES, 1)
         add.count(metrics.ERRORS, int(observation.status >= 400))
         for phase, milliseconds in observation.latency_ms.items():
             add.sample(metrics.LATENCY, milliseconds, phase)
@@ -105,18 +147,16 @@ class _WatchedModel:
             add.count(metrics.PREDICTED_CLASS, 1, observation.label)
             add.sample(metrics.CONFIDENCE, observation.confidence)
 
-    def _watch(self, features: tuple[float, ...]) -> None:
-        if len(features) != len(self.contract.reference):
-            logger.error("expected %d features, got %d: not watched", len(self.contract.reference), len(features))
-            return
-        self._observations += 1
-        self._aggregator.count(metrics.OBSERVATIONS, 1)
-        window = self._window.add(features)
-        if window is None:
-            return
-        report = detect_drift(window, self.contract.reference, self.contract.drift.level)
+    def _watch(self, observation: Observation, answered_at: float) -> DriftReport | None:
+        if observation.features is None:
+            return None
+        before = self.drift.observations
+        report = self.drift.add(observation.features, answered_at)
+        self._aggregator.count(metrics.OBSERVATIONS, self.drift.observations - before)
+        return report
+
+    def _take_note(self, report: DriftReport) -> None:
         self._last_report = report
-        self._windows += 1
         self._alarms += report.verdict is Verdict.DRIFT
         for test in report.tests:
             self._aggregator.sample(metrics.DRIFT_STATISTIC, test.statistic, test.feature)
@@ -124,8 +164,9 @@ class _WatchedModel:
         logger.log(
             logging.WARNING if report.verdict is Verdict.DRIFT else logging.INFO,
             "%s window %d: %s%s",
-            self.contract.display_name,
-            self._windows,
+            report.model,
+            report.window,
             report.verdict.value,
             f" ({', '.join(report.drifted_features)})" if report.drifted_features else "",
+            extra={"model": report.model},
         )

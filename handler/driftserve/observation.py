@@ -1,18 +1,25 @@
 """What the request path tells the monitor: a few dozen numbers an image, never pixels."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 PHASES = ("decode", "preprocess", "model", "total")
+
+# In the header X-Amzn-SageMaker-Custom-Attributes: a request that is answered, but not observed.
+TEST_ATTRIBUTE = "driftserve-test=true"
+
+_to_json = json.JSONEncoder(separators=(",", ":")).encode  # json.dumps would make an encoder a call
 
 
 @dataclass(frozen=True)
 class Observation:
-    """One answered request.
+    """One answered image; a request without a readable one is an observation too.
 
     `latency_ms` maps those of `PHASES` that it came to, to milliseconds. `label`, `confidence` and
     `features` (in the order of the contract's reference) are there where the answer was a prediction.
+    All numbers are finite.
     """
 
     status: int
@@ -24,40 +31,73 @@ class Observation:
 
 @dataclass(frozen=True)
 class ObservationBatch:
-    """What one worker sends at once: the answers of one server batch.
+    """What one worker sends at once: the answers of one server batch, and older ones that could not go before.
 
-    `model` is the archive's content digest; `dropped` counts the observations that this sender
-    could not deliver since its last batch that arrived.
+    `model` is the archive's content digest; `answered_at` is when the last of them was answered, in
+    seconds since the epoch; `dropped` counts the observations that this sender gave up since its last
+    batch that arrived.
     """
 
     model: str
+    answered_at: float
     observations: tuple[Observation, ...]
     dropped: int = 0
 
 
-def batch_to_bytes(batch: ObservationBatch) -> bytes:
-    """The batch as one datagram: compact JSON, whose floats read back to the same value."""
-    return json.dumps(asdict(batch), separators=(",", ":")).encode()
+def observation_to_bytes(observation: Observation) -> bytes:
+    """One observation as `encoded_batch` takes it. By hand: `dataclasses.asdict` would cost most of a send."""
+    return _to_json(
+        {
+            "status": observation.status,
+            "latency_ms": dict(observation.latency_ms),
+            "label": observation.label,
+            "confidence": observation.confidence,
+            "features": observation.features,
+        }
+    ).encode()
+
+
+def encoded_batch(model: str, answered_at: float, dropped: int, observations: Iterable[bytes]) -> bytes:
+    """A batch as one datagram: one line of compact JSON, whose floats read back to the same value.
+
+    Args:
+        model: as in `ObservationBatch`, and so are the next two.
+        answered_at: in seconds since the epoch.
+        dropped: a number of observations.
+        observations: each as `observation_to_bytes` encoded it.
+    """
+    head = _to_json({"model": model, "answered_at": answered_at, "dropped": dropped}).encode()
+    return head[:-1] + b',"observations":[' + b",".join(observations) + b"]}"
 
 
 def batch_from_bytes(datagram: bytes) -> ObservationBatch:
-    """The batch that a datagram of `batch_to_bytes` holds.
+    """The batch that a datagram of `encoded_batch` holds.
 
     Raises:
-        ValueError: the datagram is none of ours.
+        ValueError: the datagram is none of ours, or a number in it is not finite.
     """
     try:
         document = json.loads(datagram)
         observations = tuple(
             Observation(
                 status=int(item["status"]),
-                latency_ms={str(phase): float(value) for phase, value in item["latency_ms"].items()},
+                latency_ms={str(phase): _finite(value) for phase, value in item["latency_ms"].items()},
                 label=None if item["label"] is None else str(item["label"]),
-                confidence=None if item["confidence"] is None else float(item["confidence"]),
-                features=None if item["features"] is None else tuple(map(float, item["features"])),
+                confidence=None if item["confidence"] is None else _finite(item["confidence"]),
+                features=None if item["features"] is None else tuple(map(_finite, item["features"])),
             )
             for item in document["observations"]
         )
-        return ObservationBatch(str(document["model"]), observations, int(document["dropped"]))
-    except (KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError(f"expected a batch of observations, got {datagram[:80]!r}") from error
+        dropped = int(document["dropped"])
+        if dropped < 0:
+            raise ValueError(f"expected dropped >= 0, got {dropped}")
+        return ObservationBatch(str(document["model"]), _finite(document["answered_at"]), observations, dropped)
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        raise ValueError(f"expected a batch of observations, got {datagram[:80]!r} ({error!r})") from error
+
+
+def _finite(value: float | str) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"expected a finite number, got {number}")
+    return number

@@ -1,28 +1,34 @@
 """The runtime directory: where the processes of one container, or of one `serve`, meet.
 
 observations.sock      the monitor's end of the channel
-monitor.lock           locked while a monitor lives; the kernel unlocks it when it dies
-status.json            what `driftserve status` shows, rewritten as observations come in
+server.lock            locked while a supervisor lives; the kernel unlocks it when it dies
+monitor.lock           likewise, while a monitor lives
+status.json            what `driftserve status` shows, rewritten as observations come in, touched between
 models/<digest>.json   the contract of each model, left there by the workers that serve it
+workers/<process id>   locked while that worker is at work (`activity`)
+store/model/           the unpacked archive that is served
+torchserve/, mms/      the server's own configuration, sockets and temporary files
 """
 
 import fcntl
 import json
 import logging
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from driftserve.contract import Contract, contract_from_json, contract_to_json
 from driftserve.errors import ArchiveError, MonitorError, MonitorNotFound, SettingsError
-from driftserve.report import ModelStatus
+from driftserve.report import Losses, ModelStatus
 
 logger = logging.getLogger(__name__)
 
+_SERVER_LOCK_FILE = "server.lock"
 _LOCK_FILE = "monitor.lock"
 _STATUS_FILE = "status.json"
 _LOCK_TRIES = 20
@@ -55,25 +61,39 @@ def find_contract(runtime_dir: Path, digest: str) -> Contract | None:
         return None
 
 
-def write_status(runtime_dir: Path, status: Mapping[str, ModelStatus]) -> None:
-    """Leave the monitor's status, for `driftserve status` to read."""
-    document = {"models": {name: asdict(model) for name, model in status.items()}}
+def known_digests(runtime_dir: Path) -> set[str]:
+    """The content digests of the models whose contracts workers left."""
+    return {path.stem for path in (runtime_dir / _MODELS_DIRECTORY).glob("*.json")}
+
+
+def write_status(runtime_dir: Path, models: Mapping[str, ModelStatus], lost: Losses) -> None:
+    """Leave the monitor's status, for `driftserve status` to read; `models` by the archive's content digest."""
+    document = {"models": {digest: asdict(model) for digest, model in models.items()}, "lost": asdict(lost)}
     _replace(runtime_dir / _STATUS_FILE, json.dumps(document))
 
 
-def read_status(runtime_dir: Path) -> dict[str, dict[str, dict[str, object]]]:
+def read_status(runtime_dir: Path) -> dict[str, Any]:
     """The status that the monitor wrote last, as the JSON object that it is.
+
+    `models` maps each archive's content digest to its `ModelStatus`, `lost` holds the `Losses`, `silent_seconds`
+    is how long ago the monitor showed that it lives; `models` alone, and empty, while the monitor starts.
 
     Raises:
         MonitorNotFound: no monitor runs in that directory.
     """
     if not _is_locked(runtime_dir / _LOCK_FILE):
         raise MonitorNotFound(f"{runtime_dir}: no monitor is running there; start one with `driftserve serve`")
+    path = runtime_dir / _STATUS_FILE
     try:
-        document: dict[str, dict[str, dict[str, object]]] = json.loads((runtime_dir / _STATUS_FILE).read_text())
+        document: dict[str, Any] = json.loads(path.read_text())
+        return document | {"silent_seconds": round(max(0.0, time.time() - path.stat().st_mtime), 1)}
     except FileNotFoundError:
         return {"models": {}}
-    return document
+
+
+def touch_status(runtime_dir: Path) -> None:
+    """Show that the monitor lives, while there is nothing new to write."""
+    os.utime(runtime_dir / _STATUS_FILE)
 
 
 def lock_runtime(runtime_dir: Path) -> TextIO:
@@ -83,34 +103,47 @@ def lock_runtime(runtime_dir: Path) -> TextIO:
         MonitorError: another monitor runs in it already.
     """
     runtime_dir.mkdir(parents=True, exist_ok=True)
-    lock = (runtime_dir / _LOCK_FILE).open("w")
-    for _ in range(_LOCK_TRIES):  # `driftserve status` holds the lock for a moment to see whether it is free
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            time.sleep(0.05)
-        else:
-            return lock
-    lock.close()
-    raise MonitorError(f"{runtime_dir}: another monitor is running there; stop it first")
+    return _lock(runtime_dir / _LOCK_FILE, "another monitor is running there; stop it first")
 
 
-def make_runtime(runtime_dir: Path) -> None:
-    """Make a server's runtime directory, for this user only.
+def make_runtime(runtime_dir: Path) -> TextIO:
+    """Make a server's runtime directory, for this user only; it is taken for as long as the file given back is open.
 
     Raises:
         MonitorError: another server uses the directory.
-        SettingsError: its path is too long for the sockets in it.
+        SettingsError: its path is too long for the sockets in it, or others could write there.
     """
     if len(str(runtime_dir).encode()) > MAX_RUNTIME_PATH_BYTES:
         raise SettingsError(
             f"DRIFTSERVE_RUNTIME_DIR: expected a path of at most {MAX_RUNTIME_PATH_BYTES} bytes, for its sockets, "
             f"got {runtime_dir}"
         )
-    if _is_locked(runtime_dir / _LOCK_FILE):
-        raise MonitorError(f"{runtime_dir}: another server is running there; stop it, or choose another directory")
     runtime_dir.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     runtime_dir.mkdir(mode=0o700, exist_ok=True)
+    for directory in {runtime_dir, runtime_dir.parent} & {runtime_dir, runtime_root()}:
+        _refuse_strangers(directory)
+    refusal = "another server is running there; stop it, or choose another directory"
+    _lock(runtime_dir / _LOCK_FILE, refusal).close()  # the monitor of a server that was killed may still be ending
+    return _lock(runtime_dir / _SERVER_LOCK_FILE, refusal)
+
+
+def _refuse_strangers(directory: Path) -> None:
+    """Pass if nobody else can put another model or socket into a directory."""
+    found = directory.stat()
+    if found.st_uid != os.getuid() or found.st_mode & 0o022:
+        raise SettingsError(
+            f"{directory}: expected a directory of this user that no other can write to, got one of user "
+            f"{found.st_uid} with mode {found.st_mode & 0o777:o}; set DRIFTSERVE_RUNTIME_DIR or TMPDIR to another"
+        )
+
+
+def sweep_runtimes() -> None:
+    """Remove what supervisors that were killed have left: their runtime directories, with unpacked models."""
+    for directory in runtime_root().glob("*"):
+        name = directory.name
+        is_dead = name.isdecimal() and not Path("/proc", name).exists()
+        if is_dead and not any(_is_locked(directory / lock) for lock in (_SERVER_LOCK_FILE, _LOCK_FILE)):
+            shutil.rmtree(directory, ignore_errors=True)
 
 
 def find_runtime() -> Path:
@@ -127,6 +160,19 @@ def find_runtime() -> Path:
         listed = "".join(f"\n  --runtime-dir {directory}" for directory in running)
         raise MonitorNotFound(f"{len(running)} monitors are running; choose one:{listed}")
     return running[0]
+
+
+def _lock(path: Path, refusal: str) -> TextIO:
+    lock = path.open("w")
+    for _ in range(_LOCK_TRIES):  # who only looks whether it is free holds it for a moment
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.05)
+        else:
+            return lock
+    lock.close()
+    raise MonitorError(f"{path.parent}: {refusal}")
 
 
 def _is_locked(path: Path) -> bool:

@@ -2,26 +2,38 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from driftserve.classifier import Classifier, Item, milliseconds_since
 from driftserve.contract import Contract
-from driftserve.decode import decode
-from driftserve.errors import ArchiveError, BadRequest, DriftserveError, ModelError, UnsupportedMediaType
-from driftserve.features import feature_names, features
-from driftserve.model import Model, ModelOutput
+from driftserve.decode import DEFAULT_LIMITS, ImageLimits, decode
+from driftserve.errors import ArchiveError, BadRequest, DriftserveError, RequestTooLarge, UnsupportedMediaType
+from driftserve.features import feature_names
+from driftserve.instances import read_instances
+from driftserve.model import Model
 from driftserve.observation import Observation
-from driftserve.prediction import Prediction, calibrate, to_prediction
+from driftserve.prediction import Prediction
 from driftserve.preprocess import preprocess
 
 logger = logging.getLogger(__name__)
 
 IMAGE_TYPES = ("image/*", "application/x-image", "application/octet-stream")
+JSON_TYPE = "application/json"
 
 Observe = Callable[[tuple[Observation, ...]], None]
+
+
+@dataclass(frozen=True)
+class RequestLimits:
+    """The largest request that is answered: the body, a JSON body's instances, their decoding in all, each image."""
+
+    max_bytes: int = 25 * 1024 * 1024
+    max_instances: int = 64
+    max_decode_seconds: float = 5.0  # of processor time
+    image: ImageLimits = DEFAULT_LIMITS
 
 
 @dataclass(frozen=True)
@@ -42,16 +54,13 @@ class Response:
     body: dict[str, object]
 
 
-@dataclass
-class _Item:
-    """A request on its way: what is known of it so far."""
+@dataclass(frozen=True)
+class _Asked:
+    """A request and its images: one, or those of a JSON body; one that failed where the request cannot be read."""
 
     request: Request
-    latency_ms: dict[str, float] = field(default_factory=dict)
-    image: npt.NDArray[np.uint8] | None = None
-    prediction: Prediction | None = None
-    features: tuple[float, ...] | None = None
-    error: DriftserveError | None = None
+    items: list[Item]
+    is_list: bool = False
 
 
 class Service:
@@ -61,108 +70,110 @@ class Service:
         contract: what the archive promises.
         model: the archive's network.
         observe: takes the observations of a batch; None where nobody watches.
-        max_image_pixels: most pixels of an image that is decoded.
+        limits: the largest request that is answered.
     """
 
-    def __init__(self, contract: Contract, model: Model, observe: Observe | None, max_image_pixels: int) -> None:
+    def __init__(self, contract: Contract, model: Model, observe: Observe | None, limits: RequestLimits) -> None:
         self._contract = contract
-        self._model = model
+        self._classifier = Classifier(contract, model)
         self._observe = observe
-        self._max_image_pixels = max_image_pixels
+        self._limits = limits
         self._identity = {"name": contract.name, "version": contract.version}
 
     def predict(self, requests: Sequence[Request]) -> list[Response]:
-        """One response a request, in order. A bad request fails alone, with its own status."""
+        """One response a request, in order. A bad request, image or instance fails alone, with its own status.
+
+        The images of all requests go through the model together.
+        """
         started = time.perf_counter()
-        items = [self._decoded(request) for request in requests]
-        good = [item for item in items if item.image is not None]
-        if good:
-            self._classify(good)
-        total_ms = _milliseconds_since(started)
-        responses = [self._response(item) for item in items]
-        self._tell(items, responses, total_ms)
+        batch = [self._read(request) for request in requests]
+        items = [item for asked in batch for item in asked.items]
+        self._classifier.classify(items)
+        responses = [self._response(asked) for asked in batch]
+        total_ms = milliseconds_since(started)
+        self._tell(items, total_ms)
+        for request, response in zip(requests, responses, strict=True):
+            self._log(request, response, total_ms)
         return responses
 
-    def _decoded(self, request: Request) -> _Item:
-        item = _Item(request)
+    def _read(self, request: Request) -> _Asked:
+        is_watched = self._observe is not None and not request.is_test
         started = time.perf_counter()
         try:
-            _check_content_type(request.content_type)
-            item.image = decode(request.body, self._max_image_pixels)
+            _refuse_size(request.body, self._limits.max_bytes)
+            if not _is_json(request.content_type):
+                return _Asked(request, [self._read_image(request.body, is_watched)])
+            instances = read_instances(request.body, self._limits.max_instances)
+        except BadRequest as error:
+            return _Asked(request, [Item(is_watched, {"decode": milliseconds_since(started)}, error=error)])
+        return _Asked(request, self._read_images(instances, is_watched), is_list=True)
+
+    def _read_images(self, bodies: Iterable[bytes | BadRequest], is_watched: bool) -> list[Item]:
+        """The items of a request, whose decoding is bounded in all: a few kilobytes can take a second each."""
+        too_much = RequestTooLarge(
+            f"expected instances that are decoded in {self._limits.max_decode_seconds} s of processor time together, "
+            "got more; send fewer or smaller ones"
+        )
+        deadline = time.thread_time() + self._limits.max_decode_seconds
+        return [self._read_image(body if time.thread_time() < deadline else too_much, is_watched) for body in bodies]
+
+    def _read_image(self, body: bytes | BadRequest, is_watched: bool) -> Item:
+        """An item with pixels or an error. Only the network's input is kept: 64 large images would fill the memory."""
+        item = Item(is_watched)
+        started = time.perf_counter()
+        try:
+            if isinstance(body, BadRequest):
+                raise body
+            image = decode(body, self._limits.image)
         except BadRequest as error:
             item.error = error
-        item.latency_ms["decode"] = _milliseconds_since(started)
+            item.latency_ms["decode"] = milliseconds_since(started)
+            return item
+        item.latency_ms["decode"] = milliseconds_since(started)
+        started = time.perf_counter()
+        item.pixels = preprocess([image], self._contract.image_spec)
+        item.latency_ms["preprocess"] = milliseconds_since(started)
         return item
 
-    def _classify(self, items: Sequence[_Item]) -> None:
-        """Fill in the predictions of items that have an image, as one batch."""
-        started = time.perf_counter()
-        pixels = preprocess([item.image for item in items if item.image is not None], self._contract.image_spec)
-        preprocess_ms = _milliseconds_since(started)
-        started = time.perf_counter()
-        try:
-            output = self._model(pixels)
-        except ModelError as error:
-            logger.exception("the model failed on a batch of %d", len(items))
-            for item in items:
-                item.error = error
-            return
-        probabilities = calibrate(output.logits, self._contract.temperature)
-        model_ms = _milliseconds_since(started)
-        for item, row in zip(items, probabilities, strict=True):
-            item.latency_ms |= {"preprocess": preprocess_ms, "model": model_ms}
-            if np.isfinite(row).all():
-                item.prediction = to_prediction(row, self._contract.labels)
-            else:
-                item.error = ModelError("the network gave no finite numbers for this image")
-        self._measure(items, pixels, probabilities, output)
+    def _response(self, asked: _Asked) -> Response:
+        origin = {"model": self._identity, "request_id": asked.request.request_id}
+        first = asked.items[0]
+        if not asked.is_list:
+            if first.prediction is None:
+                return error_response(first.failure)
+            return Response(200, _prediction_body(first.prediction) | origin)
+        answers = [
+            _error_body(item.failure) if item.prediction is None else _prediction_body(item.prediction)
+            for item in asked.items
+        ]
+        body: dict[str, object] = {"predictions": answers, **origin}
+        if all(item.prediction is None for item in asked.items):
+            return Response(first.status, _error_body(first.failure) | body)
+        return Response(200, body)
 
-    def _measure(
-        self,
-        items: Sequence[_Item],
-        pixels: npt.NDArray[np.uint8],
-        probabilities: npt.NDArray[np.float64],
-        output: ModelOutput,
-    ) -> None:
-        watched = [index for index, item in enumerate(items) if item.prediction and not item.request.is_test]
-        if self._observe is None or not watched:
-            return
-        try:
-            rows = features(pixels[watched], probabilities[watched], output.embedding[watched])
-        except Exception:  # watching may never break serving
-            logger.exception("the features of a batch failed")
-            return
-        for index, row in zip(watched, rows, strict=True):
-            if np.isfinite(row).all():
-                items[index].features = tuple(row.tolist())
-
-    def _response(self, item: _Item) -> Response:
-        if item.prediction is not None:
-            return Response(
-                200, asdict(item.prediction) | {"model": self._identity, "request_id": item.request.request_id}
-            )
-        error = item.error or ModelError("no prediction was made")
-        return error_response(error)
-
-    def _tell(self, items: Sequence[_Item], responses: Sequence[Response], total_ms: float) -> None:
+    def _tell(self, items: Iterable[Item], total_ms: float) -> None:
         if self._observe is None:
             return
         try:
-            observations = tuple(
-                Observation(
-                    status=response.status,
-                    latency_ms=item.latency_ms | {"total": total_ms},
-                    label=item.prediction.label if item.prediction else None,
-                    confidence=item.prediction.score if item.prediction else None,
-                    features=item.features,
-                )
-                for item, response in zip(items, responses, strict=True)
-                if not item.request.is_test
-            )
+            observations = tuple(_observation(item, total_ms) for item in items if item.is_watched)
             if observations:
                 self._observe(observations)
         except Exception:  # watching may never break serving
             logger.exception("observing a batch failed")
+
+    def _log(self, request: Request, response: Response, total_ms: float) -> None:
+        level = logging.DEBUG if response.status < 400 else logging.INFO if response.status < 500 else logging.ERROR
+        if not logger.isEnabledFor(level):
+            return
+        error = response.body.get("error")
+        logger.log(
+            level,
+            "answered %d in %.1f ms%s",
+            response.status,
+            total_ms,
+            f": {error['type']}: {error['message']}" if isinstance(error, dict) else "",
+            extra={"request_id": request.request_id, "model": self._contract.display_name},
+        )
 
 
 def refuse_misfit(contract: Contract, model: Model) -> None:
@@ -184,17 +195,42 @@ def refuse_misfit(contract: Contract, model: Model) -> None:
 
 def error_response(error: DriftserveError) -> Response:
     """The response that tells the caller of an error."""
-    return Response(error.status, {"error": {"type": type(error).__name__, "message": str(error)}})
+    return Response(error.status, _error_body(error))
 
 
-def _check_content_type(content_type: str) -> None:
+def _error_body(error: DriftserveError) -> dict[str, object]:
+    return {"error": {"type": type(error).__name__, "message": str(error)}}
+
+
+def _prediction_body(prediction: Prediction) -> dict[str, object]:
+    return {"label": prediction.label, "score": prediction.score, "probabilities": prediction.probabilities}
+
+
+def _observation(item: Item, total_ms: float) -> Observation:
+    return Observation(
+        status=item.status,
+        latency_ms=item.latency_ms | {"total": total_ms},
+        label=item.prediction.label if item.prediction else None,
+        confidence=item.prediction.score if item.prediction else None,
+        features=item.features,
+    )
+
+
+def _refuse_size(body: bytes, max_bytes: int) -> None:
+    if len(body) > max_bytes:
+        raise RequestTooLarge(f"expected a body of at most {max_bytes} bytes, got {len(body)}; send a smaller one")
+
+
+def _is_json(content_type: str) -> bool:
+    """Whether the body is JSON, else it is an image.
+
+    Raises:
+        UnsupportedMediaType: it is neither.
+    """
     media_type = content_type.split(";")[0].strip().lower()
-    if not media_type.startswith("image/") and media_type not in IMAGE_TYPES:
+    if not media_type.startswith("image/") and media_type not in (*IMAGE_TYPES, JSON_TYPE):
         raise UnsupportedMediaType(
-            f"expected a Content-Type of {', '.join(IMAGE_TYPES)}, got {content_type or 'none'!r}; "
+            f"expected a Content-Type of {', '.join(IMAGE_TYPES)} or {JSON_TYPE}, got {content_type or 'none'!r}; "
             "with curl add -H 'Content-Type: image/jpeg'"
         )
-
-
-def _milliseconds_since(started: float) -> float:
-    return (time.perf_counter() - started) * 1000.0
+    return media_type == JSON_TYPE

@@ -7,19 +7,20 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from driftserve.contract import Sha256
 from driftserve.errors import SettingsError
 
 PREFIX = "DRIFTSERVE_"
 # Variables with our prefix that are no settings: where the tests find their images.
 NOT_SETTINGS = frozenset({"DRIFTSERVE_DATA"})
 
-SinkName = Literal["cloudwatch", "log"]
+SinkName = Literal["cloudwatch", "emf", "log"]
 
 
 class Settings(BaseModel):
     """What an operator can choose; an environment variable is the field's name after `DRIFTSERVE_`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
     endpoint_name: str = Field(default="local", min_length=1, max_length=255)
     """The dimension `EndpointName` of every metric."""
@@ -28,7 +29,7 @@ class Settings(BaseModel):
     """The dimension `VariantName` of every metric."""
 
     sinks: tuple[SinkName, ...] = ("log",)
-    """Where metrics go, separated by commas: `log`, `cloudwatch`, both, or none when empty."""
+    """Where metrics go, separated by commas: `log`, `cloudwatch` (PutMetricData), `emf` (JSON lines on stdout)."""
 
     cloudwatch_namespace: str = Field(default="driftserve", min_length=1, max_length=255)
     """The namespace of the metrics in CloudWatch."""
@@ -49,21 +50,67 @@ class Settings(BaseModel):
     """How long the server waits for a batch to fill, where batch_size is over 1."""
 
     max_request_bytes: int = Field(default=25 * 1024 * 1024, ge=1024, le=2**31 - 1)
-    """Longest body that the server takes; SageMaker's own limit for real-time endpoints is 25 MB."""
+    """Longest body that is taken; SageMaker's own limit for real-time endpoints is 25 MB."""
 
-    max_image_pixels: int = Field(default=50_000_000, ge=1)
+    max_image_pixels: int = Field(default=50_000_000, ge=1, le=178_956_970)  # Pillow's own limit
     """Most pixels (width times height) of an image that is decoded."""
 
+    max_image_side: int = Field(default=16_384, ge=1)
+    """Longest width or height of an image that is decoded, in pixels."""
+
+    max_image_frames: int = Field(default=1_000, ge=1)
+    """Most frames or pages of an image; only the first is looked at."""
+
+    max_instances: int = Field(default=64, ge=1, le=10_000)
+    """Most instances of one JSON request."""
+
+    max_decode_seconds: float = Field(default=5.0, ge=0.1, le=60.0)
+    """Processor time after which no further instance of a JSON request is decoded: a worker is held up no longer."""
+
+    archive_sha256: tuple[Sha256, ...] = ()
+    """Content digests of the archives that may be served, separated by commas; any when empty."""
+
+    start_timeout_seconds: float = Field(default=60.0, ge=1.0, le=3600.0)
+    """How long the verification, and then the server's first right answer to a golden image, may each take."""
+
+    probe_interval_seconds: float = Field(default=30.0, ge=0.5, le=3600.0)
+    """How often a golden image is sent to see that the server still answers rightly."""
+
+    probe_timeout_seconds: float = Field(default=10.0, ge=0.5, le=3600.0)
+    """How long a probe may take; after three that fail in a row the server is given up."""
+
+    drain_timeout_seconds: float = Field(default=15.0, ge=0.0, le=3600.0)
+    """How long requests may take to end after SIGTERM; SageMaker kills a container 30 s after it."""
+
+    window_size: int | None = Field(default=None, ge=20, le=100_000)
+    """Observations in a drift window, instead of the archive's; its certificate does not cover that."""
+
+    windows_between_false_alarms: int | None = Field(default=None, ge=1)
+    """The budget of false alarms, instead of the archive's; its certificate does not cover that."""
+
+    record_dir: Path | None = None
+    """Where observations are recorded, for `driftserve replay`; no pixels. Nothing is recorded when not set."""
+
+    record_max_bytes: int = Field(default=100_000_000, ge=100_000)
+    """Most bytes of observations that are kept there, and as many of reports; the oldest go first."""
+
     runtime_dir: Path | None = None
-    """Where the monitor's socket and status are; `serve` makes one of its own when it is not set."""
+    """Where the processes of a server meet, with room for its unpacked model; `serve` makes one when it is not set."""
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Least serious log line that is written."""
 
-    @field_validator("sinks", mode="before")
+    @field_validator("sinks", "archive_sha256", mode="before")
     @classmethod
     def _split_at_commas(cls, value: object) -> object:
         return tuple(filter(None, (part.strip() for part in value.split(",")))) if isinstance(value, str) else value
+
+    @field_validator("sinks")
+    @classmethod
+    def _name_each_once(cls, sinks: tuple[SinkName, ...]) -> tuple[SinkName, ...]:
+        if len(set(sinks)) != len(sinks):
+            raise ValueError("expected each sink once")
+        return sinks
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":

@@ -1,4 +1,4 @@
-"""The parent of the monitor and the model server: starts them, watches them, stops them."""
+"""The parent of all: verifies the archive, starts the monitor and the model server, watches and stops them."""
 
 import contextlib
 import logging
@@ -7,92 +7,197 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from driftserve.archive import find_archive, read_contract
-from driftserve.errors import ServerError
-from driftserve.runtime import make_runtime, runtime_root
-from driftserve.servers import torchserve
-from driftserve.servers.java import find_java
+from driftserve.activity import last_activity, living_workers
+from driftserve.archive import CONTRACT_FILE, find_archive
+from driftserve.contract import contract_from_json
+from driftserve.errors import ArchiveError, ServerError
+from driftserve.guard import STOP_TIMEOUT_SECONDS, adopt_orphans, end_children
+from driftserve.probe import Probe, Watch
+from driftserve.runtime import make_runtime, runtime_root, sweep_runtimes
+from driftserve.servers import mms, torchserve
+from driftserve.servers.jvm import find_java
 from driftserve.servers.ports import refuse_taken_port
 from driftserve.settings import Settings
+from driftserve.stop import StopFlag
 
 logger = logging.getLogger(__name__)
 
-_POLL_SECONDS = 0.2
+SERVERS = {"torchserve": torchserve.prepare, "mms": mms.prepare}
+
+_DRIFTSERVE = [sys.executable, "-m", "driftserve"]
+_STDERR = 2  # stdout belongs to the metrics
+_POLL_SECONDS = 0.1
 _RESTART_SECONDS = 5.0  # between two starts of a monitor that keeps ending
-_STOP_TIMEOUT_SECONDS = 15.0
+# A request on its way into the server's queue, or out of it, is in no worker's hands.
+_QUIET_SECONDS = 0.5
 
 
-def serve(place: Path, port: int, settings: Settings) -> int:
-    """Serve the archive at `place` until SIGTERM or SIGINT; the exit status.
+def serve(place: Path, port: int, server: str, settings: Settings, stop: StopFlag) -> int:
+    """Serve the archive at `place` until it is to stop; the exit status.
+
+    Args:
+        place: a `.mar` file, or a directory that holds one.
+        port: where to listen.
+        server: one of `SERVERS`.
+        settings: the operator's; the runtime directory is made where none is set.
+        stop: set by a signal, at any time.
 
     Raises:
-        ArchiveError: there is no archive, or it does not keep its contract; nothing was started.
+        ArchiveError: there is no archive, or its verification died.
         MonitorError, SettingsError: the runtime directory cannot be used.
-        ServerError: the model server cannot be started, or ended by itself.
+        ServerError: the model server cannot be started, ended by itself, or does not answer rightly.
     """
+    adopt_orphans()
     archive = find_archive(place).resolve()
-    contract = read_contract(archive)
     refuse_taken_port(settings.host, port)
     java = find_java()
-    runtime_dir = (settings.runtime_dir or runtime_root() / str(os.getpid())).resolve()
-    make_runtime(runtime_dir)
-    server_dir = runtime_dir / "torchserve"
-    try:
-        server_dir.mkdir(exist_ok=True)
-        configuration = server_dir / "config.properties"
-        torchserve.write_configuration(configuration, contract, archive, port, settings)
-        server_command = torchserve.command(java, configuration, archive, server_dir)
+    with _runtime(settings) as runtime_dir:
+        settings = settings.model_copy(update={"runtime_dir": runtime_dir})
+        model_dir = runtime_dir / "store" / "model"
+        if (status := _verify(archive, model_dir, settings, stop)) is not None:
+            return status
+        contract = contract_from_json((model_dir / CONTRACT_FILE).read_bytes())
+        server_dir = runtime_dir / server
+        server_dir.mkdir()
+        command = SERVERS[server](java, server_dir, model_dir, contract, port, settings)
         logger.info("serving %s on http://%s:%d/invocations", contract.display_name, settings.host, port)
-        return _supervise(server_command, server_dir, settings.model_copy(update={"runtime_dir": runtime_dir}))
-    finally:
-        shutil.rmtree(server_dir, ignore_errors=True)
-        if settings.runtime_dir is None:
-            shutil.rmtree(runtime_dir, ignore_errors=True)
-
-
-def _supervise(server_command: list[str], server_dir: Path, settings: Settings) -> int:
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    environment = os.environ | settings.to_environment()
-    restart_at = 0.0
-    monitor = _start([sys.executable, "-m", "driftserve", "monitor"], environment)
-    try:
-        # The workers' own threads would fight for the cores; TorchServe writes its files to LOG_LOCATION.
-        threads = {"OMP_NUM_THREADS": "1", "LOG_LOCATION": str(server_dir), "METRICS_LOCATION": str(server_dir)}
-        server = _start(server_command, environment | threads, cwd=server_dir)
-        try:
+        watch = Watch(Probe(settings.host, port, contract, model_dir), settings, runtime_dir, stop)
+        with _Monitor(settings) as monitor, _server(command, server_dir, settings) as process:
+            watch.start()
             while not stop.wait(_POLL_SECONDS):
-                if server.poll() is not None:
-                    raise ServerError(f"the model server ended with {server.returncode}; its log above says why")
-                if monitor.poll() is not None and time.monotonic() >= restart_at:
-                    logger.error("the monitor ended with %d; it is started again", monitor.returncode)
-                    monitor = _start(monitor.args, environment)
-                    restart_at = time.monotonic() + _RESTART_SECONDS
-            logger.info("stopping")
-        finally:
-            _stop(server)
-    finally:
-        _stop(monitor)  # last, so that it takes in what the workers still sent
+                if not watch.is_alive() and not stop.is_set():  # it ends with the flag, too
+                    raise ServerError(watch.problem or "the probing thread ended; its traceback is above")
+                _keep(monitor, process)
+            logger.info("stopping, once no request is under way")
+            _drain(monitor, process, runtime_dir, settings, settings.workers if watch.is_ready else 0)
     return 0
 
 
-def _start(command: object, environment: dict[str, str], cwd: Path | None = None) -> "subprocess.Popen[bytes]":
+@contextlib.contextmanager
+def _runtime(settings: Settings) -> Iterator[Path]:
+    """A runtime directory without what an earlier server left there."""
+    runtime_dir = (settings.runtime_dir or runtime_root() / str(os.getpid())).resolve()
+    sweep_runtimes()
+    lock = make_runtime(runtime_dir)
+    ours = [runtime_dir / name for name in ("store", "models", "workers", *SERVERS)]
+    try:
+        for directory in ours:
+            shutil.rmtree(directory, ignore_errors=True)
+        yield runtime_dir
+    finally:
+        end_children()
+        for directory in ours if settings.runtime_dir else [runtime_dir]:
+            shutil.rmtree(directory, ignore_errors=True)
+        lock.close()
+
+
+def _verify(archive: Path, model_dir: Path, settings: Settings, stop: StopFlag) -> int | None:
+    """Verify and unpack the archive in a process that ends, and takes TorchScript's memory with it.
+
+    None when the archive may be served, else the exit status; the process itself says what is wrong.
+    """
+    command = [*_DRIFTSERVE, "verify", str(archive), "--unpack", str(model_dir), "--parent", str(os.getpid())]
+    child = subprocess.Popen(command, env=_environment(settings), stdout=subprocess.DEVNULL, start_new_session=True)
+    deadline = time.monotonic() + settings.start_timeout_seconds
+    while child.poll() is None:
+        if stop.wait(_POLL_SECONDS) or time.monotonic() > deadline:
+            child.kill()
+            child.wait()
+            if stop.is_set():
+                return 0
+            raise ArchiveError(f"{archive}: expected its verification to end in {settings.start_timeout_seconds:.0f} s")
+    if child.returncode not in (0, 1):
+        raise ArchiveError(f"{archive}: its verification ended with {child.returncode}; expected 0 or a reason")
+    return child.returncode or None
+
+
+class _Monitor:
+    """The monitor process, started again when it ends."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._environment = _environment(settings)
+        self._restart_at = 0.0
+
+    def __enter__(self) -> "_Monitor":
+        self._process = self._start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _stop(self._process)
+
+    def keep(self) -> None:
+        if self._process.poll() is not None and time.monotonic() >= self._restart_at:
+            logger.error("the monitor ended with %d; it is started again", self._process.returncode)
+            self._process = self._start()
+            self._restart_at = time.monotonic() + _RESTART_SECONDS
+
+    def _start(self) -> "subprocess.Popen[bytes]":
+        return _start([*_DRIFTSERVE, "monitor", "--parent", str(os.getpid())], self._environment)
+
+
+@contextlib.contextmanager
+def _server(command: list[str], server_dir: Path, settings: Settings) -> Iterator["subprocess.Popen[bytes]"]:
+    """The model server's JVM, under its guard."""
+    # The workers' own threads would fight for the cores; TorchServe writes its files to LOG_LOCATION.
+    threads = {"OMP_NUM_THREADS": "1", "LOG_LOCATION": str(server_dir), "METRICS_LOCATION": str(server_dir)}
+    guarded = [sys.executable, "-m", "driftserve.guard", str(os.getpid()), *command]
+    process = _start(guarded, _environment(settings) | threads, server_dir, stdout=_STDERR)
+    try:
+        yield process
+    finally:
+        _stop(process)
+
+
+def _keep(monitor: _Monitor, server: "subprocess.Popen[bytes]") -> None:
+    if server.poll() is not None:
+        raise ServerError(f"the model server ended with {server.returncode}; its log above says why")
+    monitor.keep()
+
+
+def _drain(
+    monitor: _Monitor, server: "subprocess.Popen[bytes]", runtime_dir: Path, settings: Settings, workers: int
+) -> None:
+    """Return when as many workers live, and none was at work for a moment; or at the timeout.
+
+    While one is missing, requests wait for it.
+    """
+    deadline = time.monotonic() + settings.drain_timeout_seconds
+    quiet_seconds = _QUIET_SECONDS + (settings.max_batch_delay_ms / 1000 if settings.batch_size > 1 else 0)
+    started = time.time()
+    while time.monotonic() < deadline:
+        now = time.time()
+        is_quiet = now - max(started, last_activity(runtime_dir, now)) >= quiet_seconds
+        if is_quiet and living_workers(runtime_dir) >= workers:
+            return
+        _keep(monitor, server)
+        time.sleep(_POLL_SECONDS)
+    logger.warning("requests are still under way after %.0f s: they are cut off", settings.drain_timeout_seconds)
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    return os.environ | settings.to_environment()
+
+
+def _start(
+    command: list[str], environment: Mapping[str, str], cwd: Path | None = None, stdout: int | None = None
+) -> "subprocess.Popen[bytes]":
     """Start a process in a session of its own, so that Ctrl-C in a terminal reaches the supervisor only."""
-    return subprocess.Popen(command, env=environment, cwd=cwd, start_new_session=True)  # type: ignore[call-overload,no-any-return]
+    return subprocess.Popen(
+        command, env=environment, cwd=cwd, stdin=subprocess.DEVNULL, stdout=stdout, start_new_session=True
+    )
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:
-    """End a process with SIGTERM, and after the timeout with its whole session by SIGKILL."""
+    """End a process with SIGTERM; with its whole session by SIGKILL when that takes too long."""
+    process.terminate()
     try:
-        process.terminate()
-        process.wait(_STOP_TIMEOUT_SECONDS)
+        process.wait(STOP_TIMEOUT_SECONDS + 1.0)  # a guard takes as long to stop what it guards
     except subprocess.TimeoutExpired:
-        logger.error("process %d did not stop in %s s: killed", process.pid, _STOP_TIMEOUT_SECONDS)
+        logger.error("process %d did not stop: killed", process.pid)
     with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)  # whatever it left behind in its session
+        os.killpg(process.pid, signal.SIGKILL)
     process.wait()

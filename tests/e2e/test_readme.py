@@ -90,6 +90,9 @@ def test_every_command_of_the_readme_is_one_that_is_tested_here() -> None:
         "localhost:8080/invocations",
         ".venv/bin/driftserve status",
         ".venv/bin/driftserve status --json",
+        ".venv/bin/driftserve verify build/demo/model",
+        ".venv/bin/driftserve inspect build/demo/model",
+        ".venv/bin/driftserve predict build/demo/data/test/sea/0000.jpg --archive build/demo/model",
         "make test",  # this
     ]
     assert len(README.splitlines()) < 200
@@ -132,6 +135,20 @@ def test_make_serve_answers_curl_and_status_and_ends_on_sigterm(
         serve.send_signal(signal.SIGTERM)
         serve.wait(40)
         wait_for(lambda: run(curl).returncode == 7, 20)  # nobody listens
+
+
+@pytest.mark.usefixtures("demo")
+def test_the_archive_is_looked_at_as_the_readme_says(checkout: Path, environment: dict[str, str]) -> None:
+    def run(start: str) -> str:
+        command = next(command for command in COMMANDS if command.startswith(start))
+        done = subprocess.run(command.split(), cwd=checkout, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    name, digest = run(".venv/bin/driftserve verify").split()
+    assert name == "scenes/1"
+    assert digest in run(".venv/bin/driftserve inspect")
+    assert json.loads(run(".venv/bin/driftserve predict"))["model"] == {"name": "scenes", "version": "1"}
 
 
 def test_make_serve_without_an_archive_says_what_to_do(checkout: Path, environment: dict[str, str]) -> None:

@@ -13,14 +13,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from driftserve.archive import MODEL_FILE, read_contract
+from driftserve.archive import MODEL_FILE, archive_digest, read_contract, unpack_archive
 from driftserve.decode import decode
 from driftserve.errors import DataError, ModelError
 from driftserve.features import feature_names
 from driftserve.model import Model
 from driftserve.prediction import calibrate
 from driftserve.preprocess import preprocess
+from driftserve.verification import verify_archive
 from driftserve_demo.synthetic import write_dataset
 from driftserve_training import graph
 from driftserve_training.checkpoint import load_trained
@@ -108,11 +110,8 @@ def test_the_contract_says_what_was_trained(exported: Path, trained: Path) -> No
 def test_the_archived_graph_gives_the_eager_networks_answers_on_every_test_image(
     exported: Path, trained: Path, data: Path, tmp_path: Path
 ) -> None:
-    import zipfile
-
-    contract = read_contract(exported / "model" / "scenes.mar")
-    with zipfile.ZipFile(exported / "model" / "scenes.mar") as mar:
-        model = Model(Path(mar.extract(MODEL_FILE, tmp_path)), 48, 48)
+    contract = unpack_archive(exported / "model" / "scenes.mar", tmp_path)
+    model = Model(tmp_path / MODEL_FILE, 48, 48)
     with (trained / TEST_PREDICTIONS_FILE).open() as file:
         for row in csv.DictReader(file):
             image = decode((data / row["path"]).read_bytes())
@@ -123,17 +122,59 @@ def test_the_archived_graph_gives_the_eager_networks_answers_on_every_test_image
 def test_principal_components_of_training_images_are_centred_and_uncorrelated(
     exported: Path, data: Path, tmp_path: Path
 ) -> None:
-    import zipfile
-
-    contract = read_contract(exported / "model" / "scenes.mar")
-    with zipfile.ZipFile(exported / "model" / "scenes.mar") as mar:
-        model = Model(Path(mar.extract(MODEL_FILE, tmp_path)), 48, 48)
+    contract = unpack_archive(exported / "model" / "scenes.mar", tmp_path)
+    model = Model(tmp_path / MODEL_FILE, 48, 48)
     images = [decode(path.read_bytes()) for path in sorted((data / "train").glob("*/*.jpg"))]
     embedding = model(preprocess(images, contract.image_spec)).embedding.astype(float)
     spread = embedding.std(axis=0)
     assert np.abs(embedding.mean(axis=0) / spread).max() < 1e-2
     assert np.abs(np.corrcoef(embedding.T) - np.eye(embedding.shape[1])).max() < 1e-2
     assert (np.diff(spread) <= 1e-6).all()
+
+
+def test_golden_images_go_round_the_predicted_classes_and_are_small(exported: Path, data: Path, tmp_path: Path) -> None:
+    contract = unpack_archive(exported / "model" / "scenes.mar", tmp_path)
+    val = [decode(path.read_bytes()) for path in sorted((data / "val").glob("*/*.jpg"))]
+    for golden in contract.golden:
+        with Image.open(tmp_path / golden.file) as image:
+            assert image.format == "PNG"
+            assert any(np.array_equal(np.asarray(image), pixels) for pixels in val)  # no larger than 512 pixels
+    logits = Model(tmp_path / MODEL_FILE, 48, 48)(preprocess(val, contract.image_spec)).logits
+    margins = np.diff(np.sort(calibrate(logits, contract.temperature))[:, -2:]).ravel()
+    clear = {contract.labels[best] for best in logits[margins > 0.1].argmax(axis=1)}
+    assert len(contract.golden) == min(8, (margins > 0.1).sum())
+    assert {golden.label for golden in contract.golden} == clear
+
+
+def test_large_validation_images_are_kept_small_and_answered_as_they_are_kept(
+    data: Path, trained: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "data"
+    shutil.copytree(data, copy)
+    for path in (copy / "val").glob("*/*.jpg"):
+        with Image.open(path) as image:
+            image.resize((900, 600)).save(path)
+    export(trained, copy, tmp_path / "out", "scenes", "1")
+    verified = verify_archive(tmp_path / "out" / "model" / "scenes.mar", tmp_path / "model", allowed=())
+    for golden in verified.contract.golden:
+        with Image.open(verified.directory / golden.file) as image:
+            assert image.size == (512, 341)
+
+
+def test_a_network_that_is_sure_of_nothing_is_refused(data: Path, trained: Path, tmp_path: Path) -> None:
+    unsure = tmp_path / "trained"
+    shutil.copytree(trained, unsure)
+    record = json.loads((unsure / "trained.json").read_text())
+    (unsure / "trained.json").write_text(json.dumps(record | {"temperature": 1000.0}))
+    with pytest.raises(ModelError, match=r"expected a validation image .* more than 0\.1 apart, got none in 60"):
+        export(unsure, data, tmp_path / "out", "scenes", "1")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_exported_archive_is_verified_by_its_digest(exported: Path, tmp_path: Path) -> None:
+    archive = exported / "model" / "scenes.mar"
+    digest = archive_digest(archive)
+    assert verify_archive(archive, tmp_path / "model", allowed=(digest,)).digest == digest
 
 
 def test_a_network_that_is_not_scripted_faithfully_is_refused(

@@ -1,10 +1,18 @@
+import contextlib
+import socket
+import threading
+import time
+import tracemalloc
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from driftserve.channel import Receiver, Sender
-from driftserve.observation import Observation, batch_from_bytes
+from datagrams import to_datagram
+from driftserve.channel import Inbox, Receiver, Sender
+from driftserve.observation import Observation, ObservationBatch, batch_from_bytes
 
+NEVER = 1e6
 ONE = (Observation(200, {"total": 1.0}),)
 
 
@@ -13,50 +21,197 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("s") / "o.sock"
 
 
-def _received(receiver: Receiver) -> int:
-    """The observations that wait, and with them the drops that their senders report."""
-    waiting = 0
+def _numbered(*numbers: int) -> tuple[Observation, ...]:
+    return tuple(Observation(200, {"total": float(number)}) for number in numbers)
+
+
+def _numbers(batches: list[ObservationBatch]) -> list[int]:
+    return [int(observation.latency_ms["total"]) for batch in batches for observation in batch.observations]
+
+
+def _received(receiver: Receiver) -> list[ObservationBatch]:
+    batches = []
     while (datagram := receiver.receive(0.01)) is not None:
-        batch = batch_from_bytes(datagram)
-        waiting += len(batch.observations) + batch.dropped
-    return waiting
+        assert len(datagram) < 61_000
+        batches.append(batch_from_bytes(datagram))
+    return batches
 
 
-def test_what_is_sent_arrives(path: Path) -> None:
+def _fill_the_queue(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as stranger, contextlib.suppress(BlockingIOError):
+        stranger.setblocking(False)
+        stranger.connect(str(path))
+        while True:
+            stranger.send(to_datagram(ObservationBatch("other", 0.0, ONE)))
+
+
+def test_a_server_batch_is_one_datagram_with_the_time_of_its_answers(path: Path) -> None:
     receiver = Receiver(path)
-    Sender(path, "m").send(ONE)
-    datagram = receiver.receive(1.0)
-    assert datagram is not None
-    assert batch_from_bytes(datagram).observations == ONE
+    Sender(path, "m", clock=lambda: 12.5).send(_numbered(1, 2, 3))
+    assert _received(receiver) == [ObservationBatch("m", 12.5, _numbered(1, 2, 3))]
 
 
-def test_without_a_monitor_sending_neither_fails_nor_waits_and_drops_are_reported_later(path: Path) -> None:
-    sender = Sender(path, "m")
-    for _ in range(3):
-        sender.send(ONE)
+def test_without_a_monitor_sending_neither_fails_nor_waits_and_goes_out_later_in_order(path: Path) -> None:
+    times = iter([1.0, 2.0, 3.0, 4.0])
+    sender = Sender(path, "m", clock=lambda: next(times), retry_seconds=NEVER)
+    for number in range(3):
+        sender.send(_numbered(number))
     receiver = Receiver(path)
+    sender.send(_numbered(3))
+    assert _received(receiver) == [ObservationBatch("m", 4.0, _numbered(0, 1, 2, 3))]
+
+
+def test_what_waits_goes_out_without_another_request(path: Path) -> None:
+    sender = Sender(path, "m", retry_seconds=0.05)
+    sender.send(_numbered(1, 2))
+    time.sleep(0.2)  # tried again in vain
+    receiver = Receiver(path)
+    assert receiver.receive(5.0) is not None
+    sender.send(_numbered(3))
+    assert _numbers(_received(receiver)) == [3]
+
+
+def test_more_than_the_backlog_drops_the_oldest_and_reports_them_once(path: Path) -> None:
+    sender = Sender(path, "m", retry_seconds=NEVER)
+    for number in range(300):
+        sender.send(_numbered(number))
+    receiver = Receiver(path)
+    sender.send(_numbered(300))
+    sender.send(_numbered(301))
+    batches = _received(receiver)
+    assert _numbers(batches) == list(range(44, 302))  # 256 that waited, and two
+    assert [batch.dropped for batch in batches] == [44, 0]
+
+
+def test_a_full_queue_loses_nothing_that_fits_the_backlog(path: Path) -> None:
+    receiver = Receiver(path)
+    _fill_the_queue(path)
+    sender = Sender(path, "m", retry_seconds=NEVER)
+    for number in range(200):
+        sender.send(_numbered(number))
+    _received(receiver)
+    sender.send(_numbered(200))
+    batches = _received(receiver)
+    assert _numbers(batches) == list(range(201))
+    assert sum(batch.dropped for batch in batches) == 0
+
+
+def test_every_observation_is_delivered_or_reported_as_dropped(path: Path) -> None:
+    receiver = Receiver(path)
+    sender = Sender(path, "m", retry_seconds=NEVER)
+    for number in range(700):  # nobody reads
+        sender.send(_numbered(number))
+    batches = _received(receiver)
+    sender.send(_numbered(700))
+    batches += _received(receiver)
+    dropped = sum(batch.dropped for batch in batches)
+    assert dropped > 0
+    assert len(_numbers(batches)) + dropped == 701
+    assert _numbers(batches) == sorted(_numbers(batches))
+
+
+def _wide(number: int, kilobytes: int) -> Observation:
+    return Observation(200, {"total": float(number)}, features=(0.5,) * (kilobytes * 256))  # 4 bytes each
+
+
+def test_a_batch_that_is_too_long_is_split_and_drops_are_reported_once(path: Path) -> None:
+    sender = Sender(path, "m", retry_seconds=NEVER)
+    for number in range(257):  # one more than can wait
+        sender.send(_numbered(number))
+    receiver = Receiver(path)
+    sender.send(tuple(_wide(257 + number, 25) for number in range(8)))
+    batches = _received(receiver)
+    assert _numbers(batches) == list(range(1, 265))
+    assert [(len(batch.observations), batch.dropped) for batch in batches] == [(257, 1), (2, 0), (2, 0), (2, 0), (1, 0)]
+
+
+def test_what_waits_goes_out_with_an_empty_send(path: Path) -> None:
+    sender = Sender(path, "m", clock=lambda: 3.0)
     sender.send(ONE)
-    datagram = receiver.receive(1.0)
-    assert datagram is not None
-    assert batch_from_bytes(datagram).dropped == 3
-
-
-def test_a_full_queue_drops_and_accounts_for_every_observation(path: Path) -> None:
     receiver = Receiver(path)
-    sender = Sender(path, "m")
-    for _ in range(500):  # more than the kernel queues, and nobody reads
-        sender.send(ONE)
-    accounted = _received(receiver)
-    assert accounted < 500
+    sender.send(())
+    sender.send(())
+    assert _received(receiver) == [ObservationBatch("m", 3.0, ONE)]
+
+
+def test_a_send_pays_for_two_datagrams_more_at_most(path: Path) -> None:
+    sender = Sender(path, "m", retry_seconds=NEVER)
+    for number in range(12):
+        sender.send((_wide(number, 40),))  # one fills a datagram
+    receiver = Receiver(path)
+    for expected in ([0, 1, 2], [3, 4, 5]):
+        sender.send((_wide(12, 40),))
+        assert _numbers(_received(receiver)) == expected
+
+
+def test_an_observation_that_no_datagram_can_hold_is_dropped_and_reported(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    receiver = Receiver(path)
+    sender = Sender(path, "m", retry_seconds=NEVER)
+    for _ in range(2):
+        sender.send((*_numbered(1), _wide(2, 3000), *_numbered(3)))
+    batches = _received(receiver)
+    assert _numbers(batches) == [1, 3, 1, 3]
     sender.send(ONE)
-    assert accounted + _received(receiver) == 501
+    assert sum(batch.dropped for batch in batches) + _received(receiver)[0].dropped == 2
+    assert "do not fit a datagram" in caplog.text
 
 
 def test_a_sender_finds_a_restarted_monitor(path: Path) -> None:
     first = Receiver(path)
-    sender = Sender(path, "m")
-    sender.send(ONE)
+    sender = Sender(path, "m", retry_seconds=NEVER)
+    sender.send(_numbered(1))
     first.close()
+    sender.send(_numbered(2))  # the socket is there, but nobody listens
     second = Receiver(path)
+    sender.send(_numbered(3))
+    assert _numbers(_received(second)) == [2, 3]
+
+
+@pytest.fixture
+def no_more_threads() -> Iterator[None]:
+    """Every thread wants more memory than there are addresses."""
+    before = threading.stack_size(1 << 47)
+    yield
+    threading.stack_size(before)
+
+
+def test_where_there_can_be_no_more_threads_the_next_send_tries_again(path: Path, no_more_threads: None) -> None:  # noqa: ARG001
+    sender = Sender(path, "m", retry_seconds=0.05)
+    for number in range(2):
+        sender.send(_numbered(number))
+    threading.stack_size(0)
+    sender.send(_numbered(2))
+    receiver = Receiver(path)
+    datagram = receiver.receive(5.0)
+    assert datagram is not None
+    assert _numbers([batch_from_bytes(datagram)]) == [0, 1, 2]
+
+
+def test_a_small_datagram_takes_little_memory(path: Path) -> None:
+    receiver = Receiver(path)
+    sender = Sender(path, "m", retry_seconds=NEVER)
     sender.send(ONE)
-    assert _received(second) == 1
+    tracemalloc.start()
+    datagram = receiver.receive(1.0)
+    _, most_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert datagram is not None
+    assert most_bytes < 10_000
+
+
+def test_an_inbox_gives_the_oldest_first_and_is_bounded_in_number_and_bytes() -> None:
+    inbox = Inbox(max_datagrams=3, max_bytes=100)
+    assert [inbox.put(bytes(size)) for size in (40, 50, 20, 10, 0)] == [True, True, False, True, False]
+    assert len(inbox.take()) == 40
+    assert [inbox.put(bytes(size)) for size in (41, 40)] == [False, True]
+    assert [len(inbox.take()) for _ in range(len(inbox))] == [50, 10, 40]
+    assert inbox.put(bytes(100))
+
+
+def test_by_itself_an_inbox_takes_64_mebibytes_of_the_longest_datagrams() -> None:
+    inbox, datagram = Inbox(), bytes(60_000)
+    while inbox.put(datagram):
+        assert len(inbox) <= (64 << 20) // 60_000
+    assert len(inbox) == (64 << 20) // 60_000

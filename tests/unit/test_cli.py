@@ -1,11 +1,15 @@
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from driftserve import __version__
+from driftserve.archive import archive_digest
+from images import encode
 
 
 def _driftserve(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
@@ -21,7 +25,10 @@ def test_the_version_is_shown() -> None:
     assert _driftserve("--version").stdout.strip() == __version__
 
 
-@pytest.mark.parametrize("arguments", [[], ["fly"], ["serve"], ["serve", "x.mar", "--port", "0"], ["status", "--jsno"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["fly"], ["verify"], ["predict", "a.png"], ["serve", "x.mar", "--port", "0"], ["status", "--jsno"]],
+)
 def test_a_wrong_command_line_exits_with_2(arguments: list[str]) -> None:
     done = _driftserve(*arguments)
     assert done.returncode == 2
@@ -32,6 +39,55 @@ def test_a_missing_archive_exits_with_1_and_one_line(tmp_path: Path) -> None:
     done = _driftserve("serve", str(tmp_path))
     assert done.returncode == 1
     assert done.stderr == f"driftserve: {tmp_path}: expected an archive, or a directory with one .mar file, got none\n"
+
+
+def test_serve_without_an_archive_takes_sagemakers() -> None:
+    done = _driftserve("serve")
+    assert done.returncode == 1
+    assert done.stderr.startswith("driftserve: /opt/ml/model: expected an archive")
+
+
+def test_verify_says_which_archive_it_is(archive: Path) -> None:
+    done = _driftserve("verify", str(archive))
+    assert done.returncode == 0
+    assert done.stdout == f"tiny/7 {archive_digest(archive)}\n"
+
+
+def test_verify_leaves_the_verified_files_where_it_is_told(archive: Path, tmp_path: Path) -> None:
+    assert _driftserve("verify", str(archive), "--unpack", str(tmp_path / "model")).returncode == 0
+    assert (tmp_path / "model" / "model.pt").exists()
+
+
+def test_inspect_shows_what_an_archive_holds(archive: Path) -> None:
+    page = _driftserve("inspect", str(archive)).stdout
+    assert "labels" in page
+    assert "red, green, blue" in page
+    assert archive_digest(archive) in page
+    document = json.loads(_driftserve("inspect", str(archive), "--json").stdout)
+    assert document["name"] == "tiny"
+
+
+def test_predict_answers_as_the_server_does_and_fails_where_an_image_does(archive: Path, tmp_path: Path) -> None:
+    blue = np.zeros((50, 70, 3), np.uint8) + np.array([10, 10, 200], np.uint8)
+    good, bad = tmp_path / "good.png", tmp_path / "bad.png"
+    good.write_bytes(encode(blue))
+    bad.write_bytes(b"garbage")
+    done = _driftserve("predict", str(good), "--archive", str(archive))
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["label"] == "blue"
+    done = _driftserve("predict", str(bad), str(good), "--archive", str(archive))
+    assert done.returncode == 1
+    first, second = map(json.loads, done.stdout.splitlines())
+    assert first["error"]["type"] == "UndecodableImage"
+    assert second["label"] == "blue"
+
+
+def test_predict_without_the_image_exits_with_1_and_one_line(archive: Path, tmp_path: Path) -> None:
+    done = _driftserve("predict", str(tmp_path / "no.png"), "--archive", str(archive))
+    assert done.returncode == 1
+    assert done.stderr.startswith("driftserve: ")
+    assert "no.png" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_a_stray_setting_exits_with_1_and_its_name() -> None:

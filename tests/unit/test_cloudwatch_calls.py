@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from driftserve.metrics import Metric, Unit
@@ -6,6 +8,7 @@ from driftserve.sinks.cloudwatch import (
     MAX_VALUES_PER_CALL,
     MAX_VALUES_PER_METRIC,
     to_calls,
+    to_datum,
 )
 
 
@@ -22,7 +25,7 @@ def _metric(values: int, name: str = "Latency") -> Metric:
 
 @pytest.mark.parametrize("metrics", [[], [_metric(1)], [_metric(151)], [_metric(4000)] * 9, [_metric(1)] * 2500])
 def test_every_call_keeps_the_services_limits_and_nothing_is_lost(metrics: list[Metric]) -> None:
-    calls = list(to_calls(metrics))
+    calls = [[to_datum(part) for part in call] for call in to_calls(metrics)]
     sent = 0.0
     for call in calls:
         assert 0 < len(call) <= MAX_METRICS_PER_CALL
@@ -38,13 +41,22 @@ def test_a_label_that_cloudwatch_would_refuse_is_sent_in_ascii() -> None:
         Metric("PredictedClass", Unit.COUNT, (("Class", label),), (1.0,), (1,), 0.0) for label in ("Höhle", ":x", "")
     ]
     (call,) = to_calls(metrics)
-    assert [datum["Dimensions"][0]["Value"] for datum in call] == ["H\\xf6hle", "x", "_"]
+    assert [to_datum(metric)["Dimensions"][0]["Value"] for metric in call] == ["H\\xf6hle", "x", "_"]
 
 
 def test_a_datum_says_name_unit_dimensions_and_time() -> None:
-    ((datum,),) = to_calls([_metric(2)])
+    datum = to_datum(_metric(2))
     assert datum["MetricName"] == "Latency"
     assert datum["Unit"] == "Milliseconds"
     assert datum["Dimensions"] == [{"Name": "Phase", "Value": "total"}]
     assert datum["Timestamp"].isoformat() == "1970-01-01T00:00:00+00:00"
     assert (datum["Values"], datum["Counts"]) == ([0.0, 1.0], [1.0, 2.0])
+
+
+def test_the_widest_call_is_smaller_than_the_service_takes() -> None:
+    dimensions = (("EndpointName", "e" * 63), ("VariantName", "v" * 63), ("Model", "m" * 129), ("Class", "c" * 100))
+    values = tuple(float(f"-1.{digits:02}e-10") for digits in range(10))  # three digits, as the aggregator rounds
+    metric = Metric("DroppedObservations", Unit.MILLISECONDS, dimensions, values, (1_000_000,) * 10, 1e9)
+    (call,) = to_calls([metric] * MAX_METRICS_PER_CALL)
+    assert sum(len(part.values) for part in call) == MAX_VALUES_PER_CALL
+    assert len(json.dumps([to_datum(part) for part in call], default=str)) < 1024 * 1024

@@ -12,7 +12,7 @@ def test_a_contract_survives_json_unchanged(contract: Contract) -> None:
 
 def test_another_schema_version_is_refused_by_both_names(contract: Contract) -> None:
     document = json.loads(contract_to_json(contract)) | {"schema_version": 99}
-    with pytest.raises(ArchiveError, match="expected schema_version 1, got 99"):
+    with pytest.raises(ArchiveError, match="expected schema_version 2, got 99"):
         contract_from_json(json.dumps(document))
 
 
@@ -26,6 +26,8 @@ def test_another_schema_version_is_refused_by_both_names(contract: Contract) -> 
         ({"surprise": 1}, "surprise"),
         ({"reference": {"margin": [1.0, 2.0], "entropy": [1.0]}}, "one length"),
         ({"files": {"model.pt": "abc"}}, "files.model.pt"),
+        ({"files": {"model.pt": "0" * 64}}, "expected the files model.pt, golden-00.png, golden-01.png, got model.pt"),
+        ({"golden": []}, "golden"),
     ],
 )
 def test_a_broken_field_is_named(contract: Contract, change: dict[str, object], place: str) -> None:
@@ -34,8 +36,34 @@ def test_a_broken_field_is_named(contract: Contract, change: dict[str, object], 
         contract_from_json(json.dumps(document))
 
 
-@pytest.mark.parametrize("text", ["", "[]", "null", "{", '{"schema_version": "1"}', '{"temperature": NaN}'])
-def test_what_is_no_contract_is_an_archive_error(text: str) -> None:
+@pytest.mark.parametrize(
+    ("change", "place"),
+    [
+        ({"file": "../golden-00.png"}, "golden.0.file"),
+        ({"file": "golden-01.png"}, "distinct golden files"),
+        ({"label": "yellow"}, "expected 'yellow' to be most probable"),
+        ({"probabilities": [0.7, 0.3]}, "expected 3 probabilities, one a label, got 2"),
+        ({"probabilities": [0.7, 0.2, 0.2]}, "sum to 1"),
+        ({"probabilities": [1.2, -0.1, -0.1]}, r"in \[0, 1\]"),
+        ({"probabilities": [0.4, 0.35, 0.25]}, "expected a margin over 0.1, got 0.05"),
+        ({"probabilities": []}, "golden.0.probabilities"),
+    ],
+)
+def test_a_golden_image_that_proves_nothing_is_refused(
+    contract: Contract, change: dict[str, object], place: str
+) -> None:
+    document = json.loads(contract_to_json(contract))
+    document["golden"][0] |= change
+    with pytest.raises(ArchiveError, match=place):
+        contract_from_json(json.dumps(document))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "null", "{", '{"schema_version": "1"}', '{"temperature": NaN}', b'{"name": "\xff"}', "[" * 100_000],
+    ids=["empty", "list", "null", "open", "version", "NaN", "no UTF-8", "deep"],
+)
+def test_what_is_no_contract_is_an_archive_error(text: str | bytes) -> None:
     with pytest.raises(ArchiveError):
         contract_from_json(text)
 

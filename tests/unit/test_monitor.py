@@ -30,8 +30,8 @@ def _moved(contract: Contract, number: int) -> list[Observation]:
     ]
 
 
-def _send(monitor: Monitor, observations: list[Observation], dropped: int = 0) -> None:
-    monitor.observe(ObservationBatch(DIGEST, tuple(observations), dropped))
+def _send(monitor: Monitor, observations: list[Observation], dropped: int = 0, answered_at: float = 0.0) -> None:
+    monitor.observe(ObservationBatch(DIGEST, answered_at, tuple(observations), dropped))
 
 
 def _by_name(metrics: list[Metric]) -> dict[str, list[Metric]]:
@@ -43,36 +43,36 @@ def _by_name(metrics: list[Metric]) -> dict[str, list[Metric]]:
 
 def test_the_verdict_waits_for_the_first_window_then_follows_the_last(monitor: Monitor, contract: Contract) -> None:
     _send(monitor, _calm(contract, 49))
-    assert monitor.status()["tiny/7"].state is Verdict.INSUFFICIENT_DATA
+    assert monitor.status()[DIGEST].state is Verdict.INSUFFICIENT_DATA
     _send(monitor, _calm(contract, 1))
-    assert monitor.status()["tiny/7"].state is Verdict.OK
+    assert monitor.status()[DIGEST].state is Verdict.OK
     _send(monitor, _moved(contract, 50))
-    status = monitor.status()["tiny/7"]
+    status = monitor.status()[DIGEST]
     assert (status.state, status.windows, status.alarms, status.observations) == (Verdict.DRIFT, 2, 1, 100)
     assert status.last_report is not None
     assert status.last_report.drifted_features == ("brightness",)
     _send(monitor, _calm(contract, 50, seed=1))
-    assert monitor.status()["tiny/7"].state is Verdict.OK
+    assert monitor.status()[DIGEST].state is Verdict.OK
 
 
 def test_the_windows_of_all_workers_are_one(monitor: Monitor, contract: Contract) -> None:
     for start in range(0, 50, 10):
         _send(monitor, _calm(contract, 50)[start : start + 10])
-    assert monitor.status()["tiny/7"].windows == 1
+    assert monitor.status()[DIGEST].windows == 1
 
 
 def test_errors_are_counted_but_fill_no_window(monitor: Monitor) -> None:
     _send(monitor, [Observation(400, {"decode": 0.2, "total": 0.3}) for _ in range(60)])
     metrics = _by_name(monitor.collect(0.0))
-    assert metrics["Requests"][0].values == metrics["Errors"][0].values == (60.0,)
+    assert metrics["Images"][0].values == metrics["Errors"][0].values == (60.0,)
     assert "Observations" not in metrics
-    assert monitor.status()["tiny/7"].windows == 0
+    assert monitor.status()[DIGEST].windows == 0
 
 
 def test_drops_that_a_sender_reports_are_added_up(monitor: Monitor, contract: Contract) -> None:
     _send(monitor, _calm(contract, 1), dropped=4)
     _send(monitor, _calm(contract, 1), dropped=3)
-    assert monitor.status()["tiny/7"].dropped == 7
+    assert monitor.status()[DIGEST].dropped == 7
     assert _by_name(monitor.collect(0.0))["DroppedObservations"][0].values == (7.0,)
 
 
@@ -80,7 +80,7 @@ def test_metrics_carry_their_dimensions_and_units(monitor: Monitor, contract: Co
     _send(monitor, _moved(contract, 50))
     metrics = _by_name(monitor.collect(123.0))
     common = (("EndpointName", "my-endpoint"), ("VariantName", "AllTraffic"), ("Model", "tiny/7"))
-    assert metrics["Requests"][0].dimensions == common
+    assert metrics["Images"][0].dimensions == common
     assert metrics["Latency"][0].dimensions == (*common, ("Phase", "total"))
     assert metrics["Latency"][0].unit == "Milliseconds"
     assert metrics["PredictedClass"][0].dimensions == (*common, ("Class", "red"))
@@ -91,10 +91,19 @@ def test_metrics_carry_their_dimensions_and_units(monitor: Monitor, contract: Co
     assert all(metric.timestamp == 123.0 for same in metrics.values() for metric in same)
 
 
-def test_a_period_starts_empty_but_the_state_is_sent_again(monitor: Monitor, contract: Contract) -> None:
-    _send(monitor, _calm(contract, 50))
-    monitor.collect(0.0)
-    assert [metric.name for metric in monitor.collect(60.0)] == ["DriftState"]
+def test_a_period_starts_empty_but_the_verdict_is_sent_again_with_its_age(monitor: Monitor, contract: Contract) -> None:
+    _send(monitor, _moved(contract, 50), answered_at=1000.0)
+    monitor.collect(1001.0)
+    later = {metric.name: metric.values for metric in monitor.collect(1090.0)}
+    assert later == {"DriftState": (1.0,), "DriftWindowAge": (90.0,)}
+    _send(monitor, _calm(contract, 50), answered_at=1100.0)  # the next verdict replaces the alarm
+    metrics = _by_name(monitor.collect(1050.0))  # a clock that was set back gives no negative age
+    assert (metrics["DriftState"][0].values, metrics["DriftWindowAge"][0].values) == ((0.0,), (0.0,))
+
+
+def test_there_is_no_verdict_to_send_before_the_first_window_is_full(monitor: Monitor, contract: Contract) -> None:
+    _send(monitor, _calm(contract, 49))
+    assert {"DriftState", "DriftWindowAge"}.isdisjoint(metric.name for metric in monitor.collect(0.0))
 
 
 def test_equal_values_are_sent_once_with_their_count(monitor: Monitor, contract: Contract) -> None:
@@ -103,15 +112,99 @@ def test_equal_values_are_sent_once_with_their_count(monitor: Monitor, contract:
     assert [(metric.values, metric.counts) for metric in latency] == [((1.0,), (30,)), ((9.0,), (30,))]
 
 
-def test_a_model_without_contract_is_not_watched(monitor: Monitor, caplog: pytest.LogCaptureFixture) -> None:
-    monitor.observe(ObservationBatch("e" * 64, (Observation(200, {}),)))
+def test_a_report_says_which_window_it_is_and_when_that_ended_by_the_data(monitor: Monitor, contract: Contract) -> None:
+    for answered_at in (10.0, 20.0, 30.0):
+        _send(monitor, _calm(contract, 40, seed=int(answered_at)), answered_at=answered_at)
+    report = monitor.status()[DIGEST].last_report
+    assert report is not None
+    assert (report.model, report.window, report.ended_at, report.observations) == ("tiny/7", 2, 30.0, 50)
+    assert (report.level, report.overrides) == (0.001, ())
+    status = monitor.status()[DIGEST]
+    assert (status.name, status.observations_in_window, status.window_size) == ("tiny/7", 20, 50)
+
+
+def test_a_batch_tells_of_every_window_that_it_fills(monitor: Monitor, contract: Contract) -> None:
+    rows = tuple(_calm(contract, 120))
+    assert monitor.observe(ObservationBatch(DIGEST, 0.0, rows[:30])) == ()
+    reports = monitor.observe(ObservationBatch(DIGEST, 5.0, rows[30:]))
+    assert reports is not None
+    assert [report.window for report in reports] == [1, 2]
+
+
+def test_the_same_batches_give_the_same_reports_at_another_time(contract: Contract) -> None:
+    batches = [ObservationBatch(DIGEST, 7.0 * seed, tuple(_calm(contract, 30, seed))) for seed in range(5)]
+    monitors = [Monitor({DIGEST: contract}.get, "my-endpoint", "AllTraffic") for _ in range(2)]
+    first, second = ([monitor.observe(batch) for batch in batches] for monitor in monitors)
+    assert first == second
+
+
+def test_what_an_operator_set_otherwise_holds_and_is_named(contract: Contract) -> None:
+    monitor = Monitor({DIGEST: contract}.get, "my-endpoint", "AllTraffic", 20, 10)
+    _send(monitor, _calm(contract, 20))
+    status = monitor.status()[DIGEST]
+    overrides = (
+        "window_size 20 instead of 50, which the archive's certificate does not cover",
+        "windows_between_false_alarms 10 instead of 1000, which the archive's certificate does not cover",
+    )
+    assert (status.windows, status.window_size, status.overrides) == (1, 20, overrides)
+    assert status.last_report is not None
+    assert (status.last_report.level, status.last_report.overrides) == (0.1, overrides)
+
+
+def test_a_setting_that_says_what_the_archive_says_overrides_nothing(contract: Contract) -> None:
+    monitor = Monitor({DIGEST: contract}.get, "my-endpoint", "AllTraffic", 50, 1000)
+    monitor.watch(DIGEST)
+    assert monitor.status()[DIGEST].overrides == ()
+
+
+def test_a_model_is_known_before_its_first_observation(monitor: Monitor) -> None:
+    assert monitor.watch(DIGEST)
+    assert not monitor.watch("e" * 64)  # no contract: nothing to know
+    (status,) = monitor.status().values()
+    assert (status.name, status.state, status.observations) == ("tiny/7", Verdict.INSUFFICIENT_DATA, 0)
+
+
+def test_two_archives_of_one_name_are_two_models(contract: Contract) -> None:
+    monitor = Monitor({"a": contract, "b": contract}.get, "my-endpoint", "AllTraffic")
+    for digest, number in (("a", 30), ("b", 40)):
+        monitor.observe(ObservationBatch(digest, 0.0, tuple(_calm(contract, number))))
+    assert {digest: (model.name, model.observations) for digest, model in monitor.status().items()} == {
+        "a": ("tiny/7", 30),
+        "b": ("tiny/7", 40),
+    }
+
+
+def test_observations_of_a_model_without_contract_are_counted_and_said_once(
+    monitor: Monitor, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(3):
+        assert monitor.observe(ObservationBatch("e" * 64, 0.0, (Observation(200, {}), Observation(200, {})))) is None
     assert monitor.status() == {}
-    assert "no contract for model eee" in caplog.text
+    assert monitor.lost == 6
+    assert caplog.text.count("no contract for model eee") == 1
+
+
+def test_a_model_whose_contract_comes_late_is_watched_from_then_on(contract: Contract) -> None:
+    contracts: dict[str, Contract] = {}
+    monitor = Monitor(contracts.get, "my-endpoint", "AllTraffic")
+    _send(monitor, _calm(contract, 1))
+    contracts[DIGEST] = contract
+    monitor.watch(DIGEST)
+    _send(monitor, _calm(contract, 2))
+    assert (monitor.lost, monitor.observations()) == (1, {DIGEST: 2})
 
 
 def test_features_that_do_not_fit_the_contract_are_not_watched(
     monitor: Monitor, caplog: pytest.LogCaptureFixture
 ) -> None:
     _send(monitor, [Observation(200, {}, "red", 0.9, (1.0,))])
-    assert monitor.status()["tiny/7"].observations == 0
+    assert monitor.status()[DIGEST].observations == 0
     assert "expected" in caplog.text
+
+
+def test_the_line_of_a_verdict_says_the_model_in_a_field(
+    monitor: Monitor, contract: Contract, caplog: pytest.LogCaptureFixture
+) -> None:
+    _send(monitor, _moved(contract, 50))
+    (record,) = (record for record in caplog.records if "window 1: DRIFT" in record.message)
+    assert vars(record)["model"] == "tiny/7"

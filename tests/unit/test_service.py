@@ -1,16 +1,44 @@
+import base64
+import json
+import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from driftserve.classifier import MOST_IMAGES_AT_ONCE, Classifier, Item
 from driftserve.contract import Contract
+from driftserve.decode import ImageLimits
 from driftserve.errors import ModelError
 from driftserve.model import Model, ModelOutput
 from driftserve.observation import Observation
-from driftserve.service import Request, Service
+from driftserve.service import Request, RequestLimits, Response, Service
 from images import LABELS, encode, scene
 
-GREEN = np.zeros((40, 40, 3), np.uint8) + np.array([20, 220, 20], np.uint8)
+RED, GREEN, BLUE = (
+    np.zeros((40, 40, 3), np.uint8) + np.array(colour, np.uint8)
+    for colour in ([220, 20, 20], [20, 220, 20], [20, 20, 220])
+)
+LIMITS = RequestLimits(max_bytes=20_000, max_instances=3, image=ImageLimits(pixels=10_000))
+
+
+class FakeModel(Model):
+    """Zero logits; an image whose first value is 1 gives NaN, one of 2 breaks the batch that it is in."""
+
+    def __init__(self) -> None:
+        self.batch_sizes: list[int] = []
+
+    def __call__(self, pixels: np.ndarray) -> ModelOutput:
+        self.batch_sizes.append(len(pixels))
+        if (pixels[:, 0, 0, 0] == 2).any():
+            raise ModelError(f"boom on {pixels.shape}")
+        logits = np.zeros((len(pixels), 3), np.float32)
+        logits[pixels[:, 0, 0, 0] == 1] = np.nan
+        return ModelOutput(logits, np.zeros((len(pixels), 3), np.float32))
+
+
+DIVERGING, BREAKING = (encode(np.full((40, 40, 3), value, np.uint8)) for value in (1, 2))
 
 
 @pytest.fixture
@@ -20,11 +48,21 @@ def seen() -> list[Observation]:
 
 @pytest.fixture
 def service(contract: Contract, graph_file: Path, seen: list[Observation]) -> Service:
-    return Service(contract, Model(graph_file, 32, 32), seen.extend, max_image_pixels=10_000)
+    return Service(contract, Model(graph_file, 32, 32), seen.extend, LIMITS)
 
 
 def _request(body: bytes, content_type: str = "image/png", is_test: bool = False) -> Request:
     return Request(body, content_type, "r-1", is_test)
+
+
+def _instances(*bodies: bytes, is_test: bool = False) -> Request:
+    instances = [{"b64": base64.b64encode(body).decode()} for body in bodies]
+    return _request(json.dumps({"instances": instances}).encode(), "application/json", is_test)
+
+
+def _types(response: Response) -> list[str]:
+    predictions: Any = response.body["predictions"]
+    return [answer["error"]["type"] if "error" in answer else answer["label"] for answer in predictions]
 
 
 def test_an_image_is_answered_with_label_score_probabilities_model_and_request_id(service: Service) -> None:
@@ -34,7 +72,7 @@ def test_an_image_is_answered_with_label_score_probabilities_model_and_request_i
     assert response.body["label"] == "green"
     assert response.body["model"] == {"name": "tiny", "version": "7"}
     assert response.body["request_id"] == "r-1"
-    probabilities = response.body["probabilities"]
+    probabilities: Any = response.body["probabilities"]
     assert list(probabilities) == list(LABELS)
     assert sum(probabilities.values()) == pytest.approx(1.0)
     assert response.body["score"] == max(probabilities.values())
@@ -50,17 +88,30 @@ def test_one_bad_image_fails_alone(service: Service, generator: np.random.Genera
                 _request(b"garbage"),
                 _request(good, "text/plain"),
                 _request(encode(np.zeros((200, 200, 3), np.uint8))),
+                _request(b"", "application/json"),
+                _request(b"x" * 20_001),
                 _request(good),
             ]
         )
     ]
-    assert statuses == [200, 400, 415, 413, 200]
+    assert statuses == [200, 400, 415, 413, 400, 413, 200]
 
 
 def test_an_error_has_type_and_message(service: Service) -> None:
     (response,) = service.predict([_request(b"garbage")])
-    assert response.body["error"]["type"] == "UndecodableImage"
-    assert "expected an image" in response.body["error"]["message"]
+    error: Any = response.body["error"]
+    assert error["type"] == "UndecodableImage"
+    assert "expected an image" in error["message"]
+
+
+@pytest.mark.parametrize("content_type", ["image/png", "application/json", "text/plain"])
+def test_a_body_beyond_the_limit_is_refused_whatever_it_is(service: Service, content_type: str) -> None:
+    (response,) = service.predict([_request(b" " * 20_001, content_type)])
+    assert response.status == 413
+    assert response.body["error"] == {
+        "type": "RequestTooLarge",
+        "message": "expected a body of at most 20000 bytes, got 20001; send a smaller one",
+    }
 
 
 @pytest.mark.parametrize(
@@ -71,17 +122,107 @@ def test_the_documented_content_types_are_served(service: Service, content_type:
     assert service.predict([_request(encode(GREEN), content_type)])[0].status == 200
 
 
-@pytest.mark.parametrize("content_type", ["", "text/plain", "application/json", "imagejpeg"])
+@pytest.mark.parametrize("content_type", ["", "text/plain", "application/jsonlines", "imagejpeg", "image"])
 def test_other_content_types_are_refused_with_advice(service: Service, content_type: str) -> None:
     (response,) = service.predict([_request(encode(GREEN), content_type)])
     assert response.status == 415
-    assert "-H 'Content-Type: image/jpeg'" in response.body["error"]["message"]
+    assert "-H 'Content-Type: image/jpeg'" in str(response.body["error"])
 
 
 def test_an_answer_does_not_depend_on_its_batch(service: Service, generator: np.random.Generator) -> None:
     requests = [_request(encode(scene(generator))) for _ in range(4)]
     together = service.predict(requests)
     assert together == [service.predict([request])[0] for request in requests]
+
+
+def test_instances_are_answered_in_order_as_they_would_be_alone(service: Service) -> None:
+    bodies = [encode(BLUE), encode(RED), encode(GREEN)]
+    (response,) = service.predict([_instances(*bodies)])
+    assert response.status == 200
+    assert list(response.body) == ["predictions", "model", "request_id"]
+    alone = service.predict([_request(body) for body in bodies])
+    assert response.body["predictions"] == [
+        {name: answer.body[name] for name in ("label", "score", "probabilities")} for answer in alone
+    ]
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "Application/JSON; charset=utf-8"])
+def test_json_is_known_by_its_content_type(service: Service, content_type: str) -> None:
+    assert service.predict([_request(_instances(encode(RED)).body, content_type)])[0].status == 200
+
+
+def test_one_bad_instance_fails_alone(service: Service) -> None:
+    request = _instances(encode(RED), b"garbage", encode(np.zeros((200, 200, 3), np.uint8)))
+    (response,) = service.predict([request])
+    assert response.status == 200
+    assert "error" not in response.body
+    assert _types(response) == ["red", "UndecodableImage", "ImageTooLarge"]
+
+
+def test_when_no_instance_succeeds_the_answer_is_the_first_error_and_all_of_them(service: Service) -> None:
+    (response,) = service.predict([_instances(encode(np.zeros((200, 200, 3), np.uint8)), b"garbage")])
+    assert response.status == 413
+    error: Any = response.body["error"]
+    assert error["type"] == "ImageTooLarge"
+    assert _types(response) == ["ImageTooLarge", "UndecodableImage"]
+    assert response.body["request_id"] == "r-1"
+
+
+def test_more_instances_than_are_taken_are_refused_together(service: Service, seen: list[Observation]) -> None:
+    (response,) = service.predict([_instances(*[encode(RED)] * 4)])
+    assert response.status == 413
+    assert list(response.body) == ["error"]
+    assert [observation.status for observation in seen] == [413]
+
+
+def test_instances_that_are_dear_to_decode_are_refused_after_a_while(contract: Contract, graph_file: Path) -> None:
+    limits = RequestLimits(max_decode_seconds=0.05)
+    dear = encode(np.zeros((2000, 2000, 3), np.uint8))  # some 20 ms
+    service = Service(contract, Model(graph_file, 32, 32), None, limits)
+    (response,) = service.predict([_instances(*[dear] * 30)])
+    assert response.status == 200
+    types = _types(response)
+    assert types[0] in LABELS
+    assert types[-1] == "RequestTooLarge"
+    (response,) = service.predict([_instances(*[encode(GREEN)] * 3)])  # each request has its own time
+    assert _types(response) == ["green"] * 3
+
+
+def test_images_and_instances_of_a_batch_go_through_the_model_together_in_bounded_chunks(contract: Contract) -> None:
+    model = FakeModel()
+    service = Service(contract, model, None, RequestLimits(max_instances=50))
+    body = encode(GREEN)
+    responses = service.predict([_request(body), _instances(*[body] * 50), _request(b"bad"), _instances(*[body] * 19)])
+    assert model.batch_sizes == [MOST_IMAGES_AT_ONCE, MOST_IMAGES_AT_ONCE, 6]
+    assert [response.status for response in responses] == [200, 200, 400, 200]
+
+
+def test_a_model_that_fails_on_a_chunk_fails_that_chunk_only(contract: Contract, seen: list[Observation]) -> None:
+    service = Service(contract, FakeModel(), seen.extend, RequestLimits())
+    bodies = [encode(GREEN)] * 40
+    bodies[3] = BREAKING
+    (response,) = service.predict([_instances(*bodies)])
+    assert response.status == 200
+    assert _types(response) == ["ModelError"] * MOST_IMAGES_AT_ONCE + ["red"] * (40 - MOST_IMAGES_AT_ONCE)
+    assert [observation.status for observation in seen] == [500] * MOST_IMAGES_AT_ONCE + [200] * 8
+
+
+def test_an_answer_that_is_no_number_is_a_500_and_enters_no_window(contract: Contract, seen: list[Observation]) -> None:
+    service = Service(contract, FakeModel(), seen.extend, LIMITS)
+    responses = service.predict([_request(DIVERGING), _request(encode(GREEN)), _instances(DIVERGING, encode(GREEN))])
+    assert [response.status for response in responses] == [500, 200, 200]
+    assert _types(responses[2]) == ["ModelError", "red"]
+    assert [observation.features is None for observation in seen] == [True, False, True, False]
+
+
+def test_a_model_that_fails_answers_500_and_keeps_bad_requests_apart(
+    contract: Contract, seen: list[Observation]
+) -> None:
+    service = Service(contract, FakeModel(), seen.extend, LIMITS)
+    good, bad = service.predict([_request(BREAKING), _request(b"garbage")])
+    assert (good.status, bad.status) == (500, 400)
+    assert good.body["error"]["type"] == "ModelError"  # type: ignore[index]
+    assert [observation.status for observation in seen] == [500, 400]
 
 
 def test_what_is_observed_are_features_class_confidence_status_and_latency(
@@ -97,47 +238,68 @@ def test_what_is_observed_are_features_class_confidence_status_and_latency(
     assert set(bad.latency_ms) == {"decode", "total"}
 
 
+def test_each_instance_is_an_observation_and_unreadable_json_is_one(service: Service, seen: list[Observation]) -> None:
+    service.predict([_instances(encode(RED), b"garbage", encode(BLUE)), _request(b"{}", "application/json")])
+    assert [(observation.status, observation.label) for observation in seen] == [
+        (200, "red"),
+        (400, None),
+        (200, "blue"),
+        (400, None),
+    ]
+
+
+def test_features_do_not_depend_on_who_else_is_watched(service: Service, seen: list[Observation]) -> None:
+    service.predict([_request(encode(RED)), _request(encode(GREEN), is_test=True), _request(encode(BLUE))])
+    service.predict([_request(encode(RED)), _request(encode(BLUE))])
+    first, second, *alone = [observation.features for observation in seen]
+    assert [first, second] == alone
+
+
 def test_a_test_is_answered_but_not_observed(service: Service, seen: list[Observation]) -> None:
-    (response,) = service.predict([_request(encode(GREEN), is_test=True)])
-    assert response.status == 200
+    responses = service.predict([_request(encode(GREEN), is_test=True), _instances(encode(RED), b"x", is_test=True)])
+    assert [response.status for response in responses] == [200, 200]
     assert seen == []
+
+
+def test_features_are_not_computed_for_what_is_not_watched(contract: Contract) -> None:
+    watched, unwatched = (Item(is_watched, pixels=np.zeros((1, 3, 32, 32), np.uint8)) for is_watched in (True, False))
+    Classifier(contract, FakeModel()).classify([watched, unwatched])
+    assert watched.features is not None
+    assert (unwatched.status, unwatched.features) == (200, None)
 
 
 def test_watching_never_breaks_serving(contract: Contract, graph_file: Path, caplog: pytest.LogCaptureFixture) -> None:
     def broken(_: tuple[Observation, ...]) -> None:
         raise RuntimeError("the monitor's fault")
 
-    service = Service(contract, Model(graph_file, 32, 32), broken, max_image_pixels=10_000)
+    service = Service(contract, Model(graph_file, 32, 32), broken, LIMITS)
     assert service.predict([_request(encode(GREEN))])[0].status == 200
     assert "the monitor's fault" in caplog.text
 
 
-def test_an_answer_that_is_no_number_is_a_500_and_enters_no_window(contract: Contract, seen: list[Observation]) -> None:
-    class FakeDivergedModel(Model):
-        def __init__(self) -> None:
-            pass
-
-        def __call__(self, pixels: np.ndarray) -> ModelOutput:
-            logits = np.zeros((len(pixels), 3), np.float32)
-            logits[0] = np.nan
-            return ModelOutput(logits, np.zeros((len(pixels), 3), np.float32))
-
-    service = Service(contract, FakeDivergedModel(), seen.extend, max_image_pixels=10_000)
-    responses = service.predict([_request(encode(GREEN))] * 2)
-    assert [response.status for response in responses] == [500, 200]
-    assert [observation.features is None for observation in seen] == [True, False]
+def test_the_tallest_and_the_widest_image_are_answered(contract: Contract, graph_file: Path) -> None:
+    service = Service(contract, Model(graph_file, 32, 32), None, RequestLimits())
+    bodies = [encode(np.zeros(shape, np.uint8)) for shape in ((16_384, 1, 3), (1, 16_384, 3), (1, 1, 3))]
+    assert [response.status for response in service.predict([_request(body) for body in bodies])] == [200] * 3
 
 
-def test_a_model_that_fails_answers_500_and_says_no_more(contract: Contract, seen: list[Observation]) -> None:
-    class FakeBrokenModel(Model):
-        def __init__(self) -> None:
-            pass
+@pytest.mark.parametrize(
+    ("body", "level"), [(encode(GREEN), "DEBUG"), (b"garbage", "INFO"), (DIVERGING, "ERROR")], ids=["200", "400", "500"]
+)
+def test_an_answer_is_one_log_line_at_the_level_of_its_status(
+    contract: Contract, caplog: pytest.LogCaptureFixture, body: bytes, level: str
+) -> None:
+    caplog.set_level(logging.DEBUG, "driftserve")
+    Service(contract, FakeModel(), None, LIMITS).predict([_request(body)])
+    (record,) = caplog.records
+    assert record.levelname == level
+    assert record.name == "driftserve.service"
+    assert (record.request_id, record.model) == ("r-1", "tiny/7")  # type: ignore[attr-defined]
+    assert record.getMessage().startswith("answered ")
+    assert ("expected an image" in record.getMessage()) == (level == "INFO")
 
-        def __call__(self, pixels: np.ndarray) -> ModelOutput:
-            raise ModelError(f"boom on {pixels.shape}")
 
-    service = Service(contract, FakeBrokenModel(), seen.extend, max_image_pixels=10_000)
-    good, bad = service.predict([_request(encode(GREEN)), _request(b"garbage")])
-    assert (good.status, bad.status) == (500, 400)
-    assert good.body["error"]["type"] == "ModelError"
-    assert [observation.status for observation in seen] == [500, 400]
+def test_answers_below_the_log_level_leave_no_line(contract: Contract, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "driftserve")
+    Service(contract, FakeModel(), None, LIMITS).predict([_request(encode(GREEN))])
+    assert caplog.records == []

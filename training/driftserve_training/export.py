@@ -1,9 +1,9 @@
-"""From a trained network to the archive that is served: graph, parity, reference, contract."""
+"""From a trained network to the archive that is served: graph, parity, reference, golden images, contract."""
 
 import shutil
 import tempfile
-import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -14,18 +14,18 @@ from tqdm import tqdm
 
 from driftserve import __version__
 from driftserve.archive import MODEL_FILE, write_archive, write_model_tarball
-from driftserve.contract import SCHEMA_VERSION, Contract, DriftPolicy, ImageSpec
+from driftserve.contract import SCHEMA_VERSION, Contract, DriftPolicy, GoldenImage
 from driftserve.features import feature_names, features
 from driftserve.model import Model, ModelOutput
 from driftserve.prediction import calibrate
+from driftserve.verification import verify_archive
 from driftserve_training.checkpoint import TrainedRecord, load_trained
 from driftserve_training.dataset import pixel_batches
+from driftserve_training.golden import choose_golden
 from driftserve_training.graph import build_graph, save_scripted, to_tensor
 from driftserve_training.manifest import scan
 from driftserve_training.network import Classifier
 from driftserve_training.parity import Parity, compare, refuse_disparity
-
-_ARCHIVED_BATCHES = 2  # the archived graph is the scripted file, whose every image was compared: a look is enough
 
 Batches = Sequence[npt.NDArray[np.uint8]]
 
@@ -34,11 +34,13 @@ def export(trained: Path, data: Path, output: Path, name: str, version: str) -> 
     """Write `<output>/model/<name>.mar` and `<output>/model.tar.gz`.
 
     The principal components are fitted on `train/`; the reference is scored on `val/`, through
-    the very code that serves.
+    the very code that serves; the golden images are taken from there.
 
     Raises:
         DataError: the training run or the data set cannot be used.
-        ModelError: eager, scripted and archived network do not agree; nothing is left in `output`.
+        ModelError: eager and scripted network do not agree, or the network is too unsure of every
+            validation image to make it golden; nothing is left in `output`.
+        ArchiveError: the archive could not be written, or was not accepted when read back.
     """
     record, classifier = load_trained(trained)
     classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -48,19 +50,19 @@ def export(trained: Path, data: Path, output: Path, name: str, version: str) -> 
     val = list(pixel_batches(manifest, "val", spec))
     eager_logits = _eager_logits(classifier, val)
 
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch, _threads_given_back():
         scripted = Path(scratch, MODEL_FILE)
         save_scripted(graph, spec, scripted)
-        outputs = _run(scripted, spec, val, "reference")
+        model = Model(scripted, spec.height, spec.width)
+        outputs = _run(model, val, "reference")
         parity = compare(eager_logits, outputs.logits, record.temperature)
         refuse_disparity(parity, "scripted")
 
-        contract = _to_contract(record, name, version, val, outputs, parity)
-        archive = write_archive(Path(scratch, "model"), contract, scripted)
-        with zipfile.ZipFile(archive) as mar:
-            unpacked = Path(mar.extract(MODEL_FILE, Path(scratch, "unpacked")))
-        archived = _run(unpacked, spec, val[:_ARCHIVED_BATCHES], "archived").logits
-        refuse_disparity(compare(eager_logits[: len(archived)], archived, record.temperature), "archived")
+        probabilities = calibrate(outputs.logits, record.temperature)
+        golden, images = choose_golden(manifest, probabilities, model, spec, record.temperature)
+        contract = _to_contract(record, name, version, val, outputs, parity, golden)
+        archive = write_archive(Path(scratch, "model"), contract, scripted, images)
+        verify_archive(archive, Path(scratch, "unpacked"), allowed=())
         placed = _place(archive, output / "model")
     write_model_tarball(placed, output / "model.tar.gz")
     return placed, parity
@@ -74,12 +76,19 @@ def _eager_logits(classifier: Classifier, batches: Batches) -> npt.NDArray[np.fl
         )
 
 
-def _run(path: Path, spec: ImageSpec, batches: Batches, description: str) -> ModelOutput:
-    """The served model's output for all batches."""
+@contextmanager
+def _threads_given_back() -> Iterator[None]:
+    """A served model takes one thread for itself, and for its whole process."""
     threads = torch.get_num_threads()
-    model = Model(path, spec.height, spec.width)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _run(model: Model, batches: Batches, description: str) -> ModelOutput:
+    """The served model's output for all batches."""
     outputs = [model(batch) for batch in tqdm(batches, desc=description, unit="batch")]
-    torch.set_num_threads(threads)  # the model took one for itself
     return ModelOutput(
         logits=np.concatenate([output.logits for output in outputs]),
         embedding=np.concatenate([output.embedding for output in outputs]),
@@ -95,10 +104,15 @@ def _place(archive: Path, directory: Path) -> Path:
 
 
 def _to_contract(
-    record: TrainedRecord, name: str, version: str, val: Batches, outputs: ModelOutput, parity: Parity
+    record: TrainedRecord,
+    name: str,
+    version: str,
+    val: Batches,
+    outputs: ModelOutput,
+    parity: Parity,
+    golden: tuple[GoldenImage, ...],
 ) -> Contract:
-    probabilities = calibrate(outputs.logits, record.temperature)
-    rows = features(np.concatenate(val), probabilities, outputs.embedding)
+    rows = features(np.concatenate(val), calibrate(outputs.logits, record.temperature), outputs.embedding)
     embedding_size = outputs.embedding.shape[1]
     names = feature_names(record.labels, embedding_size)
     return Contract(
@@ -111,6 +125,7 @@ def _to_contract(
         embedding_size=embedding_size,
         drift=DriftPolicy(),
         reference={feature: tuple(column) for feature, column in zip(names, rows.T.tolist(), strict=True)},
+        golden=golden,
         files={},  # write_archive fills them in
         evaluation={
             "val_accuracy": record.val_accuracy,

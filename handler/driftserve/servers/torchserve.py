@@ -1,11 +1,11 @@
-"""TorchServe: its configuration for one archive, and the command that starts its JVM."""
+"""TorchServe: its configuration for one unpacked archive, and the command that starts its JVM."""
 
 import importlib.util
-import sys
 from pathlib import Path
 
 from driftserve.contract import Contract
 from driftserve.errors import ServerError
+from driftserve.servers.jvm import server_command
 from driftserve.servers.ports import free_ports
 from driftserve.settings import Settings
 
@@ -14,12 +14,33 @@ _RESPONSE_TIMEOUT_SECONDS = 60  # SageMaker gives an invocation 60 s
 _START_TIMEOUT_SECONDS = 60
 
 
-def write_configuration(path: Path, contract: Contract, archive: Path, port: int, settings: Settings) -> None:
-    """Write the `config.properties` that serves one archive on `port`, by as many workers as are set."""
-    grpc_inference, grpc_management = free_ports(2)
+def prepare(
+    java: Path, directory: Path, model_dir: Path, contract: Contract, port: int, settings: Settings
+) -> list[str]:
+    """Write `config.properties` into the server's directory; the command line of its JVM.
+
+    The JVM is started directly: `torchserve --foreground` leaves JVM and workers orphaned on SIGTERM.
+
+    Raises:
+        ServerError: TorchServe is not installed in this environment.
+    """
+    package = importlib.util.find_spec("ts")
+    if package is None or package.origin is None:
+        raise ServerError("TorchServe is not installed here; `pip install 'driftserve[torchserve]'`")
+    (directory / "config.properties").write_text(_properties(directory, model_dir, contract, port, settings))
+    frontend = Path(package.origin).parent / "frontend"
+    return [
+        *server_command(java, frontend, "org.pytorch.serve.ModelServer", _LOG_CONFIG, directory),
+        *("-s", str(model_dir.parent), "-ncs"),
+    ]
+
+
+def _properties(directory: Path, model_dir: Path, contract: Contract, port: int, settings: Settings) -> str:
+    """The configuration that serves one unpacked archive on `port`, by as many workers as are set."""
+    grpc_inference, grpc_management = [free for free in free_ports(3) if free != port][:2]
     model = {
         "defaultVersion": "true",
-        "marName": f'"{archive.name}"',
+        "marName": f'"{model_dir.name}"',
         "minWorkers": settings.workers,
         "maxWorkers": settings.workers,
         "batchSize": settings.batch_size,
@@ -31,8 +52,8 @@ def write_configuration(path: Path, contract: Contract, archive: Path, port: int
     properties = {
         "inference_address": f"http://{settings.host}:{port}",
         # The other doors are for nobody outside: sockets in the runtime directory, gRPC on loopback.
-        "management_address": f"unix:{path.with_name('management.sock')}",
-        "metrics_address": f"unix:{path.with_name('metrics.sock')}",
+        "management_address": f"unix:{directory / 'management.sock'}",
+        "metrics_address": f"unix:{directory / 'metrics.sock'}",
         "grpc_inference_address": "127.0.0.1",
         "grpc_management_address": "127.0.0.1",
         "grpc_inference_port": grpc_inference,
@@ -45,31 +66,7 @@ def write_configuration(path: Path, contract: Contract, archive: Path, port: int
         "disable_system_metrics": "true",
         "max_request_size": settings.max_request_bytes,
         "max_response_size": settings.max_request_bytes,
-        "load_models": archive.name,
+        "load_models": model_dir.name,
         "models": f'{{"{contract.name}":{{"{contract.version}":{{{fields}}}}}}}',
     }
-    path.write_text("".join(f"{name}={value}\n" for name, value in properties.items()))
-
-
-def command(java: Path, configuration: Path, archive: Path, temporary: Path) -> list[str]:
-    """The command line of TorchServe's JVM.
-
-    The JVM is started directly: `torchserve --foreground` leaves JVM and workers orphaned on SIGTERM.
-
-    Raises:
-        ServerError: TorchServe is not installed in this environment.
-    """
-    package = importlib.util.find_spec("ts")
-    if package is None or package.origin is None:
-        raise ServerError("TorchServe is not installed here; `pip install 'driftserve[torchserve]'`")
-    site_packages = Path(package.origin).parent.parent
-    return [
-        str(java),
-        f"-Dmodel_server_home={site_packages}",
-        f"-Djava.io.tmpdir={temporary}",
-        f"-Dlog4j.configurationFile=file://{_LOG_CONFIG}",
-        *("-Xmx256m", "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError"),
-        *("-cp", f".:{site_packages}/ts/frontend/*", "org.pytorch.serve.ModelServer"),
-        *("--python", sys.executable),
-        *("-f", str(configuration), "-s", str(archive.parent), "-ncs"),
-    ]
+    return "".join(f"{name}={value}\n" for name, value in properties.items())

@@ -1,46 +1,56 @@
-"""TorchServe's calls to the service: the `handle` that the archive's one-line handler file imports."""
+"""The calls of TorchServe and of MMS to the service: the `handle` that an archive's one-line handler file imports.
 
+Both servers call it in the same way, with contexts that agree in the few methods that are used here.
+"""
+
+import contextlib
 import json
 import logging
+import re
+from contextlib import AbstractContextManager
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
+from driftserve.activity import BusyMark
 from driftserve.bootstrap import build_service, configure_logging
 from driftserve.errors import DriftserveError, ModelError, NotReady
+from driftserve.observation import TEST_ATTRIBUTE
 from driftserve.service import Request, Response, Service, error_response
 from driftserve.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-TEST_ATTRIBUTE = "driftserve-test=true"
-
-# TorchServe knows a module-level function only, so what it loaded has to live in the module.
+# The servers know a module-level function only, so what it loaded has to live in the module.
 _service: Service | None = None
+_busy: AbstractContextManager[None] = contextlib.nullcontext()
 
 
 def handle(data: list[dict[str, Any]] | None, context: Any) -> list[bytes]:
-    """Load the model when called with None, as TorchServe does once; then answer batches.
+    """Load the model when called with None, as the servers do once; then answer batches.
 
     Args:
         data: one dict a request, its raw bytes under `body` or `data`.
-        context: TorchServe's context of the batch.
+        context: the server's context of the batch.
 
     Returns:
         One JSON text a request; status and content type are set in the context.
     """
-    global _service
     if data is None:
-        _service = _load(Path(context.system_properties["model_dir"]))
+        _load(Path(context.system_properties["model_dir"]))
         return []
-    requests = [_to_request(row, context, index) for index, row in enumerate(data)]
-    return [_to_answer(response, context, index) for index, response in enumerate(_predict(requests))]
+    with _busy:
+        requests = [_to_request(row, context, index) for index, row in enumerate(data)]
+        return [_to_answer(response, context, index) for index, response in enumerate(_predict(requests))]
 
 
-def _load(model_dir: Path) -> Service:
+def _load(model_dir: Path) -> None:
+    global _service, _busy
     settings = Settings.from_environment()
     configure_logging(settings)
-    return build_service(model_dir, settings)
+    _service = build_service(model_dir, settings)
+    if settings.runtime_dir is not None:
+        _busy = BusyMark(settings.runtime_dir)
 
 
 def _predict(requests: list[Request]) -> list[Response]:
@@ -51,18 +61,20 @@ def _predict(requests: list[Request]) -> list[Response]:
     except DriftserveError as error:
         return [error_response(error)] * len(requests)
     except Exception:  # whatever it was, the worker lives on and the caller gets JSON
-        logger.exception("a batch of %d failed", len(requests))
+        identifiers = ", ".join(request.request_id for request in requests)
+        logger.exception("a batch of %d failed", len(requests), extra={"request_id": identifiers})
         return [error_response(ModelError("internal error; the server's log has its traceback"))] * len(requests)
 
 
 def _to_request(row: dict[str, Any], context: Any, index: int) -> Request:
     body = row.get("body", row.get("data"))
     headers = {str(name).lower(): value for name, value in context.get_all_request_header(index).items()}
+    attributes = str(headers.get("x-amzn-sagemaker-custom-attributes", ""))
     return Request(
         body=bytes(body) if isinstance(body, (bytes, bytearray)) else b"",
         content_type=str(headers.get("content-type", "")),
         request_id=str(context.get_request_id(index)),
-        is_test=TEST_ATTRIBUTE in str(headers.get("x-amzn-sagemaker-custom-attributes", "")),
+        is_test=TEST_ATTRIBUTE in re.split(r"[;,\s]+", attributes),
     )
 
 

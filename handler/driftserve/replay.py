@@ -1,0 +1,113 @@
+"""Verdicts on recorded observations: what the monitor said, said again."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from driftserve.contract import Contract, DriftPolicy
+from driftserve.errors import ArchiveError, DataError
+from driftserve.observation import ObservationBatch, batch_from_bytes
+from driftserve.report import DriftReport
+from driftserve.watch import DriftWatch
+
+_HEADER = b'{"observations_before":'
+
+
+@dataclass(frozen=True)
+class _Header:
+    """Where a part of a record starts, and by which policy it was judged: None stands for the contract's."""
+
+    observations_before: Mapping[str, int]
+    window_size: int | None = None
+    windows_between_false_alarms: int | None = None
+
+
+def replay(
+    lines: Iterable[bytes],
+    contract: Contract,
+    digest: str,
+    window_size: int | None = None,
+    windows_between_false_alarms: int | None = None,
+) -> Iterator[DriftReport]:
+    """The reports on recorded observations of one model, the same that the live monitor wrote.
+
+    Where the record begins in the middle of a window, the rest of that window is passed over; where
+    a monitor was started anew, so are the windows.
+
+    Args:
+        lines: the record's, oldest first.
+        contract: of the archive to judge by.
+        digest: of the same archive; batches of other models are passed over.
+        window_size: instead of the one that the live monitor used, which the record tells.
+        windows_between_false_alarms: likewise.
+
+    Raises:
+        ArchiveError: there are observations, and all are another model's.
+        DataError: a line is none that the monitor records; the message gives its number.
+    """
+    policy = (window_size, windows_between_false_alarms)
+    watch = DriftWatch(contract, *policy)
+    models = set()
+    for number, line in enumerate(lines, start=1):
+        try:
+            entry = _entry(line)
+        except ValueError as error:
+            raise DataError(f"line {number}: {error}; leave the line out, or give another file") from error
+        if isinstance(entry, ObservationBatch):
+            models.add(entry.model)
+            yield from _reports(watch, entry) if entry.model == digest else ()
+            continue
+        wanted = (
+            window_size or entry.window_size,
+            windows_between_false_alarms or entry.windows_between_false_alarms,
+        )
+        before = entry.observations_before.get(digest, 0)
+        if before != watch.observations or wanted != policy:  # lines are missing here, or a monitor started
+            policy = wanted
+            watch = DriftWatch(contract, *policy, before)
+    if models and digest not in models:
+        raise ArchiveError(
+            f"expected observations of {digest}, got {', '.join(sorted(models))}; give the archive that was served"
+        )
+
+
+def record_header(
+    observations_before: Mapping[str, int],
+    window_size: int | None = None,
+    windows_between_false_alarms: int | None = None,
+) -> bytes:
+    """The line, without its end, that tells `replay` where a part of a record starts and how it was judged.
+
+    Args:
+        observations_before: how many observations of each model, by digest, entered a window since
+            the monitor started, none for a model that is not named.
+        window_size: that an operator set; None where the contract's holds.
+        windows_between_false_alarms: likewise.
+    """
+    policy = {"window_size": window_size, "windows_between_false_alarms": windows_between_false_alarms}
+    return json.dumps({"observations_before": observations_before, **policy}, separators=(",", ":")).encode()
+
+
+def _entry(line: bytes) -> ObservationBatch | _Header:
+    """A recorded batch, or what a header says.
+
+    Raises:
+        ValueError: the line is neither.
+    """
+    if not line.startswith(_HEADER):
+        return batch_from_bytes(line)
+    try:
+        header = json.loads(line)
+        before = {digest: int(number) for digest, number in header.pop("observations_before").items()}
+        DriftPolicy(**{name: value for name, value in header.items() if value is not None})  # within its bounds
+        return _Header(before, **header)
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        raise ValueError(f"expected the numbers of observations before and a policy, got {line[:80]!r}") from error
+
+
+def _reports(watch: DriftWatch, batch: ObservationBatch) -> Iterator[DriftReport]:
+    for observation in batch.observations:
+        if observation.features is not None:
+            report = watch.add(observation.features, batch.answered_at)
+            if report is not None:
+                yield report

@@ -1,0 +1,66 @@
+"""Multi Model Server: its configuration for one unpacked archive, and the command that starts its JVM."""
+
+import importlib.util
+from importlib import resources
+from pathlib import Path
+
+from driftserve.contract import Contract
+from driftserve.errors import ServerError, SettingsError
+from driftserve.servers.jvm import server_command
+from driftserve.settings import Settings
+
+HIGHEST_PORT = 32_766  # com.amazonaws.ml.mms.util.Connector holds it against Short.MAX_VALUE
+_LOG_CONFIG = Path(__file__).with_name("mms_log4j2.xml")
+
+
+def prepare(
+    java: Path, directory: Path, model_dir: Path, contract: Contract, port: int, settings: Settings
+) -> list[str]:
+    """Write `config.properties` into the server's directory; the command line of its JVM.
+
+    The JVM is started directly: the toolkit's `start_model_server` writes to /etc, and finds "its" server among all
+    processes of the machine by name.
+
+    Raises:
+        ServerError: MMS or the SageMaker inference toolkit is not installed here, or MMS takes no such port.
+        SettingsError: a setting asks for what MMS cannot do.
+    """
+    package = importlib.util.find_spec("mms")
+    if package is None or package.origin is None or importlib.util.find_spec("sagemaker_inference") is None:
+        raise ServerError("Multi Model Server is not installed here; `pip install 'driftserve[mms]'`")
+    if settings.batch_size != 1:
+        raise SettingsError(
+            f"DRIFTSERVE_BATCH_SIZE: expected 1 on Multi Model Server, got {settings.batch_size}; it takes the size of "
+            "batches through its management API only; unset it, or serve on TorchServe"
+        )
+    if port > HIGHEST_PORT:
+        raise ServerError(f"port: expected one up to {HIGHEST_PORT}, Multi Model Server's highest, got {port}")
+    (directory / "config.properties").write_text(_toolkit_defaults() + _properties(directory, port, settings))
+    frontend = Path(package.origin).parent / "frontend"
+    return [
+        *server_command(java, frontend, "com.amazonaws.ml.mms.ModelServer", _LOG_CONFIG, directory),
+        *("-s", str(model_dir.parent), "-m", f"{contract.name}={model_dir.name}"),
+    ]
+
+
+def _toolkit_defaults() -> str:
+    """The properties that SageMaker's inference toolkit starts MMS with."""
+    return (resources.files("sagemaker_inference") / "etc" / "default-mms.properties").read_text() + "\n"
+
+
+def _properties(directory: Path, port: int, settings: Settings) -> str:
+    """What is ours; the last of two equal names counts."""
+    from sagemaker_inference.environment import Environment
+
+    properties = {
+        "inference_address": f"http://{settings.host}:{port}",
+        # The management door is for nobody outside: a socket in the runtime directory.
+        "management_address": f"unix:{directory / 'management.sock'}",
+        "default_workers_per_model": settings.workers,
+        "default_response_timeout": Environment().model_server_timeout,  # seconds
+        "enable_envvars_config": "false",
+        "load_models": "NONE",  # the one model is named on the command line
+        "max_request_size": settings.max_request_bytes,
+        "max_response_size": settings.max_request_bytes,
+    }
+    return "".join(f"{name}={value}\n" for name, value in properties.items())

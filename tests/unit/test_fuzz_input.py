@@ -1,0 +1,119 @@
+"""Whatever bytes come: an answer or a refusal, nothing else. `make fuzz` runs these with many more examples."""
+
+import base64
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from driftserve.contract import Contract
+from driftserve.decode import ImageLimits, decode
+from driftserve.errors import BadRequest
+from driftserve.instances import read_instances
+from driftserve.model import Model
+from driftserve.service import Request, RequestLimits, Service
+from odd_images import exif_block, jpeg_with, odd_images
+
+pytestmark = pytest.mark.fuzz
+
+SMALL = ImageLimits(pixels=1_000_000, side=4_000, frames=10)
+BODIES = [odd.body for odd in odd_images().values() if len(odd.body) < 10_000]
+MAGICS = [b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"GIF89a", b"BM", b"II*\0", b"MM\0*", b"RIFF____WEBPVP8X"]
+FEW_BYTES = st.binary(max_size=12)
+INSTANCE = st.fixed_dictionaries(
+    {"b64": st.binary(min_size=1, max_size=20).map(lambda b: base64.b64encode(b).decode())}
+)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | INSTANCE,
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["instances", "b64", "x"]), inner, max_size=3)
+    ),
+    max_leaves=12,
+)
+
+
+@st.composite
+def mutated(draw: st.DrawFn, body: bytes) -> bytes:
+    """A body with a few places overwritten, inserted into, cut out, or with its end cut off."""
+    for _ in range(draw(st.integers(1, 4))):
+        start = draw(st.integers(0, len(body)))
+        end = start + draw(st.integers(0, 12))
+        body = body[:start] + draw(FEW_BYTES) + body[end:]
+    return body[: draw(st.integers(0, len(body)))] if draw(st.booleans()) else body
+
+
+def _is_decoded_or_refused(body: bytes) -> None:
+    try:
+        decoded = decode(body, SMALL)
+    except BadRequest:
+        return
+    assert (decoded.dtype, decoded.ndim, decoded.shape[2]) == (np.uint8, 3, 3)
+    assert 0 < decoded.shape[0] * decoded.shape[1] <= SMALL.pixels
+
+
+@given(st.sampled_from(BODIES).flatmap(mutated))
+def test_a_mutated_image_is_an_image_or_a_bad_request(body: bytes) -> None:
+    _is_decoded_or_refused(body)
+
+
+@given(st.sampled_from(MAGICS), st.binary(max_size=400))
+def test_any_bytes_are_an_image_or_a_bad_request(magic: bytes, rest: bytes) -> None:
+    _is_decoded_or_refused(magic + rest)
+
+
+@given(mutated(exif_block(6)) | st.binary(max_size=100))
+def test_no_exif_block_refuses_an_image(exif: bytes) -> None:
+    assert set(decode(jpeg_with(b"Exif\0\0" + exif)).shape[:2]) == {24, 37}
+
+
+def _is_read_or_refused(body: bytes) -> None:
+    try:
+        instances = read_instances(body, 3)
+    except BadRequest:
+        return
+    assert 1 <= len(instances) <= 3
+    assert all(isinstance(instance, (bytes, BadRequest)) and instance != b"" for instance in instances)
+
+
+@given(JSON)
+def test_any_json_is_instances_or_a_bad_request(document: object) -> None:
+    _is_read_or_refused(json.dumps(document).encode())
+
+
+@given(st.lists(INSTANCE, min_size=1, max_size=3).flatmap(lambda i: mutated(json.dumps({"instances": i}).encode())))
+def test_a_mutated_json_body_is_instances_or_a_bad_request(body: bytes) -> None:
+    _is_read_or_refused(body)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_as_json_are_instances_or_a_bad_request(body: bytes) -> None:
+    _is_read_or_refused(body)
+
+
+@given(st.lists(INSTANCE, min_size=1, max_size=3))
+def test_a_valid_json_body_gives_back_its_bytes(instances: list[dict[str, str]]) -> None:
+    body = json.dumps({"instances": instances}).encode()
+    assert read_instances(body, 3) == [base64.b64decode(instance["b64"]) for instance in instances]
+
+
+@pytest.fixture(scope="module")
+def service(contract: Contract, graph_file: Path) -> Service:
+    return Service(
+        contract, Model(graph_file, 32, 32), None, RequestLimits(max_bytes=5_000, max_instances=3, image=SMALL)
+    )
+
+
+@given(
+    st.sampled_from(BODIES).flatmap(mutated) | st.binary(max_size=100),
+    st.sampled_from(["image/png", "application/json", "text/plain", ""]) | st.text(max_size=10),
+    st.booleans(),
+)
+def test_any_request_is_answered_with_json(service: Service, body: bytes, content_type: str, is_wrapped: bool) -> None:
+    if is_wrapped:
+        body = json.dumps({"instances": [{"b64": base64.b64encode(body).decode()}]}).encode()
+    (response,) = service.predict([Request(body, content_type, "r-1")])
+    assert response.status in (200, 400, 413, 415)
+    json.dumps(response.body, allow_nan=False)

@@ -1,0 +1,106 @@
+"""No archive is trusted for what it says of itself: each fault is refused, in one line, before the graph is loaded."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from driftserve.archive import archive_digest, read_contract, unpack_archive, write_archive
+from driftserve.contract import Contract
+from driftserve.errors import ArchiveError
+from driftserve.mar import MAX_ENTRIES
+from driftserve.verification import verify_archive
+from hostile_archives import HOSTILE, deflated, entries_of, to_zip
+
+LOADED = "expected a TorchScript graph"
+
+
+@pytest.fixture(scope="module")
+def trap(contract: Contract, golden: Mapping[str, bytes], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An archive that is right in all but its graph, which is none: loading it cannot go unnoticed."""
+    folder = tmp_path_factory.mktemp("trap")
+    (folder / "model.pt").write_bytes(bytes(range(256)) * 8)
+    return write_archive(folder, contract, folder / "model.pt", golden)
+
+
+def test_the_trap_is_sprung_by_loading_the_graph_and_by_nothing_before(trap: Path, tmp_path: Path) -> None:
+    rebuilt = tmp_path / "tiny.mar"
+    rebuilt.write_bytes(to_zip(entries_of(trap)))  # the builder of the hostile ones makes good ones too
+    assert archive_digest(rebuilt) == archive_digest(trap)
+    with pytest.raises(ArchiveError, match=LOADED):
+        verify_archive(rebuilt, tmp_path / "unpacked", allowed=())
+
+
+@pytest.mark.parametrize("fault", HOSTILE)
+def test_a_hostile_archive_is_refused_in_one_line_before_its_graph_is_loaded(
+    trap: Path, tmp_path: Path, fault: str
+) -> None:
+    make, refusal = HOSTILE[fault]
+    (tmp_path / "outer").mkdir()
+    archive = tmp_path / "outer" / "tiny.mar"
+    archive.write_bytes(make(entries_of(trap)))
+    for check in (read_contract, archive_digest, lambda it: verify_archive(it, tmp_path / "outer" / "model", ())):
+        with pytest.raises(ArchiveError, match=refusal) as refused:
+            check(archive)
+        assert LOADED not in str(refused.value)
+        assert str(refused.value).startswith("tiny.mar: ")
+        assert str(refused.value).isprintable()
+        assert len(str(refused.value)) < 1000
+    assert {path.name for path in tmp_path.rglob("*") if "evil" in path.name or path.is_symlink()} == set()
+    assert {path.name for path in (tmp_path / "outer").iterdir()} <= {"tiny.mar", "model"}
+
+
+def test_a_fault_of_the_structure_leaves_nothing_on_the_disk(trap: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "tiny.mar"
+    archive.write_bytes(to_zip([*entries_of(trap), deflated("../evil", b"")]))
+    with pytest.raises(ArchiveError):
+        unpack_archive(archive, tmp_path / "unpacked")
+    assert list((tmp_path / "unpacked").iterdir()) == []
+
+
+def test_a_directory_entry_of_the_manifest_is_harmless(archive: Path, tmp_path: Path) -> None:
+    with_directory = tmp_path / "tiny.mar"
+    directory = deflated("MAR-INF/", b"")
+    with_directory.write_bytes(
+        to_zip([type(directory)("MAR-INF/", b"", 0, 0, method=0, mode=0o040755), *entries_of(archive)])
+    )
+    assert archive_digest(with_directory) == archive_digest(archive)
+
+
+def test_an_archive_is_not_unpacked_over_files(archive: Path, tmp_path: Path) -> None:
+    (tmp_path / "model.pt").symlink_to(tmp_path / "outside")
+    with pytest.raises(ArchiveError, match="expected an empty directory"):
+        unpack_archive(archive, tmp_path)
+    assert not (tmp_path / "outside").exists()
+
+
+def test_an_archive_that_is_not_there_is_refused_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ArchiveError, match=r"^gone\.mar: .*No such file"):
+        read_contract(tmp_path / "gone.mar")
+
+
+def test_the_bounds_are_far_from_what_is_written(archive: Path) -> None:
+    assert len(entries_of(archive)) * 4 < MAX_ENTRIES
+
+
+@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_damaged_archive_is_the_same_archive_or_is_refused(
+    archive: Path, tmp_path: Path, data: st.DataObject
+) -> None:
+    good = archive.read_bytes()
+    damaged = bytearray(good)
+    headers = st.integers(max(0, len(good) - 600), len(good) - 1)  # the central directory, where a byte means most
+    for place in data.draw(st.lists(headers | st.integers(0, len(good) - 1), min_size=1, max_size=4)):
+        damaged[place] = data.draw(st.integers(0, 255))
+    cut = data.draw(st.integers(0, 3))
+    path = tmp_path / "tiny.mar"
+    path.write_bytes(bytes(damaged)[: len(damaged) - (cut if cut == 3 else 0)])
+    try:
+        digest = archive_digest(path)
+    except ArchiveError as error:
+        assert str(error).isprintable()  # noqa: PT017
+    else:
+        assert digest == archive_digest(archive)

@@ -1,0 +1,338 @@
+"""Every odd image gives the pixels of its plain RGB PNG, or a documented refusal."""
+
+import io
+import struct
+import subprocess
+import sys
+import time
+import warnings
+import zipfile
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image, UnidentifiedImageError
+
+from driftserve.decode import ImageLimits, decode
+from driftserve.errors import BadRequest, ImageTooLarge, UndecodableImage
+from images import encode
+from odd_images import (
+    GREY,
+    GREY16,
+    HEIGHT,
+    SCENE,
+    TINY_GIF_FRAME,
+    WIDTH,
+    OddImage,
+    bmp,
+    chunk,
+    exif_block,
+    gif,
+    jpeg_with,
+    odd_images,
+    png,
+    saved,
+    scene_as,
+    tiff,
+)
+
+ODD = odd_images()
+FORMATS = {
+    "PNG": png(SCENE, 8, 2),
+    "JPEG": scene_as("JPEG"),
+    "progressive JPEG": scene_as("JPEG", progressive=True),
+    "GIF": gif(),
+    "TIFF": ODD["TIFF RGB, big-endian"].body,
+    "deflated TIFF": ODD["TIFF RGB deflated, little-endian"].body,
+    "LZW TIFF": ODD["TIFF LZW"].body,
+    "BMP": ODD["BMP of 24 bits"].body,
+    "BMP in runs": ODD["BMP in runs"].body,
+    "WebP": scene_as("WEBP"),
+    "lossless WebP": scene_as("WEBP", lossless=True),
+}
+HUGE, WIDE = (12_000, 9_000), (20_000, 100)
+FLOATS = GREY.astype(np.float32)
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_an_odd_image_has_the_pixels_of_its_plain_png(name: str) -> None:
+    odd = ODD[name]
+    plain = decode(encode(np.ascontiguousarray(odd.pixels)))
+    decoded = decode(odd.body)
+    assert (decoded.dtype, decoded.shape) == (np.uint8, plain.shape)
+    assert np.abs(decoded.astype(int) - plain).max() <= odd.tolerance
+
+
+def test_there_are_many_kinds_and_most_are_compared_exactly() -> None:
+    assert len(ODD) >= 40
+    assert sum(odd.tolerance == 0 for odd in ODD.values()) >= 40
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_a_decode_can_be_repeated(kind: str) -> None:
+    assert np.array_equal(decode(ODD[kind].body), decode(ODD[kind].body))
+
+
+@pytest.mark.parametrize(
+    "image",
+    [Image.fromarray(FLOATS), Image.fromarray(GREY.astype(np.int32))],
+    ids=["floats", "32-bit integers"],
+)
+def test_pixels_without_a_defined_range_are_refused_by_saying_so(image: Image.Image) -> None:
+    with pytest.raises(UndecodableImage, match="whose range is not defined"):
+        decode(saved(image, "TIFF"))
+
+
+@pytest.mark.parametrize(
+    "body",
+    {
+        "nothing": b"",
+        "a zero": b"\0",
+        "zeros": b"\0" * 5000,
+        "noise": np.random.default_rng(1).bytes(5000),
+        "text": b"hello, I am an image",
+        "SVG": b"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>",
+        "HTML": b"<!DOCTYPE html><html><body><img src='a.jpg'></body></html>",
+        "PDF": saved(Image.fromarray(SCENE), "PDF"),
+        "PPM": saved(Image.fromarray(SCENE), "PPM"),
+        "ICO": saved(Image.fromarray(SCENE), "ICO"),
+        "JPEG 2000": saved(Image.fromarray(SCENE), "JPEG2000"),
+        "JSON": b'{"instances": []}',
+        "a JPEG's magic": b"\xff\xd8\xff",
+        "a PNG's magic": b"\x89PNG\r\n\x1a\n",
+        "a PNG of no width": png(SCENE, 8, 2).replace(
+            chunk(b"IHDR", struct.pack(">IIBBBBB", WIDTH, HEIGHT, 8, 2, 0, 0, 0)),
+            chunk(b"IHDR", struct.pack(">IIBBBBB", 0, HEIGHT, 8, 2, 0, 0, 0)),
+        ),
+        "a GIF of no size": gif(size=(0, 0)).replace(struct.pack("<HHHH", 0, 0, WIDTH, HEIGHT), b"\0" * 8),
+        "a BMP of no width": ODD["BMP of 24 bits"].body[:18] + b"\0" * 4 + ODD["BMP of 24 bits"].body[22:],
+        "a TIFF of no height": tiff(SCENE[:0], 8, 2),
+        "a PNG without pixels": png(SCENE, 8, 2)[:33] + chunk(b"IEND", b""),
+        "a PNG with a wrong checksum": png(SCENE, 8, 2).replace(b"IHDR", b"IHDr", 1),
+        "a PNG of 3 bits": png(GREY >> 5, 8, 0).replace(
+            chunk(b"IHDR", struct.pack(">IIBBBBB", WIDTH, HEIGHT, 8, 0, 0, 0, 0)),
+            chunk(b"IHDR", struct.pack(">IIBBBBB", WIDTH, HEIGHT, 3, 0, 0, 0, 0)),
+        ),
+    }.items(),
+    ids=lambda item: item[0],
+)
+def test_what_is_no_image_is_refused_with_a_reason(body: tuple[str, bytes]) -> None:
+    with pytest.raises(UndecodableImage, match="expected"):
+        decode(body[1])
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_a_truncated_image_is_refused(name: str, share: float) -> None:
+    body = FORMATS[name]
+    with pytest.raises(UndecodableImage, match="expected"):
+        decode(body[: int(len(body) * share)])
+
+
+def _headers(width: int, height: int) -> dict[str, bytes]:
+    """The first bytes of an image of that size in each format, and hardly any pixels."""
+    lossless = (width - 1) | (height - 1) << 14
+    return {
+        "PNG": png(SCENE, 8, 2)[:8]
+        + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+        + chunk(b"IDAT", zlib.compress(b"\0")),
+        "JPEG": _resized_jpeg(width, height),
+        "GIF": gif(size=(width, height)),
+        "TIFF": tiff(np.broadcast_to(np.uint8(0), (1, 1)), 8, 1).replace(
+            struct.pack("<HHLHHHHLHH", 256, 3, 1, 1, 0, 257, 3, 1, 1, 0),
+            struct.pack("<HHLHHHHLHH", 256, 3, 1, width, 0, 257, 3, 1, height, 0),
+        ),
+        "BMP": ODD["BMP of 24 bits"].body[:18] + struct.pack("<ii", width, height) + ODD["BMP of 24 bits"].body[26:],
+        "WebP VP8X": b"RIFF\x16\0\0\0WEBPVP8X\x0a\0\0\0\0\0\0\0"
+        + (width - 1).to_bytes(3, "little")
+        + (height - 1).to_bytes(3, "little"),
+        "WebP VP8L": b"RIFF\x16\0\0\0WEBPVP8L\x05\0\0\0\x2f" + struct.pack("<I", lossless & 0xFFFFFFFF) + bytes(5),
+        "WebP VP8": b"RIFF\x16\0\0\0WEBPVP8 \x0a\0\0\0\x10\0\0\x9d\x01\x2a" + struct.pack("<HH", width, height),
+    }
+
+
+def _resized_jpeg(width: int, height: int) -> bytes:
+    body = scene_as("JPEG")
+    return body.replace(struct.pack(">HH", HEIGHT, WIDTH), struct.pack(">HH", height, width), 1)
+
+
+@pytest.mark.parametrize("name", _headers(*HUGE))
+def test_a_header_of_108_megapixels_is_refused_before_decoding(name: str) -> None:
+    started = time.perf_counter()
+    with pytest.raises(ImageTooLarge, match="got 12000x9000"):
+        decode(_headers(*HUGE)[name])
+    assert time.perf_counter() - started < 0.5
+
+
+@pytest.mark.parametrize("name", [name for name in _headers(*WIDE) if name not in ("WebP VP8L", "WebP VP8")])
+def test_a_header_of_a_side_beyond_the_limit_is_refused_before_decoding(name: str) -> None:
+    with pytest.raises(ImageTooLarge, match="got 20000x100"):
+        decode(_headers(*WIDE)[name])
+
+
+def test_a_size_that_pillow_itself_refuses_is_too_large() -> None:
+    with pytest.raises(ImageTooLarge, match="expected at most 50000000 pixels"):
+        decode(_headers(60_000, 60_000)["PNG"])
+
+
+def _polyglots() -> dict[str, OddImage]:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("a.txt", "hello")
+    page = b"<html><script>alert(1)</script></html>"
+    return {
+        "GIF and JavaScript": OddImage(gif() + b"*/=1;alert(1)", ODD["GIF plain"].pixels),
+        "PNG and ZIP": OddImage(png(SCENE, 8, 2) + archive.getvalue(), SCENE),
+        "JPEG and HTML": OddImage(jpeg_with(page, 0xFE) + page, SCENE, 4),
+        "JPEG and film": OddImage(jpeg_with(b"") + b"\0\0\0\x18ftypmp42" + b"\xff\xda\x12\x34" * 5000, SCENE, 4),
+    }
+
+
+@pytest.mark.parametrize("name", _polyglots())
+def test_an_image_that_is_something_else_too_is_an_image(name: str) -> None:
+    polyglot = _polyglots()[name]
+    assert np.abs(decode(polyglot.body).astype(int) - polyglot.pixels).max() <= polyglot.tolerance
+
+
+@pytest.mark.parametrize(
+    "body", [b"%PDF-1.7\n" + scene_as("JPEG"), b"PK\3\4" + png(SCENE, 8, 2)], ids=["PDF and JPEG", "ZIP and PNG"]
+)
+def test_something_else_with_an_image_in_it_is_refused(body: bytes) -> None:
+    with pytest.raises(UndecodableImage):
+        decode(body)
+
+
+def _animated_png(frames: int) -> bytes:
+    first = struct.pack(">IIIIIHHBB", 0, WIDTH, HEIGHT, 0, 0, 1, 10, 0, 0)
+    return png(SCENE, 8, 2, chunk(b"acTL", struct.pack(">II", frames, 0)) + chunk(b"fcTL", first))
+
+
+def _chained_tiff(pages: int) -> bytes:
+    """A TIFF whose further directories are empty: six bytes each."""
+    plain = tiff(SCENE, 8, 2)
+    chain = b"".join(struct.pack("<HL", 0, len(plain) + 6 * page) for page in range(1, pages - 1)) + b"\0" * 6
+    return tiff(SCENE, 8, 2, next_directory=len(plain)) + chain
+
+
+@pytest.mark.parametrize(
+    "make", [lambda frames: gif(frames=frames), _animated_png, _chained_tiff], ids=["GIF", "APNG", "TIFF"]
+)
+def test_a_thousand_frames_are_decoded_and_one_more_is_refused(make) -> None:  # type: ignore[no-untyped-def]
+    assert decode(make(1000)).shape == SCENE.shape
+    with pytest.raises(ImageTooLarge, match="expected at most 1000 frames"):
+        decode(make(1001))
+
+
+def test_two_frames_of_an_animated_webp_and_an_mpo_are_counted() -> None:
+    for name in ("WebP animated", "JPEG MPO"):
+        with pytest.raises(ImageTooLarge, match="expected at most 1 frames"):
+            decode(ODD[name].body, ImageLimits(frames=1))
+
+
+def _overlapping_tags(size: int) -> bytes:
+    """A TIFF directory of 65,535 tags that each claim the whole file as their value."""
+    number = min(65_535, size // 12 - 2)
+    tags = b"".join(struct.pack("<HHLL", tag, 1, size, 0) for tag in range(number))
+    return (b"II*\0" + struct.pack("<LH", 8, number) + tags).ljust(size, b"\0")
+
+
+def _tall_runs() -> bytes:
+    body = bmp([b"\1\1\0\0"] * 3000, 8, bytes(1024), 1)
+    return body[:18] + struct.pack("<ii", 16_384, 3000) + body[26:]
+
+
+_BODY_BYTES = 24 * 1024 * 1024
+_TEXT_BOMB = chunk(b"zTXt", b"k\0\0" + zlib.compress(b"a" * (1 << 20), 9))
+_SCAN = bytes.fromhex("ffda0008010100013f00")
+_ONE_EXIF = b"\xff\xe1" + struct.pack(">H", 9) + b"Exif\0\0a"
+_HEAD = 13 + 768  # of gif()
+HOSTILE = {
+    "GIF of 1,900,000 frames": lambda: gif()[:-1] + TINY_GIF_FRAME * 1_900_000 + b"\x3b",
+    "GIF with a comment in crumbs": lambda: gif()[:_HEAD] + b"\x21\xfe" + b"\1a" * (_BODY_BYTES // 2) + gif()[_HEAD:],
+    "GIF with a long comment": lambda: gif()[:_HEAD] + b"\x21\xfe" + (b"\xff" * 256) * 98_000 + b"\0" + gif()[_HEAD:],
+    "PNG in empty chunks": lambda: png(SCENE, 8, 2)[:33] + chunk(b"abCd", b"") * 2_000_000 + png(SCENE, 8, 2)[33:],
+    "PNG of text bombs": lambda: png(SCENE, 8, 2)[:33] + _TEXT_BOMB * 20_000 + png(SCENE, 8, 2)[33:],
+    "JPEG of junk": lambda: scene_as("JPEG")[:2] + b"a" * _BODY_BYTES + scene_as("JPEG")[2:],
+    "JPEG of a million scans": lambda: scene_as("JPEG", progressive=True)[:-2] + _SCAN * 1_000_000,
+    "JPEG of EXIF crumbs": lambda: scene_as("JPEG")[:2] + _ONE_EXIF * 2_000_000 + scene_as("JPEG")[2:],
+    "TIFF of overlapping tags": lambda: _overlapping_tags(_BODY_BYTES),
+    "TIFF of 4,000,000 pages": lambda: _chained_tiff(4_000_000),
+    "BMP of 49 megapixels in runs": _tall_runs,
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_body_of_25_megabytes_is_refused_within_a_second(name: str) -> None:
+    body = HOSTILE[name]()
+    assert len(body) <= 25 * 1024 * 1024
+    started = time.process_time()
+    with pytest.raises(BadRequest, match="expected"):
+        decode(body)
+    assert time.process_time() - started < 1.0
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda exif: png(SCENE, 8, 2, chunk(b"eXIf", exif)),
+        lambda exif: scene_as("WEBP", lossless=True, exif=b"Exif\0\0" + exif),
+        lambda exif: jpeg_with(b"Exif\0\0" + exif[:65_000]),
+    ],
+    ids=["PNG", "WebP", "JPEG"],
+)
+def test_a_hostile_exif_block_is_passed_over(make) -> None:  # type: ignore[no-untyped-def]
+    started = time.process_time()
+    assert np.abs(decode(make(_overlapping_tags(1 << 20))).astype(int) - SCENE).max() <= 4
+    assert time.process_time() - started < 1.0
+
+
+@pytest.mark.parametrize("place", range(len(exif_block(6))))
+def test_no_byte_of_an_exif_block_can_refuse_the_image(place: int) -> None:
+    for value in (0, 1, 7, 0x7F, 0xFF):
+        exif = bytearray(exif_block(6))
+        exif[place] = value
+        assert set(decode(jpeg_with(b"Exif\0\0" + bytes(exif))).shape[:2]) == {HEIGHT, WIDTH}
+
+
+def test_an_exif_that_pillow_cannot_open_is_passed_over() -> None:
+    tags = struct.pack("<HHLLHHLL", 0x011A, 2, 1, 0, 0x0128, 3, 1, 2)  # the resolution is an empty text
+    body = jpeg_with(b"Exif\0\0II" + struct.pack("<HLH", 42, 8, 2) + tags + b"\0" * 4)
+    with pytest.raises(UnidentifiedImageError):
+        Image.open(io.BytesIO(body))
+    assert np.abs(decode(body).astype(int) - SCENE).max() <= 4
+
+
+@pytest.mark.parametrize(
+    "body",
+    [scene_as("JPEG", progressive=True)[:-2] + _SCAN * 150, png(SCENE, 8, 2)[:-12] + _TEXT_BOMB * 150],
+    ids=["scans of a JPEG", "texts of a PNG"],
+)
+def test_parts_that_cost_more_than_their_bytes_are_counted(body: bytes) -> None:
+    with pytest.raises(UndecodableImage, match="expected at most 100 scans"):
+        decode(body)
+
+
+def test_pillow_prints_and_warns_of_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for body in [*(odd.body for odd in ODD.values()), tiff(GREY16, 16, 1)[:-8]]:
+            try:
+                decode(body)
+            except BadRequest:
+                continue
+    assert caught == []
+    assert capfd.readouterr() == ("", "")
+
+
+def test_an_image_beyond_the_memory_is_too_large() -> None:
+    program = (
+        "import io, resource; from PIL import Image; from driftserve.decode import decode\n"
+        "from driftserve.errors import ImageTooLarge\n"
+        "buffer = io.BytesIO(); Image.new('L', (7000, 7000)).save(buffer, 'PNG')\n"
+        "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (used + (60 << 20),) * 2)\n"
+        "try: decode(buffer.getvalue())\n"
+        "except ImageTooLarge as error: print('too large')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("too large\n", "")

@@ -1,0 +1,35 @@
+from driftserve import presentation
+
+MODEL = {
+    "name": "scenes/1",
+    "state": "OK",
+    "windows": 3,
+    "alarms": 0,
+    "observations": 650,
+    "dropped": 2,
+    "overrides": [],
+    "last_report": {"ended_at": 1000.0},
+}
+
+
+def _table(*models: dict[str, object], **more: object) -> list[str]:
+    return presentation.table({"models": dict(enumerate(models)), **more}, now=1090.0).splitlines()
+
+
+def test_the_status_is_a_table_with_a_line_a_model() -> None:
+    lines = _table(MODEL, MODEL | {"name": "other/12", "last_report": None}, lost={"queue_full": 0}, silent_seconds=0.2)
+    assert lines[0].split() == ["name", "state", "windows", "alarms", "observations", "dropped", "window", "age"]
+    assert [line.split() for line in lines[1:]] == [
+        ["scenes/1", "OK", "3", "0", "650", "2", "90", "s"],
+        ["other/12", "OK", "3", "0", "650", "2", "-"],
+    ]
+    assert lines[1].index("OK") == lines[2].index("OK")
+
+
+def test_the_status_says_what_is_overridden_lost_and_silent() -> None:
+    overridden = MODEL | {"overrides": ["window_size 50 instead of 200, which ..."]}
+    assert _table(overridden, lost={"queue_full": 4, "unknown_model": 0}, silent_seconds=12.0)[2:] == [
+        "scenes/1: window_size 50 instead of 200, which ...",
+        "lost: queue full 4",
+        "the monitor has been silent for 12 s: this is what it knew then",
+    ]

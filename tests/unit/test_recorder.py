@@ -1,0 +1,146 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from driftserve.recorder import Recorder, oldest_first
+from driftserve.replay import record_header
+from driftserve.report import DriftReport, Verdict, report_to_json
+
+REPORT = DriftReport(Verdict.OK, "tiny/7", 1, 1.0, 50, 0.001, (), ())
+EMPTY_HEADER = b'{"observations_before":{},"window_size":null,"windows_between_false_alarms":null}'
+
+
+def _line(number: int) -> bytes:
+    return b'{"number":%d,"filling":"%s"}' % (number, b"x" * 1000)
+
+
+def _record(recorder: Recorder, *numbers: int) -> None:
+    for number in numbers:
+        recorder.record(_line(number), {"abc": number}, ())
+
+
+def _files(directory: Path) -> list[Path]:
+    return oldest_first(directory.glob("observations.jsonl*"))
+
+
+def _numbers(directory: Path) -> list[int]:
+    lines = [json.loads(line) for file in _files(directory) for line in file.read_text().splitlines()]
+    return [line["number"] for line in lines if "number" in line]
+
+
+def test_batches_and_reports_are_appended_a_line_each(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "record", 1_000_000)
+    recorder.record(b'{"a":1}', {}, ())
+    recorder.record(b'{"a":2}', {"abc": 1}, (REPORT, REPORT))
+    assert (tmp_path / "record" / "observations.jsonl").read_bytes() == (EMPTY_HEADER + b'\n{"a":1}\n{"a":2}\n')
+    assert (tmp_path / "record" / "reports.jsonl").read_text() == 2 * (report_to_json(REPORT) + "\n")
+
+
+def test_the_directory_is_for_this_user_only(tmp_path: Path) -> None:
+    _record(Recorder(tmp_path / "a" / "record", 100_000), 1)
+    assert (tmp_path / "a" / "record").stat().st_mode & 0o777 == 0o700
+
+
+def test_the_record_keeps_the_newest_within_its_bound(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path, 100_000)
+    for number in range(500):
+        _record(recorder, number)
+        assert sum(file.stat().st_size for file in _files(tmp_path)) <= 100_000
+    kept = _numbers(tmp_path)
+    assert kept == list(range(500 - len(kept), 500))
+    assert len(kept) > 70
+    assert [file.name for file in _files(tmp_path)] == [f"observations.jsonl{n}" for n in (".3", ".2", ".1", "")]
+
+
+def test_every_file_says_how_many_observations_came_before(tmp_path: Path) -> None:
+    _record(Recorder(tmp_path, 100_000), *range(60))
+    assert len(_files(tmp_path)) == 3
+    for file in _files(tmp_path):
+        header, first, *_ = map(json.loads, file.read_text().splitlines())
+        assert header["observations_before"] == {"abc": first["number"]}
+
+
+def test_a_monitor_that_starts_again_goes_on_after_a_header(tmp_path: Path) -> None:
+    for _ in range(2):
+        recorder = Recorder(tmp_path, 100_000)
+        recorder.record(b"{}", {}, ())
+        recorder.close()
+    assert (tmp_path / "observations.jsonl").read_bytes() == 2 * (EMPTY_HEADER + b"\n{}\n")
+
+
+def test_the_header_says_what_an_operator_set(tmp_path: Path) -> None:
+    Recorder(tmp_path, 100_000, 30, 10).record(b"{}", {}, ())
+    header = json.loads((tmp_path / "observations.jsonl").read_text().splitlines()[0])
+    assert header == {"observations_before": {}, "window_size": 30, "windows_between_false_alarms": 10}
+
+
+@pytest.mark.parametrize("torn", [b'{"number":3,"fil', b"x" * 100_000, b""], ids=["short", "long", "none"])
+@pytest.mark.parametrize("whole", [b"", b'{"number":1}\n{"number":2}\n'], ids=["nothing", "two lines"])
+def test_a_line_that_a_killed_monitor_did_not_end_is_cut_off(tmp_path: Path, torn: bytes, whole: bytes) -> None:
+    for name in ("observations.jsonl", "reports.jsonl"):
+        (tmp_path / name).write_bytes(whole + torn)
+    Recorder(tmp_path, 1_000_000).record(b"{}", {}, (REPORT,))
+    assert (tmp_path / "observations.jsonl").read_bytes() == whole + EMPTY_HEADER + b"\n{}\n"
+    assert (tmp_path / "reports.jsonl").read_bytes() == whole + report_to_json(REPORT).encode() + b"\n"
+
+
+def test_of_two_that_record_in_one_directory_only_the_first_does(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second = (Recorder(tmp_path, 100_000) for _ in range(2))
+    _record(first, 1)
+    for number in (2, 3):
+        second.record(_line(number), {}, (REPORT,))
+    _record(first, 4)
+    assert (first.lost, second.lost, _numbers(tmp_path)) == (0, 4, [1, 4])
+    assert not (tmp_path / "reports.jsonl").exists()
+    (record,) = caplog.records
+    assert record.levelname == "ERROR"
+    assert "another server records there; give each its own directory" in record.message
+    first.close()
+    _record(second, 5)
+    assert _numbers(tmp_path) == [1, 4, 5]
+
+
+# Writes past the limit come back short, then fail, as on a full disk. In a process of its own: it holds for all files.
+ON_A_FULL_DISK = """
+import resource, sys
+from pathlib import Path
+from driftserve.recorder import Recorder
+resource.setrlimit(resource.RLIMIT_FSIZE, (2600, resource.RLIM_INFINITY))
+recorder = Recorder(Path(sys.argv[1]), 100_000)
+for number in range(5):
+    recorder.record(b'{"number":%d,"filling":"%s"}' % (number, b"x" * 1000), {"abc": number}, ())
+assert recorder.lost == 3, recorder.lost
+recorder.record(b'{"number":9}', {"abc": 9}, ())  # there is room for a little
+"""
+
+
+def test_a_full_disk_is_said_once_and_counted_and_no_line_is_cut(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", ON_A_FULL_DISK, str(tmp_path)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("cannot be written") == 1
+    assert _numbers(tmp_path) == [0, 1, 9]
+    end = b"\n" + record_header({"abc": 9}) + b'\n{"number":9}\n'
+    assert (tmp_path / "observations.jsonl").read_bytes().endswith(end)
+
+
+def test_a_place_that_cannot_be_a_directory_stops_nobody(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "file").touch()
+    recorder = Recorder(tmp_path / "file", 100_000)
+    recorder.record(_line(1), {}, (REPORT,))
+    assert recorder.lost == 2
+    assert caplog.text.count("cannot be written") == 1
+
+
+def test_a_line_longer_than_a_file_is_counted_as_lost(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path, 100_000)
+    _record(recorder, 1)
+    recorder.record(b"x" * 30_000, {"abc": 1}, ())
+    _record(recorder, 2)
+    assert recorder.lost == 1
+    assert _numbers(tmp_path) == [1, 2]
+    assert sorted(file.name for file in tmp_path.iterdir()) == [".lock", "observations.jsonl"]

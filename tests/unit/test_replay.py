@@ -1,0 +1,145 @@
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from datagrams import to_datagram
+from driftserve.contract import Contract
+from driftserve.errors import ArchiveError, DataError
+from driftserve.monitor import Monitor
+from driftserve.observation import Observation, ObservationBatch
+from driftserve.recorder import Recorder, oldest_first
+from driftserve.replay import record_header, replay
+from driftserve.report import report_to_json
+
+DIGEST = "d" * 64
+OTHER = "e" * 64
+
+
+def _batches(contract: Contract, number: int, seed: int = 0, model: str = DIGEST) -> list[ObservationBatch]:
+    """Batches of one to nine observations, some without features, calm and bright ones by turns."""
+    generator = np.random.default_rng(seed)
+    columns = np.array(list(contract.reference.values()))
+    brightness = contract.feature_names.index("brightness")
+    batches = []
+    for index in range(number):
+        rows = columns[:, generator.integers(columns.shape[1], size=generator.integers(1, 10))].T.copy()
+        rows[:, brightness] += 90 * (index // 30 % 2)
+        observations = [Observation(200, {"total": 1.5}, "red", 0.9, tuple(row)) for row in rows.tolist()]
+        batches.append(
+            ObservationBatch(model, 1e9 + float(generator.uniform()), (*observations, Observation(400, {})), index % 3)
+        )
+    return batches
+
+
+def _live(
+    directory: Path, contract: Contract, batches: Sequence[ObservationBatch], *policy: int, max_bytes: int = 10**8
+) -> None:
+    """What a monitor process does with batches, from its start to its end."""
+    monitor = Monitor({DIGEST: contract, OTHER: contract}.get, "e", "v", *policy)
+    recorder = Recorder(directory, max_bytes, *policy)
+    for batch in batches:
+        before = monitor.observations()
+        recorder.record(to_datagram(batch), before, monitor.observe(batch) or ())
+    assert recorder.lost == 0
+    recorder.close()
+
+
+def _recorded(directory: Path, name: str) -> list[bytes]:
+    return [
+        line for file in oldest_first(directory.glob(f"{name}.jsonl*")) for line in file.read_bytes().splitlines(True)
+    ]
+
+
+def _replayed(directory: Path, contract: Contract, *policy: int) -> list[bytes]:
+    reports = replay(_recorded(directory, "observations"), contract, DIGEST, *policy)
+    return [report_to_json(report).encode() + b"\n" for report in reports]
+
+
+@pytest.mark.parametrize("policy", [(), (30, 10)])
+def test_a_replay_gives_the_reports_of_the_live_monitor_byte_for_byte(
+    tmp_path: Path, contract: Contract, policy: tuple[int, ...]
+) -> None:
+    _live(tmp_path, contract, _batches(contract, 120), *policy)
+    reports = _replayed(tmp_path, contract)
+    assert reports == _recorded(tmp_path, "reports")
+    assert reports == _replayed(tmp_path, contract, *policy)
+    assert len(reports) > 8
+    assert {b'"DRIFT"' in report for report in reports} == {True, False}
+
+
+def test_a_record_whose_beginning_is_gone_gives_the_whole_windows_that_it_has(
+    tmp_path: Path, contract: Contract
+) -> None:
+    _live(tmp_path, contract, _batches(contract, 400), max_bytes=250_000)
+    lines = _recorded(tmp_path, "observations")
+    assert json.loads(lines[0])["observations_before"] != {}
+    reports = _replayed(tmp_path, contract)
+    assert len(reports) > 4
+    assert reports == _recorded(tmp_path, "reports")[-len(reports) :]
+
+
+def test_a_monitor_that_started_again_began_new_windows(tmp_path: Path, contract: Contract) -> None:
+    for seed in (1, 2):
+        _live(tmp_path, contract, _batches(contract, 45, seed))
+    reports = _replayed(tmp_path, contract)
+    assert reports == _recorded(tmp_path, "reports")
+    assert sum(b'"window":1,' in report for report in reports) == 2
+
+
+def test_each_part_of_a_record_is_judged_by_the_policy_of_its_time(tmp_path: Path, contract: Contract) -> None:
+    for seed, policy in enumerate(((), (30, 10), (40,), ())):
+        _live(tmp_path, contract, _batches(contract, 45, seed), *policy)
+    reports = _replayed(tmp_path, contract)
+    assert reports == _recorded(tmp_path, "reports")
+    assert {json.loads(report)["observations"] for report in reports} == {30, 40, 50}
+
+
+def test_a_policy_that_is_given_holds_instead_of_the_recorded_one(tmp_path: Path, contract: Contract) -> None:
+    batches = _batches(contract, 120)
+    _live(tmp_path / "a", contract, batches, 30, 10)
+    _live(tmp_path / "b", contract, batches, 60, 10)
+    assert _replayed(tmp_path / "a", contract, 60) == _recorded(tmp_path / "b", "reports")
+
+
+def test_a_monitor_that_was_killed_in_mid_line_harms_no_replay(tmp_path: Path, contract: Contract) -> None:
+    for seed in (1, 2):
+        _live(tmp_path, contract, _batches(contract, 45, seed))
+        with (tmp_path / "observations.jsonl").open("ab") as file:
+            file.write(b'{"model":"ddd' if seed == 1 else b"")
+    assert _replayed(tmp_path, contract) == _recorded(tmp_path, "reports") != []
+
+
+def test_batches_of_another_model_are_passed_over(tmp_path: Path, contract: Contract) -> None:
+    mine, others = _batches(contract, 60), _batches(contract, 60, 1, OTHER)
+    mixed = [batch for pair in zip(mine, others, strict=True) for batch in pair]
+    _live(tmp_path / "mixed", contract, mixed)
+    _live(tmp_path / "mine", contract, mine)
+    assert _replayed(tmp_path / "mixed", contract) == _recorded(tmp_path / "mine", "reports") != []
+
+
+def test_a_record_of_other_models_only_is_refused(contract: Contract) -> None:
+    lines = [to_datagram(batch) for batch in _batches(contract, 3, model=OTHER)]
+    with pytest.raises(ArchiveError, match=f"expected observations of {DIGEST}, got {OTHER}"):
+        list(replay(lines, contract, DIGEST))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *(b"\n", b"{}", b'{"observations_before":7}', b'{"observations_before":{"d":"x"}}', b'{"observations_before":'),
+        b'{"observations_before":{},"window_size":0}',
+        b'{"observations_before":{},"windows_between_false_alarms":"x"}',
+        b'{"observations_before":{},"other":1}',
+    ],
+)
+def test_a_malformed_line_is_an_error_with_its_number(contract: Contract, line: bytes) -> None:
+    lines = [record_header({}), *map(to_datagram, _batches(contract, 2)), line]
+    with pytest.raises(DataError, match="line 4: expected"):
+        list(replay(lines, contract, DIGEST))
+
+
+def test_an_empty_record_gives_no_reports(contract: Contract) -> None:
+    assert list(replay([], contract, DIGEST)) == []

@@ -1,0 +1,78 @@
+"""Golden images: validation images that travel in the archive with the answers that it must give to them."""
+
+from collections.abc import Iterator
+from io import BytesIO
+from itertools import zip_longest
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from driftserve.contract import MIN_GOLDEN_MARGIN, GoldenImage, ImageSpec, margin_of
+from driftserve.decode import decode
+from driftserve.errors import ModelError
+from driftserve.model import Model
+from driftserve.prediction import calibrate, to_prediction
+from driftserve.preprocess import preprocess
+from driftserve_training.manifest import Manifest
+
+MOST_IMAGES = 8
+_LONGEST_SIDE = 512  # in pixels, so that an archive stays small
+_TELLING_MARGINS = (0.3, 0.9)  # where a small change of the network moves the probabilities most, and swaps none
+
+
+def choose_golden(
+    manifest: Manifest, probabilities: npt.NDArray[np.float64], model: Model, spec: ImageSpec, temperature: float
+) -> tuple[tuple[GoldenImage, ...], dict[str, bytes]]:
+    """Up to eight golden images, of as many predicted classes as there are, with the PNG of each by its file name.
+
+    Args:
+        manifest: the images to choose from are those of `val/`.
+        probabilities: (N, K) of these images, in the manifest's order.
+        model: the graph that is archived; it answers the very PNG that is kept.
+        spec: the contract's.
+        temperature: the contract's.
+
+    Raises:
+        ModelError: the network tells no validation image's class clearly enough.
+    """
+    entries = manifest.split("val")
+    golden: list[GoldenImage] = []
+    images: dict[str, bytes] = {}
+    for index in _candidates(probabilities):
+        png = _to_png(manifest.folder / entries[index].path)
+        answer = calibrate(model(preprocess([decode(png)], spec)).logits, temperature)[0]
+        if margin_of(answer.tolist()) > MIN_GOLDEN_MARGIN:  # a smaller copy may be less clear
+            file = f"golden-{len(golden):02}.png"
+            label = to_prediction(answer, manifest.labels).label
+            golden.append(GoldenImage(file=file, label=label, probabilities=tuple(answer.tolist())))
+            images[file] = png
+        if len(golden) == MOST_IMAGES:
+            break
+    if not golden:
+        raise ModelError(
+            f"expected a validation image whose two most probable classes lie more than {MIN_GOLDEN_MARGIN} apart, "
+            f"got none in {len(entries)}; train longer, or on more images"
+        )
+    return tuple(golden), images
+
+
+def _candidates(probabilities: npt.NDArray[np.float64]) -> Iterator[int]:
+    """The images that are clear enough, round the predicted classes; in each those of a telling margin first."""
+    margins = np.array([margin_of(row) for row in probabilities.tolist()])
+    is_telling = (margins >= _TELLING_MARGINS[0]) & (margins <= _TELLING_MARGINS[1])
+    order = np.argsort(~is_telling, kind="stable")
+    clear = order[margins[order] > MIN_GOLDEN_MARGIN]
+    predicted = probabilities.argmax(axis=1)
+    for turn in zip_longest(*(clear[predicted[clear] == label] for label in np.unique(predicted[clear]))):
+        yield from (int(index) for index in turn if index is not None)
+
+
+def _to_png(path: Path) -> bytes:
+    """The decoded pixels of an image file as a PNG, upright, scaled down where they are many."""
+    image = Image.fromarray(decode(path.read_bytes()))
+    image.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
+    buffer = BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
