@@ -121,7 +121,7 @@ def _fault(target: str, call: dict[str, Any], size: int) -> str | None:
             return "a value is no number"
         for dimension in datum["Dimensions"]:
             value = dimension["Value"]
-            if not (1 <= len(value) <= 1024 and value.isascii() and not value.startswith(":")):
+            if not (1 <= len(value) <= 1024 and value.isascii() and not value.startswith(":")) or not value.strip():
                 return f"the dimension's value {value!r}"
         if len(datum["Dimensions"]) > 30:
             return "more than 30 dimensions"

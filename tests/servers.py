@@ -106,7 +106,7 @@ class Endpoint:
 def started(
     archive: Path, runtime_dir: Path, log: Path, server: str = "torchserve", **settings: str
 ) -> Iterator[Endpoint]:
-    """A server that has answered an image."""
+    """A server that has answered an image, all of whose workers have loaded the model."""
     port = free_port(server)
     environment = {"DRIFTSERVE_RUNTIME_DIR": str(runtime_dir), "DRIFTSERVE_WORKERS": "2"} | settings
     arguments = ("driftserve", "serve", str(archive), "--port", str(port), "--server", server)
@@ -122,6 +122,8 @@ def started(
 
         wait_for(answers, START_TIMEOUT_SECONDS)
         wait_for(lambda: len(endpoint.workers()) == int(environment["DRIFTSERVE_WORKERS"]), START_TIMEOUT_SECONDS)
+        # The supervisor's own golden image too: until then what a test breaks falls under the timeout of the start.
+        wait_for(lambda: "ready: a golden image" in log.read_text(), START_TIMEOUT_SECONDS)
         try:
             yield endpoint
         finally:

@@ -41,11 +41,20 @@ def last_finished(runtime_dir: Path) -> float:
 
 def living_workers(runtime_dir: Path) -> int:
     """The number of workers that have loaded their model, and live."""
-    return sum(Path("/proc", mark.name).exists() for mark in _marks(runtime_dir))
+    return sum(_is_alive(mark.name) for mark in _marks(runtime_dir))
 
 
 def _marks(runtime_dir: Path) -> list[Path]:
     return list((runtime_dir / _DIRECTORY).glob("*"))
+
+
+def _is_alive(process_id: str) -> bool:
+    """Whether a process runs; a zombie does not, though MMS leaves a dead worker as one for a second or more."""
+    try:
+        status = Path("/proc", process_id, "stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return status.rpartition(")")[2].split()[0] not in ("Z", "X")  # proc_pid_stat(5)
 
 
 def _is_busy(mark: Path) -> bool:

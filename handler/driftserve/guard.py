@@ -44,8 +44,11 @@ def end_children() -> None:
 
 
 def _children() -> list[int]:
-    tasks = Path("/proc", str(os.getpid()), "task").glob("*/children")  # none where the kernel does not tell
-    return [int(child) for task in tasks for child in task.read_text().split()]
+    children: list[int] = []
+    for task in Path("/proc", str(os.getpid()), "task").glob("*/children"):  # none where the kernel does not tell
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a thread that has just ended
+            children += map(int, task.read_text().split())
+    return children
 
 
 def guard(parent: int, command: Sequence[str]) -> int:

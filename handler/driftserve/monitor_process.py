@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 _TICK_SECONDS = 0.2
 _LAST_CALL_SECONDS = 0.5
-_FLUSH_TIMEOUT_SECONDS = 5.0
+_FLUSH_TIMEOUT_SECONDS = 4.0  # the supervisor kills what has not stopped in 6 s, some 1 s of which is other work
 # While the main thread computes, the receiving one gets its turn after this long: ten datagrams
 # a default interval (5 ms) each would overflow the kernel's queue at a few hundred a second.
 _SWITCH_INTERVAL_SECONDS = 0.0005

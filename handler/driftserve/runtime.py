@@ -15,6 +15,7 @@ import json
 import logging
 import os
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Mapping
@@ -103,7 +104,9 @@ def lock_runtime(runtime_dir: Path) -> TextIO:
         MonitorError: another monitor runs in it already.
     """
     runtime_dir.mkdir(parents=True, exist_ok=True)
-    return _lock(runtime_dir / _LOCK_FILE, "another monitor is running there; stop it first")
+    lock = _lock(runtime_dir / _LOCK_FILE, "another monitor is running there; stop it first")
+    (runtime_dir / _STATUS_FILE).unlink(missing_ok=True)  # of a monitor that died; it would pass for this one's
+    return lock
 
 
 def make_runtime(runtime_dir: Path) -> TextIO:
@@ -118,10 +121,8 @@ def make_runtime(runtime_dir: Path) -> TextIO:
             f"DRIFTSERVE_RUNTIME_DIR: expected a path of at most {MAX_RUNTIME_PATH_BYTES} bytes, for its sockets, "
             f"got {runtime_dir}"
         )
-    runtime_dir.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    runtime_dir.mkdir(mode=0o700, exist_ok=True)
-    for directory in {runtime_dir, runtime_dir.parent} & {runtime_dir, runtime_root()}:
-        _refuse_strangers(directory)
+    runtime_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _refuse_strangers(runtime_dir)
     refusal = "another server is running there; stop it, or choose another directory"
     _lock(runtime_dir / _LOCK_FILE, refusal).close()  # the monitor of a server that was killed may still be ending
     return _lock(runtime_dir / _SERVER_LOCK_FILE, refusal)
@@ -129,17 +130,30 @@ def make_runtime(runtime_dir: Path) -> TextIO:
 
 def _refuse_strangers(directory: Path) -> None:
     """Pass if nobody else can put another model or socket into a directory."""
-    found = directory.stat()
-    if found.st_uid != os.getuid() or found.st_mode & 0o022:
+    found = directory.lstat()
+    if found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode) or found.st_mode & 0o022:
         raise SettingsError(
-            f"{directory}: expected a directory of this user that no other can write to, got one of user "
-            f"{found.st_uid} with mode {found.st_mode & 0o777:o}; set DRIFTSERVE_RUNTIME_DIR or TMPDIR to another"
+            f"{directory}: expected a directory of this user that no other can write to, got "
+            f"{stat.filemode(found.st_mode)} of user {found.st_uid}; set DRIFTSERVE_RUNTIME_DIR or TMPDIR to another"
         )
 
 
-def sweep_runtimes() -> None:
+def own_runtime_dir() -> Path:
+    """Where a server that was given no directory makes its own, once those of killed supervisors are removed.
+
+    Raises:
+        SettingsError: the directory of them all is not this user's alone.
+    """
+    root = runtime_root()
+    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _refuse_strangers(root)
+    _sweep(root)
+    return root.resolve() / str(os.getpid())
+
+
+def _sweep(root: Path) -> None:
     """Remove what supervisors that were killed have left: their runtime directories, with unpacked models."""
-    for directory in runtime_root().glob("*"):
+    for directory in root.glob("*"):
         name = directory.name
         is_dead = name.isdecimal() and not Path("/proc", name).exists()
         if is_dead and not any(_is_locked(directory / lock) for lock in (_SERVER_LOCK_FILE, _LOCK_FILE)):

@@ -80,6 +80,11 @@ class Service:
         self._limits = limits
         self._identity = {"name": contract.name, "version": contract.version}
 
+    @property
+    def model_name(self) -> str:
+        """`name/version`, as logs show it."""
+        return self._contract.display_name
+
     def predict(self, requests: Sequence[Request]) -> list[Response]:
         """One response a request, in order. A bad request, image or instance fails alone, with its own status.
 
@@ -159,7 +164,7 @@ class Service:
             if observations:
                 self._observe(observations)
         except Exception:  # watching may never break serving
-            logger.exception("observing a batch failed")
+            logger.exception("observing a batch failed", extra={"model": self.model_name})
 
     def _log(self, request: Request, response: Response, total_ms: float) -> None:
         level = logging.DEBUG if response.status < 400 else logging.INFO if response.status < 500 else logging.ERROR
@@ -172,7 +177,7 @@ class Service:
             response.status,
             total_ms,
             f": {error['type']}: {error['message']}" if isinstance(error, dict) else "",
-            extra={"request_id": request.request_id, "model": self._contract.display_name},
+            extra={"request_id": request.request_id, "model": self.model_name},
         )
 
 

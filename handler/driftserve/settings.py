@@ -38,7 +38,7 @@ class Settings(BaseModel):
     """How often metrics are summed up and sent."""
 
     host: str = "127.0.0.1"
-    """The address that the server listens on."""
+    """The address that the server listens on; `0.0.0.0` for all, which a container needs."""
 
     workers: int = Field(default_factory=lambda: len(os.sched_getaffinity(0)), ge=1, le=256)
     """Worker processes of the server, each with one thread and a model of its own; one a core by default."""
@@ -76,8 +76,9 @@ class Settings(BaseModel):
     probe_interval_seconds: float = Field(default=30.0, ge=0.5, le=3600.0)
     """How often a golden image is sent to see that the server still answers rightly."""
 
-    probe_timeout_seconds: float = Field(default=10.0, ge=0.5, le=3600.0)
-    """How long a probe may take; after three that fail in a row the server is given up."""
+    probe_timeout_seconds: float = Field(default=20.0, ge=0.5, le=3600.0)
+    """How long a probe may take. After three that fail in a row the server is given up: give the three together more
+    time than the longest request takes; SageMaker allows 60 s."""
 
     drain_timeout_seconds: float = Field(default=15.0, ge=0.0, le=3600.0)
     """How long requests may take to end after SIGTERM; SageMaker kills a container 30 s after it."""

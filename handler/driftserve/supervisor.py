@@ -17,7 +17,7 @@ from driftserve.contract import contract_from_json
 from driftserve.errors import ArchiveError, ServerError
 from driftserve.guard import STOP_TIMEOUT_SECONDS, adopt_orphans, end_children
 from driftserve.probe import Probe, Watch
-from driftserve.runtime import make_runtime, runtime_root, sweep_runtimes
+from driftserve.runtime import make_runtime, own_runtime_dir
 from driftserve.servers import mms, torchserve
 from driftserve.servers.jvm import find_java
 from driftserve.servers.ports import refuse_taken_port
@@ -80,8 +80,7 @@ def serve(place: Path, port: int, server: str, settings: Settings, stop: StopFla
 @contextlib.contextmanager
 def _runtime(settings: Settings) -> Iterator[Path]:
     """A runtime directory without what an earlier server left there."""
-    runtime_dir = (settings.runtime_dir or runtime_root() / str(os.getpid())).resolve()
-    sweep_runtimes()
+    runtime_dir = settings.runtime_dir.resolve() if settings.runtime_dir else own_runtime_dir()
     lock = make_runtime(runtime_dir)
     ours = [runtime_dir / name for name in ("store", "models", "workers", *SERVERS)]
     try:
@@ -179,7 +178,8 @@ def _drain(
 
 
 def _environment(settings: Settings) -> dict[str, str]:
-    return os.environ | settings.to_environment()
+    # `python -m` would import from the current directory first, and anything may lie there (3.10 does so all the same).
+    return os.environ | settings.to_environment() | {"PYTHONSAFEPATH": "1"}
 
 
 def _start(

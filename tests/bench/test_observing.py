@@ -59,7 +59,8 @@ def test_being_observed_costs_a_request_little(
     write_contract(runtime_dir, DIGEST, wide)
     monitor = subprocess.Popen(
         [sys.executable, "-m", "driftserve", "monitor"],
-        env=os.environ | {"DRIFTSERVE_RUNTIME_DIR": str(runtime_dir), "DRIFTSERVE_SINKS": ""},
+        env=os.environ
+        | {"DRIFTSERVE_RUNTIME_DIR": str(runtime_dir), "DRIFTSERVE_SINKS": "", "DRIFTSERVE_LOG_LEVEL": "ERROR"},
     )
     try:
         wait_for((runtime_dir / SOCKET_FILE).exists)

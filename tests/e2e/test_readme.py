@@ -112,7 +112,7 @@ def test_the_demo_trains_serves_and_notices_drift_on_synthetic_images(demo: dict
 
 
 @pytest.mark.usefixtures("demo")
-def test_make_serve_answers_curl_and_status_and_ends_on_sigterm(
+def test_make_serve_answers_curl_and_status_and_ends_at_ctrl_c(
     checkout: Path, environment: dict[str, str], tmp_path: Path
 ) -> None:
     port = str(free_ports(1)[0])
@@ -132,7 +132,7 @@ def test_make_serve_answers_curl_and_status_and_ends_on_sigterm(
         assert list(wait_for(answer, 60)) == list(json.loads(documented))
         wait_for(lambda: b'"observations": 1' in run(".venv/bin/driftserve status --json").stdout, 10)
         assert b"scenes/1  INSUFFICIENT_DATA" in run(".venv/bin/driftserve status").stdout
-        serve.send_signal(signal.SIGTERM)
+        os.killpg(serve.pid, signal.SIGINT)  # a terminal's Ctrl-C goes to make and to all that it started
         serve.wait(40)
         wait_for(lambda: run(curl).returncode == 7, 20)  # nobody listens
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -29,12 +30,16 @@ def test_a_signal_ends_all_that_was_started_and_stdout_held_embedded_metrics_onl
         "DRIFTSERVE_WORKERS": "1",
         "DRIFTSERVE_RUNTIME_DIR": str(runtime_dir),
     }
-    command = [python_of(server), "-m", "driftserve", "serve", archive, "--server", server]
+    # As a user types it, in a directory with a module that nothing of ours may import; Python 3.10 would.
+    command = [python_of(server).with_name("driftserve"), "serve", archive, "--server", server]
     command += ["--port", str(free_port(server))]
+    if sys.version_info >= (3, 11):
+        (tmp_path / "random.py").write_text("raise SystemExit('imported from the current directory')")
     with (
         log.open("wb") as errors,
         subprocess.Popen(
             command,
+            cwd=tmp_path,
             env=os.environ | settings,
             stdout=subprocess.PIPE,
             stderr=errors,
@@ -102,6 +107,28 @@ def test_an_archive_that_is_not_on_the_allow_list_is_refused(archive: Path) -> N
     assert done.returncode == 1
     assert "DRIFTSERVE_ARCHIVE_SHA256" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_one_bad_request_of_a_server_batch_fails_alone(
+    archive: Path, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, generator: np.random.Generator
+) -> None:
+    batches = {"DRIFTSERVE_WORKERS": "1", "DRIFTSERVE_BATCH_SIZE": "4", "DRIFTSERVE_MAX_BATCH_DELAY_MS": "5000"}
+    with started(archive, tmp_path_factory.mktemp("e"), tmp_path / "log", **batches) as endpoint:
+        image = encode(scene(generator))
+        asked = [(image, "image/png"), (b"garbage", "image/png"), (image, "text/plain"), (image, "image/png")]
+        began_at = time.monotonic()
+        with ThreadPoolExecutor(4) as pool:
+            answers = list(pool.map(lambda request: endpoint.post(*request), asked))
+        assert time.monotonic() - began_at < 4  # they were one batch: nobody waited for it to fill
+        assert [answer.status for answer in answers] == [200, 400, 415, 200]
+        assert [json.loads(answer.data).get("error", {}).get("type") for answer in answers] == [
+            None,
+            "UndecodableImage",
+            "UnsupportedMediaType",
+            None,
+        ]
+        first, *_, last = (json.loads(answer.data) for answer in answers)
+        assert first["probabilities"] == last["probabilities"]
 
 
 def test_it_serves_from_a_relative_directory_on_the_java_of_pypi(

@@ -81,7 +81,7 @@ def test_a_killed_worker_costs_the_requests_in_its_hands(
 def test_a_killed_monitor_costs_its_window_and_no_request(
     server: str, archive: Path, place: Place, bodies: list[bytes]
 ) -> None:
-    with started(archive, *place(), server) as endpoint:
+    with started(archive, *place(), server, DRIFTSERVE_METRICS_PERIOD_SECONDS="3600") as endpoint:
         with load(endpoint, bodies) as seen:
             _warm(seen)
             endpoint.monitor().kill()
@@ -99,8 +99,18 @@ def test_a_killed_monitor_costs_its_window_and_no_request(
         after = sum(outcome.ended_at > killed_at for outcome in seen.outcomes)
         # The new monitor counts from zero. What was sent while there was none waited at the senders, or is counted;
         # what the kernel had queued for the dead one, ten datagrams, is gone.
-        counted = endpoint.observations() + int(str(endpoint.status()["dropped"]))
-        assert after - 16 <= counted <= after + 4
+        observations = endpoint.observations()
+        assert after - 16 <= observations + int(str(endpoint.status()["dropped"])) <= after + 4
+        # Likewise the metrics: what the dead one had summed up in its period is told by nobody.
+        os.kill(endpoint.process.pid, signal.SIGTERM)
+        assert endpoint.process.wait(30) == 0
+        assert _images(endpoint.log) == observations
+
+
+def _images(log: Path) -> int:
+    """The metric `Images` over all periods, as the log has it."""
+    lines = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
+    return int(sum(line.get("metrics", {}).get("Images", 0) for line in lines))
 
 
 def test_a_frozen_monitor_costs_observations_and_no_request(
@@ -151,6 +161,21 @@ def test_sigterm_under_load_answers_all_that_was_accepted_before(
         before = [outcome for outcome in seen.outcomes if outcome.began_at < signalled_at]
         assert [outcome.status for outcome in before] == [200] * len(before)
         assert any(outcome.ended_at > signalled_at for outcome in before)  # some were under way
+
+
+def test_sigterm_waits_for_the_worker_that_takes_a_dead_ones_place(
+    server: str, archive: Path, place: Place, bodies: list[bytes]
+) -> None:
+    with started(archive, *place(), server, DRIFTSERVE_WORKERS="1") as endpoint, ThreadPoolExecutor(4) as pool:
+        endpoint.workers()[0].kill()
+        time.sleep(0.1)
+        answers = [pool.submit(endpoint.post, body) for body in bodies[:4]]
+        time.sleep(0.3)  # they are in the server's queue
+        os.kill(endpoint.process.pid, signal.SIGTERM)
+        assert endpoint.process.wait(30) == 0
+        statuses = [answer.result().status for answer in answers]
+    assert statuses.count(200) >= 3  # the server may have handed one to the dead worker
+    assert set(statuses) <= {200, 500, 503, 507}
 
 
 def test_sigterm_waits_for_a_long_request_and_no_longer(server: str, archive: Path, place: Place) -> None:
@@ -283,7 +308,7 @@ def test_workers_that_crash_in_a_loop_end_the_container(server: str, archive: Pa
     (tmp_path / "sitecustomize.py").write_text(
         "import sys\nif any('model_service_worker' in text for text in sys.orig_argv): raise SystemExit(1)\n"
     )
-    settings = {"PYTHONPATH": str(tmp_path), "DRIFTSERVE_START_TIMEOUT_SECONDS": "6", "DRIFTSERVE_WORKERS": "1"}
+    settings = {"PYTHONPATH": str(tmp_path), "DRIFTSERVE_START_TIMEOUT_SECONDS": "10", "DRIFTSERVE_WORKERS": "1"}
     port = free_port(server)
     with subprocess.Popen(
         [python_of(server), "-m", "driftserve", "serve", str(archive), "--port", str(port), "--server", server],
@@ -306,6 +331,6 @@ def test_workers_that_crash_in_a_loop_end_the_container(server: str, archive: Pa
     assert process.returncode == 1
     assert 200 in pings or server == "mms"  # whose start may not come so far
     last = (tmp_path / "log").read_text().splitlines()[-1]
-    assert re.match(r"driftserve: no right answer in 6 s: golden-\d\d\.png: expected", last), last
+    assert re.match(r"driftserve: no right answer in 10 s: golden-\d\d\.png: expected", last), last
     assert len(seen) >= 3
     assert not any(is_alive(child) for child in seen)

@@ -4,7 +4,10 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
+
 from driftserve.activity import BusyMark, last_activity, last_finished, living_workers
+from processes import wait_for
 
 
 def test_no_worker_was_ever_at_work(tmp_path: Path) -> None:
@@ -33,6 +36,15 @@ def test_workers_live_by_their_process_id(tmp_path: Path) -> None:
     BusyMark(tmp_path)
     (tmp_path / "workers" / "9999999").touch()
     assert living_workers(tmp_path) == 1
+
+
+def test_a_worker_that_died_lives_no_more_though_nobody_waited_for_it(tmp_path: Path) -> None:
+    code = f"import pathlib; from driftserve.activity import BusyMark; BusyMark(pathlib.Path({str(tmp_path)!r}))"
+    worker = subprocess.Popen([sys.executable, "-c", code])
+    wait_for(lambda: psutil.Process(worker.pid).status() == psutil.STATUS_ZOMBIE)
+    assert (tmp_path / "workers" / str(worker.pid)).exists()
+    assert living_workers(tmp_path) == 0
+    worker.wait()
 
 
 def test_a_worker_that_died_at_work_is_not_at_work(tmp_path: Path) -> None:

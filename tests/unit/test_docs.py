@@ -45,6 +45,7 @@ def test_every_setting_and_every_metric_has_a_row(generate: ModuleType) -> None:
     for name in Settings.model_fields:
         (row,) = [row for row in rows if row.startswith(f"| `{PREFIX}{name.upper()}` |")]
         assert all(cell.strip() for cell in row.split("|")[2:4] + row.split("|")[5:6])
+        assert row.endswith(". |")
     page = generate.metrics_page()
     assert all(f"| `{definition.name}` |" in page for definition in DEFINITIONS)
 

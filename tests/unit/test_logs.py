@@ -3,7 +3,6 @@ import json
 import logging
 import subprocess
 import sys
-from collections.abc import Iterator
 from datetime import datetime, timezone
 
 import pytest
@@ -27,16 +26,6 @@ def logger(stream: io.StringIO) -> logging.Logger:
     handler.setFormatter(JsonFormatter())
     logger.addHandler(handler)
     return logger
-
-
-@pytest.fixture
-def _restored() -> Iterator[None]:
-    root, ours = logging.getLogger(), logging.getLogger("driftserve")
-    before = (root.handlers[:], root.level, ours.level)
-    yield
-    root.handlers[:] = before[0]
-    root.setLevel(before[1])
-    ours.setLevel(before[2])
 
 
 def _lines(stream: io.StringIO) -> list[dict[str, object]]:
@@ -85,7 +74,6 @@ def test_arguments_that_do_not_fit_are_shown_rather_than_lost(logger: logging.Lo
     assert line["message"] == "%d images ('three',)"
 
 
-@pytest.mark.usefixtures("_restored")
 def test_metrics_are_a_field_a_line_a_model(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging(Settings())
     common = (("EndpointName", "local"), ("VariantName", "AllTraffic"), ("Model", "scenes/1"))
@@ -101,7 +89,6 @@ def test_metrics_are_a_field_a_line_a_model(capsys: pytest.CaptureFixture[str]) 
     assert lost["metrics"] == dict(common[:2]) | {"LostMetrics.log": 0.0}
 
 
-@pytest.mark.usefixtures("_restored")
 def test_libraries_are_heard_from_warning_and_we_from_the_level_that_is_set(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

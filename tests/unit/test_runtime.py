@@ -93,22 +93,42 @@ def test_two_servers_cannot_share_a_directory(tmp_path: Path) -> None:
 
 
 def test_a_directory_that_others_can_write_to_is_refused(root: Path) -> None:
+    refusal = r"expected a directory of this user .* got drwxrwxrwx of user \d+"
     root.mkdir()
     root.chmod(0o777)
-    with pytest.raises(SettingsError, match=r"expected a directory of this user .* got one of user \d+ with mode 777"):
-        runtime.make_runtime(root / "1")
+    with pytest.raises(SettingsError, match=refusal):
+        runtime.own_runtime_dir()
+    with pytest.raises(SettingsError, match=refusal):
+        runtime.make_runtime(root)
+
+
+def test_a_link_in_place_of_the_directory_of_them_all_is_refused_and_nothing_behind_it_removed(
+    root: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "9999999").mkdir()
+    root.symlink_to(tmp_path)
+    with pytest.raises(SettingsError, match=r"expected a directory of this user .* got lrwxrwxrwx"):
+        runtime.own_runtime_dir()
+    assert (tmp_path / "9999999").exists()
 
 
 def test_what_a_killed_supervisor_left_is_swept_away(root: Path) -> None:
     with runtime.make_runtime(root / "9999999") as mine:
-        runtime.sweep_runtimes()
+        runtime.own_runtime_dir()
         assert (root / "9999999").exists()  # locked
         mine.close()
     (root / "9999999" / "store").mkdir()
     (root / str(os.getpid())).mkdir()
     (root / "kept").mkdir()
-    runtime.sweep_runtimes()
+    assert runtime.own_runtime_dir() == root / str(os.getpid())
     assert {path.name for path in root.iterdir()} == {str(os.getpid()), "kept"}
+
+
+def test_a_monitor_starts_without_the_status_of_the_one_before(tmp_path: Path) -> None:
+    with runtime.lock_runtime(tmp_path):
+        runtime.write_status(tmp_path, {"abc": STATUS}, Losses())
+    with runtime.lock_runtime(tmp_path):
+        assert runtime.read_status(tmp_path) == {"models": {}}
 
 
 def test_a_silent_monitor_is_seen(tmp_path: Path) -> None:

@@ -22,13 +22,15 @@ def _prepared(directory: Path, contract: Contract, settings: Settings) -> tuple[
 
 
 def test_only_the_inference_port_is_open_to_others(contract: Contract, tmp_path: Path) -> None:
-    _, properties = _prepared(tmp_path, contract, Settings(host="0.0.0.0", workers=3))  # noqa: S104
+    settings = Settings(host="0.0.0.0", workers=3, start_timeout_seconds=149.5)  # noqa: S104
+    _, properties = _prepared(tmp_path, contract, settings)
     assert properties["inference_address"] == "http://0.0.0.0:8080"
     assert properties["management_address"] == f"unix:{tmp_path}/management.sock"
     assert properties["metrics_address"] == f"unix:{tmp_path}/metrics.sock"
     assert properties["grpc_inference_address"] == properties["grpc_management_address"] == "127.0.0.1"
     assert '"tiny":{"7":{' in properties["models"]
     assert '"minWorkers":3,"maxWorkers":3' in properties["models"]
+    assert '"startupTimeout":150' in properties["models"]
     assert properties["decode_input_request"] == "false"
 
 

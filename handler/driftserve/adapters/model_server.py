@@ -54,15 +54,16 @@ def _load(model_dir: Path) -> None:
 
 
 def _predict(requests: list[Request]) -> list[Response]:
+    service = _service
+    if service is None:
+        return [error_response(NotReady("the model is not loaded yet; try again in a few seconds"))] * len(requests)
     try:
-        if _service is None:
-            raise NotReady("the model is not loaded yet; try again in a few seconds")
-        return _service.predict(requests)
+        return service.predict(requests)
     except DriftserveError as error:
         return [error_response(error)] * len(requests)
     except Exception:  # whatever it was, the worker lives on and the caller gets JSON
-        identifiers = ", ".join(request.request_id for request in requests)
-        logger.exception("a batch of %d failed", len(requests), extra={"request_id": identifiers})
+        origin = {"request_id": ", ".join(request.request_id for request in requests), "model": service.model_name}
+        logger.exception("a batch of %d failed", len(requests), extra=origin)
         return [error_response(ModelError("internal error; the server's log has its traceback"))] * len(requests)
 
 

@@ -1,6 +1,7 @@
 """TorchServe: its configuration for one unpacked archive, and the command that starts its JVM."""
 
 import importlib.util
+import math
 from pathlib import Path
 
 from driftserve.contract import Contract
@@ -11,7 +12,6 @@ from driftserve.settings import Settings
 
 _LOG_CONFIG = Path(__file__).with_name("torchserve_log4j2.xml")
 _RESPONSE_TIMEOUT_SECONDS = 60  # SageMaker gives an invocation 60 s
-_START_TIMEOUT_SECONDS = 60
 
 
 def prepare(
@@ -46,7 +46,7 @@ def _properties(directory: Path, model_dir: Path, contract: Contract, port: int,
         "batchSize": settings.batch_size,
         "maxBatchDelay": settings.max_batch_delay_ms,
         "responseTimeout": _RESPONSE_TIMEOUT_SECONDS,
-        "startupTimeout": _START_TIMEOUT_SECONDS,
+        "startupTimeout": math.ceil(settings.start_timeout_seconds),
     }
     fields = ",".join(f'"{name}":{value}' for name, value in model.items())
     properties = {

@@ -5,5 +5,10 @@ MAX_CHARACTERS = 1024
 
 
 def dimension_value(text: str) -> str:
-    """A label in ASCII, not too long, not empty and not beginning with a colon."""
-    return text.encode("ascii", "backslashreplace").decode().lstrip(":")[:MAX_CHARACTERS] or "_"
+    r"""A label in printable ASCII, not too long, not blank and not beginning with a colon.
+
+    >>> dimension_value("a\nb"), dimension_value(":h\u00f6hle"), dimension_value(" ")
+    ('a b', 'h\\xf6hle', '_')
+    """
+    printable = "".join(letter if letter.isprintable() else " " for letter in text)
+    return printable.encode("ascii", "backslashreplace").decode().lstrip(" :")[:MAX_CHARACTERS].rstrip() or "_"
