@@ -164,10 +164,11 @@ def gif(
 TINY_GIF_FRAME = b"\x2c" + struct.pack("<HHHHB", 0, 0, 1, 1, 0) + b"\x02\x00"  # without even pixels: 12 bytes
 
 
-def exif_block(orientation: int, order: str = "<") -> bytes:
-    """A minimal EXIF block: a TIFF header and one tag."""
+def exif_block(orientation: int, order: str = "<", kind: int = 3) -> bytes:
+    """A minimal EXIF block: a TIFF header and one tag, a SHORT (3) or a LONG (4)."""
     mark = b"II" if order == "<" else b"MM"
-    return mark + struct.pack(order + "HLHHHLHHL", 42, 8, 1, 0x0112, 3, 1, orientation, 0, 0)
+    value = struct.pack(order + ("L" if kind == 4 else "HH"), *((orientation,) if kind == 4 else (orientation, 0)))
+    return mark + struct.pack(order + "HLHHHL", 42, 8, 1, 0x0112, kind, 1) + value + bytes(4)
 
 
 def jpeg_with(segment: bytes, marker: int = 0xE1) -> bytes:
@@ -251,6 +252,8 @@ def _pngs() -> dict[str, OddImage]:
 def _jpegs() -> dict[str, OddImage]:
     image = Image.fromarray(SCENE)
     best: dict[str, object] = {"quality": 100, "subsampling": 0}
+    plain = scene_as("JPEG", **best)  # whose first segment ends at 20
+    turned_jpeg = jpeg_with(b"Exif\0\0" + exif_block(6))
     inverted = np.dstack([255 - SCENE, np.zeros_like(GREY)])  # ink: CMY = 255 - RGB without black
     kinds = {
         "baseline": (scene_as("JPEG", **best), SCENE),
@@ -271,6 +274,16 @@ def _jpegs() -> dict[str, OddImage]:
         "with an EXIF of orientation 9": (jpeg_with(b"Exif\0\0" + exif_block(9)), SCENE),
         "with an EXIF in big-endian": (jpeg_with(b"Exif\0\0" + exif_block(8, ">")), TURNED[8](SCENE)),
         "with an empty EXIF": (jpeg_with(b"Exif\0\0"), SCENE),
+        "with an orientation as LONG": (jpeg_with(b"Exif\0\0" + exif_block(6, kind=4)), TURNED[6](SCENE)),
+        "with an orientation as LONG in big-endian": (jpeg_with(b"Exif\0\0" + exif_block(8, ">", 4)), TURNED[8](SCENE)),
+        "with another picture's EXIF after its end": (scene_as("JPEG", **best) + turned_jpeg, SCENE),
+        "with EXIF bytes in a comment": (jpeg_with(turned_jpeg[2:40], 0xFE), SCENE),
+        "with EXIF bytes in a Photoshop segment": (jpeg_with(b"Photoshop 3.0\0" + turned_jpeg[2:40], 0xED), SCENE),
+        "with bytes between its segments": (
+            plain[:20] + b"junk" + turned_jpeg[2 : -len(plain) + 2] + plain[20:],
+            TURNED[6](SCENE),
+        ),
+        "with padding before its EXIF": (turned_jpeg[:2] + b"\xff" * 5 + turned_jpeg[2:], TURNED[6](SCENE)),
         **{
             f"turned by EXIF {orientation}": (jpeg_with(b"Exif\0\0" + exif_block(orientation)), turned(SCENE))
             for orientation, turned in TURNED.items()

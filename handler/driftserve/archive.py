@@ -114,11 +114,6 @@ def read_contract(archive: Path) -> Contract:
     return read_archive(archive)[0]
 
 
-def archive_digest(archive: Path) -> str:
-    """The content digest of a `.mar` file, which names the model whatever its file is called."""
-    return read_archive(archive)[1]
-
-
 def unpack_archive(archive: Path, destination: Path) -> Contract:
     """The contract of a `.mar` file whose checked bytes, and nothing else, now lie in `destination`.
 

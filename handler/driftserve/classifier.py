@@ -67,8 +67,11 @@ class Classifier:
             output = self._model(pixels)
         except ModelError as error:
             logger.exception("the model failed on a batch of %d", len(items))
-            for item in items:
-                item.error = error
+            if len(items) == 1:
+                items[0].error = error
+            else:  # each alone, so that only those that the graph cannot take fail
+                for item in items:
+                    self._classify_at_once([item])
             return
         probabilities = calibrate(output.logits, self._contract.temperature)
         model_ms = milliseconds_since(started)

@@ -1,7 +1,7 @@
 """The command line: `driftserve serve | predict | verify | inspect | status | replay`.
 
 Exit status: 0 when it did what was asked, 1 when it could not (one line on stderr says why),
-2 when the command line is wrong.
+2 when the command line is wrong, 130 at Ctrl-C where it does not end the command in order.
 """
 
 import argparse
@@ -19,6 +19,7 @@ from driftserve.archive import find_archive, read_archive
 from driftserve.bootstrap import build_monitor, build_service, configure_logging
 from driftserve.errors import DriftserveError, SettingsError
 from driftserve.guard import end_with_parent
+from driftserve.printable import printable
 from driftserve.settings import Settings
 from driftserve.stop import stop_at
 
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except OSError as error:  # a file or a directory that was named cannot be used
         reason = str(error)
-    print(f"driftserve: {' '.join(reason.split())}", file=sys.stderr)
+    print(f"driftserve: {printable(' '.join(reason.split()))}", file=sys.stderr)
     return 1
 
 
@@ -185,7 +186,6 @@ def _add_parent(command: argparse.ArgumentParser) -> None:
 
 
 def _port(text: str) -> int:
-    port = int(text)
-    if not 1 <= port <= 65535:
-        raise argparse.ArgumentTypeError(f"expected a port from 1 to 65535, got {port}")
-    return port
+    if not (text.isdecimal() and 1 <= int(text) <= 65535):
+        raise argparse.ArgumentTypeError(f"expected a port from 1 to 65535, got {text!r}")
+    return int(text)

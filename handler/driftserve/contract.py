@@ -1,13 +1,13 @@
 """What an archive promises: `contract.json`, the agreement between training and serving."""
 
 import hashlib
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import from_json
 
 from driftserve.errors import ArchiveError
 
@@ -153,8 +153,8 @@ def contract_from_json(text: str | bytes) -> Contract:
         ArchiveError: the text is no JSON, another schema version, or breaks the schema.
     """
     try:
-        document = json.loads(text)
-    except (ValueError, RecursionError) as error:  # what is no UTF-8 is a ValueError too
+        document = from_json(text, allow_inf_nan=False)  # which refuses half a surrogate pair: it could not be written
+    except ValueError as error:
         raise ArchiveError(f"contract.json: expected JSON, got {error}; export the archive again") from error
     version = document.get("schema_version") if isinstance(document, dict) else None
     if version != SCHEMA_VERSION:

@@ -7,12 +7,19 @@ from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, TiffImageFile
 
 from driftserve.bounded_file import BoundedFile
 from driftserve.errors import BadRequest, ImageTooLarge, UndecodableImage
-from driftserve.header import count_gif_frames, count_tiff_frames, exif_orientation, webp_size
+from driftserve.header import (
+    count_gif_frames,
+    count_tiff_frames,
+    exif_orientation,
+    first_tiff_directory,
+    jpeg_exif_blocks,
+    webp_size,
+)
 
 # The files that count as images in a folder, and the media type to send each as.
 MEDIA_TYPES = {
@@ -33,13 +40,17 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG"
-_JPEG_EXIF = re.compile(rb"(?s)(\xff\xe1..)Exif\0\0")
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+_JPEG = b"\xff\xd8\xff"
+_EXIF = b"Exif\0\0"
 # With the length and the number of components: a phone appends a film, in which FF DA alone is frequent.
 _JPEG_SCAN = re.compile(rb"\xff\xda\x00(?:\x08\x01|\x0a\x02|\x0c\x03|\x0e\x04)")
 # Scans, compressed texts and profiles: each costs milliseconds however few bytes it has. A progressive JPEG has
 # about ten scans, and one more for a thumbnail.
 _MOST_DEAR_PARTS = 100
+# Offsets and lengths of strips or tiles: 390,000 in an image of 50 megapixels in the smallest tiles of all, 16x16.
+_MOST_TIFF_NUMBERS = 400_000
 _BMP_RUNS = (1, 2)
 _MOST_RUN_PIXELS = 4_000_000  # Pillow decodes a bitmap in runs in Python, 0.1 us a pixel
 
@@ -92,6 +103,7 @@ def decode(body: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> npt.NDArray[np.
 
 def _decode(body: bytes, limits: ImageLimits) -> npt.NDArray[np.uint8]:
     _refuse_dear_parts(body)
+    _refuse_tiff(body, limits)
     if size := webp_size(body):
         _refuse_size(*size, limits)
     body, exif = _without_jpeg_exif(body)
@@ -101,6 +113,8 @@ def _decode(body: bytes, limits: ImageLimits) -> npt.NDArray[np.uint8]:
         _refuse_frames(_count_frames(image, body, limits.frames), limits)
         _refuse_kind(image)
         file.allow_pixels()
+        if isinstance(image, TiffImageFile):
+            _forget_directories_within(image)
         image.load()  # a TIFF is upright after this
         orientation = exif_orientation(exif or _exif(image))
         upright = _to_rgb(image)
@@ -113,7 +127,7 @@ def _refuse_dear_parts(body: bytes) -> None:
     number = 0
     if body.startswith(_JPEG):
         number = sum(1 for _ in islice(_JPEG_SCAN.finditer(body), _MOST_DEAR_PARTS + 1))
-    elif body.startswith(_PNG):
+    elif body.startswith(PNG_SIGNATURE):
         number = body.count(b"TXt") + body.count(b"iCCP")  # iTXt and zTXt, not tEXt
     if number > _MOST_DEAR_PARTS:
         raise UndecodableImage(
@@ -121,17 +135,41 @@ def _refuse_dear_parts(body: bytes) -> None:
         )
 
 
+def _refuse_tiff(body: bytes, limits: ImageLimits) -> None:
+    directory = first_tiff_directory(body)
+    if directory is None:
+        return
+    if directory.numbers > _MOST_TIFF_NUMBERS:
+        raise UndecodableImage(
+            f"expected at most {_MOST_TIFF_NUMBERS} numbers in the tags of a TIFF, got {directory.numbers}; save it in "
+            "larger strips or tiles, or as PNG"
+        )
+    if directory.tile is not None:
+        _refuse_size(*directory.tile, limits)
+
+
+def _forget_directories_within(image: TiffImageFile) -> None:
+    """Keep Pillow from reading every tag of the EXIF, GPS and interoperability directories: it does on loading."""
+    tags = image.getexif()
+    for tag in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo, ExifTags.IFD.Interop):
+        tags.pop(tag, None)
+
+
 def _without_jpeg_exif(body: bytes) -> tuple[bytes, bytes]:
     """A JPEG with its EXIF blocks hidden, and the first of them; other bytes as they are.
 
     Pillow reads the EXIF of a JPEG when it opens it, for the resolution, and can fail or take minutes over it.
     """
-    if not body.startswith(_JPEG) or (found := _JPEG_EXIF.search(body)) is None:
+    blocks = jpeg_exif_blocks(body) if body.startswith(_JPEG) else []
+    if not blocks:
         return body, b""
-    hidden, number = _JPEG_EXIF.subn(rb"\g<1>------", body, _MOST_DEAR_PARTS)
-    if number == _MOST_DEAR_PARTS:
-        raise UndecodableImage(f"expected fewer than {_MOST_DEAR_PARTS} EXIF blocks; save the image again")
-    return hidden, body[found.end() : found.end() + (1 << 16)]
+    if len(blocks) > _MOST_DEAR_PARTS:
+        raise UndecodableImage(f"expected at most {_MOST_DEAR_PARTS} EXIF blocks, got more; save the image again")
+    hidden = bytearray(body)
+    for start, _ in blocks:
+        hidden[start : start + len(_EXIF)] = b"------"
+    start, end = blocks[0]
+    return bytes(hidden), body[start + len(_EXIF) : end]
 
 
 def _refuse_size(width: int, height: int, limits: ImageLimits) -> None:

@@ -1,11 +1,20 @@
 """What an image file's first bytes and block lengths say, read without Pillow, which would work for it or trust it."""
 
 import struct
+from dataclasses import dataclass
 
 _PLAIN = 1
 _GIF_HEADER_BYTES = 13
 _ORIENTATION_TAG = 0x0112
 _BYTE_ORDERS = {b"II": "<", b"MM": ">"}
+# Pillow takes 10,000 reads of a long body and each step at least one; a body that it does not count has 32,768 bytes.
+_MOST_STEPS = 40_000
+_JPEG_SCAN, _JPEG_APP1 = 0xDA, 0xE1
+_JPEG_WITHOUT_LENGTH = frozenset({0x00, 0xC8, *range(0xD0, 0xDA), *range(0xF0, 0xFE)})  # as Pillow takes them
+_TILE_TAGS = (322, 323)  # width, length
+_INTEGER_CODES = {1: "B", 3: "H", 4: "L", 6: "b", 8: "h", 9: "l", 13: "L", 16: "Q", 17: "q"}  # by a tag's kind
+_BYTES_KINDS = (1, 2, 7)  # BYTE, ASCII, UNDEFINED: one object, however many
+_UNKNOWN_SIDE = 2**31
 
 
 def webp_size(body: bytes) -> tuple[int, int] | None:
@@ -61,20 +70,94 @@ def count_tiff_frames(body: bytes, limit: int) -> int:
     Pillow's `n_frames` and `seek` load every tag of every page.
     Source: TIFF 6.0, section 2; https://www.awaresystems.be/imaging/tiff/bigtiff.html
     """
-    order = _BYTE_ORDERS[body[:2]]
-    is_big = body[2] == 43  # as Pillow tells them apart
-    offset, number, start, entry_bytes = ("Q", "Q", 8, 20) if is_big else ("L", "H", 4, 12)
+    form = _tiff_form(body)
     seen: set[int] = set()
     try:
-        (position,) = struct.unpack_from(order + offset, body, start)
+        (position,) = struct.unpack_from(form.order + form.offset, body, form.start)
         while position and position not in seen and len(seen) <= limit:
             seen.add(position)
-            (entries,) = struct.unpack_from(order + number, body, position)
-            position += struct.calcsize("<" + number) + entry_bytes * entries
-            (position,) = struct.unpack_from(order + offset, body, position)
+            (entries,) = struct.unpack_from(form.order + form.number, body, position)
+            position += struct.calcsize("<" + form.number) + form.entry_bytes * entries
+            (position,) = struct.unpack_from(form.order + form.offset, body, position)
     except (struct.error, OverflowError):
         pass
     return len(seen)
+
+
+@dataclass(frozen=True)
+class TiffDirectory:
+    """What a TIFF's first directory makes a reader do.
+
+    `numbers` counts the values of all tags, but for texts and bytes: Python makes an object of each. `tile` is the
+    largest width and length of a tile, None where there are none; a decoder makes room for a whole one.
+    """
+
+    numbers: int
+    tile: tuple[int, int] | None
+
+
+def first_tiff_directory(body: bytes) -> TiffDirectory | None:
+    """The first directory of a TIFF or BigTIFF, up to where it breaks off; None for other bytes."""
+    if body[:2] not in _BYTE_ORDERS:
+        return None
+    form = _tiff_form(body)
+    numbers, sides = 0, [0, 0]
+    try:
+        (position,) = struct.unpack_from(form.order + form.offset, body, form.start)
+        (entries,) = struct.unpack_from(form.order + form.number, body, position)
+        position += struct.calcsize("<" + form.number)
+        for entry in range(min(entries, _MOST_STEPS)):
+            at = position + form.entry_bytes * entry
+            tag, kind, count = struct.unpack_from(form.order + "HH" + form.offset, body, at)
+            numbers += 0 if kind in _BYTES_KINDS else count
+            if tag in _TILE_TAGS:
+                value_at = at + struct.calcsize("<HH" + form.offset)
+                code = _INTEGER_CODES.get(kind)
+                side = struct.unpack_from(form.order + code, body, value_at)[0] if code else _UNKNOWN_SIDE
+                sides[_TILE_TAGS.index(tag)] = max(side, sides[_TILE_TAGS.index(tag)])
+    except (struct.error, OverflowError, IndexError):
+        pass
+    return TiffDirectory(numbers, (max(sides[0], 1), max(sides[1], 1)) if any(sides) else None)
+
+
+@dataclass(frozen=True)
+class _TiffForm:
+    """The byte order, and the codes and places that tell BigTIFF from TIFF."""
+
+    order: str
+    offset: str
+    number: str
+    start: int
+    entry_bytes: int
+
+
+def _tiff_form(body: bytes) -> _TiffForm:
+    is_big = body[2:3] == b"\x2b"  # as Pillow tells them apart
+    return _TiffForm(_BYTE_ORDERS[body[:2]], *(("Q", "Q", 8, 20) if is_big else ("L", "H", 4, 12)))
+
+
+def jpeg_exif_blocks(body: bytes) -> list[tuple[int, int]]:
+    """Where the content of each EXIF segment of a JPEG, `Exif` included, begins and ends; only those before its scans.
+
+    Pillow's walk over the segments, so that it finds none that is not here: bytes between segments are passed over.
+    """
+    blocks = []
+    position = 2
+    for _ in range(_MOST_STEPS):
+        position = body.find(b"\xff", position)
+        if position < 0 or position + 4 > len(body) or (marker := body[position + 1]) == _JPEG_SCAN:
+            break
+        if marker == 0xFF:  # padding
+            position += 1
+            continue
+        position += 2
+        if marker in _JPEG_WITHOUT_LENGTH:
+            continue
+        length = max(2, int.from_bytes(body[position : position + 2], "big"))
+        if marker == _JPEG_APP1 and length >= 8 and body.startswith(b"Exif\0\0", position + 2):
+            blocks.append((position + 2, position + length))
+        position += length
+    return blocks
 
 
 def exif_orientation(exif: bytes) -> int:
@@ -90,9 +173,11 @@ def exif_orientation(exif: bytes) -> int:
         (directory,) = struct.unpack_from(order + "L", exif, 4)
         (entries,) = struct.unpack_from(order + "H", exif, directory)
         for index in range(entries):
-            tag, kind, _, short = struct.unpack_from(order + "HHLH", exif, directory + 2 + 12 * index)
+            tag, kind = struct.unpack_from(order + "HH", exif, directory + 2 + 12 * index)
             if tag == _ORIENTATION_TAG:
-                return short if kind == 3 and 1 <= short <= 8 else _PLAIN
+                code = _INTEGER_CODES.get(kind, "")  # SHORT by the standard, LONG by some writers
+                value = struct.unpack_from(order + code, exif, directory + 10 + 12 * index)[0] if code else _PLAIN
+                return value if 1 <= value <= 8 else _PLAIN
     except struct.error:
         pass
     return _PLAIN

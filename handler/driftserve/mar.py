@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from driftserve.errors import ArchiveError
+from driftserve.printable import printable
 
 MAX_ENTRIES = 64
 MAX_ENTRY_BYTES = 2_000_000_000  # Python's writer turns to zip64 at 2^31 / 1.05
@@ -101,7 +102,7 @@ def open_mar(path: Path) -> Iterator[Mar]:
 
 def one_line(error: object) -> str:
     """The text of an error as one line of at most 600 characters, with nothing that a terminal would obey."""
-    return "".join(letter if letter.isprintable() else " " for letter in str(error)[:600])
+    return printable(str(error)[:600])
 
 
 def _checked_entries(file: BinaryIO) -> list[zipfile.ZipInfo]:

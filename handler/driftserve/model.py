@@ -47,5 +47,5 @@ class Model:
                 batch = torch.from_numpy(pixels).contiguous(memory_format=torch.channels_last)
                 logits, embedding = self._graph(batch)
                 return ModelOutput(logits.numpy(), embedding.numpy())
-        except (RuntimeError, ValueError, TypeError, AttributeError) as error:
+        except Exception as error:  # a graph is code, and raises what it likes: torch.jit.Error is no RuntimeError
             raise ModelError(f"the network failed on a batch of shape {pixels.shape}: {error}") from error

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from driftserve.contract import Contract
+from driftserve.printable import printable
 
 _COLUMNS = ("name", "state", "windows", "alarms", "observations", "dropped")
 _LONGEST_SILENCE_SECONDS = 5.0
@@ -53,4 +54,4 @@ def describe(contract: Contract, digest: str) -> str:
         **{f"provenance.{name}": str(value) for name, value in contract.provenance.items()},
     }
     width = max(map(len, facts))
-    return "\n".join(f"{name.ljust(width)}  {value}" for name, value in facts.items())
+    return "\n".join(f"{printable(name).ljust(width)}  {printable(value)}" for name, value in facts.items())

@@ -65,10 +65,10 @@ class Settings(BaseModel):
     """Most instances of one JSON request."""
 
     max_decode_seconds: float = Field(default=5.0, ge=0.1, le=60.0)
-    """Processor time after which no further instance of a JSON request is decoded: a worker is held up no longer."""
+    """Processor time after which no further instance of a JSON request is decoded; one image takes up to some 3 s."""
 
     archive_sha256: tuple[Sha256, ...] = ()
-    """Content digests of the archives that may be served, separated by commas; any when empty."""
+    """Content digests of the archives that may be served, separated by commas; any when not set."""
 
     start_timeout_seconds: float = Field(default=60.0, ge=1.0, le=3600.0)
     """How long the verification, and then the server's first right answer to a golden image, may each take."""
@@ -106,6 +106,13 @@ class Settings(BaseModel):
     def _split_at_commas(cls, value: object) -> object:
         return tuple(filter(None, (part.strip() for part in value.split(",")))) if isinstance(value, str) else value
 
+    @field_validator("archive_sha256")
+    @classmethod
+    def _allow_some(cls, digests: tuple[Sha256, ...]) -> tuple[Sha256, ...]:
+        if not digests:  # a template's variable that was not filled in may not open the door
+            raise ValueError("expected at least one digest; unset the variable to allow any archive")
+        return digests
+
     @field_validator("sinks")
     @classmethod
     def _name_each_once(cls, sinks: tuple[SinkName, ...]) -> tuple[SinkName, ...]:
@@ -132,8 +139,8 @@ class Settings(BaseModel):
             raise SettingsError(f"{name}: {first['msg']}, got {first['input']!r}") from error
 
     def to_environment(self) -> dict[str, str]:
-        """The variables that make `from_environment` of a child process give these settings."""
-        values = {field: getattr(self, field) for field in type(self).model_fields}
+        """The variables, of what was set, that make `from_environment` of a child process give these settings."""
+        values = {field: getattr(self, field) for field in self.model_fields_set}
         return {
             PREFIX + field.upper(): ",".join(value) if isinstance(value, tuple) else str(value)
             for field, value in values.items()

@@ -4,9 +4,12 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from driftserve.archive import directory_digest, unpack_archive
 from driftserve.contract import MODEL_FILE, Contract
-from driftserve.decode import decode
+from driftserve.decode import PNG_SIGNATURE, decode
 from driftserve.errors import ArchiveError, DriftserveError
 from driftserve.golden import golden_mismatch
 from driftserve.mar import one_line
@@ -53,10 +56,19 @@ def verify_archive(archive: Path, destination: Path, allowed: Collection[str]) -
 
 
 def _refuse_other_answers(directory: Path, contract: Contract) -> None:
+    images = [_read_golden(directory / golden.file) for golden in contract.golden]
     model = Model(directory / MODEL_FILE, contract.image_spec.height, contract.image_spec.width)
     refuse_misfit(contract, model)
-    for golden in contract.golden:
-        pixels = preprocess([decode((directory / golden.file).read_bytes())], contract.image_spec)
+    for golden, image in zip(contract.golden, images, strict=True):
+        pixels = preprocess([image], contract.image_spec)
         answer = to_prediction(calibrate(model(pixels).logits, contract.temperature)[0], contract.labels)
         if mismatch := golden_mismatch(golden, contract.labels, answer.probabilities):
             raise ArchiveError(f"{mismatch}; export the archive again")
+
+
+def _read_golden(path: Path) -> npt.NDArray[np.uint8]:
+    """The pixels, (H, W, 3) uint8, of a golden image; lossless, so that every decoder gives the same."""
+    body = path.read_bytes()
+    if not body.startswith(PNG_SIGNATURE):
+        raise ArchiveError(f"{path.name}: expected a PNG, got other bytes; export the archive again")
+    return decode(body)

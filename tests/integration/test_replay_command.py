@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from driftserve.archive import archive_digest, read_contract
+from driftserve.archive import read_archive
 from driftserve.channel import SOCKET_FILE, Sender
 from driftserve.observation import Observation
 from driftserve.runtime import write_contract
@@ -24,7 +24,7 @@ def _replay(*arguments: str, **settings: str) -> "subprocess.CompletedProcess[by
 def test_a_replay_gives_the_monitors_reports_byte_for_byte(archive: Path, tmp_path: Path) -> None:
     runtime_dir = tmp_path / "r"
     record = tmp_path / "record"
-    contract, digest = read_contract(archive), archive_digest(archive)
+    contract, digest = read_archive(archive)
     write_contract(runtime_dir, digest, contract)
     settings = {"DRIFTSERVE_RUNTIME_DIR": str(runtime_dir), "DRIFTSERVE_RECORD_DIR": str(record)}
     policy = {"DRIFTSERVE_WINDOW_SIZE": "40", "DRIFTSERVE_WINDOWS_BETWEEN_FALSE_ALARMS": "20"}

@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
-from driftserve.archive import MODEL_FILE, archive_digest, read_contract, unpack_archive
+from driftserve.archive import MODEL_FILE, read_archive, read_contract, unpack_archive
 from driftserve.decode import decode
 from driftserve.errors import DataError, ModelError
 from driftserve.features import feature_names
@@ -173,7 +173,7 @@ def test_a_network_that_is_sure_of_nothing_is_refused(data: Path, trained: Path,
 
 def test_an_exported_archive_is_verified_by_its_digest(exported: Path, tmp_path: Path) -> None:
     archive = exported / "model" / "scenes.mar"
-    digest = archive_digest(archive)
+    digest = read_archive(archive)[1]
     assert verify_archive(archive, tmp_path / "model", allowed=(digest,)).digest == digest
 
 

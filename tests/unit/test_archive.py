@@ -11,9 +11,9 @@ from driftserve.archive import (
     CONTRACT_FILE,
     HANDLER_FILE,
     MODEL_FILE,
-    archive_digest,
     directory_digest,
     find_archive,
+    read_archive,
     read_contract,
     unpack_archive,
     write_archive,
@@ -44,16 +44,16 @@ def test_the_digest_is_of_the_content_not_of_the_time(
     archive: Path, contract: Contract, graph_file: Path, golden: Mapping[str, bytes], tmp_path: Path
 ) -> None:
     again = write_archive(tmp_path / "again", contract, graph_file, golden)
-    assert archive_digest(again) == archive_digest(archive)
+    assert read_archive(again)[1] == read_archive(archive)[1]
     other = write_archive(tmp_path / "other", contract.model_copy(update={"version": "8"}), graph_file, golden)
-    assert archive_digest(other) != archive_digest(archive)
+    assert read_archive(other)[1] != read_archive(archive)[1]
 
 
 def test_an_unpacked_archive_has_the_digest_of_its_file(archive: Path, tmp_path: Path) -> None:
     contract = unpack_archive(archive, tmp_path)
     assert contract == read_contract(archive)
     (tmp_path / "__pycache__").mkdir()  # Python's, when a server has imported the handler
-    assert directory_digest(tmp_path, contract) == archive_digest(archive)
+    assert directory_digest(tmp_path, contract) == read_archive(archive)[1]
 
 
 def test_an_unpacked_archive_has_the_bytes_that_zipfile_reads(archive: Path, tmp_path: Path) -> None:
@@ -69,9 +69,9 @@ def test_a_changed_file_has_another_digest_in_the_directory(archive: Path, tmp_p
     for name in (CONTRACT_FILE, HANDLER_FILE, *contract.files):
         content = (tmp_path / name).read_bytes()
         (tmp_path / name).write_bytes(content + b" ")
-        assert directory_digest(tmp_path, contract) != archive_digest(archive)
+        assert directory_digest(tmp_path, contract) != read_archive(archive)[1]
         (tmp_path / name).write_bytes(content)
-    assert directory_digest(tmp_path, contract) == archive_digest(archive)
+    assert directory_digest(tmp_path, contract) == read_archive(archive)[1]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from driftserve import __version__
-from driftserve.archive import archive_digest
+from driftserve.archive import read_archive
 from images import encode
 
 
@@ -27,7 +27,15 @@ def test_the_version_is_shown() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["fly"], ["verify"], ["predict", "a.png"], ["serve", "x.mar", "--port", "0"], ["status", "--jsno"]],
+    [
+        [],
+        ["fly"],
+        ["verify"],
+        ["predict", "a.png"],
+        ["serve", "x.mar", "--port", "0"],
+        ["serve", "--port", "http"],
+        ["status", "--jsno"],
+    ],
 )
 def test_a_wrong_command_line_exits_with_2(arguments: list[str]) -> None:
     done = _driftserve(*arguments)
@@ -50,7 +58,7 @@ def test_serve_without_an_archive_takes_sagemakers() -> None:
 def test_verify_says_which_archive_it_is(archive: Path) -> None:
     done = _driftserve("verify", str(archive))
     assert done.returncode == 0
-    assert done.stdout == f"tiny/7 {archive_digest(archive)}\n"
+    assert done.stdout == f"tiny/7 {read_archive(archive)[1]}\n"
 
 
 def test_verify_leaves_the_verified_files_where_it_is_told(archive: Path, tmp_path: Path) -> None:
@@ -62,7 +70,7 @@ def test_inspect_shows_what_an_archive_holds(archive: Path) -> None:
     page = _driftserve("inspect", str(archive)).stdout
     assert "labels" in page
     assert "red, green, blue" in page
-    assert archive_digest(archive) in page
+    assert read_archive(archive)[1] in page
     document = json.loads(_driftserve("inspect", str(archive), "--json").stdout)
     assert document["name"] == "tiny"
 

@@ -32,3 +32,21 @@ def test_a_graph_with_one_output_is_a_model_error(tmp_path: Path) -> None:
     torch.jit.script(torch.nn.Flatten()).save(str(path))
     with pytest.raises(ModelError, match="the network failed on a batch of shape"):
         Model(path, 32, 32)
+
+
+class Raising(torch.nn.Module):
+    """A graph with a `raise` of its own, which reaches Python as torch.jit.Error: no RuntimeError."""
+
+    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        if pixels.float().mean() > 200:
+            raise RuntimeError("too bright")
+        means = pixels.float().mean(dim=(2, 3))
+        return means, means
+
+
+def test_what_a_graph_raises_is_a_model_error(tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    torch.jit.script(Raising()).save(str(path))
+    model = Model(path, 32, 32)
+    with pytest.raises(ModelError, match="too bright"):
+        model(np.full((1, 3, 32, 32), 255, np.uint8))

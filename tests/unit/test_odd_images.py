@@ -15,6 +15,7 @@ from PIL import Image, UnidentifiedImageError
 
 from driftserve.decode import ImageLimits, decode
 from driftserve.errors import BadRequest, ImageTooLarge, UndecodableImage
+from driftserve.header import jpeg_exif_blocks
 from images import encode
 from odd_images import (
     GREY,
@@ -202,6 +203,35 @@ def test_something_else_with_an_image_in_it_is_refused(body: bytes) -> None:
         decode(body)
 
 
+@pytest.mark.parametrize("tag", [34665, 34853, 40965], ids=["EXIF", "GPS", "interoperability"])
+def test_a_hostile_directory_within_a_tiff_is_passed_over(tag: int) -> None:
+    started = time.process_time()
+    assert np.array_equal(decode(_numbers_within(tag)), SCENE)
+    assert time.process_time() - started < 1.0
+
+
+def test_pillow_finds_no_exif_in_a_jpeg_but_those_that_we_find() -> None:
+    block = b"Exif\0\0" + exif_block(6)
+    segment = b"\xff\xe1" + struct.pack(">H", len(block) + 2) + block
+    generator = np.random.default_rng(0)
+    odd = [b"\xff", b"\xff\x00", b"\xff\xd0", b"\xff\xc8", b"\xff\xf0\0\4ab", b"junk", b"\xff\xe1\0\0", b"\xff\xe1\0\1"]
+    odd += [segment, b"\xff\xfe\0\5abc", b"\xff\xe1\0\7Exif\0", b"\xff\xd9", b"\xff\xd8"]
+    found = 0
+    for _ in range(2_000):
+        between = b"".join(odd[index] for index in generator.integers(0, len(odd), generator.integers(1, 7)))
+        body = bytearray(scene_as("JPEG")[:20] + between + scene_as("JPEG")[20:])
+        blocks = jpeg_exif_blocks(bytes(body))
+        for start, _ in blocks:
+            body[start : start + 4] = b"----"
+        found += len(blocks)
+        try:
+            image = Image.open(io.BytesIO(body), formats=["JPEG"])
+        except UnidentifiedImageError:
+            continue
+        assert "exif" not in image.info
+    assert found > 500
+
+
 def _animated_png(frames: int) -> bytes:
     first = struct.pack(">IIIIIHHBB", 0, WIDTH, HEIGHT, 0, 0, 1, 10, 0, 0)
     return png(SCENE, 8, 2, chunk(b"acTL", struct.pack(">II", frames, 0)) + chunk(b"fcTL", first))
@@ -236,6 +266,38 @@ def _overlapping_tags(size: int) -> bytes:
     return (b"II*\0" + struct.pack("<LH", 8, number) + tags).ljust(size, b"\0")
 
 
+def _tiff_of(tags: dict[int, tuple[int, int, int]], tail: bytes = b"") -> bytes:
+    """A grey TIFF of 8x8 whose directory has these tags too, as (kind, count, value or offset); `tail` is at 512."""
+    plain = {256: (3, 1, 8), 257: (3, 1, 8), 258: (3, 1, 8), 259: (3, 1, 8), 262: (3, 1, 1), 277: (3, 1, 1)}
+    entries = b"".join(struct.pack("<HHLL", tag, *rest) for tag, rest in sorted((plain | tags).items()))
+    directory = struct.pack("<H", len(plain | tags)) + entries + b"\0" * 4
+    return (b"II*\0" + struct.pack("<L", 8) + directory).ljust(512, b"\0") + tail
+
+
+def _tile_bomb() -> bytes:
+    """An image of 8x8 in one tile of 16,384x16,384: 268 MB from 0.26."""
+    deflater = zlib.compressobj(9)
+    tile = b"".join(deflater.compress(bytes(1 << 20)) for _ in range(256)) + deflater.flush()
+    tiles = {322: (4, 1, 16_384), 323: (4, 1, 16_384), 324: (4, 1, 512), 325: (4, 1, len(tile))}
+    return _tiff_of(tiles, tile)
+
+
+def _rationals(*tags: int) -> bytes:
+    """Tags that share 3,000,000 rationals."""
+    return _tiff_of(dict.fromkeys(tags, (5, 3_000_000, 512)), struct.pack("<LL", 4294967291, 4294967279) * 3_000_000)
+
+
+def _numbers_within(tag: int) -> bytes:
+    """A good TIFF with a directory of its own for EXIF or GPS: 200 tags that share 100,000 rationals."""
+    plain = tiff(SCENE, 8, 2, extra={tag: (0,)})
+    at = len(plain)
+    entries = b"".join(struct.pack("<HHLL", 40_000 + number, 5, 100_000, at + 8192) for number in range(200))
+    directory = (struct.pack("<H", 200) + entries + b"\0" * 4).ljust(8192, b"\0")
+    return plain.replace(struct.pack("<HHLL", tag, 3, 1, 0), struct.pack("<HHLL", tag, 4, 1, at)) + (
+        directory + struct.pack("<LL", 4294967291, 4294967279) * 100_000
+    )
+
+
 def _tall_runs() -> bytes:
     body = bmp([b"\1\1\0\0"] * 3000, 8, bytes(1024), 1)
     return body[:18] + struct.pack("<ii", 16_384, 3000) + body[26:]
@@ -257,6 +319,13 @@ HOSTILE = {
     "JPEG of EXIF crumbs": lambda: scene_as("JPEG")[:2] + _ONE_EXIF * 2_000_000 + scene_as("JPEG")[2:],
     "TIFF of overlapping tags": lambda: _overlapping_tags(_BODY_BYTES),
     "TIFF of 4,000,000 pages": lambda: _chained_tiff(4_000_000),
+    "TIFF of one large tile": _tile_bomb,
+    "TIFF of a tile of unknown size": lambda: _tiff_of({322: (5, 1, 512), 323: (4, 1, 8)}, bytes(64)),
+    "TIFF of rationals": lambda: _rationals(282),
+    "TIFF of rationals used twice": lambda: _rationals(282, 283),
+    "TIFF of 3,000,000 strips": lambda: _tiff_of(
+        {273: (4, 3_000_000, 512), 279: (4, 3_000_000, 512)}, bytes(_BODY_BYTES // 2)
+    ),
     "BMP of 49 megapixels in runs": _tall_runs,
 }
 

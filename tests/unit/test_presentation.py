@@ -1,4 +1,5 @@
 from driftserve import presentation
+from driftserve.contract import Contract
 
 MODEL = {
     "name": "scenes/1",
@@ -33,3 +34,11 @@ def test_the_status_says_what_is_overridden_lost_and_silent() -> None:
         "lost: queue full 4",
         "the monitor has been silent for 12 s: this is what it knew then",
     ]
+
+
+def test_nothing_in_an_archive_forges_a_line_or_commands_the_terminal(contract: Contract) -> None:
+    plain = presentation.describe(contract, "0" * 64)
+    provenance: dict[str, str | int | float] = {"seed": 1, "x\ny": "a\nlabels  fake\x1b[2J"}
+    page = presentation.describe(contract.model_copy(update={"provenance": provenance}), "0" * 64)
+    assert len(page.splitlines()) == len(plain.splitlines()) + 1
+    assert all(line.isprintable() for line in page.splitlines())

@@ -197,14 +197,14 @@ def test_images_and_instances_of_a_batch_go_through_the_model_together_in_bounde
     assert [response.status for response in responses] == [200, 200, 400, 200]
 
 
-def test_a_model_that_fails_on_a_chunk_fails_that_chunk_only(contract: Contract, seen: list[Observation]) -> None:
+def test_an_image_that_the_model_fails_on_fails_alone(contract: Contract, seen: list[Observation]) -> None:
     service = Service(contract, FakeModel(), seen.extend, RequestLimits())
     bodies = [encode(GREEN)] * 40
     bodies[3] = BREAKING
     (response,) = service.predict([_instances(*bodies)])
     assert response.status == 200
-    assert _types(response) == ["ModelError"] * MOST_IMAGES_AT_ONCE + ["red"] * (40 - MOST_IMAGES_AT_ONCE)
-    assert [observation.status for observation in seen] == [500] * MOST_IMAGES_AT_ONCE + [200] * 8
+    assert _types(response) == ["red"] * 3 + ["ModelError"] + ["red"] * 36
+    assert [observation.status for observation in seen] == [200] * 3 + [500] + [200] * 36
 
 
 def test_an_answer_that_is_no_number_is_a_500_and_enters_no_window(contract: Contract, seen: list[Observation]) -> None:

@@ -34,11 +34,18 @@ def test_where_the_tests_find_images_is_no_stray_variable() -> None:
         ("DRIFTSERVE_SINKS", "cloudwach"),
         ("DRIFTSERVE_METRICS_PERIOD_SECONDS", "0.1"),
         ("DRIFTSERVE_LOG_LEVEL", "loud"),
+        ("DRIFTSERVE_ARCHIVE_SHA256", "abc"),
     ],
 )
 def test_a_bad_value_is_named_with_its_variable(name: str, text: str) -> None:
     with pytest.raises(SettingsError, match=rf"{name}: .*got '{text}'"):
         Settings.from_environment({name: text})
+
+
+@pytest.mark.parametrize("text", ["", " ", ","])
+def test_an_allow_list_that_was_not_filled_in_allows_nothing(text: str) -> None:
+    with pytest.raises(SettingsError, match=r"DRIFTSERVE_ARCHIVE_SHA256: .*expected at least one digest"):
+        Settings.from_environment({"DRIFTSERVE_ARCHIVE_SHA256": text})
 
 
 def test_a_child_process_gets_the_same_settings() -> None:

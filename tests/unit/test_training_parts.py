@@ -7,6 +7,7 @@ import torch
 
 from driftserve.errors import DataError
 from driftserve.prediction import calibrate
+from driftserve_training.__main__ import main
 from driftserve_training.augmentation import build_augmentation
 from driftserve_training.calibration import fit_temperature
 from driftserve_training.configuration import TrainingConfiguration
@@ -140,3 +141,15 @@ def test_a_broken_record_names_its_field(tmp_path: Path) -> None:
     weights.with_name("w.safetensors.json").write_text(json.dumps(RECORD | {"mean": [0.5]}))
     with pytest.raises(DataError, match=r"w\.safetensors\.json: mean"):
         read_weights_record(weights)
+
+
+@pytest.mark.parametrize(
+    "wrong", [["--name", "a b"], ["--name", "n" * 65], ["--version", ""]], ids=["a blank", "too long", "empty"]
+)
+def test_a_name_that_the_contract_does_not_take_is_wrong_usage(
+    wrong: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["export", "--trained", "t", "--data", "d", "--output", "o", *wrong])
+    assert ended.value.code == 2
+    assert f"argument {wrong[0]}: String should" in capsys.readouterr().err

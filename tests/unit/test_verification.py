@@ -3,6 +3,7 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -11,15 +12,15 @@ from driftserve.archive import (
     HANDLER_FILE,
     MANIFEST_FILE,
     MODEL_FILE,
-    archive_digest,
     directory_digest,
+    read_archive,
     write_archive,
 )
 from driftserve.contract import Contract
 from driftserve.errors import ArchiveError
 from driftserve.golden import GOLDEN_TOLERANCE, golden_mismatch
 from driftserve.verification import verify_archive
-from images import LABELS
+from images import LABELS, encode
 
 
 class Scaled(torch.nn.Module):
@@ -37,7 +38,7 @@ class Scaled(torch.nn.Module):
 def test_a_good_archive_is_verified_into_the_directory_to_serve_it_from(archive: Path, tmp_path: Path) -> None:
     verified = verify_archive(archive, tmp_path / "model", allowed=())
     assert verified.directory == tmp_path / "model"
-    assert verified.digest == archive_digest(archive) == directory_digest(verified.directory, verified.contract)
+    assert verified.digest == read_archive(archive)[1] == directory_digest(verified.directory, verified.contract)
     files = {
         path.relative_to(verified.directory).as_posix() for path in verified.directory.rglob("*") if path.is_file()
     }
@@ -46,7 +47,7 @@ def test_a_good_archive_is_verified_into_the_directory_to_serve_it_from(archive:
 
 
 def test_an_archive_on_the_list_is_verified(archive: Path, tmp_path: Path) -> None:
-    digest = archive_digest(archive)
+    digest = read_archive(archive)[1]
     assert verify_archive(archive, tmp_path / "model", allowed=("0" * 64, digest)).digest == digest
 
 
@@ -55,7 +56,7 @@ def test_an_archive_that_is_not_on_the_list_is_refused_before_its_graph_is_loade
 ) -> None:
     (tmp_path / "model.pt").write_bytes(b"no graph")
     archive = write_archive(tmp_path, contract, tmp_path / "model.pt", golden)
-    with pytest.raises(ArchiveError, match=f"expected a content digest of {'0' * 64}, got {archive_digest(archive)}"):
+    with pytest.raises(ArchiveError, match=f"expected a content digest of {'0' * 64}, got {read_archive(archive)[1]}"):
         verify_archive(archive, tmp_path / "model", allowed=("0" * 64,))
 
 
@@ -97,12 +98,22 @@ def test_another_image_than_the_golden_one_is_refused(
         verify_archive(archive, tmp_path / "model", allowed=())
 
 
-def test_a_golden_image_that_is_none_is_refused_in_one_line(
-    contract: Contract, graph_file: Path, golden: Mapping[str, bytes], tmp_path: Path
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"no image", "expected a PNG, got other bytes"),
+        (encode(np.zeros((40, 40, 3), np.uint8), "JPEG"), "expected a PNG, got other bytes"),
+        (b"\x89PNG\r\n\x1a\n", "expected an image"),
+    ],
+)
+def test_a_golden_image_that_is_none_or_lossy_is_refused_in_one_line_before_the_graph_is_loaded(
+    contract: Contract, golden: Mapping[str, bytes], tmp_path: Path, body: bytes, message: str
 ) -> None:
-    archive = write_archive(tmp_path, contract, graph_file, dict.fromkeys(golden, b"no image"))
-    with pytest.raises(ArchiveError, match="expected an image"):
+    (tmp_path / "model.pt").write_bytes(b"no graph")
+    archive = write_archive(tmp_path, contract, tmp_path / "model.pt", dict.fromkeys(golden, body))
+    with pytest.raises(ArchiveError, match=message) as refused:
         verify_archive(archive, tmp_path / "model", allowed=())
+    assert str(refused.value).isprintable()
 
 
 def test_a_graph_of_other_shapes_is_refused_in_one_line(

@@ -12,7 +12,11 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
+from driftserve.contract import ModelName, ModelVersion
 from driftserve.errors import DriftserveError
 from driftserve_training.configuration import TrainingConfiguration
 
@@ -64,16 +68,31 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--trained", type=Path, required=True, help="the --output of `train`")
     export.add_argument("--data", type=Path, required=True, help="the --data of `train`")
     export.add_argument("--output", type=Path, required=True, help="folder for model/<name>.mar and model.tar.gz")
-    export.add_argument("--name", default="scenes", help="the model's name (default: %(default)s)")
-    export.add_argument("--version", default="1", help="the model's version (default: %(default)s)")
+    export.add_argument("--name", type=_name, default="scenes", help="the model's name (default: %(default)s)")
+    export.add_argument("--version", type=_version, default="1", help="the model's version (default: %(default)s)")
     return parser
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"expected a number from 1, got {number}")
-    return number
+    if not (text.isdecimal() and int(text) >= 1):
+        raise argparse.ArgumentTypeError(f"expected a number from 1, got {text!r}")
+    return int(text)
+
+
+def _name(text: str) -> str:
+    return _of_contract(ModelName, text)
+
+
+def _version(text: str) -> str:
+    return _of_contract(ModelVersion, text)
+
+
+def _of_contract(kind: Any, text: str) -> str:
+    """The text, if the contract takes it: known before hours of training and scoring, not after."""
+    try:
+        return str(TypeAdapter(kind).validate_python(text))
+    except ValidationError as error:
+        raise argparse.ArgumentTypeError(f"{error.errors()[0]['msg']}, got {text!r}") from error
 
 
 if __name__ == "__main__":

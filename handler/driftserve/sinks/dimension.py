@@ -1,5 +1,7 @@
 """The text of a dimension, as CloudWatch takes it."""
 
+from driftserve.printable import printable
+
 # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_Dimension.html
 MAX_CHARACTERS = 1024
 
@@ -10,5 +12,4 @@ def dimension_value(text: str) -> str:
     >>> dimension_value("a\nb"), dimension_value(":h\u00f6hle"), dimension_value(" ")
     ('a b', 'h\\xf6hle', '_')
     """
-    printable = "".join(letter if letter.isprintable() else " " for letter in text)
-    return printable.encode("ascii", "backslashreplace").decode().lstrip(" :")[:MAX_CHARACTERS].rstrip() or "_"
+    return printable(text).encode("ascii", "backslashreplace").decode().lstrip(" :")[:MAX_CHARACTERS].rstrip() or "_"
