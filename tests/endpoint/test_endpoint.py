@@ -118,13 +118,16 @@ def test_ping_and_only_inference_on_the_port(endpoint: Endpoint) -> None:
 
 
 def test_all_workers_fill_one_window_and_drift_is_seen(endpoint: Endpoint, generator: np.random.Generator) -> None:
+    seen = endpoint.observations()
+
     def send(number: int, offset: float) -> None:
-        before = endpoint.observations()
+        nonlocal seen
         for _ in range(number):
             assert endpoint.post(encode(scene(generator, offset))).status == 200
-        assert endpoint.observations() == before + number
+        seen += number
+        assert endpoint.observations() == seen
 
-    send(50 - endpoint.observations() % 50, 0)  # up to the end of a window
+    send(50 - seen % 50, 0)  # up to the end of a window
     windows = endpoint.status()["windows"]
     send(50, 0)
     assert endpoint.status()["windows"] == windows + 1

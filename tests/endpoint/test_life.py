@@ -112,14 +112,14 @@ def test_an_archive_that_is_not_on_the_allow_list_is_refused(archive: Path) -> N
 def test_one_bad_request_of_a_server_batch_fails_alone(
     archive: Path, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, generator: np.random.Generator
 ) -> None:
-    batches = {"DRIFTSERVE_WORKERS": "1", "DRIFTSERVE_BATCH_SIZE": "4", "DRIFTSERVE_MAX_BATCH_DELAY_MS": "5000"}
+    batches = {"DRIFTSERVE_WORKERS": "1", "DRIFTSERVE_BATCH_SIZE": "4", "DRIFTSERVE_MAX_BATCH_DELAY_MS": "2000"}
     with started(archive, tmp_path_factory.mktemp("e"), tmp_path / "log", **batches) as endpoint:
         image = encode(scene(generator))
         asked = [(image, "image/png"), (b"garbage", "image/png"), (image, "text/plain"), (image, "image/png")]
         began_at = time.monotonic()
         with ThreadPoolExecutor(4) as pool:
             answers = list(pool.map(lambda request: endpoint.post(*request), asked))
-        assert time.monotonic() - began_at < 4  # they were one batch: nobody waited for it to fill
+        assert time.monotonic() - began_at < 2  # they were one batch: nobody waited for it to fill
         assert [answer.status for answer in answers] == [200, 400, 415, 200]
         assert [json.loads(answer.data).get("error", {}).get("type") for answer in answers] == [
             None,

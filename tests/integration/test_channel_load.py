@@ -28,7 +28,7 @@ OBSERVATIONS_PER_SECOND = 250  # a sender
 @pytest.mark.parametrize(
     ("seconds", "is_busy"),
     [
-        pytest.param(5, False, id="5 s"),
+        pytest.param(3, False, id="3 s"),
         pytest.param(60, False, id="60 s", marks=pytest.mark.bench),
         pytest.param(60, True, id="60 s beside a process that burns a core", marks=pytest.mark.bench),
     ],
