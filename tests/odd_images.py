@@ -278,6 +278,7 @@ def _jpegs() -> dict[str, OddImage]:
         "with an orientation as LONG in big-endian": (jpeg_with(b"Exif\0\0" + exif_block(8, ">", 4)), TURNED[8](SCENE)),
         "with another picture's EXIF after its end": (scene_as("JPEG", **best) + turned_jpeg, SCENE),
         "with EXIF bytes in a comment": (jpeg_with(turned_jpeg[2:40], 0xFE), SCENE),
+        "with a comment that is an EXIF block": (jpeg_with(b"Exif\0\0" + exif_block(6), 0xFE), SCENE),
         "with EXIF bytes in a Photoshop segment": (jpeg_with(b"Photoshop 3.0\0" + turned_jpeg[2:40], 0xED), SCENE),
         "with bytes between its segments": (
             plain[:20] + b"junk" + turned_jpeg[2 : -len(plain) + 2] + plain[20:],

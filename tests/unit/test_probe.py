@@ -136,14 +136,20 @@ def test_a_server_that_never_answers_rightly_is_given_up_at_the_start(
     assert "no right answer in 1 s: golden-00.png: expected status 200, got 500" in str(watch.problem)
 
 
+@pytest.mark.parametrize("status", [500, 503], ids=["wrong answers", "a full queue from which no worker takes"])
 def test_three_failed_probes_in_a_row_give_the_server_up(
-    serve: list[FakeServer], one_golden: Contract, model_dir: Path, right: dict[str, object], tmp_path: Path
+    serve: list[FakeServer],
+    one_golden: Contract,
+    model_dir: Path,
+    right: dict[str, object],
+    tmp_path: Path,
+    status: int,
 ) -> None:
     server = _started(serve, (200, right))
     watch = Watch(_probe(server, one_golden, model_dir), QUICK, tmp_path, StopFlag())
     watch.start()
     wait_for(lambda: len(server.headers_seen) >= 2)
-    server.answers[:] = [(500, {})]
+    server.answers[:] = [(status, {})]
     watch.join(10)
     assert "3 probes in a row failed" in str(watch.problem)
 
