@@ -55,7 +55,7 @@ serve: ## Serve an archive until Ctrl-C: [ARCHIVE=file or folder] [PORT=8080] [S
 test: $(INSTALLED) $(INSTALLED_MMS) ## Run every test that this machine can run, but the slow ones below
 	$(PYTEST) -m 'not acceptance and not faults and not bench'
 
-faults: $(INSTALLED) $(INSTALLED_MMS) ## Hit both servers under load with what happens in production: some 7 minutes
+faults: $(INSTALLED) $(INSTALLED_MMS) ## Hit both servers with what happens in production: some 8 minutes
 	$(PYTEST) -m faults
 
 fuzz: $(INSTALLED) ## Try 10,000 generated inputs a test, where `make test` tries 100

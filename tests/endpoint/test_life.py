@@ -109,6 +109,7 @@ def test_an_archive_that_is_not_on_the_allow_list_is_refused(archive: Path) -> N
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.faults
 def test_one_bad_request_of_a_server_batch_fails_alone(
     archive: Path, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, generator: np.random.Generator
 ) -> None:
@@ -131,6 +132,7 @@ def test_one_bad_request_of_a_server_batch_fails_alone(
         assert first["probabilities"] == last["probabilities"]
 
 
+@pytest.mark.faults
 def test_it_serves_from_a_relative_directory_on_the_java_of_pypi(
     archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, generator: np.random.Generator
 ) -> None:

@@ -108,26 +108,6 @@ def test_the_status_follows_the_observations(runtime_dir: Path, contract: Contra
     assert "tiny/7" in table
 
 
-def test_an_aws_that_cannot_be_reached_stops_neither_start_nor_watch(
-    runtime_dir: Path, contract: Contract, tmp_path: Path, port: int
-) -> None:
-    environment = {
-        "DRIFTSERVE_RUNTIME_DIR": str(runtime_dir),
-        "DRIFTSERVE_SINKS": "cloudwatch",
-        "DRIFTSERVE_METRICS_PERIOD_SECONDS": "1",
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",  # nobody listens there
-        "AWS_DEFAULT_REGION": "eu-central-1",
-        "AWS_ACCESS_KEY_ID": "local",
-        "AWS_SECRET_ACCESS_KEY": "local",
-    }
-    with running("driftserve", "monitor", environment=environment, log=tmp_path / "log"):
-        wait_for((runtime_dir / SOCKET_FILE).exists)
-        for expected in (10, 20):
-            _send(runtime_dir, _observations(contract, 10))
-            wait_for(lambda expected=expected: _status(runtime_dir).get("observations") == expected, 5)
-            wait_for(lambda: b"cloudwatch: failure 1, it is tried again" in (tmp_path / "log").read_bytes(), 20)
-
-
 def test_a_datagram_of_somebody_else_is_logged_and_counted(
     runtime_dir: Path, contract: Contract, tmp_path: Path
 ) -> None:

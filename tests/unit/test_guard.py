@@ -37,7 +37,7 @@ def test_a_command_that_was_killed_counts_as_in_a_shell() -> None:
 
 
 def test_what_the_command_leaves_behind_is_killed() -> None:
-    guard = _guard(LEAVES_A_CHILD.format(then="import time; time.sleep(3)"))
+    guard = _guard(LEAVES_A_CHILD.format(then="import time; time.sleep(2)"))
     family = _family(guard, 2)
     assert guard.wait(20) == 0
     assert not any(is_alive(process) for process in family)

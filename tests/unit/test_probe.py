@@ -79,7 +79,7 @@ def serve() -> Iterator[list[FakeServer]]:
 def _started(servers: list[FakeServer], *answers: tuple[int, object]) -> FakeServer:
     server = FakeServer(*answers)
     servers.append(server)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     return server
 
 
