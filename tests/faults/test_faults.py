@@ -31,6 +31,7 @@ from servers import SERVERS, Endpoint, free_port, python_of, started
 pytestmark = [pytest.mark.faults, pytest.mark.parametrize("server", SERVERS)]
 
 WORKERS = 2
+BACKLOG = 256  # observations that a worker keeps while the monitor does not take them
 Place = Callable[[], tuple[Path, Path]]
 
 
@@ -74,8 +75,8 @@ def test_a_killed_worker_costs_the_requests_in_its_hands(
             wait_for(lambda: len(endpoint.workers()) == WORKERS)
         assert len(seen.failed()) <= 1  # a worker has one request in its hands
         assert {outcome.status for outcome in seen.failed()} <= {500, 503, 507}
-        # Its last observations may have died with it: one on its way, and the request that failed.
-        assert seen.answered() - 1 <= endpoint.observations() <= seen.answered()
+        # What it could not deliver yet died with it; and it may have been killed between observing and answering.
+        assert seen.answered() - BACKLOG <= endpoint.observations() <= seen.answered() + len(seen.failed())
 
 
 def test_a_killed_monitor_costs_its_window_and_no_request(
@@ -97,10 +98,10 @@ def test_a_killed_monitor_costs_its_window_and_no_request(
             _warm(seen, seen.answered() + 200)
         assert seen.failed() == []
         after = sum(outcome.ended_at > killed_at for outcome in seen.outcomes)
-        # The new monitor counts from zero. What was sent while there was none waited at the senders, or is counted;
-        # what the kernel had queued for the dead one, ten datagrams, is gone.
+        # The new monitor counts from zero, so what the dead one had seen is gone, and so is what the kernel had queued
+        # for it, ten datagrams. What was sent while there was none waited at the senders, or is counted.
         observations = endpoint.observations()
-        assert after - 16 <= observations + int(str(endpoint.status()["dropped"])) <= after + 4
+        assert after - 16 <= observations + int(str(endpoint.status()["dropped"])) < seen.answered()
         # Likewise the metrics: what the dead one had summed up in its period is told by nobody.
         os.kill(endpoint.process.pid, signal.SIGTERM)
         assert endpoint.process.wait(30) == 0
