@@ -61,7 +61,7 @@ faults: $(INSTALLED) $(INSTALLED_MMS) ## Hit both servers with what happens in p
 fuzz: $(INSTALLED) ## Try 10,000 generated inputs a test, where `make test` tries 100
 	$(PYTEST) -m fuzz --hypothesis-profile=fuzz --timeout=3600
 
-bench: $(INSTALLED) ## Measure the channel for a minute and the price of being observed
+bench: $(INSTALLED) ## Measure the channel for a minute, the price of being observed, the memory of decoding
 	$(PYTEST) -m bench --capture=no
 
 coverage: $(INSTALLED) $(INSTALLED_MMS) ## Measure the branch coverage of driftserve, in all its processes

@@ -212,7 +212,7 @@ def _refuse_kind(image: Image.Image) -> None:
 def _exif(image: Image.Image) -> bytes:
     """The EXIF block of a PNG or WebP, after it was loaded; empty for the others."""
     exif = image.info.get("exif")
-    return exif.removeprefix(b"Exif\0\0") if isinstance(exif, bytes) else b""
+    return exif.removeprefix(_EXIF) if isinstance(exif, bytes) else b""
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

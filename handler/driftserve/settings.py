@@ -65,7 +65,7 @@ class Settings(BaseModel):
     """Most instances of one JSON request."""
 
     max_decode_seconds: float = Field(default=5.0, ge=0.1, le=60.0)
-    """Processor time after which no further instance of a JSON request is decoded; one image takes up to some 3 s."""
+    """Processor time after which no further instance of a JSON request is begun; one under way is finished."""
 
     archive_sha256: tuple[Sha256, ...] = ()
     """Content digests of the archives that may be served, separated by commas; any when not set."""
