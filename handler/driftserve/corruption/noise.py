@@ -1,0 +1,28 @@
+"""Noise: of electronics, of light's own grain, of bits that flip."""
+
+import numpy as np
+import numpy.typing as npt
+
+Image = npt.NDArray[np.float32]  # (224, 224, 3), in [0, 1]
+
+STANDARD_DEVIATION = (0.08, 0.12, 0.18, 0.26, 0.38)
+PHOTONS = (60, 25, 12, 5, 3)  # at full brightness
+FLIPPED_SHARE = (0.03, 0.06, 0.09, 0.17, 0.27)
+
+
+def gaussian_noise(image: Image, severity: int, generator: np.random.Generator) -> Image:
+    """Normal noise, the same everywhere."""
+    return image + np.float32(STANDARD_DEVIATION[severity - 1]) * generator.standard_normal(image.shape, np.float32)
+
+
+def shot_noise(image: Image, severity: int, generator: np.random.Generator) -> Image:
+    """Poisson noise: each value as a number of photons."""
+    photons = PHOTONS[severity - 1]
+    return (generator.poisson(image * photons) / np.float32(photons)).astype(np.float32)
+
+
+def impulse_noise(image: Image, severity: int, generator: np.random.Generator) -> Image:
+    """Salt and pepper, of each one half, on the three channels one by one."""
+    share = FLIPPED_SHARE[severity - 1]
+    chance = generator.random(image.shape, np.float32)
+    return np.where(chance < share, (chance < share / 2).astype(np.float32), image)
