@@ -15,12 +15,13 @@ import torch
 from driftserve.archive import write_archive
 from driftserve.contract import SCHEMA_VERSION, Contract, DriftPolicy, GoldenImage, ImageSpec
 from driftserve.decode import decode
-from driftserve.features import feature_names, features
+from driftserve.features import feature_names
 from driftserve.model import Model
 from driftserve.prediction import calibrate, to_prediction
 from driftserve.preprocess import preprocess
+from driftserve.scoring import score
 from driftserve.servers.ports import free_ports
-from images import LABELS, encode, scene, scene_pixels
+from images import LABELS, encode, scene
 
 EMBEDDING_SIZE = 3
 
@@ -68,10 +69,9 @@ def golden() -> Mapping[str, bytes]:
 @pytest.fixture(scope="session")
 def contract(spec: ImageSpec, graph_file: Path, golden: Mapping[str, bytes]) -> Contract:
     """The contract of the tiny network, its reference scored by the serving code on 400 drawn images."""
-    pixels = scene_pixels(400, spec, seed=1)
+    generator = np.random.default_rng(1)
     model = Model(graph_file, spec.height, spec.width)
-    output = model(pixels)
-    rows = features(pixels, calibrate(output.logits, 1.0), output.embedding)
+    rows = score((scene(generator) for _ in range(400)), model, spec, 1.0).features
     names = feature_names(LABELS, EMBEDDING_SIZE)
     return Contract(
         schema_version=SCHEMA_VERSION,
@@ -83,6 +83,7 @@ def contract(spec: ImageSpec, graph_file: Path, golden: Mapping[str, bytes]) -> 
         embedding_size=EMBEDDING_SIZE,
         drift=DriftPolicy(window_size=50, windows_between_false_alarms=1000),
         reference=dict(zip(names, (tuple(column) for column in rows.T.tolist()), strict=True)),
+        reference_accuracy=0.95,
         golden=tuple(to_golden(file, png, model, spec) for file, png in golden.items()),
         files={},
         evaluation={"test_accuracy": 1.0},

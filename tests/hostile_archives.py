@@ -233,7 +233,7 @@ HOSTILE: dict[str, tuple[Make, str]] = {
     "no JSON for a contract": (_rewrite(CONTRACT, lambda _: b"{"), "expected JSON"),
     "no UTF-8 in the contract": (_rewrite(CONTRACT, lambda _: b'{"name": "\xff"}'), "expected JSON"),
     "deeply nested contract": (_rewrite(CONTRACT, lambda _: b"[" * 100_000), "expected JSON"),
-    "contract of another schema": (_edit(CONTRACT, schema_version=1), "expected schema_version 2, got 1"),
+    "contract of another schema": (_edit(CONTRACT, schema_version=1), "expected schema_version 3, got 1"),
     "line break in a contract's key": (_edit(CONTRACT, **{"a\nb\x1b": 1}), "Extra inputs"),
     "half a surrogate pair in a contract's key": (_edit(CONTRACT, evaluation={"\ud800": 1.0}), "expected JSON"),
     "contract without digests": (_edit(CONTRACT, files={}), "expected digests of model.pt"),

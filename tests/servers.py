@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,7 +80,7 @@ class Endpoint:
         """The observations that the monitor has seen, once what is on its way has arrived."""
         seen, since = None, time.monotonic()
         while time.monotonic() - since < 1.0:
-            now = int(str(self.status().get("observations", 0)))
+            now = seen_by(self.status())
             if now != seen:
                 seen, since = now, time.monotonic()
             time.sleep(0.05)
@@ -130,3 +130,10 @@ def started(
             if process.poll() is None:
                 for child in endpoint.descendants():  # one that a test froze could not end
                     child.send_signal(signal.SIGCONT)
+
+
+def seen_by(status: Mapping[str, object]) -> int:
+    """The predictions that a monitor took in: those that entered a window, and those that repeat an image."""
+    excluded = status.get("excluded", {})
+    duplicates = excluded.get("duplicate", 0) if isinstance(excluded, dict) else 0
+    return int(str(status.get("observations", 0))) + int(duplicates)

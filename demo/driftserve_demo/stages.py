@@ -192,13 +192,16 @@ def _send_phase(
 def _send_window(
     client: Client, server: Server, window: traffic.Window, description: str, answers: list[Answer]
 ) -> dict[str, Any]:
-    """Send one window; the monitor's report on it. Images whose observation did not arrive are sent again."""
+    """Send one window; the monitor's report on it. Where observations are missing all images are sent again.
+
+    Those that did arrive are duplicates, which the monitor leaves out.
+    """
     seen = server.status().get("observations", 0)
     # Up to the end of the monitor's window: what came late, after it was sent again, is in this one already.
     expected = (seen // len(window) + 1) * len(window)
-    missing = expected - seen
+    window = window[: expected - seen]
     for _ in range(_MOST_TRIES):
-        answers += client.send_all(window[:missing], description)
+        answers += client.send_all(window, description)
         status = server.wait_for_observations(expected)
         missing = expected - status.get("observations", 0)
         if missing <= 0:

@@ -25,8 +25,11 @@ class Item:
     """One image on its way: what is known of it so far."""
 
     is_watched: bool
+    is_test: bool = False
+    image_id: str | None = None
     latency_ms: dict[str, float] = field(default_factory=dict)
     pixels: npt.NDArray[np.uint8] | None = None  # (1, 3, height, width) uint8, the network's input
+    raster: npt.NDArray[np.uint8] | None = None  # of the decoded image, where it is watched
     prediction: Prediction | None = None
     features: tuple[float, ...] | None = None
     error: DriftserveError | None = None
@@ -81,26 +84,24 @@ class Classifier:
                 item.prediction = to_prediction(row, self._contract.labels)
             else:
                 item.error = ModelError("the network gave no finite numbers for this image")
-        _measure(items, pixels, probabilities, output.embedding)
+        _measure(items, probabilities, output.embedding)
 
 
-def _measure(
-    items: Sequence[Item],
-    pixels: npt.NDArray[np.uint8],
-    probabilities: npt.NDArray[np.float64],
-    embedding: npt.NDArray[np.float32],
-) -> None:
-    """Fill in the features of the items that are watched and have a prediction."""
-    watched = [index for index, item in enumerate(items) if item.is_watched and item.prediction is not None]
+def _measure(items: Sequence[Item], probabilities: npt.NDArray[np.float64], embedding: npt.NDArray[np.float32]) -> None:
+    """Fill in the features of the items that have a raster and a prediction."""
+    watched = [
+        (index, item.raster)
+        for index, item in enumerate(items)
+        if item.raster is not None and item.prediction is not None
+    ]
     if not watched:
         return
-    if len(watched) < len(items):  # a list as index copies
-        pixels, probabilities, embedding = pixels[watched], probabilities[watched], embedding[watched]
+    chosen = [index for index, _ in watched]
     try:
-        rows = features(pixels, probabilities, embedding)
+        rows = features([raster for _, raster in watched], probabilities[chosen], embedding[chosen])
     except Exception:  # watching may never break serving
         logger.exception("the features of a batch failed")
         return
-    for index, row in zip(watched, rows, strict=True):
+    for index, row in zip(chosen, rows, strict=True):
         if np.isfinite(row).all():
             items[index].features = tuple(row.tolist())

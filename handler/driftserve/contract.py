@@ -11,9 +11,11 @@ from pydantic_core import from_json
 
 from driftserve.errors import ArchiveError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 MODEL_FILE = "model.pt"
+PROBABILITY_PREFIX = "probability."  # and a label: the name of the feature that is its probability
 MIN_GOLDEN_MARGIN = 0.1  # far beyond what another processor, or number of threads, changes
+WINDOWS_IN_LONG = 5
 _SUM_TOLERANCE = 1e-6
 
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
@@ -48,15 +50,23 @@ class ImageSpec(Record):
 
 
 class DriftPolicy(Record):
-    """How much traffic makes a window, and how rarely a calm one may raise an alarm."""
+    """How much traffic makes a window, and how rarely calm traffic may raise an alarm.
+
+    Windows, and long windows of `WINDOWS_IN_LONG` of them together, may each raise one half of the false alarms.
+    """
 
     window_size: int = Field(default=200, ge=20, le=100_000)
-    windows_between_false_alarms: int = Field(default=1000, ge=1)
+    windows_between_false_alarms: int = Field(default=1000, ge=10)
 
     @property
     def level(self) -> float:
         """The probability that a window without drift raises an alarm, over all its features."""
-        return 1.0 / self.windows_between_false_alarms
+        return 0.5 / self.windows_between_false_alarms
+
+    @property
+    def long_level(self) -> float:
+        """The same of a long window, of which there are fewer."""
+        return WINDOWS_IN_LONG * self.level
 
 
 class GoldenImage(Record):
@@ -84,8 +94,9 @@ class Contract(Record):
     """Everything that serving and watching need to know about one model.
 
     `reference` maps each feature's name to its values on held-out validation images, one value
-    an image; its keys, in order, are the columns of every feature matrix. `files` has the SHA-256 of
-    the graph and of each golden image; it is empty until the archive is written.
+    an image; its keys, in order, are the columns of every feature matrix, each label's probability first.
+    `reference_accuracy` is the model's on these images. `files` has the SHA-256 of the graph and of each
+    golden image; it is empty until the archive is written.
     """
 
     schema_version: int
@@ -97,6 +108,7 @@ class Contract(Record):
     embedding_size: int = Field(ge=1)
     drift: DriftPolicy
     reference: dict[str, tuple[float, ...]]
+    reference_accuracy: float = Field(ge=0, le=1)
     golden: tuple[GoldenImage, ...] = Field(min_length=1, max_length=16)
     files: dict[str, Sha256]
     evaluation: dict[str, float]
@@ -133,6 +145,9 @@ class Contract(Record):
                 raise ValueError(f"{image.file}: expected {expected} probabilities, one a label, got {got}")
             if image.label != (top := self.labels[image.probabilities.index(max(image.probabilities))]):
                 raise ValueError(f"{image.file}: expected {image.label!r} to be most probable, got {top!r}")
+        probabilities = tuple(f"{PROBABILITY_PREFIX}{label}" for label in self.labels)
+        if (first := self.feature_names[: len(self.labels)]) != probabilities:
+            raise ValueError(f"expected the reference to begin with {', '.join(probabilities)}, got {', '.join(first)}")
         return self
 
 

@@ -1,42 +1,110 @@
 """The mathematics of drift: is this window drawn from the reference's distribution?"""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from driftserve.report import FeatureTest
+from driftserve.features import count_labels, label_of, shift_of
+from driftserve.report import PREDICTED_CLASS, QUANTILES, FeatureTest
+
+_LEAST_EXPECTED = 5.0  # predictions of a class, below which chi-square is no good approximation (Cochran 1954)
+_DIGITS = 6  # significant ones, of what a report shows
 
 
-def detect_drift(
-    window: npt.NDArray[np.float64], reference: Mapping[str, Sequence[float]], level: float
-) -> tuple[FeatureTest, ...]:
-    """The tests of a window of features, shape (N, F), columns in the order of `reference`; most significant first.
+@dataclass(frozen=True)
+class Reference:
+    """The sample that windows are held against, made ready for many tests.
 
-    The null hypothesis, feature by feature, is that window and reference come from one continuous
-    distribution. Holm's procedure keeps the probability that a window without drift raises an
-    alarm at most `level`, over all features and whatever their dependence.
+    `ordered` are the features' values in ascending order, (F, M); `class_counts` the predicted
+    classes, (K,); `confidence` the mean probability of the predicted class.
+    """
+
+    names: tuple[str, ...]
+    labels: tuple[str, ...]
+    ordered: npt.NDArray[np.float64]
+    quantiles: npt.NDArray[np.float64]  # (F, Q)
+    class_counts: npt.NDArray[np.int64]
+    confidence: float
+
+    @property
+    def size(self) -> int:
+        """The number of reference images, M."""
+        return self.ordered.shape[1]
+
+
+def to_reference(names: Sequence[str], rows: npt.NDArray[np.float64]) -> Reference:
+    """The reference that rows of features, (M, F), make; the first columns are the labels' probabilities."""
+    labels = tuple(label_of(name) for name in names[: count_labels(names)])
+    return Reference(
+        names=tuple(names),
+        labels=labels,
+        ordered=np.ascontiguousarray(np.sort(rows, axis=0).T),
+        quantiles=np.quantile(rows, QUANTILES, axis=0).T,
+        class_counts=_class_counts(rows, len(labels)),
+        confidence=mean_confidence(rows, len(labels)),
+    )
+
+
+def read_reference(columns: Mapping[str, Sequence[float]]) -> Reference:
+    """The reference of a contract: its values by feature."""
+    return to_reference(tuple(columns), np.array(list(columns.values())).T)
+
+
+def detect_drift(window: npt.NDArray[np.float64], reference: Reference, level: float) -> tuple[FeatureTest, ...]:
+    """The tests of a window of features, (N, F), and of its predicted classes; most significant first.
+
+    The null hypothesis, feature by feature, is that window and reference come from one distribution.
+    Holm's procedure keeps the probability that a window without drift raises an alarm at most `level`, over all
+    features and whatever their dependence.
 
     Raises:
-        ValueError: the window's columns are not as many as the reference's features.
+        ValueError: the window's columns are not those of the reference.
     """
-    if window.ndim != 2 or window.shape[1] != len(reference):
-        raise ValueError(f"expected a window with {len(reference)} columns, got shape {window.shape}")
-    results = [stats.ks_2samp(window[:, i], sample) for i, sample in enumerate(reference.values())]
-    rejected = holm([float(result.pvalue) for result in results], level)
-    tests = (
+    if window.ndim != 2 or window.shape[1] != len(reference.names):
+        raise ValueError(f"expected a window with {len(reference.names)} columns, got shape {window.shape}")
+    above, below = _distances(window, reference)
+    statistics = np.maximum(above, below)
+    p_values = p_values_of(window, reference)
+    rejected = holm(p_values.tolist(), level)
+    quantiles = np.quantile(window, QUANTILES, axis=0).T
+    tests = [
         FeatureTest(
             feature=name,
-            statistic=float(result.statistic),
-            p_value=float(result.pvalue),
-            # scipy: +1 where the first sample's distribution function is above, that is its values are lower
-            direction="lower" if result.statistic_sign > 0 else "higher",
-            is_drift=is_rejected,
+            test="ks",
+            shift=shift_of(name),
+            statistic=float(statistics[column]),
+            p_value=float(p_values[column]),
+            # Where the window's distribution function is above, its values are lower.
+            direction="lower" if above[column] > below[column] else "higher",
+            window=_shown(quantiles[column]),
+            reference=_shown(reference.quantiles[column]),
+            is_drift=rejected[column],
         )
-        for name, result, is_rejected in zip(reference, results, rejected, strict=True)
-    )
+        for column, name in enumerate(reference.names)
+    ]
+    tests.append(_class_test(window, reference, float(p_values[-1]), rejected[-1]))
     return tuple(sorted(tests, key=lambda test: (test.p_value, -test.statistic)))
+
+
+def is_drift(window: npt.NDArray[np.float64], reference: Reference, level: float) -> bool:
+    """Whether `detect_drift` finds any feature moved; for certificates, which test a great many windows."""
+    p_values = p_values_of(window, reference)
+    return bool(p_values.min() <= level / len(p_values))
+
+
+def p_values_of(window: npt.NDArray[np.float64], reference: Reference) -> npt.NDArray[np.float64]:
+    """The p-values of the features, then that of the predicted classes, shape (F + 1,).
+
+    Kolmogorov-Smirnov's by the asymptotic distribution of the one-sample D at the size N M / (N + M), as
+    `scipy.stats.ks_2samp` has it for method="asymp"; ties make it conservative.
+    """
+    statistics = np.maximum(*_distances(window, reference))
+    size = round(len(window) * reference.size / (len(window) + reference.size))
+    counts = _class_counts(window, len(reference.labels))
+    return np.append(stats.kstwo.sf(statistics, size), _chi_square_p_value(counts, reference.class_counts))
 
 
 def holm(p_values: Sequence[float], level: float) -> list[bool]:
@@ -51,3 +119,65 @@ def holm(p_values: Sequence[float], level: float) -> list[bool]:
             break
         rejected[index] = True
     return rejected
+
+
+def mean_confidence(rows: npt.NDArray[np.float64], labels: int) -> float:
+    """The mean probability of the predicted class in rows of features whose first columns are the labels'."""
+    return float(rows[:, :labels].max(axis=1).mean())
+
+
+def _distances(
+    window: npt.NDArray[np.float64], reference: Reference
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """How far the window's distribution function rises above the reference's, and falls below it, (F,) each."""
+    number, size = len(window), reference.size
+    ordered = np.sort(window, axis=0).T  # (F, N)
+    up_to = np.array(
+        [sample.searchsorted(row, "right") for sample, row in zip(reference.ordered, ordered, strict=True)]
+    )
+    before = np.array(
+        [sample.searchsorted(row, "left") for sample, row in zip(reference.ordered, ordered, strict=True)]
+    )
+    steps = np.arange(number + 1) / number
+    return (steps[1:] - up_to / size).max(axis=1), (before / size - steps[:-1]).max(axis=1)
+
+
+def _class_counts(rows: npt.NDArray[np.float64], labels: int) -> npt.NDArray[np.int64]:
+    return np.bincount(rows[:, :labels].argmax(axis=1), minlength=labels)
+
+
+def _chi_square_p_value(window: npt.NDArray[np.int64], reference: npt.NDArray[np.int64]) -> float:
+    """Of Pearson's test that two samples have one mix of classes; the rarest are pooled until they are not rare."""
+    table = np.array([window, reference], np.float64)
+    table = table[:, np.argsort(table.sum(axis=0))]
+    share = table.sum(axis=1, keepdims=True) / table.sum()
+    least = table.sum(axis=0) * share.min()  # predictions that are expected in the smaller sample
+    if least[0] < _LEAST_EXPECTED:
+        pooled = max(np.searchsorted(least, _LEAST_EXPECTED), np.searchsorted(least.cumsum(), _LEAST_EXPECTED) + 1)
+        table = np.column_stack([table[:, :pooled].sum(axis=1), table[:, pooled:]])
+    if table.shape[1] < 2:
+        return 1.0
+    expected = table.sum(axis=0) * share
+    return float(stats.chi2.sf(((table - expected) ** 2 / expected).sum(), table.shape[1] - 1))
+
+
+def _class_test(
+    window: npt.NDArray[np.float64], reference: Reference, p_value: float, is_rejected: bool
+) -> FeatureTest:
+    counts = _class_counts(window, len(reference.labels))
+    shares, expected = counts / counts.sum(), reference.class_counts / reference.class_counts.sum()
+    return FeatureTest(
+        feature=PREDICTED_CLASS,
+        test="chi2",
+        shift="label",
+        statistic=float(np.abs(shares - expected).sum() / 2),
+        p_value=p_value,
+        direction=f"more {reference.labels[int((shares - expected).argmax())]}",
+        window=_shown(shares),
+        reference=_shown(expected),
+        is_drift=is_rejected,
+    )
+
+
+def _shown(values: npt.NDArray[np.float64]) -> tuple[float, ...]:
+    return tuple(float(f"{value:.{_DIGITS}g}") for value in values)

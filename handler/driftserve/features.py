@@ -5,29 +5,65 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-IMAGE_STATISTICS = ("brightness", "contrast", "saturation", "sharpness")
+from driftserve.contract import PROBABILITY_PREFIX
+from driftserve.raster import BLOCK
+from driftserve.report import Shift
 
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
+IMAGE_STATISTICS = (
+    "brightness",
+    "contrast",
+    "saturation",
+    "clipping",
+    "colour_detail",
+    "sharpness",
+    "roughness",
+    "blocking",
+)
+
+_CONFIDENCE = ("margin", "entropy")
+_NOTHING = 1e-3  # of a grey level; keeps the logarithms of a flat image finite
 
 
 def feature_names(labels: Sequence[str], embedding_size: int) -> tuple[str, ...]:
     """The columns of `features`, in order."""
     return (
-        *(f"probability.{label}" for label in labels),
-        "margin",
-        "entropy",
+        *(f"{PROBABILITY_PREFIX}{label}" for label in labels),
+        *_CONFIDENCE,
         *(f"embedding.{component}" for component in range(embedding_size)),
         *IMAGE_STATISTICS,
     )
 
 
+def count_labels(names: Sequence[str]) -> int:
+    """How many of the columns, the first ones, are the labels' probabilities."""
+    return sum(name.startswith(PROBABILITY_PREFIX) for name in names)
+
+
+def label_of(feature: str) -> str:
+    """The label whose probability this feature is."""
+    return feature.removeprefix(PROBABILITY_PREFIX)
+
+
+def shift_of(feature: str) -> Shift:
+    """What has shifted where this feature has: the pictures, what they are taken for, or how surely.
+
+    >>> shift_of("blocking"), shift_of("probability.sea"), shift_of("margin")
+    ('input', 'label', 'confidence')
+    """
+    if feature.startswith(PROBABILITY_PREFIX):
+        return "label"
+    return "confidence" if feature in _CONFIDENCE else "input"
+
+
 def features(
-    pixels: npt.NDArray[np.uint8], probabilities: npt.NDArray[np.float64], embedding: npt.NDArray[np.float32]
+    rasters: Sequence[npt.NDArray[np.uint8]],
+    probabilities: npt.NDArray[np.float64],
+    embedding: npt.NDArray[np.float32],
 ) -> npt.NDArray[np.float64]:
     """The features of a batch, shape (N, F) with the columns of `feature_names`.
 
     Args:
-        pixels: the network's input, (N, 3, H, W) uint8.
+        rasters: of the decoded images, each as `to_raster` gives it.
         probabilities: calibrated, (N, K).
         embedding: the graph's second output, (N, E).
     """
@@ -37,7 +73,7 @@ def features(
             _margin(probabilities),
             _entropy(probabilities),
             embedding.astype(np.float64),
-            np.array([_image_statistics(image.transpose(1, 2, 0)) for image in pixels]),
+            np.array([_image_statistics(raster) for raster in rasters]),
         ]
     )
 
@@ -53,22 +89,76 @@ def _entropy(probabilities: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.asarray(-(probabilities * np.log(np.maximum(probabilities, 1e-300))).sum(axis=1))
 
 
-def _image_statistics(image: npt.NDArray[np.uint8]) -> tuple[float, float, float, float]:
-    """The values of `IMAGE_STATISTICS` for one image, (H, W, 3) uint8.
+def _image_statistics(raster: npt.NDArray[np.uint8]) -> tuple[float, ...]:
+    """The values of `IMAGE_STATISTICS` for one image's raster, (T, H, W, 3) uint8.
 
-    Brightness and contrast are the luma's mean and standard deviation in [0, 255]; saturation is
-    the mean HSV saturation in [0, 1]; sharpness is the log variance of the luma's Laplacian
-    (Pech-Pacheco et al. 2000).
+    Brightness and contrast are the luma's mean and standard deviation in [0, 255] (ITU-R BT.601, in
+    256ths); saturation is the mean HSV saturation in [0, 1]; clipping the share of pixels with a
+    channel at 255, which a brighter light raises and everything that mixes pixels lowers.
+
+    The rest are logarithms. Colour detail: mean absolute difference of neighbours in R - G and B - G, which
+    sensors' noise raises and chroma subsampling lowers. Sharpness: variance of the Laplacian
+    (Pech-Pacheco et al. 2000). Roughness: mean absolute second difference over the first's, which noise raises and
+    the loss of high frequencies lowers. Blocking: difference of neighbours across the strongest of the
+    eight lines of an 8-pixel grid over that across all of them, wherever a JPEG's blocks begin.
     """
-    red, green, blue = (np.ascontiguousarray(image[:, :, channel]) for channel in range(3))
-    luma = _LUMA[0] * red + _LUMA[1] * green + _LUMA[2] * blue  # (H, W) float32
-    laplacian = luma[:-2, 1:-1] + luma[2:, 1:-1] + luma[1:-1, :-2] + luma[1:-1, 2:] - 4 * luma[1:-1, 1:-1]
-    highest = np.maximum(np.maximum(red, green), blue)  # by planes, which numpy does faster than axis=2
-    chroma = highest - np.minimum(np.minimum(red, green), blue)
-    saturation = np.divide(chroma, np.maximum(highest, 1), dtype=np.float32)
+    red, green, blue = (raster[..., channel].astype(np.int16) for channel in range(3))
+    luma = (77 * red.astype(np.uint16) + 150 * green.astype(np.uint16) + 29 * blue.astype(np.uint16) >> 8).astype(
+        np.int16
+    )
+    across, down = luma[:, :, 1:] - luma[:, :, :-1], luma[:, 1:] - luma[:, :-1]
+    across_again, down_again = across[:, :, 1:] - across[:, :, :-1], down[:, 1:] - down[:, :-1]
+    steps = (_mean_by(across, 2), _mean_by(down, 1))  # by column and by row
+    first, second = _mean(*steps), _mean_absolute(across_again, down_again)
+    highest, lowest = np.maximum(np.maximum(red, green), blue), np.minimum(np.minimum(red, green), blue)
+    saturation = np.divide(highest - lowest, np.maximum(highest, 1), dtype=np.float32)
+    colour = _mean_absolute(*(_differences(channel - green) for channel in (red, blue)))
+    laplacian = across_again[:, 1:-1] + down_again[:, :, 1:-1]
     return (
         float(luma.mean()),
-        float(luma.std()),
+        float(luma.std(dtype=np.float32)),
         float(saturation.mean()),
-        float(np.log(laplacian.var() + 1e-6)),
+        float(np.count_nonzero(highest == 255) / highest.size),
+        _log(colour),
+        _log(_variance(laplacian)),
+        _log(second) - _log(first),
+        _blocking(*steps),
     )
+
+
+def _differences(plane: npt.NDArray[np.int16]) -> npt.NDArray[np.int16]:
+    return np.asarray(plane[:, :, 1:] - plane[:, :, :-1])
+
+
+def _mean_absolute(*parts: npt.NDArray[np.int16]) -> float:
+    """The mean over the parts of their mean absolute values; 0 for an image of one pixel."""
+    return _mean(*(np.abs(part) for part in parts))
+
+
+def _mean(*parts: npt.NDArray[np.generic]) -> float:
+    return sum(float(part.mean()) if part.size else 0.0 for part in parts) / len(parts)
+
+
+def _variance(values: npt.NDArray[np.int16]) -> float:
+    return float(values.var(dtype=np.float32)) if values.size else 0.0
+
+
+def _mean_by(values: npt.NDArray[np.int16], axis: int) -> npt.NDArray[np.float64]:
+    """The mean absolute value along one axis of three, over the others."""
+    others = tuple(other for other in range(3) if other != axis)
+    return np.asarray(np.abs(values).mean(axis=others))
+
+
+def _blocking(*steps: npt.NDArray[np.float64]) -> float:
+    """How much stronger the strongest line of an 8-pixel grid is than all, as a logarithm."""
+    strongest = average = 0.0
+    for step in steps:
+        if len(step) >= BLOCK:
+            lines = [float(step[line::BLOCK].mean()) for line in range(BLOCK)]
+            strongest += max(lines)
+            average += sum(lines) / BLOCK
+    return _log(strongest) - _log(average)
+
+
+def _log(value: float) -> float:
+    return float(np.log(value + _NOTHING))

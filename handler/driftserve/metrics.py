@@ -7,6 +7,7 @@ from enum import Enum
 from itertools import product
 from typing import Protocol
 
+from driftserve import report
 from driftserve.contract import Contract
 from driftserve.observation import PHASES
 
@@ -70,7 +71,7 @@ DRIFT_STATE = Definition(
     "DriftState",
     Unit.NONE,
     (),
-    "1 if the last window drifted, else 0; absent before the first",
+    "1 if the last window or the last long one drifted, else 0; absent before the first",
     "each period from the first full drift window on",
 )
 WINDOW_AGE = Definition(
@@ -80,8 +81,27 @@ WINDOW_AGE = Definition(
     "time since the last drift window was full",
     "each period from the first full drift window on",
 )
-DRIFT_STATISTIC = Definition("DriftStatistic", Unit.NONE, ("Feature",), "KS D of a window, in [0, 1]", _WITH_WINDOW)
-DRIFT_P_VALUE = Definition("DriftPValue", Unit.NONE, ("Feature",), "KS p-value of a window", _WITH_WINDOW)
+DRIFT_STATISTIC = Definition(
+    "DriftStatistic",
+    Unit.NONE,
+    ("Feature",),
+    "how far the feature lies from the reference, in [0, 1]: KS D, of `predicted_class` the total variation",
+    _WITH_WINDOW,
+)
+DRIFT_P_VALUE = Definition(
+    "DriftPValue", Unit.NONE, ("Feature",), "its p-value: KS, of `predicted_class` chi-square", _WITH_WINDOW
+)
+ESTIMATED_ACCURACY = Definition(
+    "EstimatedAccuracy", Unit.NONE, (), "accuracy that confidence predicts for a window, in [0, 1]", _WITH_WINDOW
+)
+EXCLUDED = Definition(
+    "ExcludedObservations",
+    Unit.COUNT,
+    ("Reason",),
+    "what enters no drift window: marked `test` traffic, `failed` requests, a `duplicate` of an image in the window",
+    "each period in which something was excluded, by reason; never 0",
+)
+EXCLUSIONS = ("test", "failed", "duplicate")
 LOST = Definition(
     "LostMetrics",
     Unit.COUNT,
@@ -113,6 +133,8 @@ DEFINITIONS = (
     WINDOW_AGE,
     DRIFT_STATISTIC,
     DRIFT_P_VALUE,
+    ESTIMATED_ACCURACY,
+    EXCLUDED,
     LOST,
     LOST_OBSERVATIONS,
 )
@@ -143,7 +165,8 @@ def all_series(
     own = {
         "Phase": PHASES,
         "Class": contract.labels,
-        "Feature": contract.feature_names,
+        "Feature": (*contract.feature_names, report.PREDICTED_CLASS),
+        "Reason": EXCLUSIONS,
         "Sink": (sink,),
         "Cause": LOSS_CAUSES,
     }

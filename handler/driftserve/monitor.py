@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 from driftserve import metrics
 from driftserve.contract import Contract
-from driftserve.metrics import Aggregator, Metric, common_dimensions
+from driftserve.metrics import EXCLUSIONS, Aggregator, Metric, common_dimensions
 from driftserve.observation import Observation, ObservationBatch
-from driftserve.report import DriftReport, ModelStatus, Verdict
-from driftserve.watch import DriftWatch
+from driftserve.report import DriftReport, Horizon, ModelStatus, Verdict
+from driftserve.watch import DriftWatch, Progress
 
 logger = logging.getLogger(__name__)
 
@@ -75,9 +75,9 @@ class Monitor:
         """The models' status by the archive's content digest: two archives may have one name."""
         return {digest: model.status() for digest, model in self._models.items()}
 
-    def observations(self) -> dict[str, int]:
-        """How many observations of each model entered a window, by the archive's content digest."""
-        return {digest: model.drift.observations for digest, model in self._models.items()}
+    def progress(self) -> dict[str, Progress]:
+        """How far the watch over each model has come, by the archive's content digest."""
+        return {digest: model.drift.progress for digest, model in self._models.items()}
 
     @property
     def lost(self) -> int:
@@ -102,40 +102,65 @@ class _WatchedModel:
         self.drift = drift
         self._aggregator = aggregator
         self._alarms = self._dropped = 0
-        self._last_report: DriftReport | None = None
+        self._excluded = dict.fromkeys(EXCLUSIONS, 0)
+        self._last: dict[Horizon, DriftReport] = {}
 
     def observe(self, batch: ObservationBatch) -> list[DriftReport]:
         self._dropped += batch.dropped
         self._aggregator.count(metrics.DROPS, batch.dropped)
         reports = []
         for observation in batch.observations:
+            exclusion = self._exclusion(observation)
+            if exclusion is not None:
+                self._excluded[exclusion] += 1
+                self._aggregator.count(metrics.EXCLUDED, 1, exclusion)
+            if exclusion == "test":
+                continue
             self._measure(observation)
-            report = self._watch(observation, batch.answered_at)
-            if report is not None:
+            for report in self._watch(observation, batch.answered_at):
                 self._take_note(report)
                 reports.append(report)
         return reports
 
     def collect(self, now: float) -> list[Metric]:
         # Every period, or an alarm at low traffic would have no data and end by that.
-        if self._last_report is not None:
-            self._aggregator.sample(metrics.DRIFT_STATE, float(self._last_report.verdict is Verdict.DRIFT))
-            self._aggregator.sample(metrics.WINDOW_AGE, max(0.0, now - self._last_report.ended_at))
+        if (report := self._last.get("window")) is not None:
+            self._aggregator.sample(metrics.DRIFT_STATE, float(self._state is Verdict.DRIFT))
+            self._aggregator.sample(metrics.WINDOW_AGE, max(0.0, now - report.ended_at))
         return self._aggregator.drain(now)
 
     def status(self) -> ModelStatus:
         return ModelStatus(
             name=self.drift.contract.display_name,
-            state=self._last_report.verdict if self._last_report else Verdict.INSUFFICIENT_DATA,
+            state=self._state,
             windows=self.drift.windows,
+            long_windows=self.drift.long_windows,
             alarms=self._alarms,
             observations=self.drift.observations,
             observations_in_window=self.drift.observations_in_window,
             window_size=self.drift.window_size,
+            excluded=dict(self._excluded),
             dropped=self._dropped,
             overrides=self.drift.overrides,
-            last_report=self._last_report,
+            last_report=self._last.get("window"),
+            last_long_report=self._last.get("long window"),
         )
+
+    @property
+    def _state(self) -> Verdict:
+        """DRIFT until both the last window and the last long one are calm: a small drift only the long ones see."""
+        verdicts = {report.verdict for report in self._last.values()}
+        if not verdicts:
+            return Verdict.INSUFFICIENT_DATA
+        return Verdict.DRIFT if Verdict.DRIFT in verdicts else Verdict.OK
+
+    def _exclusion(self, observation: Observation) -> str | None:
+        """Why an observation enters no window, if it does not."""
+        if observation.is_test:
+            return "test"
+        if observation.features is None:
+            return "failed"
+        return "duplicate" if self.drift.is_duplicate(observation.image_id) else None
 
     def _measure(self, observation: Observation) -> None:
         add = self._aggregator
@@ -147,26 +172,39 @@ class _WatchedModel:
             add.count(metrics.PREDICTED_CLASS, 1, observation.label)
             add.sample(metrics.CONFIDENCE, observation.confidence)
 
-    def _watch(self, observation: Observation, answered_at: float) -> DriftReport | None:
+    def _watch(self, observation: Observation, answered_at: float) -> tuple[DriftReport, ...]:
         if observation.features is None:
-            return None
+            return ()
         before = self.drift.observations
-        report = self.drift.add(observation.features, answered_at)
+        reports = self.drift.add(observation.features, observation.image_id, answered_at)
         self._aggregator.count(metrics.OBSERVATIONS, self.drift.observations - before)
-        return report
+        return reports
 
     def _take_note(self, report: DriftReport) -> None:
-        self._last_report = report
+        self._last[report.horizon] = report
         self._alarms += report.verdict is Verdict.DRIFT
-        for test in report.tests:
-            self._aggregator.sample(metrics.DRIFT_STATISTIC, test.statistic, test.feature)
-            self._aggregator.sample(metrics.DRIFT_P_VALUE, max(test.p_value, _SMALLEST_P_VALUE), test.feature)
+        if report.horizon == "window":
+            self._aggregator.sample(metrics.ESTIMATED_ACCURACY, report.estimated_accuracy)
+            for test in report.tests:
+                self._aggregator.sample(metrics.DRIFT_STATISTIC, test.statistic, test.feature)
+                self._aggregator.sample(metrics.DRIFT_P_VALUE, max(test.p_value, _SMALLEST_P_VALUE), test.feature)
         logger.log(
             logging.WARNING if report.verdict is Verdict.DRIFT else logging.INFO,
-            "%s window %d: %s%s",
+            "%s %s %d: %s%s",
             report.model,
+            report.horizon,
             report.window,
             report.verdict.value,
-            f" ({', '.join(report.drifted_features)})" if report.drifted_features else "",
+            _explanation(report),
             extra={"model": report.model},
         )
+
+
+def _explanation(report: DriftReport) -> str:
+    """What moved, and what it may cost; empty where nothing did."""
+    if not report.drifted_features:
+        return ""
+    return (
+        f" of {', '.join(report.shifts)} ({', '.join(report.drifted_features)}); accuracy estimated at "
+        f"{report.estimated_accuracy:.3f}, {report.reference_accuracy:.3f} on the reference"
+    )

@@ -128,10 +128,11 @@ class MonitorProcess:
                 self._not_understood += 1
                 logger.exception("a datagram was not understood")
                 continue
-            before = self._monitor.observations() if self._recorder is not None else {}
+            if self._recorder is not None and self._monitor.watch(batch.model):
+                self._recorder.record_batch(datagram, self._monitor.progress)
             reports = self._monitor.observe(batch)
-            if self._recorder is not None and reports is not None:
-                self._recorder.record(datagram, before, reports)
+            if self._recorder is not None and reports:
+                self._recorder.record_reports(reports)
         return waiting
 
     def _collect(self, now: float) -> list[Metric]:

@@ -1,5 +1,6 @@
 """What the request path tells the monitor: a few dozen numbers an image, never pixels."""
 
+import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping
@@ -7,7 +8,7 @@ from dataclasses import dataclass
 
 PHASES = ("decode", "preprocess", "model", "total")
 
-# In the header X-Amzn-SageMaker-Custom-Attributes: a request that is answered, but not observed.
+# In the header X-Amzn-SageMaker-Custom-Attributes: a request that is answered and counted, but not watched.
 TEST_ATTRIBUTE = "driftserve-test=true"
 
 _to_json = json.JSONEncoder(separators=(",", ":")).encode  # json.dumps would make an encoder a call
@@ -19,7 +20,8 @@ class Observation:
 
     `latency_ms` maps those of `PHASES` that it came to, to milliseconds. `label`, `confidence` and
     `features` (in the order of the contract's reference) are there where the answer was a prediction.
-    All numbers are finite.
+    `image_id` is the same for two bodies that are the same, byte for byte; None where that is not known. `is_test`
+    marks test traffic, which is counted and not watched. All numbers are finite.
     """
 
     status: int
@@ -27,6 +29,8 @@ class Observation:
     label: str | None = None
     confidence: float | None = None
     features: tuple[float, ...] | None = None
+    image_id: str | None = None
+    is_test: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,8 @@ def observation_to_bytes(observation: Observation) -> bytes:
             "label": observation.label,
             "confidence": observation.confidence,
             "features": observation.features,
+            "image_id": observation.image_id,
+            "is_test": observation.is_test,
         }
     ).encode()
 
@@ -85,6 +91,8 @@ def batch_from_bytes(datagram: bytes) -> ObservationBatch:
                 label=None if item["label"] is None else str(item["label"]),
                 confidence=None if item["confidence"] is None else _finite(item["confidence"]),
                 features=None if item["features"] is None else tuple(map(_finite, item["features"])),
+                image_id=None if item["image_id"] is None else str(item["image_id"]),
+                is_test=bool(item["is_test"]),
             )
             for item in document["observations"]
         )
@@ -94,6 +102,11 @@ def batch_from_bytes(datagram: bytes) -> ObservationBatch:
         return ObservationBatch(str(document["model"]), _finite(document["answered_at"]), observations, dropped)
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise ValueError(f"expected a batch of observations, got {datagram[:80]!r} ({error!r})") from error
+
+
+def image_id_of(body: bytes) -> str:
+    """What tells one image file from another: 64 bits of its SHA-256, in hexadecimal."""
+    return hashlib.sha256(body).hexdigest()[:16]
 
 
 def _finite(value: float | str) -> float:

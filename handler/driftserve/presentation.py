@@ -6,8 +6,9 @@ from typing import Any
 from driftserve.contract import Contract
 from driftserve.printable import printable
 
-_COLUMNS = ("name", "state", "windows", "alarms", "observations", "dropped")
+_COLUMNS = ("name", "state", "windows", "long_windows", "alarms", "observations", "dropped")
 _LONGEST_SILENCE_SECONDS = 5.0
+_MOST_TESTS = 5
 
 
 def table(status: Mapping[str, Any], now: float) -> str:
@@ -18,15 +19,35 @@ def table(status: Mapping[str, Any], now: float) -> str:
         now: seconds since the epoch, for the age of the last windows.
     """
     models: list[dict[str, Any]] = list(status["models"].values())
-    rows: list[tuple[str, ...]] = [(*_COLUMNS, "window age")]
+    rows: list[tuple[str, ...]] = [(*(column.replace("_", " ") for column in _COLUMNS), "window age")]
     rows += [(*(str(model[column]) for column in _COLUMNS), _age(model, now)) for model in models]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     lines += [f"{model['name']}: {override}" for model in models for override in model["overrides"]]
+    lines += [f"{model['name']}: {_drift(report)}" for model in models for report in _drifted(model)]
     lines += [f"lost: {cause.replace('_', ' ')} {number}" for cause, number in status.get("lost", {}).items() if number]
     if (silence := status.get("silent_seconds", 0.0)) > _LONGEST_SILENCE_SECONDS:
         lines.append(f"the monitor has been silent for {silence:.0f} s: this is what it knew then")
     return "\n".join(lines)
+
+
+def _drifted(model: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The last reports that say DRIFT, of the window and of the long window."""
+    reports = (model["last_report"], model["last_long_report"])
+    return [report for report in reports if report and report["verdict"] == "DRIFT"]
+
+
+def _drift(report: Mapping[str, Any]) -> str:
+    """What moved where, and what it may cost."""
+    moved = ", ".join(
+        f"{test['feature']} {test['direction']} (D {test['statistic']:.2f})"
+        for test in report["tests"][:_MOST_TESTS]
+        if test["is_drift"]
+    )
+    return (
+        f"{report['horizon']} {report['window']} drifted in {', '.join(report['shifts'])}: {moved}; accuracy estimated "
+        f"at {report['estimated_accuracy']:.3f}, {report['reference_accuracy']:.3f} on the reference"
+    )
 
 
 def _age(model: Mapping[str, Any], now: float) -> str:

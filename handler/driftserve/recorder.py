@@ -5,12 +5,13 @@ import errno
 import fcntl
 import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
 from driftserve.replay import record_header
 from driftserve.report import DriftReport, report_to_json
+from driftserve.watch import Progress
 
 logger = logging.getLogger(__name__)
 
@@ -57,17 +58,19 @@ class Recorder:
         self._observations = _RotatingFile(directory / OBSERVATIONS_FILE, max_bytes)
         self._reports = _RotatingFile(directory / REPORTS_FILE, max_bytes)
 
-    def record(self, datagram: bytes, observations_before: Mapping[str, int], reports: Iterable[DriftReport]) -> None:
-        """Append a batch as it came, and the reports on the windows that it filled.
+    def record_batch(self, datagram: bytes, progress: Callable[[], Mapping[str, Progress]]) -> None:
+        """Append a batch as it came, before it is taken in.
 
         Args:
             datagram: one line of JSON.
-            observations_before: those of each model, by digest, that entered a window before this batch.
-            reports: in order.
+            progress: tells how far the watch over each model, by digest, has come; asked where a file begins.
         """
-        self._append(self._observations, datagram, record_header(observations_before, *self._policy))
+        self._append(self._observations, datagram, lambda: record_header(progress(), *self._policy))
+
+    def record_reports(self, reports: Iterable[DriftReport]) -> None:
+        """Append the reports on the windows that the last batch filled, in order."""
         for report in reports:
-            self._append(self._reports, report_to_json(report).encode())
+            self._append(self._reports, report_to_json(report).encode(), lambda: b"")
 
     def close(self) -> None:
         """End the record."""
@@ -77,7 +80,7 @@ class Recorder:
             self._lock.close()
             self._lock = None
 
-    def _append(self, file: "_RotatingFile", line: bytes, first_line: bytes | None = None) -> None:
+    def _append(self, file: "_RotatingFile", line: bytes, first_line: Callable[[], bytes]) -> None:
         try:
             self._lock = self._lock or self._take_directory()
             file.append(line, first_line)
@@ -116,8 +119,8 @@ class _RotatingFile:
         self._file: BinaryIO | None = None
         self._size = 0
 
-    def append(self, line: bytes, first_line: bytes | None) -> None:
-        """Append a line, all of it or nothing; `first_line` goes before it wherever the file is opened.
+    def append(self, line: bytes, first_line: Callable[[], bytes]) -> None:
+        """Append a line, all of it or nothing; what `first_line` gives goes before it wherever the file is opened.
 
         Raises:
             OSError: it cannot be written.
@@ -125,7 +128,8 @@ class _RotatingFile:
         text = line + b"\n"
         file = self._file
         if file is None or self._size + len(text) > self._file_bytes:
-            text = (b"" if first_line is None else first_line + b"\n") + text
+            if first := first_line():
+                text = first + b"\n" + text
             file = self._open(len(text))
         try:
             written = file.write(text)

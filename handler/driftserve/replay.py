@@ -8,7 +8,7 @@ from driftserve.contract import Contract, DriftPolicy
 from driftserve.errors import ArchiveError, DataError
 from driftserve.observation import ObservationBatch, batch_from_bytes
 from driftserve.report import DriftReport
-from driftserve.watch import DriftWatch
+from driftserve.watch import DriftWatch, Progress
 
 _HEADER = b'{"observations_before":'
 
@@ -17,7 +17,7 @@ _HEADER = b'{"observations_before":'
 class _Header:
     """Where a part of a record starts, and by which policy it was judged: None stands for the contract's."""
 
-    observations_before: Mapping[str, int]
+    before: Mapping[str, Progress]
     window_size: int | None = None
     windows_between_false_alarms: int | None = None
 
@@ -61,8 +61,10 @@ def replay(
             window_size or entry.window_size,
             windows_between_false_alarms or entry.windows_between_false_alarms,
         )
-        before = entry.observations_before.get(digest, 0)
-        if before != watch.observations or wanted != policy:  # lines are missing here, or a monitor started
+        before = entry.before.get(digest, Progress())
+        if (
+            before.observations != watch.observations or wanted != policy
+        ):  # lines are missing here, or a monitor started
             policy = wanted
             watch = DriftWatch(contract, *policy, before)
     if models and digest not in models:
@@ -72,20 +74,23 @@ def replay(
 
 
 def record_header(
-    observations_before: Mapping[str, int],
+    before: Mapping[str, Progress],
     window_size: int | None = None,
     windows_between_false_alarms: int | None = None,
 ) -> bytes:
     """The line, without its end, that tells `replay` where a part of a record starts and how it was judged.
 
     Args:
-        observations_before: how many observations of each model, by digest, entered a window since
-            the monitor started, none for a model that is not named.
+        before: how far the watch over each model, by digest, has come since the monitor started;
+            nowhere for a model that is not named.
         window_size: that an operator set; None where the contract's holds.
         windows_between_false_alarms: likewise.
     """
     policy = {"window_size": window_size, "windows_between_false_alarms": windows_between_false_alarms}
-    return json.dumps({"observations_before": observations_before, **policy}, separators=(",", ":")).encode()
+    numbers = {digest: progress.observations for digest, progress in before.items()}
+    image_ids = {digest: progress.image_ids for digest, progress in before.items() if progress.image_ids}
+    header = {"observations_before": numbers, "image_ids_before": image_ids, **policy}
+    return json.dumps(header, separators=(",", ":")).encode()
 
 
 def _entry(line: bytes) -> ObservationBatch | _Header:
@@ -98,16 +103,18 @@ def _entry(line: bytes) -> ObservationBatch | _Header:
         return batch_from_bytes(line)
     try:
         header = json.loads(line)
-        before = {digest: int(number) for digest, number in header.pop("observations_before").items()}
+        image_ids = header.pop("image_ids_before")
+        before = {
+            digest: Progress(int(number), tuple(map(str, image_ids.get(digest, ()))))
+            for digest, number in header.pop("observations_before").items()
+        }
         DriftPolicy(**{name: value for name, value in header.items() if value is not None})  # within its bounds
         return _Header(before, **header)
-    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise ValueError(f"expected the numbers of observations before and a policy, got {line[:80]!r}") from error
 
 
 def _reports(watch: DriftWatch, batch: ObservationBatch) -> Iterator[DriftReport]:
     for observation in batch.observations:
         if observation.features is not None:
-            report = watch.add(observation.features, batch.answered_at)
-            if report is not None:
-                yield report
+            yield from watch.add(observation.features, observation.image_id, batch.answered_at)

@@ -1,8 +1,16 @@
 """What is said of a model's traffic: a verdict a window, a status a model."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import Enum
+from typing import Literal
+
+PREDICTED_CLASS = "predicted_class"  # the name, beside the features', of the test of the mix of classes
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+Shift = Literal["input", "label", "confidence"]
+Horizon = Literal["window", "long window"]
 
 
 class Verdict(str, Enum):
@@ -15,16 +23,23 @@ class Verdict(str, Enum):
 
 @dataclass(frozen=True)
 class FeatureTest:
-    """One feature's two-sample Kolmogorov-Smirnov test.
+    """One feature's test against the reference.
 
-    `statistic` is D in [0, 1]; `direction` says where the window lies against the reference at
-    the point of D; `is_drift` holds after the correction for testing many features.
+    `test` is the two-sample Kolmogorov-Smirnov test, or for the mix of predicted classes the
+    chi-square test. `shift` says what has shifted where the feature has. `statistic`, in [0, 1], is the
+    Kolmogorov-Smirnov D, or the total variation distance of the two mixes; `direction` says where the window lies
+    against the reference at the point of D, or which class it has more of. `window` and `reference` hold
+    the quantiles of `QUANTILES`, or each label's share. `is_drift` holds after the correction for testing many.
     """
 
     feature: str
+    test: Literal["ks", "chi2"]
+    shift: Shift
     statistic: float
     p_value: float
-    direction: str  # "higher" or "lower"
+    direction: str  # "higher", "lower", or "more <label>"
+    window: tuple[float, ...]
+    reference: tuple[float, ...]
     is_drift: bool
 
 
@@ -32,17 +47,23 @@ class FeatureTest:
 class DriftReport:
     """One window's verdict and the tests that it rests on, most significant first.
 
-    `model` is the display name; `window` counts from 1; `ended_at` is when the window's last
-    observation was answered, in seconds since the epoch; `level` is the probability of an alarm
-    without drift; `overrides` says, a sentence each, what an operator set otherwise than the archive.
+    `model` is the display name; `window` counts from 1, the long windows by themselves; `ended_at` is when the
+    window's last observation was answered, in seconds since the epoch; `observations` are those that were tested;
+    `level` is the probability of an alarm without drift; `shifts` are those of the features that moved.
+    `estimated_accuracy` is what calibrated confidence predicts for the window, beside `reference_accuracy`, that of the
+    reference images. `overrides` says, a sentence each, what an operator set otherwise than the archive.
     """
 
     verdict: Verdict
     model: str
+    horizon: Horizon
     window: int
     ended_at: float
     observations: int
     level: float
+    shifts: tuple[Shift, ...]
+    estimated_accuracy: float
+    reference_accuracy: float
     overrides: tuple[str, ...]
     tests: tuple[FeatureTest, ...]
 
@@ -56,21 +77,25 @@ class DriftReport:
 class ModelStatus:
     """What is known of one model since the monitor started.
 
-    `name` is the display name; `observations` counts those that entered a window, of which
-    `observations_in_window` wait for the next one to be full; `dropped` counts those that never
-    arrived; `overrides` are those of `DriftReport`.
+    `name` is the display name; `state` is DRIFT while the last window or the last long window drifted;
+    `windows` and `long_windows` were full, `alarms` counts those of both that drifted. `observations` counts those
+    that entered a window, of which `observations_in_window` wait for the next one to be full; `excluded` those
+    that did not, by reason; `dropped` those that never arrived; `overrides` are those of `DriftReport`.
     """
 
     name: str
     state: Verdict
     windows: int
+    long_windows: int
     alarms: int
     observations: int
     observations_in_window: int
     window_size: int
+    excluded: Mapping[str, int]
     dropped: int
     overrides: tuple[str, ...]
     last_report: DriftReport | None
+    last_long_report: DriftReport | None
 
 
 @dataclass(frozen=True)

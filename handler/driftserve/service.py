@@ -14,9 +14,10 @@ from driftserve.errors import ArchiveError, BadRequest, DriftserveError, Request
 from driftserve.features import feature_names
 from driftserve.instances import read_instances
 from driftserve.model import Model
-from driftserve.observation import Observation
+from driftserve.observation import Observation, image_id_of
 from driftserve.prediction import Prediction
 from driftserve.preprocess import preprocess
+from driftserve.raster import to_raster
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ class RequestLimits:
 
 @dataclass(frozen=True)
 class Request:
-    """One request of a server batch; one marked as test is answered, but not observed."""
+    """One request of a server batch; one marked as test is answered and counted, but not watched."""
 
     body: bytes
     content_type: str
@@ -102,29 +103,31 @@ class Service:
         return responses
 
     def _read(self, request: Request) -> _Asked:
-        is_watched = self._observe is not None and not request.is_test
         started = time.perf_counter()
         try:
             _refuse_size(request.body, self._limits.max_bytes)
             if not _is_json(request.content_type):
-                return _Asked(request, [self._read_image(request.body, is_watched)])
+                return _Asked(request, [self._read_image(request.body, request.is_test)])
             instances = read_instances(request.body, self._limits.max_instances)
         except BadRequest as error:
-            return _Asked(request, [Item(is_watched, {"decode": milliseconds_since(started)}, error=error)])
-        return _Asked(request, self._read_images(instances, is_watched), is_list=True)
+            item = self._new_item(request.is_test)
+            item.latency_ms["decode"] = milliseconds_since(started)
+            item.error = error
+            return _Asked(request, [item])
+        return _Asked(request, self._read_images(instances, request.is_test), is_list=True)
 
-    def _read_images(self, bodies: Iterable[bytes | BadRequest], is_watched: bool) -> list[Item]:
+    def _read_images(self, bodies: Iterable[bytes | BadRequest], is_test: bool) -> list[Item]:
         """The items of a request, whose decoding is bounded in all: a few kilobytes can take a second each."""
         too_much = RequestTooLarge(
             f"expected instances that are decoded in {self._limits.max_decode_seconds} s of processor time together, "
             "got more; send fewer or smaller ones"
         )
         deadline = time.thread_time() + self._limits.max_decode_seconds
-        return [self._read_image(body if time.thread_time() < deadline else too_much, is_watched) for body in bodies]
+        return [self._read_image(body if time.thread_time() < deadline else too_much, is_test) for body in bodies]
 
-    def _read_image(self, body: bytes | BadRequest, is_watched: bool) -> Item:
-        """An item with pixels or an error. Only the network's input is kept: 64 large images would fill the memory."""
-        item = Item(is_watched)
+    def _read_image(self, body: bytes | BadRequest, is_test: bool) -> Item:
+        """An item with pixels or an error. Only what is needed is kept: 64 large images would fill the memory."""
+        item = self._new_item(is_test)
         started = time.perf_counter()
         try:
             if isinstance(body, BadRequest):
@@ -138,7 +141,13 @@ class Service:
         started = time.perf_counter()
         item.pixels = preprocess([image], self._contract.image_spec)
         item.latency_ms["preprocess"] = milliseconds_since(started)
+        if item.is_watched and not is_test:
+            item.raster = to_raster(image)
+            item.image_id = image_id_of(body)
         return item
+
+    def _new_item(self, is_test: bool) -> Item:
+        return Item(is_watched=self._observe is not None, is_test=is_test)
 
     def _response(self, asked: _Asked) -> Response:
         origin = {"model": self._identity, "request_id": asked.request.request_id}
@@ -218,6 +227,8 @@ def _observation(item: Item, total_ms: float) -> Observation:
         label=item.prediction.label if item.prediction else None,
         confidence=item.prediction.score if item.prediction else None,
         features=item.features,
+        image_id=item.image_id,
+        is_test=item.is_test,
     )
 
 

@@ -1,13 +1,27 @@
 """The watch over one model's drift: features fill windows, windows become reports."""
 
 import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
 
-from driftserve.contract import Contract
-from driftserve.drift import detect_drift
-from driftserve.report import DriftReport, Verdict
-from driftserve.window import TumblingWindow
+import numpy as np
+import numpy.typing as npt
+
+from driftserve.accuracy import estimate_accuracy
+from driftserve.contract import WINDOWS_IN_LONG, Contract
+from driftserve.drift import detect_drift, read_reference
+from driftserve.report import DriftReport, Horizon, Verdict
+from driftserve.window import TumblingWindow, Window, together
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a watch has come: the observations that entered a window, the image ids in the one that fills."""
+
+    observations: int = 0
+    image_ids: tuple[str, ...] = ()
 
 
 class DriftWatch:
@@ -17,8 +31,8 @@ class DriftWatch:
         contract: the model's, with its reference and its drift policy.
         window_size: an operator's, instead of the policy's; the archive's certificate does not cover it.
         windows_between_false_alarms: likewise.
-        observations_before: those that another watch of this model has taken in; they are counted,
-            and the window that they began is passed over.
+        before: where another watch of this model was; what it took in is counted, and the
+            windows that it began are passed over.
     """
 
     def __init__(
@@ -26,7 +40,7 @@ class DriftWatch:
         contract: Contract,
         window_size: int | None = None,
         windows_between_false_alarms: int | None = None,
-        observations_before: int = 0,
+        before: Progress = Progress(),
     ) -> None:
         given = {"window_size": window_size, "windows_between_false_alarms": windows_between_false_alarms}
         policy = contract.drift.model_copy(update={name: value for name, value in given.items() if value is not None})
@@ -38,9 +52,11 @@ class DriftWatch:
             for name in given
             if getattr(policy, name) != getattr(contract.drift, name)
         )
-        self.observations = observations_before
-        self._level = policy.level
-        self._window = TumblingWindow(policy.window_size, observations_before)
+        self.observations = before.observations
+        self._policy = policy
+        self._reference = read_reference(contract.reference)
+        self._window = TumblingWindow(policy.window_size, before.observations, before.image_ids)
+        self._long_window: list[Window] = []
 
     @property
     def windows(self) -> int:
@@ -48,30 +64,68 @@ class DriftWatch:
         return self.observations // self.window_size
 
     @property
+    def long_windows(self) -> int:
+        """The full long windows so far."""
+        return self.windows // WINDOWS_IN_LONG
+
+    @property
     def observations_in_window(self) -> int:
         """The observations that wait for the next window to be full."""
         return len(self._window)
 
-    def add(self, features: tuple[float, ...], answered_at: float) -> DriftReport | None:
-        """The report on the window that these features fill; None while it is not full.
+    @property
+    def progress(self) -> Progress:
+        """Where another watch can go on."""
+        return Progress(self.observations, self._window.image_ids)
 
-        Features that do not fit the contract are logged, and neither counted nor watched.
+    def is_duplicate(self, image_id: str | None) -> bool:
+        """Whether this image is in the window already: a client that tries again is no drift."""
+        return self._window.has(image_id)
+
+    def add(self, features: tuple[float, ...], image_id: str | None, answered_at: float) -> tuple[DriftReport, ...]:
+        """The reports on the window, and the long window, that these features fill; none while they are not full.
+
+        Duplicates, and features that do not fit the contract, which are logged, are neither counted nor watched.
         """
         if len(features) != len(self.contract.reference):
             logger.error("expected %d features, got %d: not watched", len(self.contract.reference), len(features))
-            return None
+            return ()
+        if self.is_duplicate(image_id):
+            return ()
         self.observations += 1
-        window = self._window.add(features)
+        window = self._window.add(features, image_id)
         if window is None:
-            return None
-        tests = detect_drift(window, self.contract.reference, self._level)
+            return ()
+        reports = [self._report("window", self.windows, window.rows, self._policy.level, answered_at)]
+        reports += self._long_report(window, answered_at)
+        return tuple(reports)
+
+    def _long_report(self, window: Window, answered_at: float) -> Iterable[DriftReport]:
+        place = (self.windows - 1) % WINDOWS_IN_LONG
+        if len(self._long_window) != place:  # its beginning is not here any more
+            return
+        self._long_window.append(window)
+        if place == WINDOWS_IN_LONG - 1:
+            rows = together(self._long_window)
+            self._long_window.clear()
+            yield self._report("long window", self.long_windows, rows, self._policy.long_level, answered_at)
+
+    def _report(
+        self, horizon: Horizon, number: int, rows: npt.NDArray[np.float64], level: float, answered_at: float
+    ) -> DriftReport:
+        tests = detect_drift(rows, self._reference, level)
+        drifted = [test for test in tests if test.is_drift]
         return DriftReport(
-            verdict=Verdict.DRIFT if any(test.is_drift for test in tests) else Verdict.OK,
+            verdict=Verdict.DRIFT if drifted else Verdict.OK,
             model=self.contract.display_name,
-            window=self.windows,
+            horizon=horizon,
+            window=number,
             ended_at=answered_at,
-            observations=len(window),
-            level=self._level,
+            observations=len(rows),
+            level=level,
+            shifts=tuple(dict.fromkeys(test.shift for test in drifted)),
+            estimated_accuracy=estimate_accuracy(rows, self._reference, self.contract.reference_accuracy),
+            reference_accuracy=self.contract.reference_accuracy,
             overrides=self.overrides,
             tests=tests,
         )

@@ -1,34 +1,72 @@
-"""A tumbling window: a fixed number of consecutive observations, none in two windows."""
+"""A tumbling window: a fixed number of consecutive observations, none in two windows, no image twice in one."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 
+@dataclass(frozen=True)
+class Window:
+    """A full window: its rows of features, (N, F), and the image id of each, None where it is not known."""
+
+    rows: npt.NDArray[np.float64]
+    image_ids: tuple[str | None, ...]
+
+
 class TumblingWindow:
     """Collects rows of features until `size` of them make a window.
 
-    `rows_before` rows came before, and are not here any more: the rest of the window that they
-    began is passed over.
+    Args:
+        size: of a window.
+        rows_before: that came before, and are not here any more: the rest of the window that they
+            began is passed over.
+        ids_before: the image ids of those of them that began that window.
     """
 
-    def __init__(self, size: int, rows_before: int = 0) -> None:
+    def __init__(self, size: int, rows_before: int = 0, ids_before: Iterable[str] = ()) -> None:
         self._size = size
         self._to_pass_over = -rows_before % size
         self._rows: list[Sequence[float]] = []
+        self._image_ids: list[str | None] = list(ids_before)
+        self._known = set(self._image_ids)
 
     def __len__(self) -> int:
         return len(self._rows)
 
-    def add(self, row: Sequence[float]) -> npt.NDArray[np.float64] | None:
-        """The full window, shape (size, F), when this row fills it, which empties it; else None."""
+    @property
+    def image_ids(self) -> tuple[str, ...]:
+        """Those of the window that is not yet full, as far as they are known."""
+        return tuple(image_id for image_id in self._image_ids if image_id is not None)
+
+    def has(self, image_id: str | None) -> bool:
+        """Whether this image is in the window already."""
+        return image_id is not None and image_id in self._known
+
+    def add(self, row: Sequence[float], image_id: str | None = None) -> Window | None:
+        """The full window when this row fills it, which empties it; else None."""
+        self._image_ids.append(image_id)
+        self._known.add(image_id)
+        window = None
         if self._to_pass_over:
             self._to_pass_over -= 1
-            return None
-        self._rows.append(row)
-        if len(self._rows) < self._size:
-            return None
-        window = np.array(self._rows, dtype=np.float64)
+            if self._to_pass_over:
+                return None
+        else:
+            self._rows.append(row)
+            if len(self._rows) < self._size:
+                return None
+            window = Window(np.array(self._rows, dtype=np.float64), tuple(self._image_ids))
         self._rows.clear()
+        self._image_ids.clear()
+        self._known.clear()
         return window
+
+
+def together(windows: Sequence[Window]) -> npt.NDArray[np.float64]:
+    """The rows of several windows, (N, F), of each image that is in more than one only the first."""
+    image_ids = [image_id for window in windows for image_id in window.image_ids]
+    first = {image_id: index for index, image_id in reversed(list(enumerate(image_ids))) if image_id is not None}
+    is_kept = [image_id is None or first[image_id] == index for index, image_id in enumerate(image_ids)]
+    return np.concatenate([window.rows for window in windows])[is_kept]

@@ -26,7 +26,7 @@ from fake_cloudwatch import fake_cloudwatch
 from images import encode, scene
 from load import Load, load
 from processes import is_alive, wait_for
-from servers import SERVERS, Endpoint, free_port, python_of, started
+from servers import SERVERS, Endpoint, free_port, python_of, seen_by, started
 
 pytestmark = [pytest.mark.faults, pytest.mark.parametrize("server", SERVERS)]
 
@@ -134,7 +134,7 @@ def test_a_frozen_monitor_costs_observations_and_no_request(
 
 def _watched_or_dropped(endpoint: Endpoint) -> int:
     status = endpoint.status()
-    return int(str(status["observations"])) + int(str(status["dropped"]))
+    return seen_by(status) + int(str(status["dropped"]))
 
 
 def test_a_killed_jvm_ends_the_container(server: str, archive: Path, place: Place, bodies: list[bytes]) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from driftserve.channel import SOCKET_FILE, Sender
 from driftserve.contract import Contract, DriftPolicy
+from driftserve.features import feature_names
 from driftserve.observation import Observation
 from driftserve.runtime import read_status, write_contract
 from processes import running, wait_for
@@ -37,10 +38,11 @@ def test_five_hundred_observations_a_second_all_arrive(
     contract: Contract, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, seconds: int, is_busy: bool
 ) -> None:
     runtime_dir = tmp_path_factory.mktemp("r")
+    names = feature_names(contract.labels, FEATURES - len(feature_names(contract.labels, 0)))
     reference = np.random.default_rng(0).normal(size=(FEATURES, 2000))
     update = {
         "drift": DriftPolicy(window_size=200),
-        "reference": {f"feature.{index}": tuple(column) for index, column in enumerate(reference.tolist())},
+        "reference": dict(zip(names, map(tuple, reference.tolist()), strict=True)),
     }
     write_contract(runtime_dir, DIGEST, contract.model_copy(update=update))
     environment = {"DRIFTSERVE_RUNTIME_DIR": str(runtime_dir), "DRIFTSERVE_RECORD_DIR": str(tmp_path / "record")}

@@ -104,7 +104,7 @@ def test_the_status_follows_the_observations(runtime_dir: Path, contract: Contra
     model = shown["models"][DIGEST]
     assert (model["name"], model["state"], model["windows"], model["dropped"]) == ("tiny/7", "OK", 1, 0)
     assert shown["lost"] == {"unknown_model": 0, "queue_full": 0, "not_understood": 0, "not_recorded": 0}
-    assert {test["feature"] for test in model["last_report"]["tests"]} == set(contract.feature_names)
+    assert {test["feature"] for test in model["last_report"]["tests"]} == {*contract.feature_names, "predicted_class"}
     assert "tiny/7" in table
 
 

@@ -12,7 +12,7 @@ def test_a_contract_survives_json_unchanged(contract: Contract) -> None:
 
 def test_another_schema_version_is_refused_by_both_names(contract: Contract) -> None:
     document = json.loads(contract_to_json(contract)) | {"schema_version": 99}
-    with pytest.raises(ArchiveError, match="expected schema_version 2, got 99"):
+    with pytest.raises(ArchiveError, match="expected schema_version 3, got 99"):
         contract_from_json(json.dumps(document))
 
 

@@ -1,14 +1,24 @@
 import numpy as np
 import pytest
+from scipy import stats
 
-from driftserve.drift import detect_drift, holm
-from driftserve.report import FeatureTest
+from driftserve.drift import Reference, detect_drift, holm, is_drift, p_values_of, to_reference
+from driftserve.report import QUANTILES, FeatureTest
 
 LEVEL = 0.001
 
 
-def _reference(generator: np.random.Generator, features: int, size: int = 1000) -> dict[str, tuple[float, ...]]:
-    return {f"feature.{i}": tuple(generator.normal(size=size)) for i in range(features)}
+def _reference(generator: np.random.Generator, features: int, size: int = 1000) -> Reference:
+    """Two labels, always equally probable, and features of a normal distribution."""
+    return to_reference(("probability.a", "probability.b", *_names(features)), _rows(generator, features, size))
+
+
+def _names(features: int) -> tuple[str, ...]:
+    return tuple(f"embedding.{i}" for i in range(features))
+
+
+def _rows(generator: np.random.Generator, features: int, size: int) -> np.ndarray:
+    return np.column_stack([np.full((size, 2), 0.5), generator.normal(size=(size, features))])
 
 
 def _drifted(tests: tuple[FeatureTest, ...]) -> list[str]:
@@ -21,45 +31,85 @@ def _ks_statistic(sample: np.ndarray, reference: np.ndarray) -> float:
     return max(abs(float((sample <= x).mean()) - float((reference <= x).mean())) for x in points)
 
 
-def test_the_statistic_is_the_largest_distance_of_the_distribution_functions(generator: np.random.Generator) -> None:
-    reference = _reference(generator, 3, size=150)
-    window = generator.normal(0.3, 1.2, (60, 3))
-    for test in detect_drift(window, reference, LEVEL):
-        column = list(reference).index(test.feature)
-        assert np.isclose(test.statistic, _ks_statistic(window[:, column], np.array(reference[test.feature])))
+def test_statistics_and_p_values_are_those_of_scipy(generator: np.random.Generator) -> None:
+    rows = _rows(generator, 4, 150)
+    rows[:, 2:] = rows[:, 2:].round(1)  # with ties
+    window = _rows(generator, 4, 60) + np.array([0, 0, 0.3, 0.0, -0.6, 1.2])
+    window[:, 2:] = window[:, 2:].round(1)
+    for test in detect_drift(window, to_reference(("probability.a", "probability.b", *_names(4)), rows), LEVEL):
+        if test.test == "ks" and test.shift == "input":
+            column = 2 + int(test.feature.removeprefix("embedding."))
+            expected = stats.ks_2samp(window[:, column], rows[:, column], method="asymp")
+            assert test.statistic == pytest.approx(expected.statistic)
+            assert test.p_value == pytest.approx(expected.pvalue)
+            assert test.direction == ("lower" if expected.statistic_sign > 0 else "higher")
+
+
+def test_the_asymptotic_p_value_is_near_the_exact_one_where_alarms_begin(generator: np.random.Generator) -> None:
+    for shift in (0.25, 0.35, 0.45):
+        rows, window = _rows(generator, 1, 1200), _rows(generator, 1, 200) + np.array([0, 0, shift])
+        exact = stats.ks_2samp(window[:, 2], rows[:, 2], method="exact").pvalue
+        got = p_values_of(window, to_reference(("probability.a", "probability.b", *_names(1)), rows))[2]
+        assert got == pytest.approx(exact, rel=0.1)
+
+
+def test_the_mix_of_predicted_classes_is_tested_as_scipy_does(generator: np.random.Generator) -> None:
+    labels = ("a", "b", "c")
+    rows, window = generator.dirichlet([1, 1, 1], 900), generator.dirichlet([2, 1, 1], 150)
+    reference = to_reference([f"probability.{label}" for label in labels], rows)
+    counts = [np.bincount(sample.argmax(axis=1), minlength=3) for sample in (window, rows)]
+    expected = stats.chi2_contingency(counts, correction=False)
+    (test,) = (test for test in detect_drift(window, reference, LEVEL) if test.test == "chi2")
+    assert test.p_value == pytest.approx(expected.pvalue)
+    shares = [count / count.sum() for count in counts]
+    assert test.statistic == pytest.approx(np.abs(shares[0] - shares[1]).sum() / 2)
+    assert (test.shift, test.direction, test.is_drift) == ("label", "more a", True)
+    assert np.allclose([test.window, test.reference], shares, atol=1e-5)
+
+
+def test_classes_that_are_hardly_seen_raise_no_alarm(generator: np.random.Generator) -> None:
+    rows = np.zeros((1000, 40))
+    rows[np.arange(1000), generator.integers(0, 2, 1000)] = 1.0
+    window = rows[:100].copy()
+    window[0] = np.eye(40)[7]  # of a class that the reference has not
+    window[1] = np.eye(40)[8]
+    reference = to_reference([f"probability.{label}" for label in range(40)], rows)
+    assert p_values_of(window, reference)[-1] > LEVEL
 
 
 def test_p_values_are_uniform_without_drift(generator: np.random.Generator) -> None:
-    p_values = [
-        detect_drift(generator.normal(size=(100, 1)), _reference(generator, 1, 500), LEVEL)[0].p_value
-        for _ in range(400)
-    ]
+    p_values = [p_values_of(_rows(generator, 1, 100), _reference(generator, 1, 500))[2] for _ in range(400)]
     assert np.mean(np.array(p_values) < 0.05) == pytest.approx(0.05, abs=0.035)
     assert np.mean(p_values) == pytest.approx(0.5, abs=0.06)
 
 
 def test_calm_windows_are_ok_within_the_budget(generator: np.random.Generator) -> None:
-    alarms = sum(
-        bool(_drifted(detect_drift(generator.normal(size=(200, 8)), _reference(generator, 8), 0.05)))
-        for _ in range(200)
-    )
+    alarms = sum(is_drift(_rows(generator, 8, 200), _reference(generator, 8), 0.05) for _ in range(200))
     assert alarms <= 20  # 10 expected at level .05; P(more than 20) < .002
 
 
+def test_there_is_drift_where_any_feature_has_moved(generator: np.random.Generator) -> None:
+    reference = _reference(generator, 5)
+    for shift in np.linspace(0.0, 1.0, 30):
+        window = _rows(generator, 5, 100) + np.array([0, 0, 0, shift, 0, 0, 0])
+        assert is_drift(window, reference, 0.01) == bool(_drifted(detect_drift(window, reference, 0.01)))
+
+
 @pytest.mark.parametrize(("shift", "direction"), [(1.0, "higher"), (-1.0, "lower")])
-def test_a_moved_feature_is_named_with_its_direction(
+def test_a_moved_feature_is_named_with_its_direction_and_quantiles(
     generator: np.random.Generator, shift: float, direction: str
 ) -> None:
-    window = generator.normal(size=(200, 5))
-    window[:, 3] += shift
+    window = _rows(generator, 5, 200) + np.array([0, 0, 0, 0, 0, shift, 0])
     tests = detect_drift(window, _reference(generator, 5), LEVEL)
-    assert _drifted(tests) == ["feature.3"]
-    assert (tests[0].feature, tests[0].direction) == ("feature.3", direction)
+    assert _drifted(tests) == ["embedding.3"]
+    assert (tests[0].feature, tests[0].direction, tests[0].shift) == ("embedding.3", direction, "input")
+    assert np.allclose(tests[0].window, np.quantile(window[:, 5], QUANTILES), rtol=1e-5)
+    assert np.allclose(tests[0].reference, stats.norm.ppf(QUANTILES), atol=0.2)
     assert [test.p_value for test in tests] == sorted(test.p_value for test in tests)
 
 
 def test_columns_that_do_not_fit_the_reference_are_refused(generator: np.random.Generator) -> None:
-    with pytest.raises(ValueError, match="expected a window with 2 columns, got shape"):
+    with pytest.raises(ValueError, match="expected a window with 4 columns, got shape"):
         detect_drift(np.zeros((10, 3)), _reference(generator, 2), LEVEL)
 
 

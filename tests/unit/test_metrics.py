@@ -6,6 +6,7 @@ from driftserve.metrics import (
     CONFIDENCE,
     DEFINITIONS,
     DRIFT_P_VALUE,
+    EXCLUSIONS,
     IMAGES,
     LOSS_CAUSES,
     LOST,
@@ -35,7 +36,8 @@ def test_every_series_is_there_once_with_its_dimensions(contract: Contract) -> N
     assert Counter(name for name, _ in series) == Counter(
         {definition.name: 1 for definition in DEFINITIONS}
         | {"Latency": len(PHASES), "PredictedClass": len(contract.labels)}
-        | {"DriftStatistic": len(contract.feature_names), "DriftPValue": len(contract.feature_names)}
+        | {"DriftStatistic": len(contract.feature_names) + 1, "DriftPValue": len(contract.feature_names) + 1}
+        | {"ExcludedObservations": len(EXCLUSIONS)}
         | {"LostObservations": len(LOSS_CAUSES)}
     )
     common = (("EndpointName", "scenes"), ("VariantName", "AllTraffic"))

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -6,6 +8,7 @@ from driftserve.metrics import Metric
 from driftserve.monitor import Monitor
 from driftserve.observation import Observation, ObservationBatch
 from driftserve.report import Verdict
+from driftserve.watch import Progress
 
 DIGEST = "d" * 64
 
@@ -86,7 +89,7 @@ def test_metrics_carry_their_dimensions_and_units(monitor: Monitor, contract: Co
     assert metrics["PredictedClass"][0].dimensions == (*common, ("Class", "red"))
     assert metrics["DriftState"][0].values == (1.0,)
     assert {metric.dimensions[3] for metric in metrics["DriftPValue"]} == {
-        ("Feature", name) for name in contract.feature_names
+        ("Feature", name) for name in (*contract.feature_names, "predicted_class")
     }
     assert all(metric.timestamp == 123.0 for same in metrics.values() for metric in same)
 
@@ -118,7 +121,7 @@ def test_a_report_says_which_window_it_is_and_when_that_ended_by_the_data(monito
     report = monitor.status()[DIGEST].last_report
     assert report is not None
     assert (report.model, report.window, report.ended_at, report.observations) == ("tiny/7", 2, 30.0, 50)
-    assert (report.level, report.overrides) == (0.001, ())
+    assert (report.level, report.overrides) == (0.0005, ())
     status = monitor.status()[DIGEST]
     assert (status.name, status.observations_in_window, status.window_size) == ("tiny/7", 20, 50)
 
@@ -148,7 +151,7 @@ def test_what_an_operator_set_otherwise_holds_and_is_named(contract: Contract) -
     )
     assert (status.windows, status.window_size, status.overrides) == (1, 20, overrides)
     assert status.last_report is not None
-    assert (status.last_report.level, status.last_report.overrides) == (0.1, overrides)
+    assert (status.last_report.level, status.last_report.overrides) == (0.05, overrides)
 
 
 def test_a_setting_that_says_what_the_archive_says_overrides_nothing(contract: Contract) -> None:
@@ -191,7 +194,7 @@ def test_a_model_whose_contract_comes_late_is_watched_from_then_on(contract: Con
     contracts[DIGEST] = contract
     monitor.watch(DIGEST)
     _send(monitor, _calm(contract, 2))
-    assert (monitor.lost, monitor.observations()) == (1, {DIGEST: 2})
+    assert (monitor.lost, monitor.progress()) == (1, {DIGEST: Progress(2)})
 
 
 def test_features_that_do_not_fit_the_contract_are_not_watched(
@@ -208,3 +211,94 @@ def test_the_line_of_a_verdict_says_the_model_in_a_field(
     _send(monitor, _moved(contract, 50))
     (record,) = (record for record in caplog.records if "window 1: DRIFT" in record.message)
     assert vars(record)["model"] == "tiny/7"
+
+
+def _with(observations: list[Observation], **changes: object) -> list[Observation]:
+    return [dataclasses.replace(observation, **changes) for observation in observations]
+
+
+def _numbered(observations: list[Observation]) -> list[Observation]:
+    return [dataclasses.replace(one, image_id=str(number)) for number, one in enumerate(observations)]
+
+
+def test_what_enters_no_window_is_counted_by_its_reason(monitor: Monitor, contract: Contract) -> None:
+    calm = _calm(contract, 4)
+    _send(monitor, _with(calm[:3], image_id="a") + calm[3:])  # twice the same again
+    _send(monitor, [Observation(400, {"total": 1.0}), *_with(calm[:3], features=None, is_test=True)])
+    status = monitor.status()[DIGEST]
+    assert status.excluded == {"test": 3, "failed": 1, "duplicate": 2}
+    assert status.observations == status.observations_in_window == 2
+    metrics = _by_name(monitor.collect(0.0))
+    counts = {metric.dimensions[3]: metric.values for metric in metrics["ExcludedObservations"]}
+    assert counts == {("Reason", "test"): (3.0,), ("Reason", "failed"): (1.0,), ("Reason", "duplicate"): (2.0,)}
+    assert metrics["Images"][0].values == (5.0,)  # a test is none of them
+    assert metrics["Observations"][0].values == (2.0,)
+
+
+def test_an_image_counts_again_in_the_next_window(monitor: Monitor, contract: Contract) -> None:
+    for _ in range(2):
+        _send(monitor, _numbered(_calm(contract, 50)))
+    assert monitor.status()[DIGEST].windows == 2
+    assert monitor.status()[DIGEST].excluded["duplicate"] == 0
+
+
+def test_a_retry_storm_is_no_drift(monitor: Monitor, contract: Contract) -> None:
+    _send(monitor, _with(_calm(contract, 1) * 500, image_id="a"))
+    status = monitor.status()[DIGEST]
+    assert (status.state, status.observations, status.excluded["duplicate"]) == (Verdict.INSUFFICIENT_DATA, 1, 499)
+
+
+def test_five_windows_are_a_long_one_at_its_own_level(monitor: Monitor, contract: Contract) -> None:
+    for seed in range(4):
+        _send(monitor, _calm(contract, 50, seed))
+    assert monitor.status()[DIGEST].last_long_report is None
+    reports = monitor.observe(ObservationBatch(DIGEST, 9.0, tuple(_calm(contract, 50, 4))))
+    assert reports is not None
+    assert [(report.horizon, report.window, report.observations) for report in reports] == [
+        ("window", 5, 50),
+        ("long window", 1, 250),
+    ]
+    assert [report.level for report in reports] == [0.0005, 0.0025]
+    status = monitor.status()[DIGEST]
+    assert (status.long_windows, status.last_report, status.last_long_report) == (1, *reports)
+
+
+def test_a_long_window_has_each_image_once(monitor: Monitor, contract: Contract) -> None:
+    for _ in range(5):
+        _send(monitor, _numbered(_calm(contract, 50)))
+    report = monitor.status()[DIGEST].last_long_report
+    assert report is not None
+    assert report.observations == 50
+
+
+def test_a_drift_too_small_for_a_window_is_seen_by_the_long_one_and_lasts(monitor: Monitor, contract: Contract) -> None:
+    column, moved = contract.feature_names.index("brightness"), []
+    for seed in range(5):
+        for one in _calm(contract, 50, seed):
+            assert one.features is not None
+            row = tuple(value + 5.5 * (i == column) for i, value in enumerate(one.features))
+            moved.append(dataclasses.replace(one, features=row))
+    _send(monitor, moved)
+    status = monitor.status()[DIGEST]
+    assert status.last_report is not None
+    assert status.last_long_report is not None
+    assert (status.last_report.verdict, status.last_long_report.verdict) == (Verdict.OK, Verdict.DRIFT)
+    assert status.last_long_report.drifted_features == ("brightness",)
+    _send(monitor, _calm(contract, 50))
+    assert monitor.status()[DIGEST].state is Verdict.DRIFT
+    assert _by_name(monitor.collect(0.0))["DriftState"][0].values == (1.0,)
+
+
+def test_a_report_tells_label_shift_apart_and_estimates_the_accuracy(monitor: Monitor, contract: Contract) -> None:
+    columns = np.array(list(contract.reference.values()))
+    reds = columns[:, columns[:3].argmax(axis=0) == 0].T[:50]
+    _send(monitor, [Observation(200, {}, "red", 0.9, tuple(row)) for row in reds.tolist()])
+    report = monitor.status()[DIGEST].last_report
+    assert report is not None
+    assert "label" in report.shifts
+    tests = {test.feature: test for test in report.tests}
+    assert tests["predicted_class"].direction == "more red"
+    assert tests["predicted_class"].window == (1.0, 0.0, 0.0)
+    change = reds[:, :3].max(axis=1).mean() - columns[:3].max(axis=0).mean()
+    assert report.estimated_accuracy == pytest.approx(contract.reference_accuracy + change)
+    assert report.reference_accuracy == contract.reference_accuracy

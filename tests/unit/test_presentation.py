@@ -5,11 +5,13 @@ MODEL = {
     "name": "scenes/1",
     "state": "OK",
     "windows": 3,
+    "long_windows": 0,
     "alarms": 0,
     "observations": 650,
     "dropped": 2,
     "overrides": [],
-    "last_report": {"ended_at": 1000.0},
+    "last_report": {"ended_at": 1000.0, "verdict": "OK"},
+    "last_long_report": None,
 }
 
 
@@ -19,10 +21,10 @@ def _table(*models: dict[str, object], **more: object) -> list[str]:
 
 def test_the_status_is_a_table_with_a_line_a_model() -> None:
     lines = _table(MODEL, MODEL | {"name": "other/12", "last_report": None}, lost={"queue_full": 0}, silent_seconds=0.2)
-    assert lines[0].split() == ["name", "state", "windows", "alarms", "observations", "dropped", "window", "age"]
+    assert " ".join(lines[0].split()) == "name state windows long windows alarms observations dropped window age"
     assert [line.split() for line in lines[1:]] == [
-        ["scenes/1", "OK", "3", "0", "650", "2", "90", "s"],
-        ["other/12", "OK", "3", "0", "650", "2", "-"],
+        ["scenes/1", "OK", "3", "0", "0", "650", "2", "90", "s"],
+        ["other/12", "OK", "3", "0", "0", "650", "2", "-"],
     ]
     assert lines[1].index("OK") == lines[2].index("OK")
 
@@ -33,6 +35,20 @@ def test_the_status_says_what_is_overridden_lost_and_silent() -> None:
         "scenes/1: window_size 50 instead of 200, which ...",
         "lost: queue full 4",
         "the monitor has been silent for 12 s: this is what it knew then",
+    ]
+
+
+def test_the_status_says_what_drifted_and_what_it_may_cost() -> None:
+    tests = [
+        {"feature": "blocking", "direction": "higher", "statistic": 0.91, "is_drift": True},
+        {"feature": "margin", "direction": "lower", "statistic": 0.2, "is_drift": False},
+    ]
+    report = {"ended_at": 1000.0, "verdict": "DRIFT", "horizon": "long window", "window": 2, "shifts": ["input"]}
+    accuracy = {"estimated_accuracy": 0.7, "reference_accuracy": 0.89}
+    lines = _table(MODEL | {"state": "DRIFT", "last_long_report": report | accuracy | {"tests": tests}})
+    assert lines[2:] == [
+        "scenes/1: long window 2 drifted in input: blocking higher (D 0.91); "
+        "accuracy estimated at 0.700, 0.890 on the reference"
     ]
 
 

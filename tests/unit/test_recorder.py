@@ -8,9 +8,10 @@ import pytest
 from driftserve.recorder import Recorder, oldest_first
 from driftserve.replay import record_header
 from driftserve.report import DriftReport, Verdict, report_to_json
+from driftserve.watch import Progress
 
-REPORT = DriftReport(Verdict.OK, "tiny/7", 1, 1.0, 50, 0.001, (), ())
-EMPTY_HEADER = b'{"observations_before":{},"window_size":null,"windows_between_false_alarms":null}'
+REPORT = DriftReport(Verdict.OK, "tiny/7", "window", 1, 1.0, 50, 0.001, (), 0.9, 0.9, (), ())
+EMPTY_HEADER = record_header({})
 
 
 def _line(number: int) -> bytes:
@@ -19,7 +20,12 @@ def _line(number: int) -> bytes:
 
 def _record(recorder: Recorder, *numbers: int) -> None:
     for number in numbers:
-        recorder.record(_line(number), {"abc": number}, ())
+        _append(recorder, _line(number), number)
+
+
+def _append(recorder: Recorder, line: bytes, before: int = 0, reports: tuple[DriftReport, ...] = ()) -> None:
+    recorder.record_batch(line, lambda: {"abc": Progress(before)} if before else {})
+    recorder.record_reports(reports)
 
 
 def _files(directory: Path) -> list[Path]:
@@ -33,8 +39,8 @@ def _numbers(directory: Path) -> list[int]:
 
 def test_batches_and_reports_are_appended_a_line_each(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path / "record", 1_000_000)
-    recorder.record(b'{"a":1}', {}, ())
-    recorder.record(b'{"a":2}', {"abc": 1}, (REPORT, REPORT))
+    _append(recorder, b'{"a":1}')
+    _append(recorder, b'{"a":2}', 1, (REPORT, REPORT))
     assert (tmp_path / "record" / "observations.jsonl").read_bytes() == (EMPTY_HEADER + b'\n{"a":1}\n{"a":2}\n')
     assert (tmp_path / "record" / "reports.jsonl").read_text() == 2 * (report_to_json(REPORT) + "\n")
 
@@ -60,21 +66,26 @@ def test_every_file_says_how_many_observations_came_before(tmp_path: Path) -> No
     assert len(_files(tmp_path)) == 3
     for file in _files(tmp_path):
         header, first, *_ = map(json.loads, file.read_text().splitlines())
-        assert header["observations_before"] == {"abc": first["number"]}
+        assert header["observations_before"] == ({"abc": first["number"]} if first["number"] else {})
 
 
 def test_a_monitor_that_starts_again_goes_on_after_a_header(tmp_path: Path) -> None:
     for _ in range(2):
         recorder = Recorder(tmp_path, 100_000)
-        recorder.record(b"{}", {}, ())
+        _append(recorder, b"{}")
         recorder.close()
     assert (tmp_path / "observations.jsonl").read_bytes() == 2 * (EMPTY_HEADER + b"\n{}\n")
 
 
 def test_the_header_says_what_an_operator_set(tmp_path: Path) -> None:
-    Recorder(tmp_path, 100_000, 30, 10).record(b"{}", {}, ())
+    _append(Recorder(tmp_path, 100_000, 30, 10), b"{}")
     header = json.loads((tmp_path / "observations.jsonl").read_text().splitlines()[0])
-    assert header == {"observations_before": {}, "window_size": 30, "windows_between_false_alarms": 10}
+    assert header == {
+        "observations_before": {},
+        "image_ids_before": {},
+        "window_size": 30,
+        "windows_between_false_alarms": 10,
+    }
 
 
 @pytest.mark.parametrize("torn", [b'{"number":3,"fil', b"x" * 100_000, b""], ids=["short", "long", "none"])
@@ -82,7 +93,7 @@ def test_the_header_says_what_an_operator_set(tmp_path: Path) -> None:
 def test_a_line_that_a_killed_monitor_did_not_end_is_cut_off(tmp_path: Path, torn: bytes, whole: bytes) -> None:
     for name in ("observations.jsonl", "reports.jsonl"):
         (tmp_path / name).write_bytes(whole + torn)
-    Recorder(tmp_path, 1_000_000).record(b"{}", {}, (REPORT,))
+    _append(Recorder(tmp_path, 1_000_000), b"{}", reports=(REPORT,))
     assert (tmp_path / "observations.jsonl").read_bytes() == whole + EMPTY_HEADER + b"\n{}\n"
     assert (tmp_path / "reports.jsonl").read_bytes() == whole + report_to_json(REPORT).encode() + b"\n"
 
@@ -93,7 +104,7 @@ def test_of_two_that_record_in_one_directory_only_the_first_does(
     first, second = (Recorder(tmp_path, 100_000) for _ in range(2))
     _record(first, 1)
     for number in (2, 3):
-        second.record(_line(number), {}, (REPORT,))
+        _append(second, _line(number), reports=(REPORT,))
     _record(first, 4)
     assert (first.lost, second.lost, _numbers(tmp_path)) == (0, 4, [1, 4])
     assert not (tmp_path / "reports.jsonl").exists()
@@ -110,12 +121,13 @@ ON_A_FULL_DISK = """
 import resource, sys
 from pathlib import Path
 from driftserve.recorder import Recorder
+from driftserve.watch import Progress
 resource.setrlimit(resource.RLIMIT_FSIZE, (2600, resource.RLIM_INFINITY))
 recorder = Recorder(Path(sys.argv[1]), 100_000)
 for number in range(5):
-    recorder.record(b'{"number":%d,"filling":"%s"}' % (number, b"x" * 1000), {"abc": number}, ())
+    recorder.record_batch(b'{"number":%d,"filling":"%s"}' % (number, b"x" * 1000), lambda: {"abc": Progress(number)})
 assert recorder.lost == 3, recorder.lost
-recorder.record(b'{"number":9}', {"abc": 9}, ())  # there is room for a little
+recorder.record_batch(b'{"number":9}', lambda: {"abc": Progress(9)})  # there is room for a little
 """
 
 
@@ -124,14 +136,14 @@ def test_a_full_disk_is_said_once_and_counted_and_no_line_is_cut(tmp_path: Path)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("cannot be written") == 1
     assert _numbers(tmp_path) == [0, 1, 9]
-    end = b"\n" + record_header({"abc": 9}) + b'\n{"number":9}\n'
+    end = b"\n" + record_header({"abc": Progress(9)}) + b'\n{"number":9}\n'
     assert (tmp_path / "observations.jsonl").read_bytes().endswith(end)
 
 
 def test_a_place_that_cannot_be_a_directory_stops_nobody(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "file").touch()
     recorder = Recorder(tmp_path / "file", 100_000)
-    recorder.record(_line(1), {}, (REPORT,))
+    _append(recorder, _line(1), reports=(REPORT,))
     assert recorder.lost == 2
     assert caplog.text.count("cannot be written") == 1
 
@@ -139,7 +151,7 @@ def test_a_place_that_cannot_be_a_directory_stops_nobody(tmp_path: Path, caplog:
 def test_a_line_longer_than_a_file_is_counted_as_lost(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path, 100_000)
     _record(recorder, 1)
-    recorder.record(b"x" * 30_000, {"abc": 1}, ())
+    _append(recorder, b"x" * 30_000, 1)
     _record(recorder, 2)
     assert recorder.lost == 1
     assert _numbers(tmp_path) == [1, 2]

@@ -10,9 +10,36 @@ from driftserve.errors import MonitorError, MonitorNotFound, SettingsError
 from driftserve.report import DriftReport, FeatureTest, Losses, ModelStatus, Verdict, report_to_json
 
 REPORT = DriftReport(
-    Verdict.DRIFT, "tiny/7", 1, 1.5, 50, 0.001, ("a",), (FeatureTest("margin", 0.25, 1e-9, "lower", is_drift=True),)
+    verdict=Verdict.DRIFT,
+    model="tiny/7",
+    horizon="window",
+    window=1,
+    ended_at=1.5,
+    observations=50,
+    level=0.001,
+    shifts=("confidence",),
+    estimated_accuracy=0.8,
+    reference_accuracy=0.9,
+    overrides=("a",),
+    tests=(
+        FeatureTest("margin", "ks", "confidence", 0.25, 1e-9, "lower", (0.1, 0.2, 0.3, 0.4, 0.5), (0.5,) * 5, True),
+    ),
 )
-STATUS = ModelStatus("tiny/7", Verdict.DRIFT, 1, 1, 53, 3, 50, 2, ("a",), REPORT)
+STATUS = ModelStatus(
+    name="tiny/7",
+    state=Verdict.DRIFT,
+    windows=1,
+    long_windows=0,
+    alarms=1,
+    observations=53,
+    observations_in_window=3,
+    window_size=50,
+    excluded={"test": 1, "failed": 0, "duplicate": 4},
+    dropped=2,
+    overrides=("a",),
+    last_report=REPORT,
+    last_long_report=None,
+)
 
 
 @pytest.fixture
@@ -53,9 +80,10 @@ def test_the_status_is_by_digest_and_holds_reports_as_they_are_written_elsewhere
 
 def test_a_report_is_one_line_of_json() -> None:
     assert report_to_json(REPORT) == (
-        '{"verdict":"DRIFT","model":"tiny/7","window":1,"ended_at":1.5,"observations":50,"level":0.001,'
-        '"overrides":["a"],"tests":[{"feature":"margin","statistic":0.25,"p_value":1e-09,"direction":"lower",'
-        '"is_drift":true}]}'
+        '{"verdict":"DRIFT","model":"tiny/7","horizon":"window","window":1,"ended_at":1.5,"observations":50,'
+        '"level":0.001,"shifts":["confidence"],"estimated_accuracy":0.8,"reference_accuracy":0.9,"overrides":["a"],'
+        '"tests":[{"feature":"margin","test":"ks","shift":"confidence","statistic":0.25,"p_value":1e-09,'
+        '"direction":"lower","window":[0.1,0.2,0.3,0.4,0.5],"reference":[0.5,0.5,0.5,0.5,0.5],"is_drift":true}]}'
     )
 
 

@@ -13,6 +13,7 @@ from driftserve.decode import ImageLimits
 from driftserve.errors import ModelError
 from driftserve.model import Model, ModelOutput
 from driftserve.observation import Observation
+from driftserve.raster import to_raster
 from driftserve.service import Request, RequestLimits, Response, Service
 from images import LABELS, encode, scene
 
@@ -251,18 +252,32 @@ def test_each_instance_is_an_observation_and_unreadable_json_is_one(service: Ser
 def test_features_do_not_depend_on_who_else_is_watched(service: Service, seen: list[Observation]) -> None:
     service.predict([_request(encode(RED)), _request(encode(GREEN), is_test=True), _request(encode(BLUE))])
     service.predict([_request(encode(RED)), _request(encode(BLUE))])
-    first, second, *alone = [observation.features for observation in seen]
+    first, test, second, *alone = [observation.features for observation in seen]
+    assert test is None
     assert [first, second] == alone
 
 
-def test_a_test_is_answered_but_not_observed(service: Service, seen: list[Observation]) -> None:
+def test_a_test_is_answered_and_counted_but_not_watched(service: Service, seen: list[Observation]) -> None:
     responses = service.predict([_request(encode(GREEN), is_test=True), _instances(encode(RED), b"x", is_test=True)])
     assert [response.status for response in responses] == [200, 200]
-    assert seen == []
+    assert [(observation.status, observation.is_test) for observation in seen] == [
+        (200, True),
+        (200, True),
+        (400, True),
+    ]
+    assert {(observation.features, observation.image_id) for observation in seen} == {(None, None)}
+
+
+def test_the_same_bytes_are_the_same_image_wherever_they_stand(service: Service, seen: list[Observation]) -> None:
+    service.predict([_request(encode(RED)), _instances(encode(GREEN), encode(RED))])
+    first, other, again = (observation.image_id for observation in seen)
+    assert first == again != other
 
 
 def test_features_are_not_computed_for_what_is_not_watched(contract: Contract) -> None:
-    watched, unwatched = (Item(is_watched, pixels=np.zeros((1, 3, 32, 32), np.uint8)) for is_watched in (True, False))
+    raster = to_raster(np.zeros((40, 40, 3), np.uint8))
+    pixels = np.zeros((1, 3, 32, 32), np.uint8)
+    watched, unwatched = Item(True, pixels=pixels, raster=raster), Item(False, pixels=pixels)
     Classifier(contract, FakeModel()).classify([watched, unwatched])
     assert watched.features is not None
     assert (unwatched.status, unwatched.features) == (200, None)

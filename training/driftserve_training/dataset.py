@@ -67,6 +67,12 @@ def evaluation_loader(
     return DataLoader(dataset, batch_size=batch_size, num_workers=workers)
 
 
+def decoded_images(manifest: Manifest, split: str) -> Iterator[Image]:
+    """The images of a split as the service decodes them, (H, W, 3) uint8, in the manifest's order."""
+    for entry in manifest.split(split):
+        yield decode((manifest.folder / entry.path).read_bytes())
+
+
 def pixel_batches(
     manifest: Manifest, split: str, spec: ImageSpec, batch_size: int = 32
 ) -> Iterator[npt.NDArray[np.uint8]]:

@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
@@ -15,19 +15,17 @@ from tqdm import tqdm
 from driftserve import __version__
 from driftserve.archive import MODEL_FILE, write_archive, write_model_tarball
 from driftserve.contract import SCHEMA_VERSION, Contract, DriftPolicy, GoldenImage
-from driftserve.features import feature_names, features
-from driftserve.model import Model, ModelOutput
-from driftserve.prediction import calibrate
+from driftserve.features import feature_names
+from driftserve.model import Model
+from driftserve.scoring import Scored, score
 from driftserve.verification import verify_archive
 from driftserve_training.checkpoint import TrainedRecord, load_trained
-from driftserve_training.dataset import pixel_batches
+from driftserve_training.dataset import decoded_images, pixel_batches
 from driftserve_training.golden import choose_golden
 from driftserve_training.graph import build_graph, save_scripted, to_tensor
-from driftserve_training.manifest import scan
+from driftserve_training.manifest import Manifest, scan
 from driftserve_training.network import Classifier
 from driftserve_training.parity import Parity, compare, refuse_disparity
-
-Batches = Sequence[npt.NDArray[np.uint8]]
 
 
 def export(trained: Path, data: Path, output: Path, name: str, version: str) -> tuple[Path, Parity]:
@@ -47,33 +45,38 @@ def export(trained: Path, data: Path, output: Path, name: str, version: str) -> 
     spec = record.network.image_spec
     manifest = scan(data, ("train", "val"))
     graph = build_graph(classifier, pixel_batches(manifest, "train", spec))
-    val = list(pixel_batches(manifest, "val", spec))
-    eager_logits = _eager_logits(classifier, val)
+    eager_logits = _eager_logits(classifier, pixel_batches(manifest, "val", spec))
 
     with tempfile.TemporaryDirectory() as scratch, _threads_given_back():
         scripted = Path(scratch, MODEL_FILE)
         save_scripted(graph, spec, scripted)
         model = Model(scripted, spec.height, spec.width)
-        outputs = _run(model, val, "reference")
-        parity = compare(eager_logits, outputs.logits, record.temperature)
+        images = tqdm(decoded_images(manifest, "val"), desc="reference", total=len(manifest.split("val")), unit="image")
+        reference = score(images, model, spec, record.temperature)
+        parity = compare(eager_logits, reference.logits, record.temperature)
         refuse_disparity(parity, "scripted")
 
-        probabilities = calibrate(outputs.logits, record.temperature)
-        golden, images = choose_golden(manifest, probabilities, model, spec, record.temperature)
-        contract = _to_contract(record, name, version, val, outputs, parity, golden)
-        archive = write_archive(Path(scratch, "model"), contract, scripted, images)
+        golden, golden_files = choose_golden(manifest, reference.probabilities, model, spec, record.temperature)
+        contract = _to_contract(record, name, version, reference, _accuracy(manifest, reference), parity, golden)
+        archive = write_archive(Path(scratch, "model"), contract, scripted, golden_files)
         verify_archive(archive, Path(scratch, "unpacked"), allowed=())
         placed = _place(archive, output / "model")
     write_model_tarball(placed, output / "model.tar.gz")
     return placed, parity
 
 
-def _eager_logits(classifier: Classifier, batches: Batches) -> npt.NDArray[np.float32]:
+def _eager_logits(classifier: Classifier, batches: Iterable[npt.NDArray[np.uint8]]) -> npt.NDArray[np.float32]:
     """The logits of the network as timm runs it, not by the export graph's two steps."""
     with torch.inference_mode():
         return np.concatenate(
             [classifier(to_tensor(batch)).numpy() for batch in tqdm(batches, desc="eager", unit="batch")]
         )
+
+
+def _accuracy(manifest: Manifest, reference: Scored) -> float:
+    """The share of the reference's images whose most probable label is theirs."""
+    targets = [manifest.labels.index(entry.label) for entry in manifest.split("val")]
+    return float((reference.probabilities.argmax(axis=1) == targets).mean())
 
 
 @contextmanager
@@ -84,15 +87,6 @@ def _threads_given_back() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
-
-
-def _run(model: Model, batches: Batches, description: str) -> ModelOutput:
-    """The served model's output for all batches."""
-    outputs = [model(batch) for batch in tqdm(batches, desc=description, unit="batch")]
-    return ModelOutput(
-        logits=np.concatenate([output.logits for output in outputs]),
-        embedding=np.concatenate([output.embedding for output in outputs]),
-    )
 
 
 def _place(archive: Path, directory: Path) -> Path:
@@ -107,14 +101,12 @@ def _to_contract(
     record: TrainedRecord,
     name: str,
     version: str,
-    val: Batches,
-    outputs: ModelOutput,
+    reference: Scored,
+    reference_accuracy: float,
     parity: Parity,
     golden: tuple[GoldenImage, ...],
 ) -> Contract:
-    rows = features(np.concatenate(val), calibrate(outputs.logits, record.temperature), outputs.embedding)
-    embedding_size = outputs.embedding.shape[1]
-    names = feature_names(record.labels, embedding_size)
+    names = feature_names(record.labels, reference.embedding_size)
     return Contract(
         schema_version=SCHEMA_VERSION,
         name=name,
@@ -122,9 +114,12 @@ def _to_contract(
         labels=record.labels,
         image_spec=record.network.image_spec,
         temperature=record.temperature,
-        embedding_size=embedding_size,
+        embedding_size=reference.embedding_size,
         drift=DriftPolicy(),
-        reference={feature: tuple(column) for feature, column in zip(names, rows.T.tolist(), strict=True)},
+        reference={
+            feature: tuple(column) for feature, column in zip(names, reference.features.T.tolist(), strict=True)
+        },
+        reference_accuracy=reference_accuracy,
         golden=golden,
         files={},  # write_archive fills them in
         evaluation={
