@@ -20,7 +20,7 @@ SERVER_VENV := $(if $(filter mms,$(SERVER)),$(VENV_MMS),$(VENV))
 PYTEST := VENV_MMS='$(VENV_MMS)' $(VENV)/bin/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve test faults fuzz bench coverage acceptance check docs format clean
+.PHONY: help install demo certificate serve test faults fuzz bench coverage acceptance check docs format clean
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,11 @@ demo: $(INSTALLED) ## Train, archive, serve, find drift: [DATA=folder] [WEIGHTS=
 	$(VENV)/bin/python -m driftserve_demo --output $(BUILD)/demo --port $(PORT) \
 	  $(if $(DATA),--data '$(DATA)') $(if $(WEIGHTS),--weights '$(WEIGHTS)') \
 	  $(if $(MODEL),--model '$(MODEL)') $(if $(EPOCHS),--epochs '$(EPOCHS)')
+
+certificate: $(INSTALLED) ## Export the demo's model again with the full drift certificate: DATA=folder
+	@test -n '$(DATA)' || { echo "expected DATA=, the folder of images that the demo was given" >&2; exit 1; }
+	$(VENV)/bin/python -m driftserve_training export --trained $(BUILD)/demo/training --data '$(DATA)' \
+	  --output $(BUILD)/demo --certificate full
 
 serve: ## Serve an archive until Ctrl-C: [ARCHIVE=file or folder] [PORT=8080] [SERVER=torchserve]
 	@test -e $(SERVER_VENV)/.installed || { echo "nothing is installed: run 'make install' first" >&2; exit 1; }

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from driftserve.archive import write_archive
+from driftserve.certificate import Certificate, FalseAlarms, Power
 from driftserve.contract import SCHEMA_VERSION, Contract, DriftPolicy, GoldenImage, ImageSpec
 from driftserve.decode import decode
 from driftserve.features import feature_names
@@ -24,6 +25,18 @@ from driftserve.servers.ports import free_ports
 from images import LABELS, encode, scene
 
 EMBEDDING_SIZE = 3
+CERTIFICATE = Certificate(
+    kind="short",
+    source="written by hand for tests",
+    images=300,
+    reference_images=600,
+    draws=5,
+    seed=0,
+    false_alarms=(FalseAlarms(size=200, budget=5e-4, windows=200, rate=0.0, upper_bound=0.003, worst=0.0),),
+    power=(
+        Power(corruption="brightness", severity=1, power=0.75, long_power=None, accuracy=0.9, estimated_accuracy=0.88),
+    ),
+)
 
 hypothesis.settings.register_profile("driftserve", deadline=None)  # a busy machine is no failure
 hypothesis.settings.register_profile(
@@ -84,6 +97,7 @@ def contract(spec: ImageSpec, graph_file: Path, golden: Mapping[str, bytes]) -> 
         drift=DriftPolicy(window_size=50, windows_between_false_alarms=1000),
         reference=dict(zip(names, (tuple(column) for column in rows.T.tolist()), strict=True)),
         reference_accuracy=0.95,
+        certificate=CERTIFICATE,
         golden=tuple(to_golden(file, png, model, spec) for file, png in golden.items()),
         files={},
         evaluation={"test_accuracy": 1.0},

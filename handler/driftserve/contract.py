@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from pydantic_core import from_json
 
+from driftserve.certificate import Certificate
 from driftserve.errors import ArchiveError
+from driftserve.record import Record as Record
 
 SCHEMA_VERSION = 3
 MODEL_FILE = "model.pt"
@@ -23,12 +25,6 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 # TorchServe puts the name into a URL and a file name (model_packaging_utils.check_model_name_regex_or_exit).
 ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)]
 ModelVersion = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=64)]
-
-
-class Record(BaseModel):
-    """A frozen record that refuses fields it does not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class ImageSpec(Record):
@@ -109,6 +105,7 @@ class Contract(Record):
     drift: DriftPolicy
     reference: dict[str, tuple[float, ...]]
     reference_accuracy: float = Field(ge=0, le=1)
+    certificate: Certificate
     golden: tuple[GoldenImage, ...] = Field(min_length=1, max_length=16)
     files: dict[str, Sha256]
     evaluation: dict[str, float]

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from driftserve.certificate import Certificate
 from driftserve.contract import Contract
 from driftserve.printable import printable
 
@@ -71,8 +72,31 @@ def describe(contract: Contract, digest: str) -> str:
         "reference": f"{max(sizes)} images, {len(contract.reference)} features",
         "window": f"{contract.drift.window_size} observations",
         "false alarms": f"nominally 1 in {contract.drift.windows_between_false_alarms} windows without drift",
+        **_certificate(contract.certificate),
         **{f"evaluation.{name}": f"{value:.6g}" for name, value in contract.evaluation.items()},
         **{f"provenance.{name}": str(value) for name, value in contract.provenance.items()},
     }
     width = max(map(len, facts))
     return "\n".join(f"{printable(name).ljust(width)}  {printable(value)}" for name, value in facts.items())
+
+
+def _certificate(certificate: Certificate) -> dict[str, str]:
+    """What was measured of the detector, a line each."""
+    lines = {"certificate": f"{certificate.kind}, {certificate.draws} draws; {certificate.source}"}
+    for alarms in certificate.false_alarms:
+        lines[f"  calm windows of {alarms.size}"] = (
+            f"{alarms.rate:.5f} alarm (95 % bound {alarms.upper_bound:.5f}, budget {alarms.budget:.5f}, "
+            f"worst draw {alarms.worst:.5f}, {alarms.windows} windows a draw)"
+        )
+    if not certificate.false_alarms:
+        lines["  calm windows"] = f"not measured: {certificate.reference_images} images a half are fewer than a window"
+    for cell in certificate.power:
+        lines[f"  {cell.corruption} {cell.severity}"] = (
+            f"seen in a window {_share(cell.power)}, in a long one {_share(cell.long_power)}; "
+            f"accuracy {_share(cell.accuracy)}, estimated {_share(cell.estimated_accuracy)}"
+        )
+    return lines
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

@@ -93,7 +93,10 @@ def test_before_it_is_loaded_it_says_so(
     ("change", "message"),
     [
         ({"embedding_size": 12}, r"model\.pt: expected .* \(\(1, 3\), \(1, 12\)\)"),
-        ({"reference": {"margin": [0.1, 0.2]}}, r"expected a reference of probability\.red, .*, got margin"),
+        (
+            {"reference": {f"probability.{label}": [0.1, 0.2] for label in ("red", "green", "blue")}},
+            r"expected a reference of probability\.red, .*, blocking, got probability\.red",
+        ),
     ],
 )
 def test_a_graph_that_does_not_fit_its_contract_fails_the_load(

@@ -58,3 +58,14 @@ def test_nothing_in_an_archive_forges_a_line_or_commands_the_terminal(contract: 
     page = presentation.describe(contract.model_copy(update={"provenance": provenance}), "0" * 64)
     assert len(page.splitlines()) == len(plain.splitlines()) + 1
     assert all(line.isprintable() for line in page.splitlines())
+
+
+def test_an_archive_shows_its_certificate(contract: Contract) -> None:
+    lines = [line.split(maxsplit=1) for line in presentation.describe(contract, "0" * 64).splitlines()]
+    page = dict(lines)
+    assert page["certificate"] == "short, 5 draws; written by hand for tests"
+    assert "seen in a window 0.750, in a long one -; accuracy 0.900, estimated 0.880" in page["brightness"]
+    assert "0.00000 alarm (95 % bound 0.00300, budget 0.00050" in page["calm"]
+    none = contract.certificate.model_copy(update={"false_alarms": ()})
+    text = presentation.describe(contract.model_copy(update={"certificate": none}), "0" * 64)
+    assert "not measured: 600 images a half are fewer than a window" in text

@@ -41,9 +41,18 @@ def _train(options: argparse.Namespace) -> dict[str, object]:
 
 
 def _export(options: argparse.Namespace) -> dict[str, object]:
+    from driftserve.certification import FULL, SHORT
     from driftserve_training.export import export
 
-    archive, parity = export(options.trained, options.data, options.output, options.name, options.version)
+    archive, parity = export(
+        options.trained,
+        options.data,
+        options.output,
+        options.name,
+        options.version,
+        FULL if options.certificate == "full" else SHORT,
+        options.certificate_images,
+    )
     return {"archive": str(archive), "parity": asdict(parity)}
 
 
@@ -70,6 +79,15 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--output", type=Path, required=True, help="folder for model/<name>.mar and model.tar.gz")
     export.add_argument("--name", type=_name, default="scenes", help="the model's name (default: %(default)s)")
     export.add_argument("--version", type=_version, default="1", help="the model's version (default: %(default)s)")
+    export.add_argument(
+        "--certificate",
+        choices=["short", "full"],
+        default="short",
+        help="extent of the drift certificate (default: %(default)s)",
+    )
+    export.add_argument(
+        "--certificate-images", type=Path, help="folder with <class>/<image> to certify with (default: the data's val/)"
+    )
     return parser
 
 

@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,14 @@ from tqdm import tqdm
 
 from driftserve import __version__
 from driftserve.archive import MODEL_FILE, write_archive, write_model_tarball
+from driftserve.certificate import Certificate
+from driftserve.certification import SHORT, Effort
 from driftserve.contract import SCHEMA_VERSION, Contract, DriftPolicy, GoldenImage
 from driftserve.features import feature_names
 from driftserve.model import Model
 from driftserve.scoring import Scored, score
 from driftserve.verification import verify_archive
+from driftserve_training.certifying import certify_images
 from driftserve_training.checkpoint import TrainedRecord, load_trained
 from driftserve_training.dataset import decoded_images, pixel_batches
 from driftserve_training.golden import choose_golden
@@ -28,11 +32,20 @@ from driftserve_training.network import Classifier
 from driftserve_training.parity import Parity, compare, refuse_disparity
 
 
-def export(trained: Path, data: Path, output: Path, name: str, version: str) -> tuple[Path, Parity]:
+def export(
+    trained: Path,
+    data: Path,
+    output: Path,
+    name: str,
+    version: str,
+    effort: Effort = SHORT,
+    certificate_images: Path | None = None,
+) -> tuple[Path, Parity]:
     """Write `<output>/model/<name>.mar` and `<output>/model.tar.gz`.
 
     The principal components are fitted on `train/`; the reference is scored on `val/`, through
-    the very code that serves; the golden images are taken from there.
+    the very code that serves; the golden images are taken from there. The drift certificate is measured
+    on random halves of `val/`, or of `certificate_images`, a folder with `<class>/<image>`.
 
     Raises:
         DataError: the training run or the data set cannot be used.
@@ -57,7 +70,18 @@ def export(trained: Path, data: Path, output: Path, name: str, version: str) -> 
         refuse_disparity(parity, "scripted")
 
         golden, golden_files = choose_golden(manifest, reference.probabilities, model, spec, record.temperature)
-        contract = _to_contract(record, name, version, reference, _accuracy(manifest, reference), parity, golden)
+        score_images = partial(score, model=model, spec=spec, temperature=record.temperature)
+        certificate = certify_images(
+            certificate_images or data / "val",
+            record.labels,
+            score_images,
+            effort,
+            record.seed,
+            reference.embedding_size,
+        )
+        contract = _to_contract(
+            record, name, version, reference, _accuracy(manifest, reference), parity, golden, certificate
+        )
         archive = write_archive(Path(scratch, "model"), contract, scripted, golden_files)
         verify_archive(archive, Path(scratch, "unpacked"), allowed=())
         placed = _place(archive, output / "model")
@@ -105,6 +129,7 @@ def _to_contract(
     reference_accuracy: float,
     parity: Parity,
     golden: tuple[GoldenImage, ...],
+    certificate: Certificate,
 ) -> Contract:
     names = feature_names(record.labels, reference.embedding_size)
     return Contract(
@@ -120,6 +145,7 @@ def _to_contract(
             feature: tuple(column) for feature, column in zip(names, reference.features.T.tolist(), strict=True)
         },
         reference_accuracy=reference_accuracy,
+        certificate=certificate,
         golden=golden,
         files={},  # write_archive fills them in
         evaluation={

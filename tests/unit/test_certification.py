@@ -1,0 +1,106 @@
+import dataclasses
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from scipy import stats
+
+from driftserve.certification import Effort, Population, certify, score_population, upper_bound
+from driftserve.contract import DriftPolicy
+from driftserve.corruption import corrupt, standardise
+from driftserve.scoring import Scored
+from images import scene
+
+NAMES = ("probability.a", "probability.b", "embedding.0", "embedding.1")
+CELLS = (("brightness", 1), ("contrast", 5))
+EFFORT = Effort("short", CELLS, images=100, draws=3, windows=40, corrupted_windows=10)
+POLICY = DriftPolicy(window_size=50, windows_between_false_alarms=100)
+
+
+def _rows(generator: np.random.Generator, number: int) -> npt.NDArray[np.float64]:
+    certain = generator.uniform(0.5, 1.0, number)
+    probabilities = np.where(generator.random((number, 1)) < 0.5, [[1, 0]], [[0, 1]]) * (2 * certain - 1)[:, None]
+    return np.column_stack([probabilities + (1 - certain)[:, None], generator.normal(size=(number, 2))])
+
+
+def _population(generator: np.random.Generator, number: int = 400, chosen: int = 100) -> Population:
+    clean = _rows(generator, number)
+    indices = np.sort(generator.permutation(number)[:chosen])
+    moved = clean[indices] + [0, 0, 3, 0]
+    targets = clean[:, :2].argmax(axis=1)
+    return Population(NAMES, clean, indices, {CELLS[0]: clean[indices], CELLS[1]: moved}, targets)
+
+
+def test_calm_windows_seldom_alarm_and_moved_ones_are_seen(generator: np.random.Generator) -> None:
+    certificate = certify(_population(generator), POLICY, EFFORT, "drawn", seed=1)
+    (alarms,) = certificate.false_alarms  # no long windows of 250 in a half of 200
+    assert (alarms.size, alarms.budget, alarms.windows) == (50, 0.005, 40)
+    assert alarms.rate <= alarms.worst <= 0.05
+    assert alarms.upper_bound > alarms.rate
+    calm, moved = certificate.power
+    assert (calm.corruption, calm.severity, moved.corruption, moved.severity) == ("brightness", 1, "contrast", 5)
+    assert calm.power is not None
+    assert (calm.power < 0.3, moved.power, moved.long_power) == (True, 1.0, None)
+    assert (moved.accuracy, certificate.reference_images, certificate.draws) == (1.0, 200, 3)
+    assert moved.estimated_accuracy == pytest.approx(1.0, abs=0.05)
+
+
+def test_the_same_seed_gives_the_same_certificate(generator: np.random.Generator) -> None:
+    population = _population(generator)
+    first, second, other = (certify(population, POLICY, EFFORT, "drawn", seed) for seed in (1, 1, 2))
+    assert first == second
+    assert first.model_dump(exclude={"seed"}) != other.model_dump(exclude={"seed"})
+
+
+def test_an_image_that_was_corrupted_is_in_no_reference(generator: np.random.Generator) -> None:
+    population = _population(generator, chosen=200)
+    population.clean[population.chosen, 2] += 100  # were one in a reference, traffic would be like it
+    (alarms,) = certify(population, POLICY, EFFORT, "drawn", seed=1).false_alarms
+    assert alarms.rate == 1.0
+
+
+def test_where_all_were_corrupted_halves_still_do_not_overlap(generator: np.random.Generator) -> None:
+    population = _population(generator, 700, 700)
+    certificate = certify(population, POLICY, EFFORT, "drawn", seed=1)
+    assert [alarms.size for alarms in certificate.false_alarms] == [50, 250]
+    assert [power.long_power is not None for power in certificate.power] == [True, True]
+    assert certificate.power[1].long_power == 1.0
+
+
+def test_too_few_images_for_a_window_measure_nothing(generator: np.random.Generator) -> None:
+    certificate = certify(_population(generator, 60, 30), POLICY, EFFORT, "drawn", seed=1)
+    assert certificate.false_alarms == ()
+    assert [(power.power, power.long_power) for power in certificate.power] == [(None, None)] * 2
+
+
+def test_without_labels_there_is_an_estimate_only(generator: np.random.Generator) -> None:
+    population = dataclasses.replace(_population(generator), targets=None)
+    power = certify(population, POLICY, EFFORT, "drawn", seed=1).power[0]
+    assert power.accuracy is None
+    assert power.estimated_accuracy == pytest.approx(population.clean[:, :2].max(axis=1).mean(), abs=0.05)
+
+
+def test_the_upper_bound_is_exact_without_alarms_and_wide_where_draws_differ() -> None:
+    assert upper_bound(np.zeros(20), 100) == pytest.approx(1 - 0.05 ** (1 / 2000))
+    rates = np.array([0.0, 0.0, 0.0, 0.1])
+    interval = stats.ttest_1samp(rates, 0).confidence_interval(0.90)
+    assert upper_bound(rates, 100_000) == pytest.approx(interval.high)
+    assert upper_bound(np.ones(3), 10) == 1.0
+
+
+def test_a_population_is_scored_at_the_corruptions_side(generator: np.random.Generator) -> None:
+    scenes = [scene(generator) for _ in range(10)]
+
+    def fake_score(images: Iterable[npt.NDArray[np.uint8]]) -> Scored:
+        """A fake: the only feature is the sum of the pixels."""
+        sums = np.array([[float(image.sum())] for image in images])
+        return Scored(np.zeros((len(sums), 2), np.float32), np.zeros((len(sums), 2)), sums, 1)
+
+    images = [lambda image=image: image for image in scenes]
+    population = score_population(images, None, ("embedding.0",), fake_score, EFFORT, seed=3)
+    assert len(population.chosen) == 5  # a half of them: a reference needs the other
+    assert population.clean[:, 0].tolist() == [float(standardise(image).sum()) for image in scenes]
+    for cell in CELLS:
+        expected = [float(corrupt(standardise(scenes[i]), *cell, 3 + int(i)).sum()) for i in population.chosen]
+        assert population.corrupted[cell][:, 0].tolist() == expected
