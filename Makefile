@@ -6,6 +6,7 @@ VENV_MMS ?= .venv-mms
 BUILD ?= build
 
 DATA ?=
+OOD ?=
 WEIGHTS ?=
 MODEL ?=
 EPOCHS ?=
@@ -20,7 +21,7 @@ SERVER_VENV := $(if $(filter mms,$(SERVER)),$(VENV_MMS),$(VENV))
 PYTEST := VENV_MMS='$(VENV_MMS)' $(VENV)/bin/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo certificate serve test faults fuzz bench coverage acceptance check docs format clean
+.PHONY: help install demo certificate serve test faults fuzz bench bench-drift coverage acceptance check docs format clean
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,6 +69,11 @@ fuzz: $(INSTALLED) ## Try 10,000 generated inputs a test, where `make test` trie
 
 bench: $(INSTALLED) ## Measure the channel for a minute, the price of being observed, the memory of decoding
 	$(PYTEST) -m bench --capture=no
+
+bench-drift: $(INSTALLED) ## Measure the drift detector on real images, after `make demo`: DATA=folder [OOD=folder]
+	@test -n '$(DATA)' || { echo "expected DATA=, the folder of images that the demo was given" >&2; exit 1; }
+	$(VENV)/bin/python -m driftserve_benchmark --archive $(BUILD)/demo/model --data '$(DATA)' \
+	  $(if $(OOD),--ood '$(OOD)') --cache $(BUILD)/bench-drift
 
 coverage: $(INSTALLED) $(INSTALLED_MMS) ## Measure the branch coverage of driftserve, in all its processes
 	@rm -rf $(BUILD)/coverage && mkdir -p $(BUILD)/coverage

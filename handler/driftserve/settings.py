@@ -86,7 +86,7 @@ class Settings(BaseModel):
     window_size: int | None = Field(default=None, ge=20, le=100_000)
     """Observations in a drift window, instead of the archive's; its certificate does not cover that."""
 
-    windows_between_false_alarms: int | None = Field(default=None, ge=1)
+    windows_between_false_alarms: int | None = Field(default=None, ge=10)
     """The budget of false alarms, instead of the archive's; its certificate does not cover that."""
 
     record_dir: Path | None = None

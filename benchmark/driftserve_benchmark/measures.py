@@ -1,0 +1,208 @@
+"""What is measured of the detector, one function a measure, all by the production code."""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from driftserve.accuracy import estimate_accuracy
+from driftserve.certificate import FalseAlarms
+from driftserve.certification import Population, Rows, alarm_rate, upper_bound
+from driftserve.channel import SOCKET_FILE, Receiver, Sender
+from driftserve.contract import WINDOWS_IN_LONG, Contract, DriftPolicy
+from driftserve.drift import Reference, is_drift, p_values_of, to_reference
+from driftserve.features import count_labels
+from driftserve.monitor import Monitor
+from driftserve.observation import Observation, batch_from_bytes
+from driftserve.report import Verdict
+from driftserve_benchmark.synthetic import SyntheticFeatures
+
+Window = Callable[[npt.NDArray[np.int64], np.random.Generator], Rows]
+
+HARM = 0.05  # of accuracy
+
+
+@dataclass(frozen=True)
+class Split:
+    """A random half of the images as reference, the other half as traffic."""
+
+    reference: Reference
+    softmax_reference: Reference  # of the class probabilities alone
+    traffic: npt.NDArray[np.int64]
+    generator: np.random.Generator
+
+
+def splits(population: Population, number: int, seed: int) -> list[Split]:
+    """Random halves, each with a source of randomness of its own."""
+    labels = count_labels(population.names)
+    drawn = []
+    for draw in range(number):
+        generator = np.random.default_rng((seed, draw))
+        order = generator.permutation(len(population.clean))
+        half = len(order) // 2
+        rows = population.clean[order[:half]]
+        drawn.append(
+            Split(
+                to_reference(population.names, rows),
+                to_reference(population.names[:labels], rows[:, :labels]),
+                order[half:],
+                generator,
+            )
+        )
+    return drawn
+
+
+def calm(population: Population, drawn: Sequence[Split], policy: DriftPolicy, windows: int) -> FalseAlarms:
+    """False alarms of windows of the real images."""
+    size, level = policy.window_size, policy.level
+    rates = np.array(
+        [
+            alarm_rate(population.clean, split.traffic, split.reference, size, level, windows, split.generator)
+            for split in drawn
+        ]
+    )
+    return _false_alarms(rates, size, level, windows)
+
+
+def calm_synthetic(
+    population: Population, reference_size: int, draws: int, size: int, level: float, windows: int, seed: int
+) -> FalseAlarms:
+    """False alarms of windows of synthetic features, with a new reference in each draw."""
+    features = SyntheticFeatures(population.clean)
+    rates = []
+    for draw in range(draws):
+        generator = np.random.default_rng((seed, draw))
+        reference = to_reference(population.names, features.draw(reference_size, generator))
+        alarms = sum(is_drift(features.draw(size, generator), reference, level) for _ in range(windows))
+        rates.append(alarms / windows)
+    return _false_alarms(np.array(rates), size, level, windows)
+
+
+def calm_runs(
+    population: Population, reference_size: int, policy: DriftPolicy, runs: int, windows: int, seed: int
+) -> float:
+    """The share of whole runs of so many calm windows, and the long windows that they make, with any alarm."""
+    features = SyntheticFeatures(population.clean)
+    alarmed = 0
+    for run in range(runs):
+        generator = np.random.default_rng((seed, run))
+        reference = to_reference(population.names, features.draw(reference_size, generator))
+        rows = features.draw(windows * policy.window_size, generator)
+        horizons = ((policy.window_size, policy.level), (policy.window_size * WINDOWS_IN_LONG, policy.long_level))
+        alarmed += any(
+            is_drift(rows[start : start + size], reference, level)
+            for size, level in horizons
+            for start in range(0, len(rows), size)
+        )
+    return alarmed / runs
+
+
+def power(drawn: Sequence[Split], window: Window, level: float, windows: int) -> float:
+    """The share of windows, each made of a split's traffic, that raise an alarm."""
+    return float(
+        np.mean(
+            [
+                is_drift(window(split.traffic, split.generator), split.reference, level)
+                for split in drawn
+                for _ in range(windows)
+            ]
+        )
+    )
+
+
+def softmax_power(drawn: Sequence[Split], window: Window, level: float, windows: int) -> float:
+    """The same of Kolmogorov-Smirnov tests of the class probabilities alone, spread over them as Bonferroni does."""
+
+    def alarms(split: Split) -> bool:
+        labels = len(split.softmax_reference.labels)
+        rows = window(split.traffic, split.generator)[:, :labels]
+        return bool(p_values_of(rows, split.softmax_reference)[:-1].min() <= level / labels)
+
+    return float(np.mean([alarms(split) for split in drawn for _ in range(windows)]))
+
+
+def of(rows: Rows, size: int) -> Window:
+    """Windows of a size, drawn from rows by the indices of the traffic."""
+    return lambda traffic, generator: rows[generator.choice(traffic, size, replace=False)]
+
+
+def without(population: Population, targets: npt.NDArray[np.int64], label: int, size: int) -> Window:
+    """Windows without the images of one class; `targets`, (N,), are the right labels' indices."""
+    return lambda traffic, generator: population.clean[
+        generator.choice(traffic[targets[traffic] != label], size, replace=False)
+    ]
+
+
+def contaminated(population: Population, strangers: Rows, share: float, size: int) -> Window:
+    """Windows of which a share are strangers."""
+    number = round(share * size)
+
+    def window(traffic: npt.NDArray[np.int64], generator: np.random.Generator) -> Rows:
+        own = population.clean[generator.choice(traffic, size - number, replace=False)]
+        return np.concatenate([own, strangers[generator.choice(len(strangers), number, replace=False)]])
+
+    return window
+
+
+@dataclass(frozen=True)
+class Harm:
+    """How well the estimated drop of accuracy tells harm: the area under the curve, and its mean absolute error."""
+
+    auc: float
+    mean_error: float
+    harmful: int
+
+
+def harm(population: Population, targets: npt.NDArray[np.int64], drawn: Sequence[Split]) -> Harm:
+    """Over all corruptions: the drop that confidence tells, against the reference's accuracy, and the true one."""
+    labels = count_labels(population.names)
+    is_right = population.clean[:, :labels].argmax(axis=1) == targets
+    drops, estimates = [], []
+    for rows in population.corrupted.values():
+        drops.append(is_right.mean() - (rows[:, :labels].argmax(axis=1) == targets).mean())
+        told = []
+        for split in drawn:
+            expected = float(np.delete(is_right, split.traffic).mean())  # of the reference's images
+            told.append(expected - estimate_accuracy(rows[split.traffic], split.reference, expected))
+        estimates.append(np.mean(told))
+    true, estimated = np.array(drops), np.array(estimates)
+    is_harmful = true > HARM
+    above = estimated[is_harmful][:, None] - estimated[~is_harmful]
+    return Harm(
+        auc=float((above > 0).mean() + (above == 0).mean() / 2),
+        mean_error=float(np.abs(true - estimated).mean()),
+        harmful=int(is_harmful.sum()),
+    )
+
+
+def traffic_to_alarm(contract: Contract, rows: Rows, senders: int) -> int:
+    """How many observations, sent in turn by so many senders over one real socket, it takes to the first alarm."""
+    digest = "0" * 64
+    monitor = Monitor({digest: contract}.get, "benchmark", "benchmark")
+    with tempfile.TemporaryDirectory() as folder:
+        socket = Path(folder, SOCKET_FILE)
+        receiver = Receiver(socket)
+        ends = [Sender(socket, digest) for _ in range(senders)]
+        for number, row in enumerate(rows, start=1):
+            ends[number % senders].send((Observation(200, {}, features=tuple(row.tolist())),))
+            datagram = receiver.receive(1.0)
+            reports = monitor.observe(batch_from_bytes(datagram)) if datagram is not None else ()
+            if any(report.verdict is Verdict.DRIFT for report in reports or ()):
+                receiver.close()
+                return number
+        receiver.close()
+    return len(rows) + 1
+
+
+def _false_alarms(rates: npt.NDArray[np.float64], size: int, level: float, windows: int) -> FalseAlarms:
+    return FalseAlarms(
+        size=size,
+        budget=level,
+        windows=windows,
+        rate=float(rates.mean()),
+        upper_bound=upper_bound(rates, windows),
+        worst=float(rates.max()),
+    )

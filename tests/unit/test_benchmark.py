@@ -1,0 +1,125 @@
+"""The measures of the drift benchmark, on populations whose answers are known."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from scipy import stats
+
+from driftserve.certification import FULL, Population
+from driftserve.contract import Contract, DriftPolicy
+from driftserve_benchmark import measures
+from driftserve_benchmark.__main__ import main
+from driftserve_benchmark.cells import score_all
+from driftserve_benchmark.synthetic import SyntheticFeatures
+from images import LABELS, encode, scene
+
+NAMES = ("probability.a", "probability.b", "embedding.0", "embedding.1")
+POLICY = DriftPolicy(window_size=40, windows_between_false_alarms=50)
+
+
+def _rows(generator: np.random.Generator, number: int) -> npt.NDArray[np.float64]:
+    probability = generator.uniform(0, 1, number)
+    first = generator.normal(size=number)
+    return np.column_stack([probability, 1 - probability, first, 0.8 * first + 0.6 * generator.normal(size=number)])
+
+
+@pytest.fixture
+def population(generator: np.random.Generator) -> Population:
+    clean = _rows(generator, 600)
+    corrupted = {("fog", 1): clean, ("fog", 3): clean + np.array([0, 0, 2, 0])}
+    return Population(NAMES, clean, np.arange(600), corrupted, None)
+
+
+def test_splits_are_halves_that_do_not_overlap(population: Population) -> None:
+    for split in measures.splits(population, 3, seed=0):
+        kept = np.setdiff1d(np.arange(600), split.traffic)
+        assert (len(kept), len(split.traffic)) == (300, 300)
+        assert np.array_equal(np.sort(population.clean[kept, 2]), split.reference.ordered[2])
+        assert split.softmax_reference.names == NAMES[:2]
+
+
+def test_false_alarms_are_near_their_level_and_moved_windows_are_seen(population: Population) -> None:
+    drawn = measures.splits(population, 5, seed=0)
+    alarms = measures.calm(population, drawn, POLICY, 100)
+    assert alarms.rate <= 0.04  # at a level of .01
+    assert measures.power(drawn, measures.of(population.corrupted["fog", 3], 40), 0.01, 5) == 1.0
+    assert measures.softmax_power(drawn, measures.of(population.corrupted["fog", 3], 40), 0.01, 5) < 0.3
+
+
+def test_windows_are_made_of_traffic_as_they_should_be(population: Population, generator: np.random.Generator) -> None:
+    targets = np.arange(600) % 3
+    traffic = np.arange(300)
+    rows = measures.without(population, targets, 1, 50)(traffic, generator)
+    allowed = population.clean[traffic[targets[traffic] != 1], 2]
+    assert set(rows[:, 2]) <= set(allowed)
+    strangers = np.full((20, 4), 99.0)
+    mixed = measures.contaminated(population, strangers, 0.2, 50)(traffic, generator)
+    assert (mixed.shape, int((mixed[:, 2] == 99).sum())) == ((50, 4), 10)
+    assert len(np.unique(rows[:, 2])) == 50  # without replacement
+
+
+def test_synthetic_features_have_the_marginals_and_the_correlation_of_the_real_ones(
+    generator: np.random.Generator,
+) -> None:
+    rows = _rows(generator, 2000)
+    drawn = SyntheticFeatures(rows).draw(5000, generator)
+    assert all(stats.ks_2samp(rows[:, column], drawn[:, column]).pvalue > 1e-3 for column in range(4))
+    assert np.allclose(np.corrcoef(drawn[:, 2:], rowvar=False), np.corrcoef(rows[:, 2:], rowvar=False), atol=0.05)
+
+
+def test_synthetic_windows_alarm_at_their_level(population: Population) -> None:
+    alarms = measures.calm_synthetic(population, 300, draws=4, size=60, level=0.05, windows=100, seed=1)
+    assert 0 < alarms.rate <= 0.1
+    loud = DriftPolicy(window_size=20, windows_between_false_alarms=10)
+    assert measures.calm_runs(population, 300, loud, runs=10, windows=20, seed=1) > 0.2
+    quiet = DriftPolicy(window_size=20, windows_between_false_alarms=10**9)
+    assert measures.calm_runs(population, 300, quiet, runs=10, windows=20, seed=1) == 0.0
+
+
+def test_harm_is_told_where_confidence_falls_with_accuracy(generator: np.random.Generator) -> None:
+    certain = generator.uniform(0.5, 1, 2000)
+    targets = (generator.random(2000) > certain).astype(np.int64)  # calibrated: right with that probability
+    clean = np.column_stack([certain, 1 - certain, np.zeros((2000, 2))])
+    unsure = 0.5 + (certain - 0.5) * 0.2
+    wrong_where = np.where(generator.random(2000) < unsure, targets, 1 - targets)
+    harmful = np.column_stack([unsure, 1 - unsure, np.zeros((2000, 2))])
+    harmful[wrong_where == 1, :2] = harmful[wrong_where == 1, 1::-1]
+    population = Population(NAMES, clean, np.arange(2000), {("fog", 1): clean, ("fog", 5): harmful}, targets)
+    harm = measures.harm(population, targets, measures.splits(population, 3, seed=0))
+    assert (harm.harmful, harm.auc) == (1, 1.0)
+    assert harm.mean_error < 0.15
+
+
+def test_the_alarm_takes_the_same_traffic_however_many_send(contract: Contract) -> None:
+    rows = np.array(list(contract.reference.values())).T[:200].copy()
+    rows[:, contract.feature_names.index("brightness")] += 100
+    assert [measures.traffic_to_alarm(contract, rows, senders) for senders in (1, 4, 16)] == [50, 50, 50]
+    calm = np.array(list(contract.reference.values())).T[:60]
+    assert measures.traffic_to_alarm(contract, calm, 4) == 61  # never
+
+
+def test_images_are_scored_once_and_kept(
+    archive: Path, contract: Contract, tmp_path: Path, generator: np.random.Generator
+) -> None:
+    for split in ("val", "stream"):
+        for label in LABELS:
+            (tmp_path / "data" / split / label).mkdir(parents=True)
+            (tmp_path / "data" / split / label / "0.png").write_bytes(encode(scene(generator)))
+    (tmp_path / "ood").mkdir()
+    (tmp_path / "ood" / "a.png").write_bytes(encode(scene(generator)))
+    scored = [score_all(archive, tmp_path / "data", tmp_path / "ood", tmp_path / "cache", 2) for _ in range(2)]
+    first, again = scored
+    assert first.population.clean.shape == (6, len(contract.feature_names))
+    assert first.targets.tolist() == [2, 1, 0, 2, 1, 0]
+    assert first.strangers.shape[0] == 2
+    assert set(first.population.corrupted) == set(FULL.cells)
+    assert np.array_equal(first.population.corrupted["snow", 2], again.population.corrupted["snow", 2])
+
+
+def test_a_folder_without_images_is_an_error_in_one_line(
+    archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--archive", str(archive), "--data", str(tmp_path), "--cache", str(tmp_path / "cache")]) == 1
+    assert "expected images as */*, got none" in capsys.readouterr().err
