@@ -48,7 +48,7 @@ class Certificate(Record):
 
     kind: Kind
     source: str
-    images: int = Field(ge=1)
+    images: int = Field(ge=0)
     reference_images: int = Field(ge=2)
     draws: int = Field(ge=1)
     seed: int

@@ -1,4 +1,4 @@
-"""The command line: `driftserve serve | predict | verify | inspect | status | replay`.
+"""The command line: `driftserve serve | predict | verify | inspect | status | replay | rebaseline`.
 
 Exit status: 0 when it did what was asked, 1 when it could not (one line on stderr says why),
 2 when the command line is wrong, 130 at Ctrl-C where it does not end the command in order.
@@ -115,6 +115,22 @@ def _replay(options: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
+def _rebaseline(options: argparse.Namespace, settings: Settings) -> int:
+    from driftserve.rebaseline import rebaseline
+    from driftserve.recorder import oldest_first
+
+    done = rebaseline(
+        find_archive(options.archive),
+        _lines(oldest_first(options.file)),
+        options.new_version,
+        options.output,
+        options.images,
+        settings.archive_sha256,
+    )
+    print(json.dumps({"archive": str(done.archive), "reference_images": done.rows}))
+    return 0
+
+
 def _lines(files: Sequence[Path]) -> Iterator[bytes]:
     for path in files:
         with path.open("rb") as file:
@@ -174,6 +190,14 @@ def _parser() -> argparse.ArgumentParser:
     replay.add_argument("file", type=Path, nargs="+", help="recorded observations, all files of one record")
     replay.add_argument("--archive", type=Path, required=True, help=_ARCHIVE_HELP)
     replay.set_defaults(run=_replay)
+
+    rebaseline = commands.add_parser("rebaseline", help="make recorded traffic the reference of a new archive version")
+    rebaseline.add_argument("file", type=Path, nargs="+", help="recorded observations of traffic that is accepted")
+    rebaseline.add_argument("--archive", type=Path, required=True, help=_ARCHIVE_HELP)
+    rebaseline.add_argument("--new-version", required=True, help="of the archive that is written")
+    rebaseline.add_argument("--output", type=Path, required=True, help="directory for the new archive")
+    rebaseline.add_argument("--images", type=Path, help="folder of images like the traffic, to measure power with")
+    rebaseline.set_defaults(run=_rebaseline)
 
     monitor = commands.add_parser("monitor", help="the monitor process, which `serve` starts")
     _add_parent(monitor)

@@ -1,7 +1,7 @@
 """Verdicts on recorded observations: what the monitor said, said again."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from driftserve.contract import Contract, DriftPolicy
@@ -48,11 +48,7 @@ def replay(
     policy = (window_size, windows_between_false_alarms)
     watch = DriftWatch(contract, *policy)
     models = set()
-    for number, line in enumerate(lines, start=1):
-        try:
-            entry = _entry(line)
-        except ValueError as error:
-            raise DataError(f"line {number}: {error}; leave the line out, or give another file") from error
+    for entry in _entries(lines):
         if isinstance(entry, ObservationBatch):
             models.add(entry.model)
             yield from _reports(watch, entry) if entry.model == digest else ()
@@ -67,10 +63,23 @@ def replay(
         ):  # lines are missing here, or a monitor started
             policy = wanted
             watch = DriftWatch(contract, *policy, before)
-    if models and digest not in models:
-        raise ArchiveError(
-            f"expected observations of {digest}, got {', '.join(sorted(models))}; give the archive that was served"
-        )
+    _refuse_other_models(models, digest)
+
+
+def recorded_batches(lines: Iterable[bytes], digest: str) -> Iterator[ObservationBatch]:
+    """The batches of one model in a record, in order.
+
+    Raises:
+        ArchiveError: there are observations, and all are another model's.
+        DataError: a line is none that the monitor records; the message gives its number.
+    """
+    models = set()
+    for entry in _entries(lines):
+        if isinstance(entry, ObservationBatch):
+            models.add(entry.model)
+            if entry.model == digest:
+                yield entry
+    _refuse_other_models(models, digest)
 
 
 def record_header(
@@ -91,6 +100,21 @@ def record_header(
     image_ids = {digest: progress.image_ids for digest, progress in before.items() if progress.image_ids}
     header = {"observations_before": numbers, "image_ids_before": image_ids, **policy}
     return json.dumps(header, separators=(",", ":")).encode()
+
+
+def _entries(lines: Iterable[bytes]) -> Iterator[ObservationBatch | _Header]:
+    for number, line in enumerate(lines, start=1):
+        try:
+            yield _entry(line)
+        except ValueError as error:
+            raise DataError(f"line {number}: {error}; leave the line out, or give another file") from error
+
+
+def _refuse_other_models(models: Collection[str], digest: str) -> None:
+    if models and digest not in models:
+        raise ArchiveError(
+            f"expected observations of {digest}, got {', '.join(sorted(models))}; give the archive that was served"
+        )
 
 
 def _entry(line: bytes) -> ObservationBatch | _Header:

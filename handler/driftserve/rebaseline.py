@@ -1,0 +1,136 @@
+"""A new reference for a model: accepted traffic, as it was recorded, instead of the validation images."""
+
+import tempfile
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from driftserve.accuracy import estimate_accuracy
+from driftserve.archive import read_archive, write_archive
+from driftserve.certificate import Certificate
+from driftserve.certification import SHORT, Population, Rows, certify, score_population
+from driftserve.contract import MODEL_FILE, WINDOWS_IN_LONG, Contract, contract_from_json, contract_to_json
+from driftserve.decode import MEDIA_TYPES, decode
+from driftserve.drift import read_reference
+from driftserve.errors import DataError
+from driftserve.model import Model
+from driftserve.replay import recorded_batches
+from driftserve.scoring import score
+from driftserve.verification import verify_archive
+
+MOST_ROWS = 10_000  # more would make the archive large, and the reference hardly better
+_SEED = 0
+_CALM_ONLY = replace(SHORT, cells=(), images=0)
+
+
+@dataclass(frozen=True)
+class Rebaselined:
+    """The archive that was written, and how many recorded images are its reference."""
+
+    archive: Path
+    rows: int
+
+
+def rebaseline(
+    archive: Path,
+    lines: Iterable[bytes],
+    version: str,
+    output: Path,
+    images: Path | None = None,
+    allowed: Collection[str] = (),
+) -> Rebaselined:
+    """Write `<output>/<name>.mar`: the same model as another version, its reference the recorded observations.
+
+    Each image counts once, test traffic and failures not at all; of very many, a random part is kept. The accuracy on
+    the new reference is what confidence says of it against the old one. False alarms are measured on random halves
+    of the new reference, power on random halves of `images`, for the record holds no pixels.
+
+    Args:
+        archive: that served the traffic.
+        lines: of the record, whose traffic the caller accepts as what is to be expected.
+        version: of the new archive.
+        output: a directory; made where it does not exist.
+        images: a folder of images like the traffic, searched for image files; no power is measured without.
+        allowed: as `verify_archive` has it.
+
+    Raises:
+        DataError: the record holds too few images, or a line that is none; there are no `images`; the version is
+            the same.
+        ArchiveError: the archive is refused, or another one's traffic was recorded, or the version is none.
+    """
+    contract, digest = read_archive(archive)
+    if version == contract.version:
+        raise DataError(f"expected another version than the archive's own, {version}, got the same")
+    rows = _recorded_rows(lines, contract, digest)
+    with tempfile.TemporaryDirectory() as scratch:
+        verified = verify_archive(archive, Path(scratch, "old"), allowed)
+        golden = {image.file: (verified.directory / image.file).read_bytes() for image in contract.golden}
+        certificate = _certificate(contract, rows, images, verified.directory / MODEL_FILE)
+        accuracy = estimate_accuracy(rows, read_reference(contract.reference), contract.reference_accuracy)
+        new = contract.model_copy(
+            update={
+                "version": version,
+                "reference": dict(zip(contract.feature_names, map(tuple, rows.T.tolist()), strict=True)),
+                "reference_accuracy": accuracy,
+                "certificate": certificate,
+                "provenance": contract.provenance | {"rebaselined_from": digest, "rebaselined_images": len(rows)},
+            }
+        )
+        contract_from_json(contract_to_json(new))  # a version that is none, before anything is written
+        written = write_archive(output, new, verified.directory / MODEL_FILE, golden)
+        verify_archive(written, Path(scratch, "new"), allowed=())
+    return Rebaselined(written, len(rows))
+
+
+def _recorded_rows(lines: Iterable[bytes], contract: Contract, digest: str) -> Rows:
+    """The features of each recorded image, (N, F), once."""
+    rows: list[tuple[float, ...]] = []
+    seen: set[str] = set()
+    for batch in recorded_batches(lines, digest):
+        for observation in batch.observations:
+            features, image_id = observation.features, observation.image_id
+            if features is None or len(features) != len(contract.reference) or image_id in seen:
+                continue
+            if image_id is not None:
+                seen.add(image_id)
+            rows.append(features)
+    least = contract.drift.window_size * WINDOWS_IN_LONG
+    if len(rows) < least:
+        raise DataError(f"expected a record of at least {least} images, a long window, got {len(rows)}; record more")
+    everything = np.array(rows)
+    if len(rows) <= MOST_ROWS:
+        return everything
+    return everything[np.sort(np.random.default_rng(_SEED).permutation(len(rows))[:MOST_ROWS])]
+
+
+def _certificate(contract: Contract, rows: Rows, folder: Path | None, model_file: Path) -> Certificate:
+    recorded = Population(contract.feature_names, rows, np.array([], np.int64), {}, None)
+    source = f"{len(rows)} recorded images in random halves"
+    calm = certify(recorded, contract.drift, _CALM_ONLY, source, _SEED)
+    if folder is None:
+        return calm.model_copy(update={"source": f"{source}; no images were given, so that power was not measured"})
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in MEDIA_TYPES)
+    if not files:
+        raise DataError(f"{folder}: expected image files, got none")
+    spec = contract.image_spec
+    scorer = partial(
+        score, model=Model(model_file, spec.height, spec.width), spec=spec, temperature=contract.temperature
+    )
+    images = [partial(_read, path) for path in files]
+    population = score_population(images, None, contract.feature_names, scorer, SHORT, _SEED)
+    measured = certify(population, contract.drift, SHORT, source, _SEED)
+    return measured.model_copy(
+        update={
+            "source": f"false alarms: {source}; power: {len(files)} images at 224x224, in random halves",
+            "false_alarms": calm.false_alarms,
+            "reference_images": calm.reference_images,
+        }
+    )
+
+
+def _read(path: Path) -> npt.NDArray[np.uint8]:
+    return decode(path.read_bytes())

@@ -1,0 +1,101 @@
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from datagrams import to_datagram
+from driftserve.archive import read_archive
+from driftserve.cli import main
+from driftserve.contract import Contract
+from driftserve.errors import ArchiveError, DataError
+from driftserve.observation import Observation, ObservationBatch
+from driftserve.rebaseline import rebaseline
+from driftserve.replay import record_header
+from driftserve.watch import DriftWatch
+from images import encode, scene
+
+
+def _brighter(contract: Contract, number: int, seed: int = 0) -> list[tuple[float, ...]]:
+    """Rows of the reference, all brighter."""
+    rows = np.array(list(contract.reference.values())).T
+    rows = rows[np.random.default_rng(seed).permutation(len(rows))[:number]]
+    rows[:, contract.feature_names.index("brightness")] += 60
+    return [tuple(row) for row in rows.tolist()]
+
+
+def _record(digest: str, rows: Sequence[tuple[float, ...]]) -> list[bytes]:
+    """Each image twice, with a failure and a test between."""
+    others = (Observation(400, {}), Observation(200, {}, is_test=True))
+    batches = [
+        ObservationBatch(digest, 1.0, (Observation(200, {}, "red", 0.9, row, str(number)),) * 2 + others)
+        for number, row in enumerate(rows)
+    ]
+    return [record_header({}), *map(to_datagram, batches)]
+
+
+def test_recorded_traffic_becomes_the_reference_of_a_new_version(archive: Path, tmp_path: Path) -> None:
+    contract, digest = read_archive(archive)
+    rows = _brighter(contract, 300)
+    done = rebaseline(archive, _record(digest, rows), "8", tmp_path)
+    new, new_digest = read_archive(done.archive)
+    assert (new.display_name, done.rows, new_digest != digest) == ("tiny/8", 300, True)
+    assert list(zip(*new.reference.values(), strict=True)) == rows
+    assert new.provenance["rebaselined_from"] == digest
+    assert (new.golden, new.files["model.pt"]) == (contract.golden, contract.files["model.pt"])
+    assert 0 < new.reference_accuracy <= 1
+    assert "300 recorded images" in new.certificate.source
+    assert "power was not measured" in new.certificate.source
+    assert new.certificate.false_alarms[0].size == 50
+    for one, verdict in ((contract, "DRIFT"), (new, "OK")):
+        watch = DriftWatch(one)
+        (report,) = [report for row in rows[:50] for report in watch.add(row, None, 0.0)]
+        assert report.verdict.value == verdict
+
+
+def test_power_is_measured_with_images_that_are_given(
+    archive: Path, tmp_path: Path, generator: np.random.Generator
+) -> None:
+    contract, digest = read_archive(archive)
+    (tmp_path / "images").mkdir()
+    for number in range(130):
+        (tmp_path / "images" / f"{number}.png").write_bytes(encode(scene(generator)))
+    done = rebaseline(archive, _record(digest, _brighter(contract, 300)), "8", tmp_path / "out", tmp_path / "images")
+    certificate = read_archive(done.archive)[0].certificate
+    assert "power: 130 images" in certificate.source
+    powers = {(cell.corruption, cell.severity): cell.power for cell in certificate.power}
+    assert powers["brightness", 3] == 1.0
+    assert all(cell.accuracy is None for cell in certificate.power)
+
+
+def test_too_small_a_record_is_refused(archive: Path, tmp_path: Path) -> None:
+    contract, digest = read_archive(archive)
+    with pytest.raises(DataError, match="expected a record of at least 250 images, a long window, got 200"):
+        rebaseline(archive, _record(digest, _brighter(contract, 200)), "8", tmp_path)
+
+
+def test_another_models_record_the_same_version_and_no_images_are_refused(archive: Path, tmp_path: Path) -> None:
+    contract, digest = read_archive(archive)
+    rows = _brighter(contract, 300)
+    with pytest.raises(ArchiveError, match="give the archive that was served"):
+        rebaseline(archive, _record("e" * 64, rows), "8", tmp_path)
+    with pytest.raises(DataError, match="expected another version than the archive's own, 7"):
+        rebaseline(archive, _record(digest, rows), "7", tmp_path)
+    with pytest.raises(ArchiveError, match="version: String should match"):
+        rebaseline(archive, _record(digest, rows), "a b", tmp_path)
+    with pytest.raises(DataError, match="expected image files, got none"):
+        rebaseline(archive, _record(digest, rows), "8", tmp_path, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_line_says_what_it_wrote(archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    contract, digest = read_archive(archive)
+    record = tmp_path / "observations.jsonl"
+    record.write_bytes(b"\n".join(_record(digest, _brighter(contract, 260))) + b"\n")
+    options = ["--archive", str(archive), "--new-version", "8", "--output", str(tmp_path / "out")]
+    assert main(["rebaseline", str(record), *options]) == 0
+    written = json.loads(capsys.readouterr().out)
+    assert written == {"archive": str(tmp_path / "out" / "tiny.mar"), "reference_images": 260}
+    assert main(["rebaseline", str(record), *options[:-1], "/dev/null"]) == 1
+    assert "driftserve: " in capsys.readouterr().err
