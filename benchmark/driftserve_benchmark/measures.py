@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from driftserve.accuracy import estimate_accuracy
 from driftserve.certificate import FalseAlarms
-from driftserve.certification import Population, Rows, alarm_rate, upper_bound
+from driftserve.certification import Population, Rows, alarm_rate, to_false_alarms
 from driftserve.channel import SOCKET_FILE, Receiver, Sender
 from driftserve.contract import WINDOWS_IN_LONG, Contract, DriftPolicy
 from driftserve.drift import Reference, is_drift, p_values_of, to_reference
@@ -64,7 +64,7 @@ def calm(population: Population, drawn: Sequence[Split], policy: DriftPolicy, wi
             for split in drawn
         ]
     )
-    return _false_alarms(rates, size, level, windows)
+    return to_false_alarms(rates, size, level, windows)
 
 
 def calm_synthetic(
@@ -78,7 +78,7 @@ def calm_synthetic(
         reference = to_reference(population.names, features.draw(reference_size, generator))
         alarms = sum(is_drift(features.draw(size, generator), reference, level) for _ in range(windows))
         rates.append(alarms / windows)
-    return _false_alarms(np.array(rates), size, level, windows)
+    return to_false_alarms(np.array(rates), size, level, windows)
 
 
 def calm_runs(
@@ -195,14 +195,3 @@ def traffic_to_alarm(contract: Contract, rows: Rows, senders: int) -> int:
                 return number
         receiver.close()
     return len(rows) + 1
-
-
-def _false_alarms(rates: npt.NDArray[np.float64], size: int, level: float, windows: int) -> FalseAlarms:
-    return FalseAlarms(
-        size=size,
-        budget=level,
-        windows=windows,
-        rate=float(rates.mean()),
-        upper_bound=upper_bound(rates, windows),
-        worst=float(rates.max()),
-    )

@@ -15,9 +15,10 @@ from typing import Literal
 from pydantic import Field, ValidationError
 
 from driftserve.contract import MODEL_FILE as MODEL_FILE
-from driftserve.contract import Contract, Record, contract_from_json, contract_to_json, file_sha256
+from driftserve.contract import Contract, contract_from_json, contract_to_json, file_sha256
 from driftserve.errors import ArchiveError
 from driftserve.mar import Mar, open_mar
+from driftserve.record import Record
 
 CONTRACT_FILE = "contract.json"
 HANDLER_FILE = "driftserve_handler.py"

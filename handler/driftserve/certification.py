@@ -168,6 +168,11 @@ def _false_alarms(population: Population, draws: Sequence[_Draw], size: int, lev
             for draw in draws
         ]
     )
+    return to_false_alarms(rates, size, level, windows)
+
+
+def to_false_alarms(rates: npt.NDArray[np.float64], size: int, level: float, windows: int) -> FalseAlarms:
+    """What the rates of draws, of so many windows each, say together."""
     return FalseAlarms(
         size=size,
         budget=level,

@@ -11,7 +11,7 @@ from pydantic_core import from_json
 
 from driftserve.certificate import Certificate
 from driftserve.errors import ArchiveError
-from driftserve.record import Record as Record
+from driftserve.record import Record
 
 SCHEMA_VERSION = 3
 MODEL_FILE = "model.pt"

@@ -67,7 +67,7 @@ def detect_drift(window: npt.NDArray[np.float64], reference: Reference, level: f
         raise ValueError(f"expected a window with {len(reference.names)} columns, got shape {window.shape}")
     above, below = _distances(window, reference)
     statistics = np.maximum(above, below)
-    p_values = p_values_of(window, reference)
+    p_values = _p_values(statistics, window, reference)
     rejected = holm(p_values.tolist(), level)
     quantiles = np.quantile(window, QUANTILES, axis=0).T
     tests = [
@@ -101,7 +101,13 @@ def p_values_of(window: npt.NDArray[np.float64], reference: Reference) -> npt.ND
     Kolmogorov-Smirnov's by the asymptotic distribution of the one-sample D at the size N M / (N + M), as
     `scipy.stats.ks_2samp` has it for method="asymp"; ties make it conservative.
     """
-    statistics = np.maximum(*_distances(window, reference))
+    return _p_values(np.maximum(*_distances(window, reference)), window, reference)
+
+
+def _p_values(
+    statistics: npt.NDArray[np.float64], window: npt.NDArray[np.float64], reference: Reference
+) -> npt.NDArray[np.float64]:
+    """What `p_values_of` gives, from the Kolmogorov-Smirnov statistics of the features, (F,)."""
     size = round(len(window) * reference.size / (len(window) + reference.size))
     counts = _class_counts(window, len(reference.labels))
     return np.append(stats.kstwo.sf(statistics, size), _chi_square_p_value(counts, reference.class_counts))
