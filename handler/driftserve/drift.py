@@ -11,6 +11,7 @@ from driftserve.features import count_labels, label_of, shift_of
 from driftserve.report import PREDICTED_CLASS, QUANTILES, FeatureTest
 
 _LEAST_EXPECTED = 5.0  # predictions of a class, below which chi-square is no good approximation (Cochran 1954)
+_UNSURE = 0.1  # of a feature's reference: the probability that its error is larger than what is allowed for
 _DIGITS = 6  # significant ones, of what a report shows
 
 
@@ -18,14 +19,16 @@ _DIGITS = 6  # significant ones, of what a report shows
 class Reference:
     """The sample that windows are held against, made ready for many tests.
 
-    `ordered` are the features' values in ascending order, (F, M); `class_counts` the predicted
-    classes, (K,); `confidence` the mean probability of the predicted class.
+    `ordered` are the features' values in ascending order, (F, M); `error` is how far a feature's distribution function
+    may lie from the true one: the half width of Kolmogorov's 90 % confidence band; `class_counts` are the predicted
+    classes, (K,); `confidence` is the mean probability of the predicted class.
     """
 
     names: tuple[str, ...]
     labels: tuple[str, ...]
     ordered: npt.NDArray[np.float64]
     quantiles: npt.NDArray[np.float64]  # (F, Q)
+    error: float
     class_counts: npt.NDArray[np.int64]
     confidence: float
 
@@ -43,6 +46,7 @@ def to_reference(names: Sequence[str], rows: npt.NDArray[np.float64]) -> Referen
         labels=labels,
         ordered=np.ascontiguousarray(np.sort(rows, axis=0).T),
         quantiles=np.quantile(rows, QUANTILES, axis=0).T,
+        error=float(stats.kstwo.isf(_UNSURE, len(rows))),
         class_counts=_class_counts(rows, len(labels)),
         confidence=mean_confidence(rows, len(labels)),
     )
@@ -67,7 +71,7 @@ def detect_drift(window: npt.NDArray[np.float64], reference: Reference, level: f
         raise ValueError(f"expected a window with {len(reference.names)} columns, got shape {window.shape}")
     above, below = _distances(window, reference)
     statistics = np.maximum(above, below)
-    p_values = _p_values(statistics, window, reference)
+    p_values = np.append(_p_values(statistics, len(window), reference), _class_p_value(window, reference))
     rejected = holm(p_values.tolist(), level)
     quantiles = np.quantile(window, QUANTILES, axis=0).T
     tests = [
@@ -91,26 +95,31 @@ def detect_drift(window: npt.NDArray[np.float64], reference: Reference, level: f
 
 def is_drift(window: npt.NDArray[np.float64], reference: Reference, level: float) -> bool:
     """Whether `detect_drift` finds any feature moved; for certificates, which test a great many windows."""
-    p_values = p_values_of(window, reference)
-    return bool(p_values.min() <= level / len(p_values))
+    largest = np.maximum(*_distances(window, reference)).max()  # of the smallest p-value
+    smallest = min(float(_p_values(largest, len(window), reference)), _class_p_value(window, reference))
+    return smallest <= level / (len(reference.names) + 1)
 
 
 def p_values_of(window: npt.NDArray[np.float64], reference: Reference) -> npt.NDArray[np.float64]:
-    """The p-values of the features, then that of the predicted classes, shape (F + 1,).
-
-    Kolmogorov-Smirnov's by the asymptotic distribution of the one-sample D at the size N M / (N + M), as
-    `scipy.stats.ks_2samp` has it for method="asymp"; ties make it conservative.
-    """
-    return _p_values(np.maximum(*_distances(window, reference)), window, reference)
+    """The p-values of the features, then that of the predicted classes, shape (F + 1,)."""
+    statistics = np.maximum(*_distances(window, reference))
+    return np.append(_p_values(statistics, len(window), reference), _class_p_value(window, reference))
 
 
 def _p_values(
-    statistics: npt.NDArray[np.float64], window: npt.NDArray[np.float64], reference: Reference
+    statistics: npt.NDArray[np.float64] | np.float64, number: int, reference: Reference
 ) -> npt.NDArray[np.float64]:
-    """What `p_values_of` gives, from the Kolmogorov-Smirnov statistics of the features, (F,)."""
-    size = round(len(window) * reference.size / (len(window) + reference.size))
-    counts = _class_counts(window, len(reference.labels))
-    return np.append(stats.kstwo.sf(statistics, size), _chi_square_p_value(counts, reference.class_counts))
+    """Those of Kolmogorov-Smirnov statistics of a window of so many images; the larger of two.
+
+    The two-sample test's holds the level on average over references, that is, over archives:
+    asymptotically, as `scipy.stats.ks_2samp` has it for method="asymp"; ties make it conservative. A reference that
+    is off by chance would break it, window after window. So the one-sample test has to agree,
+    by how far D is beyond what the reference's own error may explain.
+    """
+    size = round(number * reference.size / (number + reference.size))
+    on_average = stats.kstwo.sf(statistics, size)
+    beyond_error = stats.kstwo.sf(statistics - reference.error, number)
+    return np.asarray(np.maximum(on_average, beyond_error))
 
 
 def holm(p_values: Sequence[float], level: float) -> list[bool]:
@@ -152,9 +161,9 @@ def _class_counts(rows: npt.NDArray[np.float64], labels: int) -> npt.NDArray[np.
     return np.bincount(rows[:, :labels].argmax(axis=1), minlength=labels)
 
 
-def _chi_square_p_value(window: npt.NDArray[np.int64], reference: npt.NDArray[np.int64]) -> float:
-    """Of Pearson's test that two samples have one mix of classes; the rarest are pooled until they are not rare."""
-    table = np.array([window, reference], np.float64)
+def _class_p_value(window: npt.NDArray[np.float64], reference: Reference) -> float:
+    """Of Pearson's test that window and reference have one mix of predicted classes; rare ones are pooled."""
+    table = np.array([_class_counts(window, len(reference.labels)), reference.class_counts], np.float64)
     table = table[:, np.argsort(table.sum(axis=0))]
     share = table.sum(axis=1, keepdims=True) / table.sum()
     least = table.sum(axis=0) * share.min()  # predictions that are expected in the smaller sample

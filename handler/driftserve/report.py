@@ -29,7 +29,8 @@ class FeatureTest:
     chi-square test. `shift` says what has shifted where the feature has. `statistic`, in [0, 1], is the
     Kolmogorov-Smirnov D, or the total variation distance of the two mixes; `direction` says where the window lies
     against the reference at the point of D, or which class it has more of. `window` and `reference` hold
-    the quantiles of `QUANTILES`, or each label's share. `is_drift` holds after the correction for testing many.
+    the quantiles of `QUANTILES`, or each label's share. `p_value` allows for the
+    reference's own error; `is_drift` holds after the correction for testing many.
     """
 
     feature: str

@@ -73,7 +73,7 @@ def test_synthetic_windows_alarm_at_their_level(population: Population) -> None:
     alarms = measures.calm_synthetic(population, 300, draws=4, size=60, level=0.05, windows=100, seed=1)
     assert 0 < alarms.rate <= 0.1
     loud = DriftPolicy(window_size=20, windows_between_false_alarms=10)
-    assert measures.calm_runs(population, 300, loud, runs=10, windows=20, seed=1) > 0.2
+    assert measures.calm_runs(population, 3000, loud, runs=10, windows=20, seed=1) > 0.2
     quiet = DriftPolicy(window_size=20, windows_between_false_alarms=10**9)
     assert measures.calm_runs(population, 300, quiet, runs=10, windows=20, seed=1) == 0.0
 
