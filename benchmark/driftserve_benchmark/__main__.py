@@ -16,13 +16,13 @@ import numpy as np
 from tqdm import tqdm
 
 from driftserve.archive import find_archive, read_contract
-from driftserve.certification import FULL, Population
+from driftserve.certification import FULL, false_alarms
 from driftserve.contract import WINDOWS_IN_LONG, Contract
 from driftserve.corruption import CORRUPTIONS
 from driftserve.errors import DriftserveError
+from driftserve.population import Draw, Population
 from driftserve_benchmark import measures
 from driftserve_benchmark.cells import Images, score_all
-from driftserve_benchmark.measures import Split
 from driftserve_benchmark.table import Row, to_table
 
 
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         images = score_all(archive, options.data, options.ood, options.cache, options.workers)
         contract = read_contract(archive)
         population = images.population
-        drawn = measures.splits(population, options.draws, seed=0)
+        drawn = population.halves(options.draws, seed=0)
         rows = [
             *_calm(population, drawn, contract, options),
             *_power(population, drawn, contract, options.power_windows),
@@ -50,10 +50,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _calm(
-    population: Population, drawn: Sequence[Split], contract: Contract, options: argparse.Namespace
+    population: Population, drawn: Sequence[Draw], contract: Contract, options: argparse.Namespace
 ) -> Iterator[Row]:
     policy, half = contract.drift, len(population.clean) // 2
-    real = measures.calm(population, tqdm(drawn, desc="calm windows"), policy, options.windows)
+    shown = tqdm(drawn, desc="calm windows")
+    real = false_alarms(population, shown, policy.window_size, policy.level, options.windows)
     synthetic = measures.calm_synthetic(
         population,
         half,
@@ -72,7 +73,7 @@ def _calm(
     yield Row(f"any alarm in 100 calm windows, {options.runs} runs", f"{share:.3f}", "<= 0.12", share <= 0.12)
 
 
-def _power(population: Population, drawn: Sequence[Split], contract: Contract, windows: int) -> Iterator[Row]:
+def _power(population: Population, drawn: Sequence[Draw], contract: Contract, windows: int) -> Iterator[Row]:
     size, level = contract.drift.window_size, contract.drift.level
     long_size, long_level = size * WINDOWS_IN_LONG, contract.drift.long_level
     table: dict[str, dict[object, float]] = {kind: {} for kind in ("window", "long window", "softmax")}
@@ -80,7 +81,7 @@ def _power(population: Population, drawn: Sequence[Split], contract: Contract, w
         rows = population.corrupted[cell]
         table["window"][cell] = measures.power(drawn, measures.of(rows, size), level, windows)
         if cell[1] == 1:
-            table["softmax"][cell] = measures.softmax_power(drawn, measures.of(rows, size), level, windows)
+            table["softmax"][cell] = measures.softmax_power(population, drawn, measures.of(rows, size), level, windows)
             table["long window"][cell] = measures.power(drawn, measures.of(rows, long_size), long_level, windows)
     for name in CORRUPTIONS:
         mild, strong = (name, 1), (name, 3)
@@ -100,13 +101,13 @@ def _power(population: Population, drawn: Sequence[Split], contract: Contract, w
     yield Row("the same over softmax only", f"{softmax:.3f}, {100 * better:.0f} points better", ">= 25", better >= 0.25)
 
 
-def _mixtures(images: Images, drawn: Sequence[Split], contract: Contract, windows: int) -> Iterator[Row]:
+def _mixtures(images: Images, drawn: Sequence[Draw], contract: Contract, windows: int) -> Iterator[Row]:
     population, strangers = images.population, images.strangers
     size, level = contract.drift.window_size * WINDOWS_IN_LONG, contract.drift.long_level
     removed = [
         measures.power(drawn, measures.without(population, images.targets, label, size), level, windows)
         for label in range(len(contract.labels))
-        if all(int((images.targets[split.traffic] != label).sum()) >= size for split in drawn)
+        if all(int((images.targets[draw.traffic] != label).sum()) >= size for draw in drawn)
     ]
     if removed:
         yield Row(
@@ -132,7 +133,7 @@ def _senders(population: Population, contract: Contract) -> Iterator[Row]:
     yield Row("observations to the alarm, 1 / 4 / 16 senders", " / ".join(map(str, needed)), "within 20 %", is_met)
 
 
-def _harm(images: Images, drawn: Sequence[Split]) -> Iterator[Row]:
+def _harm(images: Images, drawn: Sequence[Draw]) -> Iterator[Row]:
     harm = measures.harm(images.population, images.targets, drawn)
     cells = len(images.population.corrupted)
     text = f"AUC {harm.auc:.3f}, mean error {harm.mean_error:.3f}"

@@ -13,12 +13,12 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from driftserve.archive import read_archive, unpack_archive
-from driftserve.certification import FULL, Cell, Population, Rows
+from driftserve.certification import FULL
 from driftserve.contract import MODEL_FILE, Contract
 from driftserve.corruption import corrupt, standardise
-from driftserve.decode import MEDIA_TYPES, decode
-from driftserve.errors import DataError
+from driftserve.decode import decode
 from driftserve.model import Model
+from driftserve.population import Cell, Population, Rows, image_files
 from driftserve.scoring import score
 
 SPLITS = ("val", "stream")
@@ -73,18 +73,6 @@ def score_all(archive: Path, data: Path, strangers: Path | None, cache: Path, wo
     population = Population(contract.feature_names, rows["clean"], np.arange(len(files)), corrupted, targets)
     of_others = [rows[name] for name in ("strangers", "strangers-mirrored") if name in rows]
     return Images(population, targets, np.concatenate([rows["clean"][:0], *of_others]))
-
-
-def image_files(folder: Path, pattern: str) -> list[Path]:
-    """The image files of a folder, in order.
-
-    Raises:
-        DataError: there are none.
-    """
-    files = sorted(path for path in folder.glob(pattern) if path.suffix.lower() in MEDIA_TYPES)
-    if not files:
-        raise DataError(f"{folder}: expected images as {pattern}, got none")
-    return files
 
 
 def _scored(task: Task, unpacked: Path, contract: Contract, folder: Path) -> Rows:

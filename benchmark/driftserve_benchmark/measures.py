@@ -10,61 +10,20 @@ import numpy.typing as npt
 
 from driftserve.accuracy import estimate_accuracy
 from driftserve.certificate import FalseAlarms
-from driftserve.certification import Population, Rows, alarm_rate, to_false_alarms
+from driftserve.certification import to_false_alarms
 from driftserve.channel import SOCKET_FILE, Receiver, Sender
 from driftserve.contract import WINDOWS_IN_LONG, Contract, DriftPolicy
-from driftserve.drift import Reference, is_drift, p_values_of, to_reference
+from driftserve.drift import is_drift, p_values_of, to_reference
 from driftserve.features import count_labels
 from driftserve.monitor import Monitor
 from driftserve.observation import Observation, batch_from_bytes
+from driftserve.population import Draw, Population, Rows
 from driftserve.report import Verdict
 from driftserve_benchmark.synthetic import SyntheticFeatures
 
 Window = Callable[[npt.NDArray[np.int64], np.random.Generator], Rows]
 
 HARM = 0.05  # of accuracy
-
-
-@dataclass(frozen=True)
-class Split:
-    """A random half of the images as reference, the other half as traffic."""
-
-    reference: Reference
-    softmax_reference: Reference  # of the class probabilities alone
-    traffic: npt.NDArray[np.int64]
-    generator: np.random.Generator
-
-
-def splits(population: Population, number: int, seed: int) -> list[Split]:
-    """Random halves, each with a source of randomness of its own."""
-    labels = count_labels(population.names)
-    drawn = []
-    for draw in range(number):
-        generator = np.random.default_rng((seed, draw))
-        order = generator.permutation(len(population.clean))
-        half = len(order) // 2
-        rows = population.clean[order[:half]]
-        drawn.append(
-            Split(
-                to_reference(population.names, rows),
-                to_reference(population.names[:labels], rows[:, :labels]),
-                order[half:],
-                generator,
-            )
-        )
-    return drawn
-
-
-def calm(population: Population, drawn: Sequence[Split], policy: DriftPolicy, windows: int) -> FalseAlarms:
-    """False alarms of windows of the real images."""
-    size, level = policy.window_size, policy.level
-    rates = np.array(
-        [
-            alarm_rate(population.clean, split.traffic, split.reference, size, level, windows, split.generator)
-            for split in drawn
-        ]
-    )
-    return to_false_alarms(rates, size, level, windows)
 
 
 def calm_synthetic(
@@ -100,28 +59,29 @@ def calm_runs(
     return alarmed / runs
 
 
-def power(drawn: Sequence[Split], window: Window, level: float, windows: int) -> float:
-    """The share of windows, each made of a split's traffic, that raise an alarm."""
+def power(drawn: Sequence[Draw], window: Window, level: float, windows: int) -> float:
+    """The share of windows, each made of a draw's traffic, that raise an alarm."""
     return float(
         np.mean(
             [
-                is_drift(window(split.traffic, split.generator), split.reference, level)
-                for split in drawn
+                is_drift(window(draw.traffic, draw.generator), draw.reference, level)
+                for draw in drawn
                 for _ in range(windows)
             ]
         )
     )
 
 
-def softmax_power(drawn: Sequence[Split], window: Window, level: float, windows: int) -> float:
+def softmax_power(population: Population, drawn: Sequence[Draw], window: Window, level: float, windows: int) -> float:
     """The same of Kolmogorov-Smirnov tests of the class probabilities alone, spread over them as Bonferroni does."""
-
-    def alarms(split: Split) -> bool:
-        labels = len(split.softmax_reference.labels)
-        rows = window(split.traffic, split.generator)[:, :labels]
-        return bool(p_values_of(rows, split.softmax_reference)[:-1].min() <= level / labels)
-
-    return float(np.mean([alarms(split) for split in drawn for _ in range(windows)]))
+    labels = count_labels(population.names)
+    alarms = []
+    for draw in drawn:
+        reference = to_reference(population.names[:labels], population.clean[draw.reference_indices, :labels])
+        for _ in range(windows):
+            rows = window(draw.traffic, draw.generator)[:, :labels]
+            alarms.append(p_values_of(rows, reference)[:-1].min() <= level / labels)
+    return float(np.mean(alarms))
 
 
 def of(rows: Rows, size: int) -> Window:
@@ -156,7 +116,7 @@ class Harm:
     harmful: int
 
 
-def harm(population: Population, targets: npt.NDArray[np.int64], drawn: Sequence[Split]) -> Harm:
+def harm(population: Population, targets: npt.NDArray[np.int64], drawn: Sequence[Draw]) -> Harm:
     """Over all corruptions: the drop that confidence tells, against the reference's accuracy, and the true one."""
     labels = count_labels(population.names)
     is_right = population.clean[:, :labels].argmax(axis=1) == targets
@@ -164,9 +124,9 @@ def harm(population: Population, targets: npt.NDArray[np.int64], drawn: Sequence
     for rows in population.corrupted.values():
         drops.append(is_right.mean() - (rows[:, :labels].argmax(axis=1) == targets).mean())
         told = []
-        for split in drawn:
-            expected = float(np.delete(is_right, split.traffic).mean())  # of the reference's images
-            told.append(expected - estimate_accuracy(rows[split.traffic], split.reference, expected))
+        for draw in drawn:
+            expected = float(is_right[draw.reference_indices].mean())
+            told.append(expected - estimate_accuracy(rows[draw.traffic], draw.reference, expected))
         estimates.append(np.mean(told))
     true, estimated = np.array(drops), np.array(estimates)
     is_harmful = true > HARM

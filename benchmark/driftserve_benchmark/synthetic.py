@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from driftserve.certification import Rows
+from driftserve.population import Rows
 
 
 class SyntheticFeatures:

@@ -5,7 +5,7 @@ with replacement from a fixed pool breaks the null hypothesis. The rate of one r
 reference is a draw itself, and an unlucky one raises it. So many references are drawn, and the worst is told.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,19 +15,15 @@ from scipy import stats
 from driftserve.accuracy import estimate_accuracy
 from driftserve.certificate import Certificate, FalseAlarms, Kind, Power
 from driftserve.contract import WINDOWS_IN_LONG, DriftPolicy
-from driftserve.corruption import CORRUPTIONS, SEVERITIES, corrupt, standardise
-from driftserve.drift import Reference, is_drift, to_reference
-from driftserve.scoring import Scored
+from driftserve.corruption import CORRUPTIONS, SEVERITIES
+from driftserve.drift import Reference, is_drift
+from driftserve.population import Cell, Draw, Population, Rows
 
 SHORT_CORRUPTIONS = ("defocus_blur", "brightness", "jpeg_compression")  # one that hurts, two that look harmless
 SHORT_SEVERITIES = (1, 3)
 SHORT_IMAGES = 300
 
 _LEAST_CHOICE = 1.2  # images to draw a window from, over its size: windows of fewer are nearly one and the same
-
-Rows = npt.NDArray[np.float64]  # (N, F), features of N images
-Score = Callable[[Iterable[npt.NDArray[np.uint8]]], Scored]
-Cell = tuple[str, int]  # a corruption's name and its severity
 
 
 @dataclass(frozen=True)
@@ -60,55 +56,6 @@ FULL = Effort(
 )
 
 
-@dataclass(frozen=True)
-class Population:
-    """The images that are measured with, as rows of features by the columns `names`.
-
-    `clean` are those of all images, (N, F); `chosen`, (C,), the indices of those that were corrupted, and
-    `corrupted` their rows, (C, F), by cell; `targets`, (N,), the right labels' indices, where they are known.
-    """
-
-    names: tuple[str, ...]
-    clean: Rows
-    chosen: npt.NDArray[np.int64]
-    corrupted: Mapping[Cell, Rows]
-    targets: npt.NDArray[np.int64] | None
-
-
-def score_population(
-    images: Sequence[Callable[[], npt.NDArray[np.uint8]]],
-    targets: npt.NDArray[np.int64] | None,
-    names: Sequence[str],
-    score: Score,
-    effort: Effort,
-    seed: int,
-    progress: Callable[[Sequence[Cell]], Iterable[Cell]] = iter,
-) -> Population:
-    """Corrupt and score the images of a population.
-
-    All, the clean ones too, are resized to the side of the corruptions first: else the resizing would be
-    what is detected.
-
-    Args:
-        images: a function for each, that decodes it, (H, W, 3) uint8.
-        targets: the indices of the right labels, (N,), or None.
-        names: of the features.
-        score: gives what the model says of images.
-        effort: which cells, on how many of the images.
-        seed: of the choice and of the corruptions.
-        progress: wraps the cells, to show how far it is.
-    """
-    generator = np.random.default_rng(seed)
-    number = len(images) if effort.images is None else min(effort.images, len(images) // 2)
-    chosen = np.sort(generator.permutation(len(images))[:number])
-    clean = score(standardise(image()) for image in images).features
-    corrupted = {
-        cell: score(corrupt(standardise(images[index]()), *cell, seed + int(index)) for index in chosen).features
-        for cell in progress(effort.cells)
-    }
-    return Population(tuple(names), clean, chosen, corrupted, targets)
-
-
 def certify(population: Population, policy: DriftPolicy, effort: Effort, source: str, seed: int) -> Certificate:
     """Measure a detector by repeated random halves of a population: one the reference, the other the traffic.
 
@@ -116,52 +63,26 @@ def certify(population: Population, policy: DriftPolicy, effort: Effort, source:
     for is left out.
     """
     size, long_size = policy.window_size, policy.window_size * WINDOWS_IN_LONG
-    half = len(population.clean) // 2
-    draws = list(_draws(population, half, effort.draws, seed))
-    false_alarms = [
-        _false_alarms(population, draws, length, level, effort.windows)
+    draws = population.halves(effort.draws, seed)
+    calm = [
+        false_alarms(population, draws, length, level, effort.windows)
         for length, level in ((size, policy.level), (long_size, policy.long_level))
-        if half >= length * _LEAST_CHOICE
+        if len(draws[0].traffic) >= length * _LEAST_CHOICE
     ]
     return Certificate(
         kind=effort.kind,
         source=source,
         images=len(population.chosen),
-        reference_images=half,
+        reference_images=draws[0].reference.size,
         draws=effort.draws,
         seed=seed,
-        false_alarms=tuple(false_alarms),
+        false_alarms=tuple(calm),
         power=tuple(_power(population, draws, cell, policy, effort.corrupted_windows) for cell in population.corrupted),
     )
 
 
-@dataclass(frozen=True)
-class _Draw:
-    """A reference and the indices of the images that are traffic, with a source of randomness of its own."""
-
-    reference: Reference
-    reference_indices: npt.NDArray[np.int64]
-    traffic: npt.NDArray[np.int64]
-    generator: np.random.Generator
-
-
-def _draws(population: Population, half: int, number: int, seed: int) -> Iterator[_Draw]:
-    everything = np.arange(len(population.clean))
-    kept_out = population.chosen if len(population.chosen) <= half else np.array([], np.int64)
-    others = np.setdiff1d(everything, kept_out)
-    for draw in range(number):
-        generator = np.random.default_rng((seed, draw))
-        order = generator.permutation(others)
-        indices = order[:half]
-        yield _Draw(
-            to_reference(population.names, population.clean[indices]),
-            indices,
-            np.concatenate([kept_out, order[half:]]),
-            generator,
-        )
-
-
-def _false_alarms(population: Population, draws: Sequence[_Draw], size: int, level: float, windows: int) -> FalseAlarms:
+def false_alarms(population: Population, draws: Iterable[Draw], size: int, level: float, windows: int) -> FalseAlarms:
+    """Those of windows of clean images, so many in each draw."""
     rates = np.array(
         [
             alarm_rate(population.clean, draw.traffic, draw.reference, size, level, windows, draw.generator)
@@ -212,7 +133,7 @@ def upper_bound(rates: npt.NDArray[np.float64], windows: int) -> float:
     return min(1.0, max(exact, float(student)))
 
 
-def _power(population: Population, draws: Sequence[_Draw], cell: Cell, policy: DriftPolicy, windows: int) -> Power:
+def _power(population: Population, draws: Sequence[Draw], cell: Cell, policy: DriftPolicy, windows: int) -> Power:
     rows = population.corrupted[cell]
     place = {int(index): position for position, index in enumerate(population.chosen)}
     pools = [np.array([place[int(index)] for index in draw.traffic if int(index) in place], np.int64) for draw in draws]

@@ -7,17 +7,16 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from driftserve.accuracy import estimate_accuracy
 from driftserve.archive import read_archive, write_archive
 from driftserve.certificate import Certificate
-from driftserve.certification import SHORT, Population, Rows, certify, score_population
+from driftserve.certification import SHORT, certify
 from driftserve.contract import MODEL_FILE, WINDOWS_IN_LONG, Contract, contract_from_json, contract_to_json
-from driftserve.decode import MEDIA_TYPES, decode
 from driftserve.drift import read_reference
 from driftserve.errors import DataError
 from driftserve.model import Model
+from driftserve.population import Population, Rows, image_files, score_population
 from driftserve.replay import recorded_batches
 from driftserve.scoring import score
 from driftserve.verification import verify_archive
@@ -70,16 +69,7 @@ def rebaseline(
         verified = verify_archive(archive, Path(scratch, "old"), allowed)
         golden = {image.file: (verified.directory / image.file).read_bytes() for image in contract.golden}
         certificate = _certificate(contract, rows, images, verified.directory / MODEL_FILE)
-        accuracy = estimate_accuracy(rows, read_reference(contract.reference), contract.reference_accuracy)
-        new = contract.model_copy(
-            update={
-                "version": version,
-                "reference": dict(zip(contract.feature_names, map(tuple, rows.T.tolist()), strict=True)),
-                "reference_accuracy": accuracy,
-                "certificate": certificate,
-                "provenance": contract.provenance | {"rebaselined_from": digest, "rebaselined_images": len(rows)},
-            }
-        )
+        new = _rebaselined(contract, digest, version, rows, certificate)
         contract_from_json(contract_to_json(new))  # a version that is none, before anything is written
         written = write_archive(output, new, verified.directory / MODEL_FILE, golden)
         verify_archive(written, Path(scratch, "new"), allowed=())
@@ -107,21 +97,31 @@ def _recorded_rows(lines: Iterable[bytes], contract: Contract, digest: str) -> R
     return everything[np.sort(np.random.default_rng(_SEED).permutation(len(rows))[:MOST_ROWS])]
 
 
+def _rebaselined(contract: Contract, digest: str, version: str, rows: Rows, certificate: Certificate) -> Contract:
+    return contract.model_copy(
+        update={
+            "version": version,
+            "reference": dict(zip(contract.feature_names, map(tuple, rows.T.tolist()), strict=True)),
+            "reference_accuracy": estimate_accuracy(
+                rows, read_reference(contract.reference), contract.reference_accuracy
+            ),
+            "certificate": certificate,
+            "provenance": contract.provenance | {"rebaselined_from": digest, "rebaselined_images": len(rows)},
+        }
+    )
+
+
 def _certificate(contract: Contract, rows: Rows, folder: Path | None, model_file: Path) -> Certificate:
     recorded = Population(contract.feature_names, rows, np.array([], np.int64), {}, None)
     source = f"{len(rows)} recorded images in random halves"
     calm = certify(recorded, contract.drift, _CALM_ONLY, source, _SEED)
     if folder is None:
         return calm.model_copy(update={"source": f"{source}; no images were given, so that power was not measured"})
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in MEDIA_TYPES)
-    if not files:
-        raise DataError(f"{folder}: expected image files, got none")
+    files = image_files(folder, "**/*")
     spec = contract.image_spec
-    scorer = partial(
-        score, model=Model(model_file, spec.height, spec.width), spec=spec, temperature=contract.temperature
-    )
-    images = [partial(_read, path) for path in files]
-    population = score_population(images, None, contract.feature_names, scorer, SHORT, _SEED)
+    model = Model(model_file, spec.height, spec.width)
+    scorer = partial(score, model=model, spec=spec, temperature=contract.temperature)
+    population = score_population(files, None, contract.feature_names, scorer, SHORT.cells, SHORT.images, _SEED)
     measured = certify(population, contract.drift, SHORT, source, _SEED)
     return measured.model_copy(
         update={
@@ -130,7 +130,3 @@ def _certificate(contract: Contract, rows: Rows, folder: Path | None, model_file
             "reference_images": calm.reference_images,
         }
     )
-
-
-def _read(path: Path) -> npt.NDArray[np.uint8]:
-    return decode(path.read_bytes())

@@ -7,8 +7,9 @@ import numpy.typing as npt
 import pytest
 from scipy import stats
 
-from driftserve.certification import FULL, Population
+from driftserve.certification import FULL, false_alarms
 from driftserve.contract import Contract, DriftPolicy
+from driftserve.population import Population
 from driftserve_benchmark import measures
 from driftserve_benchmark.__main__ import main
 from driftserve_benchmark.cells import score_all
@@ -32,20 +33,12 @@ def population(generator: np.random.Generator) -> Population:
     return Population(NAMES, clean, np.arange(600), corrupted, None)
 
 
-def test_splits_are_halves_that_do_not_overlap(population: Population) -> None:
-    for split in measures.splits(population, 3, seed=0):
-        kept = np.setdiff1d(np.arange(600), split.traffic)
-        assert (len(kept), len(split.traffic)) == (300, 300)
-        assert np.array_equal(np.sort(population.clean[kept, 2]), split.reference.ordered[2])
-        assert split.softmax_reference.names == NAMES[:2]
-
-
 def test_false_alarms_are_near_their_level_and_moved_windows_are_seen(population: Population) -> None:
-    drawn = measures.splits(population, 5, seed=0)
-    alarms = measures.calm(population, drawn, POLICY, 100)
+    drawn = population.halves(5, seed=0)
+    alarms = false_alarms(population, drawn, POLICY.window_size, POLICY.level, 100)
     assert alarms.rate <= 0.04  # at a level of .01
     assert measures.power(drawn, measures.of(population.corrupted["fog", 3], 40), 0.01, 5) == 1.0
-    assert measures.softmax_power(drawn, measures.of(population.corrupted["fog", 3], 40), 0.01, 5) < 0.3
+    assert measures.softmax_power(population, drawn, measures.of(population.corrupted["fog", 3], 40), 0.01, 5) < 0.3
 
 
 def test_windows_are_made_of_traffic_as_they_should_be(population: Population, generator: np.random.Generator) -> None:
@@ -87,7 +80,7 @@ def test_harm_is_told_where_confidence_falls_with_accuracy(generator: np.random.
     harmful = np.column_stack([unsure, 1 - unsure, np.zeros((2000, 2))])
     harmful[wrong_where == 1, :2] = harmful[wrong_where == 1, 1::-1]
     population = Population(NAMES, clean, np.arange(2000), {("fog", 1): clean, ("fog", 5): harmful}, targets)
-    harm = measures.harm(population, targets, measures.splits(population, 3, seed=0))
+    harm = measures.harm(population, targets, population.halves(3, seed=0))
     assert (harm.harmful, harm.auc) == (1, 1.0)
     assert harm.mean_error < 0.15
 

@@ -1,16 +1,19 @@
 import dataclasses
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 from scipy import stats
 
-from driftserve.certification import Effort, Population, certify, score_population, upper_bound
+from driftserve.certification import Effort, certify, upper_bound
 from driftserve.contract import DriftPolicy
 from driftserve.corruption import corrupt, standardise
+from driftserve.errors import DataError
+from driftserve.population import Population, image_files, score_population
 from driftserve.scoring import Scored
-from images import scene
+from images import encode, scene
 
 NAMES = ("probability.a", "probability.b", "embedding.0", "embedding.1")
 CELLS = (("brightness", 1), ("contrast", 5))
@@ -53,6 +56,17 @@ def test_the_same_seed_gives_the_same_certificate(generator: np.random.Generator
     assert first.model_dump(exclude={"seed"}) != other.model_dump(exclude={"seed"})
 
 
+def test_halves_do_not_overlap_and_differ_from_draw_to_draw(generator: np.random.Generator) -> None:
+    for chosen in (160, 400):
+        population = _population(generator, 400, chosen)
+        references = [set(draw.reference_indices) for draw in population.halves(3, seed=0)]
+        assert len(set(map(frozenset, references))) == 3
+        for draw, indices in zip(population.halves(3, seed=0), references, strict=True):
+            assert (len(indices), len(draw.traffic)) == (200, 200)
+            assert indices | set(draw.traffic) == set(range(400))
+            assert np.array_equal(np.sort(population.clean[list(indices), 2]), draw.reference.ordered[2])
+
+
 def test_an_image_that_was_corrupted_is_in_no_reference(generator: np.random.Generator) -> None:
     population = _population(generator, chosen=200)
     population.clean[population.chosen, 2] += 100  # were one in a reference, traffic would be like it
@@ -89,18 +103,26 @@ def test_the_upper_bound_is_exact_without_alarms_and_wide_where_draws_differ() -
     assert upper_bound(np.ones(3), 10) == 1.0
 
 
-def test_a_population_is_scored_at_the_corruptions_side(generator: np.random.Generator) -> None:
+def test_a_population_is_scored_at_the_corruptions_side(generator: np.random.Generator, tmp_path: Path) -> None:
     scenes = [scene(generator) for _ in range(10)]
+    for number, image in enumerate(scenes):
+        (tmp_path / f"{number}.png").write_bytes(encode(image))
+    (tmp_path / "notes.txt").write_text("none of them")
 
     def fake_score(images: Iterable[npt.NDArray[np.uint8]]) -> Scored:
         """A fake: the only feature is the sum of the pixels."""
         sums = np.array([[float(image.sum())] for image in images])
         return Scored(np.zeros((len(sums), 2), np.float32), np.zeros((len(sums), 2)), sums, 1)
 
-    images = [lambda image=image: image for image in scenes]
-    population = score_population(images, None, ("embedding.0",), fake_score, EFFORT, seed=3)
-    assert len(population.chosen) == 5  # a half of them: a reference needs the other
+    files = image_files(tmp_path, "*")
+    population = score_population(files, None, ("embedding.0",), fake_score, CELLS, most=100, seed=3)
+    assert len(population.chosen) == 4  # of ten: a reference needs five, and some choice
     assert population.clean[:, 0].tolist() == [float(standardise(image).sum()) for image in scenes]
     for cell in CELLS:
         expected = [float(corrupt(standardise(scenes[i]), *cell, 3 + int(i)).sum()) for i in population.chosen]
         assert population.corrupted[cell][:, 0].tolist() == expected
+
+
+def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"expected images as \*/\*, got none"):
+        image_files(tmp_path, "*/*")

@@ -64,21 +64,14 @@ def export(
         scripted = Path(scratch, MODEL_FILE)
         save_scripted(graph, spec, scripted)
         model = Model(scripted, spec.height, spec.width)
-        images = tqdm(decoded_images(manifest, "val"), desc="reference", total=len(manifest.split("val")), unit="image")
-        reference = score(images, model, spec, record.temperature)
+        score_images = partial(score, model=model, spec=spec, temperature=record.temperature)
+        reference = score_images(_validation_images(manifest))
         parity = compare(eager_logits, reference.logits, record.temperature)
         refuse_disparity(parity, "scripted")
 
         golden, golden_files = choose_golden(manifest, reference.probabilities, model, spec, record.temperature)
-        score_images = partial(score, model=model, spec=spec, temperature=record.temperature)
-        certificate = certify_images(
-            certificate_images or data / "val",
-            record.labels,
-            score_images,
-            effort,
-            record.seed,
-            reference.embedding_size,
-        )
+        certified_by, size = certificate_images or data / "val", reference.embedding_size
+        certificate = certify_images(certified_by, record.labels, score_images, effort, record.seed, size)
         contract = _to_contract(
             record, name, version, reference, _accuracy(manifest, reference), parity, golden, certificate
         )
@@ -95,6 +88,14 @@ def _eager_logits(classifier: Classifier, batches: Iterable[npt.NDArray[np.uint8
         return np.concatenate(
             [classifier(to_tensor(batch)).numpy() for batch in tqdm(batches, desc="eager", unit="batch")]
         )
+
+
+def _validation_images(manifest: Manifest) -> Iterable[npt.NDArray[np.uint8]]:
+    number = len(manifest.split("val"))
+    shown: Iterable[npt.NDArray[np.uint8]] = tqdm(
+        decoded_images(manifest, "val"), desc="reference", total=number, unit="image"
+    )
+    return shown
 
 
 def _accuracy(manifest: Manifest, reference: Scored) -> float:
