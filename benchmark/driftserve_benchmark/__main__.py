@@ -23,6 +23,7 @@ from driftserve.errors import DriftserveError
 from driftserve.population import Draw, Population
 from driftserve_benchmark import measures
 from driftserve_benchmark.cells import Images, score_all
+from driftserve_benchmark.detectors import e_process, two_horizons
 from driftserve_benchmark.table import Row, to_table
 
 
@@ -39,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             *_calm(population, drawn, contract, options),
             *_power(population, drawn, contract, options.power_windows),
             *_mixtures(images, drawn, contract, options.power_windows),
+            *_sequential(images, drawn, contract),
             *_senders(population, contract),
             *_harm(images, drawn),
         ]
@@ -69,8 +71,10 @@ def _calm(
         target = f"bound <= {1.5 * alarms.budget:.5f}, worst <= {5 * alarms.budget:.5f}"
         is_met = alarms.upper_bound <= 1.5 * alarms.budget and alarms.worst <= 5 * alarms.budget
         yield Row(f"calm windows of {alarms.size}, {name}", text, target, is_met)
-    share = measures.calm_runs(population, half, policy, options.runs, 100, seed=2)
+    share = measures.calm_runs(population, half, policy, two_horizons, options.runs, 100, seed=2)
     yield Row(f"any alarm in 100 calm windows, {options.runs} runs", f"{share:.3f}", "<= 0.12", share <= 0.12)
+    share = measures.calm_runs(population, half, policy, e_process, options.runs, 100, seed=2)
+    yield Row("the same of the e-process", f"{share:.3f}")
 
 
 def _power(population: Population, drawn: Sequence[Draw], contract: Contract, windows: int) -> Iterator[Row]:
@@ -107,15 +111,9 @@ def _mixtures(images: Images, drawn: Sequence[Draw], contract: Contract, windows
     removed = [
         measures.power(drawn, measures.without(population, images.targets, label, size), level, windows)
         for label in range(len(contract.labels))
-        if all(int((images.targets[draw.traffic] != label).sum()) >= size for draw in drawn)
     ]
-    if removed:
-        yield Row(
-            f"one class removed, in {size}, mean / least",
-            f"{np.mean(removed):.3f} / {min(removed):.3f}",
-            ">= 0.95",
-            float(np.mean(removed)) >= 0.95,
-        )
+    text, mean = f"{np.mean(removed):.3f} / {min(removed):.3f}", float(np.mean(removed))
+    yield Row(f"one class removed, in {size}, mean / least", text, ">= 0.95", mean >= 0.95)
     for share, least in ((0.1, None), (0.2, 0.8)):
         if len(strangers) >= share * size:
             seen = measures.power(drawn, measures.contaminated(population, strangers, share, size), level, windows)
@@ -123,6 +121,27 @@ def _mixtures(images: Images, drawn: Sequence[Draw], contract: Contract, windows
             yield Row(
                 f"{share:.0%} strangers, in {size}", f"{seen:.3f}", target, None if least is None else seen >= least
             )
+
+
+def _sequential(images: Images, drawn: Sequence[Draw], contract: Contract) -> Iterator[Row]:
+    """The e-process beside the two horizons, at the same budget, on the same kinds of drift."""
+    population, policy = images.population, contract.drift
+    size = policy.window_size * WINDOWS_IN_LONG
+    mild = [measures.of(population.corrupted[name, 1], size) for name in CORRUPTIONS]
+    kinds = {"severity 1": mild}
+    if images.strangers.size:
+        kinds |= {
+            f"{share:.0%} strangers": [measures.contaminated(population, images.strangers, share, size)]
+            for share in (0.1, 0.2)
+        }
+    removed = [measures.without(population, images.targets, label, size) for label in range(len(contract.labels))]
+    kinds["one class removed"] = removed
+    for kind, windows in tqdm(kinds.items(), desc="e-process"):
+        horizons, process = (
+            np.mean([measures.delay(drawn, window, policy, detector, 3) for window in windows])
+            for detector in (two_horizons, e_process)
+        )
+        yield Row(f"observations to the alarm, two horizons / e-process: {kind}", f"{horizons:.0f} / {process:.0f}")
 
 
 def _senders(population: Population, contract: Contract) -> Iterator[Row]:

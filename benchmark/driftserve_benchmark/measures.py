@@ -12,13 +12,14 @@ from driftserve.accuracy import estimate_accuracy
 from driftserve.certificate import FalseAlarms
 from driftserve.certification import to_false_alarms
 from driftserve.channel import SOCKET_FILE, Receiver, Sender
-from driftserve.contract import WINDOWS_IN_LONG, Contract, DriftPolicy
+from driftserve.contract import Contract, DriftPolicy
 from driftserve.drift import is_drift, p_values_of, to_reference
 from driftserve.features import count_labels
 from driftserve.monitor import Monitor
 from driftserve.observation import Observation, batch_from_bytes
 from driftserve.population import Draw, Population, Rows
 from driftserve.report import Verdict
+from driftserve_benchmark.detectors import Detector
 from driftserve_benchmark.synthetic import SyntheticFeatures
 
 Window = Callable[[npt.NDArray[np.int64], np.random.Generator], Rows]
@@ -41,22 +42,36 @@ def calm_synthetic(
 
 
 def calm_runs(
-    population: Population, reference_size: int, policy: DriftPolicy, runs: int, windows: int, seed: int
+    population: Population,
+    reference_size: int,
+    policy: DriftPolicy,
+    detector: Detector,
+    runs: int,
+    windows: int,
+    seed: int,
 ) -> float:
-    """The share of whole runs of so many calm windows, and the long windows that they make, with any alarm."""
+    """The share of whole runs of so many calm windows, each with a new reference, in which a detector alarms."""
     features = SyntheticFeatures(population.clean)
     alarmed = 0
     for run in range(runs):
         generator = np.random.default_rng((seed, run))
         reference = to_reference(population.names, features.draw(reference_size, generator))
         rows = features.draw(windows * policy.window_size, generator)
-        horizons = ((policy.window_size, policy.level), (policy.window_size * WINDOWS_IN_LONG, policy.long_level))
-        alarmed += any(
-            is_drift(rows[start : start + size], reference, level)
-            for size, level in horizons
-            for start in range(0, len(rows), size)
-        )
+        alarmed += detector(rows, reference, policy) is not None
     return alarmed / runs
+
+
+def delay(drawn: Sequence[Draw], window: Window, policy: DriftPolicy, detector: Detector, windows: int) -> float:
+    """How many observations it takes a detector to alarm, on average, from the first of so many windows in a row.
+
+    A stream without an alarm counts with its length.
+    """
+    delays = []
+    for draw in drawn:
+        stream = [draw.generator.permutation(window(draw.traffic, draw.generator)) for _ in range(windows)]
+        rows = np.concatenate(stream)
+        delays.append(detector(rows, draw.reference, policy) or len(rows))
+    return float(np.mean(delays))
 
 
 def power(drawn: Sequence[Draw], window: Window, level: float, windows: int) -> float:
@@ -90,10 +105,16 @@ def of(rows: Rows, size: int) -> Window:
 
 
 def without(population: Population, targets: npt.NDArray[np.int64], label: int, size: int) -> Window:
-    """Windows without the images of one class; `targets`, (N,), are the right labels' indices."""
-    return lambda traffic, generator: population.clean[
-        generator.choice(traffic[targets[traffic] != label], size, replace=False)
-    ]
+    """Windows without the images of one class, of all the others where there are fewer than `size`.
+
+    `targets`, (N,), are the right labels' indices.
+    """
+
+    def window(traffic: npt.NDArray[np.int64], generator: np.random.Generator) -> Rows:
+        others = traffic[targets[traffic] != label]
+        return population.clean[generator.choice(others, min(size, len(others)), replace=False)]
+
+    return window
 
 
 def contaminated(population: Population, strangers: Rows, share: float, size: int) -> Window:

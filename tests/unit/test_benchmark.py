@@ -9,10 +9,12 @@ from scipy import stats
 
 from driftserve.certification import FULL, false_alarms
 from driftserve.contract import Contract, DriftPolicy
+from driftserve.drift import to_reference
 from driftserve.population import Population
 from driftserve_benchmark import measures
 from driftserve_benchmark.__main__ import main
 from driftserve_benchmark.cells import score_all
+from driftserve_benchmark.detectors import STAKES, _log_multipliers, e_process, two_horizons
 from driftserve_benchmark.synthetic import SyntheticFeatures
 from images import LABELS, encode, scene
 
@@ -51,6 +53,7 @@ def test_windows_are_made_of_traffic_as_they_should_be(population: Population, g
     mixed = measures.contaminated(population, strangers, 0.2, 50)(traffic, generator)
     assert (mixed.shape, int((mixed[:, 2] == 99).sum())) == ((50, 4), 10)
     assert len(np.unique(rows[:, 2])) == 50  # without replacement
+    assert len(measures.without(population, targets, 1, 250)(traffic, generator)) == 200  # all that there are
 
 
 def test_synthetic_features_have_the_marginals_and_the_correlation_of_the_real_ones(
@@ -66,9 +69,36 @@ def test_synthetic_windows_alarm_at_their_level(population: Population) -> None:
     alarms = measures.calm_synthetic(population, 300, draws=4, size=60, level=0.05, windows=100, seed=1)
     assert 0 < alarms.rate <= 0.1
     loud = DriftPolicy(window_size=20, windows_between_false_alarms=10)
-    assert measures.calm_runs(population, 3000, loud, runs=10, windows=20, seed=1) > 0.2
     quiet = DriftPolicy(window_size=20, windows_between_false_alarms=10**9)
-    assert measures.calm_runs(population, 300, quiet, runs=10, windows=20, seed=1) == 0.0
+    assert measures.calm_runs(population, 3000, loud, two_horizons, runs=10, windows=20, seed=1) >= 0.2
+    for detector in (two_horizons, e_process):
+        assert measures.calm_runs(population, 300, quiet, detector, runs=10, windows=20, seed=1) == 0.0
+
+
+def test_a_calm_stream_gains_an_e_process_nothing(generator: np.random.Generator) -> None:
+    """Its capital stays at one, on average: no bet has a gain without drift, by Jensen's inequality none grows."""
+    for _ in range(3):
+        reference = to_reference(NAMES, _rows(generator, 1000))
+        bets = _log_multipliers(_rows(generator, 4000), reference)
+        assert np.exp(bets).mean(axis=0).max() <= 1.0
+        assert bets.shape == (4000, 4 * 2 * 2 * len(STAKES))
+
+
+def test_a_delay_ends_with_the_alarm(population: Population) -> None:
+    drawn = population.halves(3, seed=0)
+    moved, calm = (measures.of(population.corrupted["fog", severity], 200) for severity in (3, 1))
+    assert measures.delay(drawn, moved, POLICY, two_horizons, 2) == 40
+    assert 5 < measures.delay(drawn, moved, POLICY, e_process, 2) < 40
+    assert measures.delay(drawn, calm, POLICY, two_horizons, 2) > 300
+    assert measures.delay(drawn, calm, POLICY, e_process, 2) == 400
+
+
+def test_the_long_horizon_sees_what_no_window_does(generator: np.random.Generator) -> None:
+    policy = DriftPolicy(window_size=40, windows_between_false_alarms=1000)
+    reference = to_reference(NAMES, _rows(generator, 3000))
+    rows = _rows(generator, 200) + np.array([0, 0, 0.5, 0.4])
+    assert two_horizons(rows, reference, policy) == 200
+    assert two_horizons(rows[:199], reference, policy) is None
 
 
 def test_harm_is_told_where_confidence_falls_with_accuracy(generator: np.random.Generator) -> None:
