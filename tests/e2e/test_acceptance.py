@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from driftserve.archive import read_contract
+from driftserve.certificate import Certificate
+from driftserve.certification import SHORT
 from driftserve.metrics import DEFINITIONS, LOST_OBSERVATIONS
 
 WEIGHTS = "mobilenetv2_100.keras_int8deq_in1k.safetensors"
@@ -51,4 +54,15 @@ def test_the_demo_on_real_images_meets_its_targets(intel: Path, tmp_path: Path, 
     names = {definition.name for definition in DEFINITIONS} - {LOST_OBSERVATIONS.name}
     assert set(report["cloudwatch"]["metric_names"]) == names
     assert report["cloudwatch"]["datapoints"] >= 50
+    _assert_the_certificate_holds(read_contract(tmp_path / "model" / "scenes.mar").certificate)
     assert seconds <= MAX_SECONDS
+
+
+def _assert_the_certificate_holds(certificate: Certificate) -> None:
+    """The drift benchmark's short form: `make bench-drift` is too long for every run."""
+    (calm,) = certificate.false_alarms
+    assert calm.rate <= 4 * calm.budget  # two alarms in a thousand windows
+    assert len(certificate.power) == len(SHORT.cells)
+    for cell in certificate.power:
+        assert cell.power is not None
+        assert cell.power >= (0.95 if cell.severity == 3 else 0.6), cell
