@@ -25,6 +25,7 @@ from driftserve_benchmark.synthetic import SyntheticFeatures
 Window = Callable[[npt.NDArray[np.int64], np.random.Generator], Rows]
 
 HARM = 0.05  # of accuracy
+STREAM = 3  # long windows, in which an alarm is waited for
 
 
 def calm_synthetic(

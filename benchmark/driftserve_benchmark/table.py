@@ -1,6 +1,6 @@
-"""The table of the benchmark, in Markdown."""
+"""The tables of the benchmark, in Markdown."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 
@@ -14,14 +14,27 @@ class Row:
     is_met: bool | None = None
 
 
-def to_table(rows: Sequence[Row]) -> str:
-    """The rows as a Markdown table.
+def to_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Rows of cells under their columns.
 
-    >>> print(to_table([Row("power", "1.0", ">= 0.9", True)]))
+    >>> print(to_table(["drift", "seen"], [["fog", "1.00"]]))
+    | drift | seen |
+    |---|---|
+    | fog | 1.00 |
+    """
+    lines = [columns, *rows]
+    shown = [f"| {' | '.join(cells)} |" for cells in lines]
+    return "\n".join([shown[0], "|" + "---|" * len(columns), *shown[1:]])
+
+
+def rows_to_table(rows: Iterable[Row]) -> str:
+    """The measures and their targets.
+
+    >>> print(rows_to_table([Row("power", "1.0", ">= 0.9", True)]))
     | measure | measured | target | met |
     |---|---|---|---|
     | power | 1.0 | >= 0.9 | yes |
     """
     met = {None: "", True: "yes", False: "**no**"}
-    lines = [f"| {row.measure} | {row.measured} | {row.target} | {met[row.is_met]} |" for row in rows]
-    return "\n".join(["| measure | measured | target | met |", "|---|---|---|---|", *lines])
+    cells = [(row.measure, row.measured, row.target, met[row.is_met]) for row in rows]
+    return to_table(("measure", "measured", "target", "met"), cells)

@@ -1,0 +1,186 @@
+"""What the benchmark tells: each measure, by how much it is met, and the tables of what there is no target for."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from tqdm import tqdm
+
+from driftserve.certification import FULL, false_alarms
+from driftserve.contract import WINDOWS_IN_LONG, Contract
+from driftserve.corruption import CORRUPTIONS
+from driftserve.errors import DataError
+from driftserve.population import Cell, Draw
+from driftserve_benchmark import measures
+from driftserve_benchmark.cells import Images
+from driftserve_benchmark.detectors import e_process, two_horizons
+from driftserve_benchmark.table import Row, rows_to_table, to_table
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How much is measured: random halves, calm windows in each, runs of 100 windows, windows a cell and half."""
+
+    draws: int
+    windows: int
+    runs: int
+    power_windows: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """The measures with their targets, and two tables: power by corruption, and the e-process."""
+
+    rows: tuple[Row, ...]
+    corruptions: str
+    sequential: str
+
+    @property
+    def is_met(self) -> bool:
+        """Whether every target is."""
+        return all(row.is_met for row in self.rows if row.is_met is not None)
+
+    def to_markdown(self) -> str:
+        """The three tables."""
+        return "\n\n".join([rows_to_table(self.rows), self.corruptions, self.sequential])
+
+
+def measure(images: Images, contract: Contract, extent: Extent) -> Report:
+    """Measure the detector of a contract on scored images.
+
+    Raises:
+        DataError: there are too few images for a long window out of half of them.
+    """
+    least = 2 * contract.drift.window_size * WINDOWS_IN_LONG
+    if len(images.population.clean) < least:
+        raise DataError(
+            f"expected at least {least} images in val/ and stream/ together, twice a long window, "
+            f"got {len(images.population.clean)}"
+        )
+    drawn = images.population.halves(extent.draws, seed=0)
+    calm = list(_calm(images, drawn, contract, extent))
+    power = _Power(images, drawn, contract, extent.power_windows)
+    others = [
+        *_mixtures(images, drawn, contract, extent.power_windows),
+        *_senders(images, contract),
+        *_harm(images, drawn),
+    ]
+    return Report((*calm, *power.rows(), *others), power.table(), _sequential(images, drawn, contract, extent))
+
+
+def _calm(images: Images, drawn: Sequence[Draw], contract: Contract, extent: Extent) -> Iterator[Row]:
+    population, policy, half = images.population, contract.drift, len(images.population.clean) // 2
+    long_size, long_windows = policy.window_size * WINDOWS_IN_LONG, extent.windows // WINDOWS_IN_LONG
+    shown = tqdm(drawn, desc="calm windows")
+    real = false_alarms(population, shown, policy.window_size, policy.level, extent.windows)
+    synthetic = measures.calm_synthetic(
+        population, half, extent.draws, long_size, policy.long_level, long_windows, seed=1
+    )
+    for name, alarms in (("real images", real), ("synthetic features", synthetic)):
+        text = f"{alarms.rate:.5f}, bound {alarms.upper_bound:.5f}, worst draw {alarms.worst:.5f}"
+        target = f"bound <= {1.5 * alarms.budget:.5f}, worst <= {5 * alarms.budget:.5f}"
+        is_met = alarms.upper_bound <= 1.5 * alarms.budget and alarms.worst <= 5 * alarms.budget
+        yield Row(f"calm windows of {alarms.size}, {name}", text, target, is_met)
+    share = measures.calm_runs(population, half, policy, two_horizons, extent.runs, 100, seed=2)
+    yield Row(f"any alarm in 100 calm windows, {extent.runs} runs", f"{share:.3f}", "<= 0.12", share <= 0.12)
+
+
+class _Power:
+    """The power on the corruptions of severities 1 and 3, of the product and of the softmax outputs alone."""
+
+    def __init__(self, images: Images, drawn: Sequence[Draw], contract: Contract, windows: int) -> None:
+        policy, corrupted = contract.drift, images.population.corrupted
+        self._size, self._long_size = policy.window_size, policy.window_size * WINDOWS_IN_LONG
+        self._window: dict[Cell, float] = {}
+        self._long: dict[Cell, float] = {}
+        self._softmax: dict[Cell, float] = {}
+        for cell in tqdm([cell for cell in FULL.cells if cell[1] in (1, 3)], desc="power"):
+            window = measures.of(corrupted[cell], self._size)
+            self._window[cell] = measures.power(drawn, window, policy.level, windows)
+            if cell[1] == 1:
+                long_window = measures.of(corrupted[cell], self._long_size)
+                self._long[cell] = measures.power(drawn, long_window, policy.long_level, windows)
+                self._softmax[cell] = measures.softmax_power(images.population, drawn, window, policy.level, windows)
+
+    def rows(self) -> Iterator[Row]:
+        seen = sum(self._window[name, 3] >= 0.95 for name in CORRUPTIONS)
+        mild = float(np.mean([self._window[name, 1] for name in CORRUPTIONS]))
+        mild_long, softmax = (float(np.mean(list(powers.values()))) for powers in (self._long, self._softmax))
+        better = mild - softmax
+        yield Row("severity 3 seen with power >= 0.95", f"{seen} of {len(CORRUPTIONS)}", ">= 14", seen >= 14)
+        yield Row(f"severity 1 in {self._size}, mean power", f"{mild:.3f}", ">= 0.6", mild >= 0.6)
+        yield Row(f"severity 1 in {self._long_size}, mean power", f"{mild_long:.3f}", ">= 0.9", mild_long >= 0.9)
+        text = f"{softmax:.3f}, {100 * better:.0f} points less"
+        yield Row(f"severity 1 in {self._size}, softmax only", text, ">= 25 less", better >= 0.25)
+
+    def table(self) -> str:
+        columns = [
+            "corruption",
+            f"severity 3 in {self._size}",
+            f"severity 1 in {self._size}",
+            "the same, softmax only",
+            f"severity 1 in {self._long_size}",
+        ]
+        powers = [
+            (name, self._window[name, 3], self._window[name, 1], self._softmax[name, 1], self._long[name, 1])
+            for name in CORRUPTIONS
+        ]
+        return to_table(columns, [(name, *(f"{power:.2f}" for power in row)) for name, *row in powers])
+
+
+def _mixtures(images: Images, drawn: Sequence[Draw], contract: Contract, windows: int) -> Iterator[Row]:
+    population, policy = images.population, contract.drift
+    size, level = policy.window_size * WINDOWS_IN_LONG, policy.long_level
+    removed = [
+        measures.power(drawn, measures.without(population, images.targets, label, size), level, windows)
+        for label in range(len(contract.labels))
+    ]
+    text, mean = f"{np.mean(removed):.3f} / {min(removed):.3f}", float(np.mean(removed))
+    yield Row(f"one class removed, in {size}, mean / least", text, ">= 0.95", mean >= 0.95)
+    for share, least in ((0.1, None), (0.2, 0.8)):
+        if len(images.strangers) >= share * size:
+            window = measures.contaminated(population, images.strangers, share, size)
+            seen = measures.power(drawn, window, level, windows)
+            target = "reported" if least is None else f">= {least}"
+            is_met = None if least is None else seen >= least
+            yield Row(f"{share:.0%} strangers, in {size}", f"{seen:.3f}", target, is_met)
+
+
+def _senders(images: Images, contract: Contract) -> Iterator[Row]:
+    rows = images.population.corrupted["jpeg_compression", 1]
+    rows = rows[np.random.default_rng(3).permutation(len(rows))]
+    needed = [measures.traffic_to_alarm(contract, rows, senders) for senders in (1, 4, 16)]
+    is_met = max(needed) <= 1.2 * min(needed) and max(needed) <= len(rows)
+    yield Row("observations to the alarm, 1 / 4 / 16 senders", " / ".join(map(str, needed)), "within 20 %", is_met)
+
+
+def _harm(images: Images, drawn: Sequence[Draw]) -> Iterator[Row]:
+    harm = measures.harm(images.population, images.targets, drawn)
+    cells = len(images.population.corrupted)
+    text = f"AUC {harm.auc:.3f}, mean error {harm.mean_error:.3f}"
+    yield Row(f"estimated drop tells harm, {harm.harmful} of {cells} harmful", text, "AUC >= 0.9", harm.auc >= 0.9)
+
+
+def _sequential(images: Images, drawn: Sequence[Draw], contract: Contract, extent: Extent) -> str:
+    """The e-process beside the two horizons, at the same budget, on the same kinds of drift."""
+    population, policy = images.population, contract.drift
+    size, half = policy.window_size * WINDOWS_IN_LONG, len(population.clean) // 2
+    kinds = {
+        "severity 1, mean of 15": [measures.of(population.corrupted[name, 1], size) for name in CORRUPTIONS],
+        "one class removed": [
+            measures.without(population, images.targets, label, size) for label in range(len(contract.labels))
+        ],
+    }
+    for share in (0.2, 0.1):
+        if len(images.strangers) >= share * size:
+            kinds[f"{share:.0%} strangers"] = [measures.contaminated(population, images.strangers, share, size)]
+    detectors = (two_horizons, e_process)
+    calm = [measures.calm_runs(population, half, policy, one, extent.runs, 100, seed=2) for one in detectors]
+    rows = [("any alarm in 100 calm windows", *(f"{share:.3f}" for share in calm))]
+    for kind, windows in tqdm(kinds.items(), desc="e-process"):
+        delays = [
+            np.mean([measures.delay(drawn, window, policy, one, measures.STREAM) for window in windows])
+            for one in detectors
+        ]
+        rows.append((f"observations to the alarm: {kind}", *(f"{delay:.0f}" for delay in delays)))
+    return to_table(("at the same budget", "two horizons", "e-process"), rows)
