@@ -7,6 +7,7 @@ used (one line on stderr says why), 2 wrong usage.
 """
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ from driftserve_benchmark.report import Extent, measure
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, and print the tables."""
     options = _parser().parse_args(arguments)
+    logging.getLogger("driftserve").setLevel(logging.ERROR)  # the monitor's alarms are what is measured
     extent = Extent(options.draws, options.windows, options.runs, options.power_windows)
     try:
         archive = find_archive(options.archive)

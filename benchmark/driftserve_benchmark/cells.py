@@ -12,16 +12,17 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
+import driftserve
 from driftserve.archive import read_archive, unpack_archive
 from driftserve.certification import FULL
 from driftserve.contract import MODEL_FILE, Contract
-from driftserve.corruption import corrupt, standardise
-from driftserve.decode import decode
+from driftserve.corruption import corrupt
 from driftserve.model import Model
-from driftserve.population import Cell, Population, Rows, image_files
+from driftserve.population import Cell, Population, Rows, image_files, read_standard, targets_of
 from driftserve.scoring import score
 
 SPLITS = ("val", "stream")
+_SCORING_CODE = ("corruption/*.py", "decode.py", "features.py", "model.py", "preprocess.py", "raster.py", "scoring.py")
 
 
 @dataclass(frozen=True)
@@ -47,20 +48,20 @@ def score_all(archive: Path, data: Path, strangers: Path | None, cache: Path, wo
     """The images of `val/` and `stream/` with all their corruptions, and the strangers.
 
     There are fewer strangers than a fifth of a long window: each is there as it is and mirrored. What was scored
-    before is read from `cache`, which is by the archive's content digest and the names of the files.
+    before is read from `cache`, which is by the archive's digest, the images, and the code between them.
 
     Raises:
-        DataError: there are no images.
+        DataError: there are no images, or images of other labels, or one cannot be decoded.
     """
     contract, digest = read_archive(archive)
     files = tuple(path for split in SPLITS for path in image_files(data / split, "*/*"))
     others = tuple(image_files(strangers, "**/*")) if strangers is not None else ()
+    targets = targets_of(files, contract.labels)
     tasks = [Task("clean", files)]
     tasks += [Task(f"{name}-{severity}", files, (name, severity)) for name, severity in FULL.cells]
     if others:
         tasks += [Task("strangers", others), Task("strangers-mirrored", others, is_mirrored=True)]
-    names = hashlib.sha256("\n".join(map(str, (*files, *others))).encode()).hexdigest()
-    folder = cache / f"{digest[:12]}-{names[:12]}"
+    folder = cache / f"{digest[:12]}-{_digest((*files, *others))[:12]}"
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch, ProcessPoolExecutor(workers) as pool:
         unpacked = Path(scratch, "model")
@@ -69,10 +70,19 @@ def score_all(archive: Path, data: Path, strangers: Path | None, cache: Path, wo
         shown = tqdm(results, total=len(tasks), desc="scoring", unit="corruption")
         rows = {task.name: result for task, result in zip(tasks, shown, strict=True)}
     corrupted = {(name, severity): rows[f"{name}-{severity}"] for name, severity in FULL.cells}
-    targets = np.array([contract.labels.index(path.parent.name) for path in files])
     population = Population(contract.feature_names, rows["clean"], np.arange(len(files)), corrupted, targets)
     of_others = [rows[name] for name in ("strangers", "strangers-mirrored") if name in rows]
     return Images(population, targets, np.concatenate([rows["clean"][:0], *of_others]))
+
+
+def _digest(files: Iterable[Path]) -> str:
+    """Of the images, and of the code that decodes, corrupts and scores them."""
+    package = Path(driftserve.__file__).parent
+    code = sorted(path for pattern in _SCORING_CODE for path in package.glob(pattern))
+    digest = hashlib.sha256()
+    for path in (*code, *files):
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
 
 
 def _scored(task: Task, unpacked: Path, contract: Contract, folder: Path) -> Rows:
@@ -90,7 +100,7 @@ def _scored(task: Task, unpacked: Path, contract: Contract, folder: Path) -> Row
 
 def _images(task: Task) -> Iterable[npt.NDArray[np.uint8]]:
     for seed, path in enumerate(task.files):
-        image = standardise(decode(path.read_bytes()))
+        image = read_standard(path)
         if task.is_mirrored:
             image = np.ascontiguousarray(image[:, ::-1])
         yield image if task.cell is None else corrupt(image, *task.cell, seed)

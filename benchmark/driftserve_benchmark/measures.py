@@ -14,6 +14,7 @@ from driftserve.certification import to_false_alarms
 from driftserve.channel import SOCKET_FILE, Receiver, Sender
 from driftserve.contract import Contract, DriftPolicy
 from driftserve.drift import is_drift, p_values_of, to_reference
+from driftserve.errors import MonitorError
 from driftserve.features import count_labels
 from driftserve.monitor import Monitor
 from driftserve.observation import Observation, batch_from_bytes
@@ -160,20 +161,31 @@ def harm(population: Population, targets: npt.NDArray[np.int64], drawn: Sequence
     )
 
 
-def traffic_to_alarm(contract: Contract, rows: Rows, senders: int) -> int:
-    """How many observations, sent in turn by so many senders over one real socket, it takes to the first alarm."""
+def traffic_to_alarm(contract: Contract, population: Population, draw: Draw, window: Window, senders: int) -> int:
+    """How many observations of so many senders, over one real socket, the monitor takes to its first alarm.
+
+    Each has its own part of the stream, and which of them sends next is left to chance.
+    """
+    columns = map(tuple, population.clean[draw.reference_indices].T.tolist())
+    watched = contract.model_copy(update={"reference": dict(zip(contract.feature_names, columns, strict=True))})
     digest = "0" * 64
-    monitor = Monitor({digest: contract}.get, "benchmark", "benchmark")
+    monitor = Monitor({digest: watched}.get, "benchmark", "benchmark")
+    rows = np.concatenate([draw.generator.permutation(window(draw.traffic, draw.generator)) for _ in range(STREAM)])
+    turns = draw.generator.permutation(np.arange(len(rows)) % senders)
     with tempfile.TemporaryDirectory() as folder:
         socket = Path(folder, SOCKET_FILE)
         receiver = Receiver(socket)
-        ends = [Sender(socket, digest) for _ in range(senders)]
-        for number, row in enumerate(rows, start=1):
-            ends[number % senders].send((Observation(200, {}, features=tuple(row.tolist())),))
-            datagram = receiver.receive(1.0)
-            reports = monitor.observe(batch_from_bytes(datagram)) if datagram is not None else ()
-            if any(report.verdict is Verdict.DRIFT for report in reports or ()):
-                receiver.close()
-                return number
-        receiver.close()
-    return len(rows) + 1
+        parts = [(Sender(socket, digest), iter(rows[sender::senders].tolist())) for sender in range(senders)]
+        try:
+            for number, turn in enumerate(turns, start=1):
+                sender, part = parts[turn]
+                sender.send((Observation(200, {}, features=tuple(next(part))),))
+                datagram = receiver.receive(1.0)
+                if datagram is None:
+                    raise MonitorError("expected the datagram that was sent, got none in a second")
+                reports = monitor.observe(batch_from_bytes(datagram)) or ()
+                if any(report.verdict is Verdict.DRIFT for report in reports):
+                    return number
+        finally:
+            receiver.close()
+    return len(rows)

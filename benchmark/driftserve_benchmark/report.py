@@ -16,6 +16,9 @@ from driftserve_benchmark.cells import Images
 from driftserve_benchmark.detectors import e_process, two_horizons
 from driftserve_benchmark.table import Row, rows_to_table, to_table
 
+_SENDERS = (1, 4, 16)
+_SENT_STRANGERS = 0.2
+
 
 @dataclass(frozen=True)
 class Extent:
@@ -62,7 +65,7 @@ def measure(images: Images, contract: Contract, extent: Extent) -> Report:
     power = _Power(images, drawn, contract, extent.power_windows)
     others = [
         *_mixtures(images, drawn, contract, extent.power_windows),
-        *_senders(images, contract),
+        *_senders(images, drawn, contract),
         *_harm(images, drawn),
     ]
     return Report((*calm, *power.rows(), *others), power.table(), _sequential(images, drawn, contract, extent))
@@ -82,7 +85,8 @@ def _calm(images: Images, drawn: Sequence[Draw], contract: Contract, extent: Ext
         is_met = alarms.upper_bound <= 1.5 * alarms.budget and alarms.worst <= 5 * alarms.budget
         yield Row(f"calm windows of {alarms.size}, {name}", text, target, is_met)
     share = measures.calm_runs(population, half, policy, two_horizons, extent.runs, 100, seed=2)
-    yield Row(f"any alarm in 100 calm windows, {extent.runs} runs", f"{share:.3f}", "<= 0.12", share <= 0.12)
+    measure = f"any alarm in 100 calm windows, {extent.runs} runs of synthetic features"
+    yield Row(measure, f"{share:.3f}", "<= 0.12", share <= 0.12)
 
 
 class _Power:
@@ -136,22 +140,33 @@ def _mixtures(images: Images, drawn: Sequence[Draw], contract: Contract, windows
         for label in range(len(contract.labels))
     ]
     text, mean = f"{np.mean(removed):.3f} / {min(removed):.3f}", float(np.mean(removed))
-    yield Row(f"one class removed, in {size}, mean / least", text, ">= 0.95", mean >= 0.95)
+    yield Row(f"one class removed, in {size} or all the others, mean / least", text, ">= 0.95", mean >= 0.95)
     for share, least in ((0.1, None), (0.2, 0.8)):
-        if len(images.strangers) >= share * size:
-            window = measures.contaminated(population, images.strangers, share, size)
-            seen = measures.power(drawn, window, level, windows)
-            target = "reported" if least is None else f">= {least}"
-            is_met = None if least is None else seen >= least
-            yield Row(f"{share:.0%} strangers, in {size}", f"{seen:.3f}", target, is_met)
+        measure, target = f"{share:.0%} strangers, in {size}", "reported" if least is None else f">= {least}"
+        if len(images.strangers) < share * size:
+            yield Row(measure, f"not measured: {len(images.strangers)} strangers are too few", target)
+            continue
+        window = measures.contaminated(population, images.strangers, share, size)
+        seen = measures.power(drawn, window, level, windows)
+        yield Row(measure, f"{seen:.3f}", target, None if least is None else seen >= least)
 
 
-def _senders(images: Images, contract: Contract) -> Iterator[Row]:
-    rows = images.population.corrupted["jpeg_compression", 1]
-    rows = rows[np.random.default_rng(3).permutation(len(rows))]
-    needed = [measures.traffic_to_alarm(contract, rows, senders) for senders in (1, 4, 16)]
-    is_met = max(needed) <= 1.2 * min(needed) and max(needed) <= len(rows)
-    yield Row("observations to the alarm, 1 / 4 / 16 senders", " / ".join(map(str, needed)), "within 20 %", is_met)
+def _senders(images: Images, drawn: Sequence[Draw], contract: Contract) -> Iterator[Row]:
+    """By drift that takes several windows, or the long one: what is strong alarms in the first, whoever sends."""
+    population, size = images.population, contract.drift.window_size * WINDOWS_IN_LONG
+    if len(images.strangers) >= _SENT_STRANGERS * size:
+        kind = f"{_SENT_STRANGERS:.0%} strangers"
+        window = measures.contaminated(population, images.strangers, _SENT_STRANGERS, size)
+    else:
+        kind = f"without {contract.labels[0]}"
+        window = measures.without(population, images.targets, 0, size)
+    needed = [
+        np.mean([measures.traffic_to_alarm(contract, population, draw, window, senders) for draw in drawn])
+        for senders in _SENDERS
+    ]
+    measure = f"observations to the alarm, {' / '.join(map(str, _SENDERS))} senders, {kind}"
+    is_met = bool(max(needed) <= 1.2 * min(needed))
+    yield Row(measure, " / ".join(f"{number:.0f}" for number in needed), "within 20 %", is_met)
 
 
 def _harm(images: Images, drawn: Sequence[Draw]) -> Iterator[Row]:

@@ -40,10 +40,11 @@ class Power(Record):
 
 
 class Certificate(Record):
-    """What was measured with the production code, on images that are not in the reference.
+    """What was measured with the production code, on images that are not in the reference that they are held against.
 
-    `images` were corrupted; `source` says where they, and the reference of each of the `draws`, come from.
-    `false_alarms` has a row for windows, and one for long windows, where there are images enough for them.
+    `images` were corrupted; `source` says where they, and the reference of each of the `draws`, come from:
+    `reference_images` a draw, fewer than the archive's own. `false_alarms` has a row for windows, and one for
+    long windows, where there are images enough for them.
     """
 
     kind: Kind

@@ -67,7 +67,7 @@ def certify(population: Population, policy: DriftPolicy, effort: Effort, source:
     calm = [
         false_alarms(population, draws, length, level, effort.windows)
         for length, level in ((size, policy.level), (long_size, policy.long_level))
-        if len(draws[0].traffic) >= length * _LEAST_CHOICE
+        if _has_choice(len(draws[0].traffic), length)
     ]
     return Certificate(
         kind=effort.kind,
@@ -79,6 +79,11 @@ def certify(population: Population, policy: DriftPolicy, effort: Effort, source:
         false_alarms=tuple(calm),
         power=tuple(_power(population, draws, cell, policy, effort.corrupted_windows) for cell in population.corrupted),
     )
+
+
+def _has_choice(images: int, size: int) -> bool:
+    """Whether windows of a size, drawn from so many images, differ enough to be measured with."""
+    return images >= size * _LEAST_CHOICE
 
 
 def false_alarms(population: Population, draws: Iterable[Draw], size: int, level: float, windows: int) -> FalseAlarms:
@@ -140,7 +145,7 @@ def _power(population: Population, draws: Sequence[Draw], cell: Cell, policy: Dr
     labels = len(draws[0].reference.labels)
 
     def power(size: int, level: float) -> float | None:
-        if min(map(len, pools)) < size:
+        if not _has_choice(min(map(len, pools)), size):
             return None
         rates = [
             alarm_rate(rows, pool, draw.reference, size, level, windows, draw.generator)

@@ -157,6 +157,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
+    _add_serving(commands)
+    _add_archive_tools(commands)
+    _add_monitoring(commands)
+    return parser
+
+
+def _add_serving(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     serve = commands.add_parser("serve", help="serve an archive until Ctrl-C or SIGTERM")
     serve.add_argument(
         "archive", type=Path, nargs="?", default=_SAGEMAKER_MODEL_DIR, help=f"{_ARCHIVE_HELP} (default: %(default)s)"
@@ -165,6 +172,8 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--server", choices=["torchserve", "mms"], default="torchserve", help="default: %(default)s")
     serve.set_defaults(run=_serve)
 
+
+def _add_archive_tools(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     predict = commands.add_parser("predict", help="classify image files, as the server would; a JSON line each")
     predict.add_argument("image", type=Path, nargs="+", help="an image file")
     predict.add_argument("--archive", type=Path, required=True, help=_ARCHIVE_HELP)
@@ -181,6 +190,8 @@ def _parser() -> argparse.ArgumentParser:
     inspect.add_argument("--json", action="store_true", help="the whole contract")
     inspect.set_defaults(run=_inspect)
 
+
+def _add_monitoring(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     status = commands.add_parser("status", help="show what the running monitor sees")
     status.add_argument("--json", action="store_true", help="the whole status, with the last drift reports")
     status.add_argument("--runtime-dir", type=Path, help="which monitor, where several run")
@@ -202,7 +213,6 @@ def _parser() -> argparse.ArgumentParser:
     monitor = commands.add_parser("monitor", help="the monitor process, which `serve` starts")
     _add_parent(monitor)
     monitor.set_defaults(run=_monitor)
-    return parser
 
 
 def _add_parent(command: argparse.ArgumentParser) -> None:

@@ -91,7 +91,8 @@ class Contract(Record):
 
     `reference` maps each feature's name to its values on held-out validation images, one value
     an image; its keys, in order, are the columns of every feature matrix, each label's probability first.
-    `reference_accuracy` is the model's on these images. `files` has the SHA-256 of the graph and of each
+    `reference_accuracy` is the model's on these images; where their labels are not known, the
+    provenance says that it was estimated. `files` has the SHA-256 of the graph and of each
     golden image; it is empty until the archive is written.
     """
 

@@ -10,7 +10,7 @@ from scipy import stats
 from driftserve.features import count_labels, label_of, shift_of
 from driftserve.report import PREDICTED_CLASS, QUANTILES, FeatureTest
 
-_LEAST_EXPECTED = 5.0  # predictions of a class, below which chi-square is no good approximation (Cochran 1954)
+_LEAST_EXPECTED = 20.0  # predictions in a cell: at levels of 1e-5 chi-square needs more than Cochran's five
 _UNSURE = 0.1  # of a feature's reference: the probability that its error is larger than what is allowed for
 _DIGITS = 6  # significant ones, of what a report shows
 
@@ -106,22 +106,6 @@ def p_values_of(window: npt.NDArray[np.float64], reference: Reference) -> npt.ND
     return np.append(_p_values(statistics, len(window), reference), _class_p_value(window, reference))
 
 
-def _p_values(
-    statistics: npt.NDArray[np.float64] | np.float64, number: int, reference: Reference
-) -> npt.NDArray[np.float64]:
-    """Those of Kolmogorov-Smirnov statistics of a window of so many images; the larger of two.
-
-    The two-sample test's holds the level on average over references, that is, over archives:
-    asymptotically, as `scipy.stats.ks_2samp` has it for method="asymp"; ties make it conservative. A reference that
-    is off by chance would break it, window after window. So the one-sample test has to agree,
-    by how far D is beyond what the reference's own error may explain.
-    """
-    size = round(number * reference.size / (number + reference.size))
-    on_average = stats.kstwo.sf(statistics, size)
-    beyond_error = stats.kstwo.sf(statistics - reference.error, number)
-    return np.asarray(np.maximum(on_average, beyond_error))
-
-
 def holm(p_values: Sequence[float], level: float) -> list[bool]:
     """Which hypotheses Holm's step-down procedure rejects at a family-wise `level` (Holm 1979).
 
@@ -161,19 +145,50 @@ def _class_counts(rows: npt.NDArray[np.float64], labels: int) -> npt.NDArray[np.
     return np.bincount(rows[:, :labels].argmax(axis=1), minlength=labels)
 
 
+def _p_values(
+    statistics: npt.NDArray[np.float64] | np.float64, number: int, reference: Reference
+) -> npt.NDArray[np.float64]:
+    """Those of Kolmogorov-Smirnov statistics of a window of so many images; the larger of two.
+
+    The two-sample test's holds the level on average over references, that is, over archives:
+    asymptotically, as `scipy.stats.ks_2samp` has it for method="asymp"; ties make it conservative. A reference that
+    is off by chance would break it, window after window. So the one-sample test has to agree,
+    by how far D is beyond what the reference's own error may explain.
+    """
+    size = round(number * reference.size / (number + reference.size))
+    on_average = stats.kstwo.sf(statistics, size)
+    beyond_error = stats.kstwo.sf(statistics - reference.error, number)
+    return np.asarray(np.maximum(on_average, beyond_error))
+
+
 def _class_p_value(window: npt.NDArray[np.float64], reference: Reference) -> float:
-    """Of Pearson's test that window and reference have one mix of predicted classes; rare ones are pooled."""
+    """Of Pearson's test that window and reference have one mix of predicted classes; rare ones are grouped."""
     table = np.array([_class_counts(window, len(reference.labels)), reference.class_counts], np.float64)
-    table = table[:, np.argsort(table.sum(axis=0))]
+    table = table[:, np.argsort(table.sum(axis=0), kind="stable")]
     share = table.sum(axis=1, keepdims=True) / table.sum()
-    least = table.sum(axis=0) * share.min()  # predictions that are expected in the smaller sample
-    if least[0] < _LEAST_EXPECTED:
-        pooled = max(np.searchsorted(least, _LEAST_EXPECTED), np.searchsorted(least.cumsum(), _LEAST_EXPECTED) + 1)
-        table = np.column_stack([table[:, :pooled].sum(axis=1), table[:, pooled:]])
+    # By the totals of both samples, given which their difference is still random.
+    table = np.add.reduceat(table, _group_starts(table.sum(axis=0) * share.min()), axis=1)
     if table.shape[1] < 2:
         return 1.0
     expected = table.sum(axis=0) * share
     return float(stats.chi2.sf(((table - expected) ** 2 / expected).sum(), table.shape[1] - 1))
+
+
+def _group_starts(expected: npt.NDArray[np.float64]) -> list[int]:
+    """Where groups of neighbours begin, as small as they can be with enough expected predictions in each.
+
+    >>> _group_starts(np.array([5.0, 6.0, 9.0, 12.0, 13.0, 30.0, 4.0]))
+    [0, 3, 5]
+    """
+    starts, total = [0], 0.0
+    for index, predictions in enumerate(expected):
+        if total >= _LEAST_EXPECTED:
+            starts.append(index)
+            total = 0.0
+        total += predictions
+    if total < _LEAST_EXPECTED and len(starts) > 1:
+        starts.pop()
+    return starts
 
 
 def _class_test(

@@ -52,16 +52,17 @@ class Monitor:
             self._add_model(digest)
         return digest in self._models
 
+    def knows(self, digest: str) -> bool:
+        """Whether a model is watched; until its observations are lost, its contract is looked for."""
+        return digest in self._models or (digest not in self._lost and self.watch(digest))
+
     def observe(self, batch: ObservationBatch) -> tuple[DriftReport, ...] | None:
         """Take in what one worker saw; the reports on the windows that it filled.
 
         None says that the model has no contract: its observations are lost, which is counted, and logged once.
         """
-        if batch.model not in self._models and batch.model not in self._lost:
-            self._add_model(batch.model)
-        model = self._models.get(batch.model)
-        if model is not None:
-            return tuple(model.observe(batch))
+        if self.knows(batch.model):
+            return tuple(self._models[batch.model].observe(batch))
         if batch.model not in self._lost:
             logger.warning("no contract for model %s: its observations are not watched", batch.model)
         self._lost[batch.model] += len(batch.observations) + batch.dropped

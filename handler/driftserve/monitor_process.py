@@ -128,7 +128,7 @@ class MonitorProcess:
                 self._not_understood += 1
                 logger.exception("a datagram was not understood")
                 continue
-            if self._recorder is not None and self._monitor.watch(batch.model):
+            if self._recorder is not None and self._monitor.knows(batch.model):
                 self._recorder.record_batch(datagram, self._monitor.progress)
             reports = self._monitor.observe(batch)
             if self._recorder is not None and reports:

@@ -10,13 +10,14 @@ import numpy.typing as npt
 from driftserve.corruption import corrupt, standardise
 from driftserve.decode import MEDIA_TYPES, decode
 from driftserve.drift import Reference, to_reference
-from driftserve.errors import DataError
+from driftserve.errors import BadRequest, DataError
 from driftserve.scoring import Scored
 
 Rows = npt.NDArray[np.float64]  # (N, F), features of N images
 Score = Callable[[Iterable[npt.NDArray[np.uint8]]], Scored]
 Cell = tuple[str, int]  # a corruption's name and its severity
 
+_FEWEST = 10  # images; a few hundred are needed to see anything
 _MOST_CHOSEN = 0.4  # of the images: a reference is half of all, and not the same half in each draw
 
 
@@ -73,6 +74,30 @@ def image_files(folder: Path, pattern: str) -> list[Path]:
     return files
 
 
+def targets_of(files: Sequence[Path], labels: Sequence[str]) -> npt.NDArray[np.int64]:
+    """The right labels' indices, (N,): each file lies in its label's folder.
+
+    Raises:
+        DataError: a folder is no label's.
+    """
+    if others := {file.parent.name for file in files} - set(labels):
+        folder = files[0].parent.parent
+        raise DataError(f"{folder}: expected images of {', '.join(labels)}, got {', '.join(sorted(others))}")
+    return np.array([labels.index(file.parent.name) for file in files])
+
+
+def read_standard(file: Path) -> npt.NDArray[np.uint8]:
+    """The image in a file, as the corruptions take it, (224, 224, 3) uint8.
+
+    Raises:
+        DataError: it cannot be decoded.
+    """
+    try:
+        return standardise(decode(file.read_bytes()))
+    except BadRequest as error:
+        raise DataError(f"{file}: {error}") from error
+
+
 def score_population(
     files: Sequence[Path],
     targets: npt.NDArray[np.int64] | None,
@@ -97,17 +122,18 @@ def score_population(
         most: how many of the images to corrupt, at most; two fifths of them are the most anyway. None: all.
         seed: of the choice and of the corruptions.
         progress: wraps the cells, to show how far it is.
+
+    Raises:
+        DataError: there are too few images to draw apart, or one cannot be decoded.
     """
+    if len(files) < _FEWEST:
+        raise DataError(f"expected at least {_FEWEST} images to measure a drift detector with, got {len(files)}")
     generator = np.random.default_rng(seed)
     number = len(files) if most is None else min(most, int(_MOST_CHOSEN * len(files)))
     chosen = np.sort(generator.permutation(len(files))[:number])
-    clean = score(_standard(file) for file in files).features
+    clean = score(read_standard(file) for file in files).features
     corrupted = {
-        cell: score(corrupt(_standard(files[index]), *cell, seed + int(index)) for index in chosen).features
+        cell: score(corrupt(read_standard(files[index]), *cell, seed + int(index)) for index in chosen).features
         for cell in progress(cells)
     }
     return Population(tuple(names), clean, chosen, corrupted, targets)
-
-
-def _standard(file: Path) -> npt.NDArray[np.uint8]:
-    return standardise(decode(file.read_bytes()))

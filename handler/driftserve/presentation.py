@@ -7,6 +7,8 @@ from driftserve.certificate import Certificate
 from driftserve.contract import Contract
 from driftserve.printable import printable
 
+_HORIZONS = ("windows", "long windows")  # in the order of a certificate
+
 _COLUMNS = ("name", "state", "windows", "long_windows", "alarms", "observations", "dropped")
 _LONGEST_SILENCE_SECONDS = 5.0
 _MOST_TESTS = 5
@@ -88,8 +90,10 @@ def _certificate(certificate: Certificate) -> dict[str, str]:
             f"{alarms.rate:.5f} alarm (95 % bound {alarms.upper_bound:.5f}, budget {alarms.budget:.5f}, "
             f"worst draw {alarms.worst:.5f}, {alarms.windows} windows a draw)"
         )
-    if not certificate.false_alarms:
-        lines["  calm windows"] = f"not measured: {certificate.reference_images} images a half are fewer than a window"
+    if missing := " and ".join(_HORIZONS[len(certificate.false_alarms) :]):
+        lines[f"  calm {missing}"] = (
+            f"not measured: {certificate.reference_images} images a half leave too little choice for one"
+        )
     for cell in certificate.power:
         lines[f"  {cell.corruption} {cell.severity}"] = (
             f"seen in a window {_share(cell.power)}, in a long one {_share(cell.long_power)}; "

@@ -1,5 +1,6 @@
 """A new reference for a model: accepted traffic, as it was recorded, instead of the validation images."""
 
+import shutil
 import tempfile
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
@@ -57,13 +58,16 @@ def rebaseline(
         allowed: as `verify_archive` has it.
 
     Raises:
-        DataError: the record holds too few images, or a line that is none; there are no `images`; the version is
-            the same.
+        DataError: the record holds too few images, or a line that is none; there are too few `images`; the version
+            is the same; `output` has an archive of this name.
         ArchiveError: the archive is refused, or another one's traffic was recorded, or the version is none.
     """
     contract, digest = read_archive(archive)
     if version == contract.version:
         raise DataError(f"expected another version than the archive's own, {version}, got the same")
+    target = output / f"{contract.name}.mar"
+    if target.exists():
+        raise DataError(f"expected no archive at {target}, got one; give another --output")
     rows = _recorded_rows(lines, contract, digest)
     with tempfile.TemporaryDirectory() as scratch:
         verified = verify_archive(archive, Path(scratch, "old"), allowed)
@@ -71,9 +75,11 @@ def rebaseline(
         certificate = _certificate(contract, rows, images, verified.directory / MODEL_FILE)
         new = _rebaselined(contract, digest, version, rows, certificate)
         contract_from_json(contract_to_json(new))  # a version that is none, before anything is written
-        written = write_archive(output, new, verified.directory / MODEL_FILE, golden)
+        written = write_archive(Path(scratch, "written"), new, verified.directory / MODEL_FILE, golden)
         verify_archive(written, Path(scratch, "new"), allowed=())
-    return Rebaselined(written, len(rows))
+        output.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(written, target)
+    return Rebaselined(target, len(rows))
 
 
 def _recorded_rows(lines: Iterable[bytes], contract: Contract, digest: str) -> Rows:
@@ -106,14 +112,19 @@ def _rebaselined(contract: Contract, digest: str, version: str, rows: Rows, cert
                 rows, read_reference(contract.reference), contract.reference_accuracy
             ),
             "certificate": certificate,
-            "provenance": contract.provenance | {"rebaselined_from": digest, "rebaselined_images": len(rows)},
+            "provenance": contract.provenance
+            | {
+                "rebaselined_from": digest,
+                "rebaselined_images": len(rows),
+                "reference_accuracy": "estimated from confidence, not measured",
+            },
         }
     )
 
 
 def _certificate(contract: Contract, rows: Rows, folder: Path | None, model_file: Path) -> Certificate:
     recorded = Population(contract.feature_names, rows, np.array([], np.int64), {}, None)
-    source = f"{len(rows)} recorded images in random halves"
+    source = f"{len(rows)} recorded images in random halves, whatever their order in time"
     calm = certify(recorded, contract.drift, _CALM_ONLY, source, _SEED)
     if folder is None:
         return calm.model_copy(update={"source": f"{source}; no images were given, so that power was not measured"})
@@ -125,7 +136,8 @@ def _certificate(contract: Contract, rows: Rows, folder: Path | None, model_file
     measured = certify(population, contract.drift, SHORT, source, _SEED)
     return measured.model_copy(
         update={
-            "source": f"false alarms: {source}; power: {len(files)} images at 224x224, in random halves",
+            "source": f"false alarms: {source}; power: {len(files)} images at 224x224, in random halves, "
+            f"against references of {measured.reference_images}",
             "false_alarms": calm.false_alarms,
             "reference_images": calm.reference_images,
         }

@@ -54,6 +54,7 @@ class Recorder:
         self.lost = 0
         self._directory = directory
         self._policy = (window_size, windows_between_false_alarms)
+        self._most_header_bytes = max_bytes // _FILES // 2
         self._lock: TextIO | None = None
         self._observations = _RotatingFile(directory / OBSERVATIONS_FILE, max_bytes)
         self._reports = _RotatingFile(directory / REPORTS_FILE, max_bytes)
@@ -65,7 +66,7 @@ class Recorder:
             datagram: one line of JSON.
             progress: tells how far the watch over each model, by digest, has come; asked where a file begins.
         """
-        self._append(self._observations, datagram, lambda: record_header(progress(), *self._policy))
+        self._append(self._observations, datagram, lambda: self._header(progress()))
 
     def record_reports(self, reports: Iterable[DriftReport]) -> None:
         """Append the reports on the windows that the last batch filled, in order."""
@@ -79,6 +80,14 @@ class Recorder:
         if self._lock is not None:
             self._lock.close()
             self._lock = None
+
+    def _header(self, before: Mapping[str, Progress]) -> bytes:
+        """Without the image ids of a window that is too large for them: a replay may then count an image twice."""
+        header = record_header(before, *self._policy)
+        if len(header) <= self._most_header_bytes:
+            return header
+        numbers = {digest: Progress(progress.observations) for digest, progress in before.items()}
+        return record_header(numbers, *self._policy)
 
     def _append(self, file: "_RotatingFile", line: bytes, first_line: Callable[[], bytes]) -> None:
         try:

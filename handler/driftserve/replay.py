@@ -9,6 +9,7 @@ from driftserve.errors import ArchiveError, DataError
 from driftserve.observation import ObservationBatch, batch_from_bytes
 from driftserve.report import DriftReport
 from driftserve.watch import DriftWatch, Progress
+from driftserve.window import TumblingWindow
 
 _HEADER = b'{"observations_before":'
 
@@ -20,6 +21,26 @@ class _Header:
     before: Mapping[str, Progress]
     window_size: int | None = None
     windows_between_false_alarms: int | None = None
+
+    @property
+    def policy(self) -> tuple[int | None, int | None]:
+        """What an operator had set."""
+        return self.window_size, self.windows_between_false_alarms
+
+
+class _LiveWindow:
+    """How many observations the live monitor had counted; by another size of window others are duplicates."""
+
+    def __init__(self, size: int, before: Progress) -> None:
+        self.observations = before.observations
+        self._window = TumblingWindow(size, before.observations, before.image_ids)
+
+    def add(self, batch: ObservationBatch, columns: int) -> None:
+        for observation in batch.observations:
+            features, image_id = observation.features, observation.image_id
+            if features is not None and len(features) == columns and not self._window.has(image_id):
+                self.observations += 1
+                self._window.add(features, image_id)
 
 
 def replay(
@@ -45,24 +66,24 @@ def replay(
         ArchiveError: there are observations, and all are another model's.
         DataError: a line is none that the monitor records; the message gives its number.
     """
-    policy = (window_size, windows_between_false_alarms)
-    watch = DriftWatch(contract, *policy)
+    given = _Header({}, window_size, windows_between_false_alarms)
+    header = _Header({})
+    watch = _watch(contract, given, header, Progress())
+    live = _LiveWindow(contract.drift.window_size, Progress())
     models = set()
     for entry in _entries(lines):
-        if isinstance(entry, ObservationBatch):
-            models.add(entry.model)
-            yield from _reports(watch, entry) if entry.model == digest else ()
+        if isinstance(entry, _Header):
+            before = entry.before.get(digest, Progress())
+            if before.observations != live.observations or entry.policy != header.policy:
+                # Lines are missing here, or a monitor started.
+                live = _LiveWindow(entry.window_size or contract.drift.window_size, before)
+                watch = _watch(contract, given, entry, before)
+            header = entry
             continue
-        wanted = (
-            window_size or entry.window_size,
-            windows_between_false_alarms or entry.windows_between_false_alarms,
-        )
-        before = entry.before.get(digest, Progress())
-        if (
-            before.observations != watch.observations or wanted != policy
-        ):  # lines are missing here, or a monitor started
-            policy = wanted
-            watch = DriftWatch(contract, *policy, before)
+        models.add(entry.model)
+        if entry.model == digest:
+            live.add(entry, len(contract.reference))
+            yield from _reports(watch, entry)
     _refuse_other_models(models, digest)
 
 
@@ -132,10 +153,26 @@ def _entry(line: bytes) -> ObservationBatch | _Header:
             digest: Progress(int(number), tuple(map(str, image_ids.get(digest, ()))))
             for digest, number in header.pop("observations_before").items()
         }
-        DriftPolicy(**{name: value for name, value in header.items() if value is not None})  # within its bounds
-        return _Header(before, **header)
+        if any(progress.observations < 0 for progress in before.values()):
+            raise ValueError("there are no negative numbers of observations")
+        given = {name: value for name, value in header.items() if value is not None}
+        policy = DriftPolicy(**given)  # within its bounds
+        return _Header(before, **{name: getattr(policy, name) for name in given})
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise ValueError(f"expected the numbers of observations before and a policy, got {line[:80]!r}") from error
+
+
+def _watch(contract: Contract, given: _Header, recorded: _Header, before: Progress) -> DriftWatch:
+    """A watch by what is given, or else was recorded, from where the live one was.
+
+    By another size of window, which images the window has that began before is not known.
+    """
+    size = given.window_size or recorded.window_size
+    if (size or contract.drift.window_size) != (recorded.window_size or contract.drift.window_size):
+        before = Progress(before.observations)
+    return DriftWatch(
+        contract, size, given.windows_between_false_alarms or recorded.windows_between_false_alarms, before
+    )
 
 
 def _reports(watch: DriftWatch, batch: ObservationBatch) -> Iterator[DriftReport]:

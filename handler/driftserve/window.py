@@ -29,7 +29,7 @@ class TumblingWindow:
         self._size = size
         self._to_pass_over = -rows_before % size
         self._rows: list[Sequence[float]] = []
-        self._image_ids: list[str | None] = list(ids_before)
+        self._image_ids: list[str | None] = list(ids_before) if self._to_pass_over else []
         self._known = set(self._image_ids)
 
     def __len__(self) -> int:

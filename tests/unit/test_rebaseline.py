@@ -59,11 +59,11 @@ def test_power_is_measured_with_images_that_are_given(
 ) -> None:
     contract, digest = read_archive(archive)
     (tmp_path / "images").mkdir()
-    for number in range(130):
+    for number in range(150):
         (tmp_path / "images" / f"{number}.png").write_bytes(encode(scene(generator)))
     done = rebaseline(archive, _record(digest, _brighter(contract, 300)), "8", tmp_path / "out", tmp_path / "images")
     certificate = read_archive(done.archive)[0].certificate
-    assert "power: 130 images" in certificate.source
+    assert "power: 150 images" in certificate.source
     powers = {(cell.corruption, cell.severity): cell.power for cell in certificate.power}
     assert powers["brightness", 3] == 1.0
     assert all(cell.accuracy is None for cell in certificate.power)

@@ -3,15 +3,13 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
 from driftserve.certificate import Certificate
 from driftserve.certification import Effort, certify
 from driftserve.contract import DriftPolicy
-from driftserve.errors import DataError
 from driftserve.features import feature_names
-from driftserve.population import Cell, Score, image_files, score_population
+from driftserve.population import Cell, Score, image_files, score_population, targets_of
 
 
 def certify_images(
@@ -20,12 +18,10 @@ def certify_images(
     """The certificate of a model by the images of a folder, `<class>/<image>`, in random halves.
 
     Raises:
-        DataError: the folder has no images, or images of other labels.
+        DataError: the folder has too few images, images of other labels, or one that cannot be decoded.
     """
     files = image_files(folder, "*/*")
-    if others := {path.parent.name for path in files} - set(labels):
-        raise DataError(f"{folder}: expected images of {', '.join(labels)}, got {', '.join(sorted(others))}")
-    targets = np.array([labels.index(path.parent.name) for path in files])
+    targets = targets_of(files, labels)
     names = feature_names(labels, embedding_size)
     population = score_population(files, targets, names, score, effort.cells, effort.images, seed, _shown)
     source = f"{len(files)} images of {folder.name}/ at 224x224, in random halves: one the reference, one the traffic"
