@@ -132,9 +132,12 @@ def contaminated(population: Population, strangers: Rows, share: float, size: in
 
 @dataclass(frozen=True)
 class Harm:
-    """How well the estimated drop of accuracy tells harm: the area under the curve, and its mean absolute error."""
+    """How well the estimated drop of accuracy tells harm: the area under the curve, and its mean absolute error.
 
-    auc: float
+    None is the area where all corruptions are harmful, or none.
+    """
+
+    auc: float | None
     mean_error: float
     harmful: int
 
@@ -155,7 +158,7 @@ def harm(population: Population, targets: npt.NDArray[np.int64], drawn: Sequence
     is_harmful = true > HARM
     above = estimated[is_harmful][:, None] - estimated[~is_harmful]
     return Harm(
-        auc=float((above > 0).mean() + (above == 0).mean() / 2),
+        auc=float((above > 0).mean() + (above == 0).mean() / 2) if above.size else None,
         mean_error=float(np.abs(true - estimated).mean()),
         harmful=int(is_harmful.sum()),
     )
@@ -187,5 +190,7 @@ def traffic_to_alarm(contract: Contract, population: Population, draw: Draw, win
                 if any(report.verdict is Verdict.DRIFT for report in reports):
                     return number
         finally:
+            for sender, _ in parts:
+                sender.close()
             receiver.close()
     return len(rows)

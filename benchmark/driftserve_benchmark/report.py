@@ -172,8 +172,9 @@ def _senders(images: Images, drawn: Sequence[Draw], contract: Contract) -> Itera
 def _harm(images: Images, drawn: Sequence[Draw]) -> Iterator[Row]:
     harm = measures.harm(images.population, images.targets, drawn)
     cells = len(images.population.corrupted)
-    text = f"AUC {harm.auc:.3f}, mean error {harm.mean_error:.3f}"
-    yield Row(f"estimated drop tells harm, {harm.harmful} of {cells} harmful", text, "AUC >= 0.9", harm.auc >= 0.9)
+    area = "not measured" if harm.auc is None else f"{harm.auc:.3f}"
+    text, is_met = f"AUC {area}, mean error {harm.mean_error:.3f}", None if harm.auc is None else harm.auc >= 0.9
+    yield Row(f"estimated drop tells harm, {harm.harmful} of {cells} harmful", text, "AUC >= 0.9", is_met)
 
 
 def _sequential(images: Images, drawn: Sequence[Draw], contract: Contract, extent: Extent) -> str:

@@ -64,6 +64,11 @@ class Sender:
             if self._waiting and self._timer is None:  # there may be no next request for hours
                 self._start_timer()
 
+    def close(self) -> None:
+        """End the connection; another send makes a new one."""
+        with self._lock:
+            self._disconnect()
+
     def _start_timer(self) -> None:
         timer = threading.Timer(self._retry_seconds, self._retry)
         timer.daemon = True

@@ -10,11 +10,13 @@ from scipy import stats
 from driftserve.certification import FULL, false_alarms
 from driftserve.contract import Contract, DriftPolicy
 from driftserve.drift import to_reference
+from driftserve.errors import DataError
 from driftserve.population import Population
 from driftserve_benchmark import measures
 from driftserve_benchmark.__main__ import main
-from driftserve_benchmark.cells import score_all
+from driftserve_benchmark.cells import Images, Task, _images, score_all
 from driftserve_benchmark.detectors import STAKES, _log_multipliers, e_process, two_horizons
+from driftserve_benchmark.report import Extent, measure
 from driftserve_benchmark.synthetic import SyntheticFeatures
 from images import LABELS, encode, scene
 
@@ -41,6 +43,9 @@ def test_false_alarms_are_near_their_level_and_moved_windows_are_seen(population
     assert alarms.rate <= 0.04  # at a level of .01
     assert measures.power(drawn, measures.of(population.corrupted["fog", 3], 40), 0.01, 5) == 1.0
     assert measures.softmax_power(population, drawn, measures.of(population.corrupted["fog", 3], 40), 0.01, 5) < 0.3
+    sure = population.clean.copy()
+    sure[:, 0] = 1 - sure[:, 0] / 4
+    assert measures.softmax_power(population, drawn, measures.of(sure, 40), 0.01, 5) == 1.0
 
 
 def test_windows_are_made_of_traffic_as_they_should_be(population: Population, generator: np.random.Generator) -> None:
@@ -115,12 +120,47 @@ def test_harm_is_told_where_confidence_falls_with_accuracy(generator: np.random.
     assert harm.mean_error < 0.15
 
 
-def test_the_alarm_takes_the_same_traffic_however_many_send(contract: Contract) -> None:
-    rows = np.array(list(contract.reference.values())).T[:200].copy()
-    rows[:, contract.feature_names.index("brightness")] += 100
-    assert [measures.traffic_to_alarm(contract, rows, senders) for senders in (1, 4, 16)] == [50, 50, 50]
-    calm = np.array(list(contract.reference.values())).T[:60]
-    assert measures.traffic_to_alarm(contract, calm, 4) == 61  # never
+def _real_population(contract: Contract, generator: np.random.Generator, number: int) -> Population:
+    """Rows by the columns of a contract, and each of the 75 corruptions: those of severity 1 hardly move."""
+    columns = np.array(list(contract.reference.values()))
+    clean = columns[:, generator.integers(columns.shape[1], size=number)].T.copy()
+    clean[:, 3:] += generator.normal(0, 0.1, clean[:, 3:].shape)
+    brighter = np.zeros(clean.shape[1])
+    brighter[contract.feature_names.index("brightness")] = 30.0
+    corrupted = {(name, severity): clean + brighter * severity for name, severity in FULL.cells}
+    targets = clean[:, :3].argmax(axis=1)
+    return Population(contract.feature_names, clean, np.arange(number), corrupted, targets)
+
+
+def test_the_alarm_takes_the_same_traffic_however_many_send(contract: Contract, generator: np.random.Generator) -> None:
+    population = _real_population(contract, generator, 600)
+    moved = measures.of(population.corrupted["fog", 5], 200)
+    calm = measures.of(population.clean, 40)
+    for senders in (1, 4, 16):
+        (draw,) = population.halves(1, seed=0)
+        assert measures.traffic_to_alarm(contract, population, draw, moved, senders) == 50
+        assert measures.traffic_to_alarm(contract, population, draw, calm, senders) == 120  # all of it
+
+
+def test_a_report_has_every_measure_and_says_what_is_not_met(
+    contract: Contract, generator: np.random.Generator
+) -> None:
+    small = contract.model_copy(update={"drift": DriftPolicy(window_size=20, windows_between_false_alarms=1000)})
+    population = _real_population(contract, generator, 600)
+    assert population.targets is not None
+    images = Images(population, population.targets, population.clean[:0])
+    report = measure(images, small, Extent(draws=2, windows=30, runs=2, power_windows=2))
+    met = {row.measure: row.is_met for row in report.rows}
+    assert met["severity 3 seen with power >= 0.95"] is True
+    assert met["20% strangers, in 100"] is None
+    assert any(row.measured == "not measured: 0 strangers are too few" for row in report.rows)
+    assert not report.is_met  # so few windows bound no rate
+    assert any("AUC not measured" in row.measured for row in report.rows)  # no corruption does harm here
+    assert report.to_markdown().count("| 1.00 |") >= 15
+    assert "| observations to the alarm: one class removed |" in report.to_markdown()
+    few = Images(_real_population(contract, generator, 150), population.targets, population.clean[:0])
+    with pytest.raises(DataError, match="expected at least 200 images in val/ and stream/ together"):
+        measure(few, small, Extent(2, 30, 2, 2))
 
 
 def test_images_are_scored_once_and_kept(
@@ -132,13 +172,29 @@ def test_images_are_scored_once_and_kept(
             (tmp_path / "data" / split / label / "0.png").write_bytes(encode(scene(generator)))
     (tmp_path / "ood").mkdir()
     (tmp_path / "ood" / "a.png").write_bytes(encode(scene(generator)))
-    scored = [score_all(archive, tmp_path / "data", tmp_path / "ood", tmp_path / "cache", 2) for _ in range(2)]
-    first, again = scored
+
+    def scored() -> Images:
+        return score_all(archive, tmp_path / "data", tmp_path / "ood", tmp_path / "cache", 2)
+
+    first = scored()
     assert first.population.clean.shape == (6, len(contract.feature_names))
     assert first.targets.tolist() == [2, 1, 0, 2, 1, 0]
     assert first.strangers.shape[0] == 2
     assert set(first.population.corrupted) == set(FULL.cells)
-    assert np.array_equal(first.population.corrupted["snow", 2], again.population.corrupted["snow", 2])
+    (kept,) = (tmp_path / "cache").glob("*/snow-2.npy")
+    np.save(kept, np.zeros(3))
+    assert scored().population.corrupted["snow", 2].tolist() == [0, 0, 0]
+    (tmp_path / "ood" / "a.png").write_bytes(encode(scene(generator)))  # another image of the same name
+    assert np.array_equal(scored().population.corrupted["snow", 2], first.population.corrupted["snow", 2])
+
+
+def test_strangers_are_mirrored(tmp_path: Path, generator: np.random.Generator) -> None:
+    (tmp_path / "a.png").write_bytes(encode(scene(generator)))
+    plain, mirrored = (
+        next(iter(_images(Task("strangers", (tmp_path / "a.png",), is_mirrored=is_mirrored))))
+        for is_mirrored in (False, True)
+    )
+    assert np.array_equal(plain, mirrored[:, ::-1])
 
 
 def test_a_folder_without_images_is_an_error_in_one_line(

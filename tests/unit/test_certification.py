@@ -7,11 +7,13 @@ import numpy.typing as npt
 import pytest
 from scipy import stats
 
-from driftserve.certification import Effort, certify, upper_bound
+from driftserve.accuracy import estimate_accuracy
+from driftserve.certification import Effort, certify, false_alarms, to_false_alarms, upper_bound
 from driftserve.contract import DriftPolicy
 from driftserve.corruption import corrupt, standardise
+from driftserve.drift import is_drift
 from driftserve.errors import DataError
-from driftserve.population import Population, image_files, score_population
+from driftserve.population import Population, image_files, read_standard, score_population, targets_of
 from driftserve.scoring import Scored
 from images import encode, scene
 
@@ -82,8 +84,44 @@ def test_where_all_were_corrupted_halves_still_do_not_overlap(generator: np.rand
     assert certificate.power[1].long_power == 1.0
 
 
-def test_too_few_images_for_a_window_measure_nothing(generator: np.random.Generator) -> None:
-    certificate = certify(_population(generator, 60, 30), POLICY, EFFORT, "drawn", seed=1)
+def test_power_is_that_of_windows_of_traffic_against_the_references(generator: np.random.Generator) -> None:
+    """Weak drift, whose power lies between 0 and 1: images of a reference, or another level, would change it."""
+    population = _population(generator, 700, 700)
+    corrupted = {cell: population.clean + np.array([0, 0, by, 0]) for cell, by in zip(CELLS, (0.37, 0.7), strict=True)}
+    population = dataclasses.replace(population, corrupted=corrupted)
+    certificate = certify(population, POLICY, EFFORT, "drawn", seed=1)
+    draws = population.halves(EFFORT.draws, seed=1)
+    horizons = ((50, POLICY.level, EFFORT.windows), (250, POLICY.long_level, EFFORT.windows))
+    for size, level, windows in horizons:
+        false_alarms(population, draws, size, level, windows)  # takes from the draws' sources of randomness
+
+    def expected(rows: npt.NDArray[np.float64], size: int, level: float) -> float:
+        alarms = [
+            is_drift(rows[draw.generator.choice(draw.traffic, size, replace=False)], draw.reference, level)
+            for draw in draws
+            for _ in range(EFFORT.corrupted_windows)
+        ]
+        return float(np.mean(alarms))
+
+    for got, rows in zip(certificate.power, corrupted.values(), strict=True):
+        assert got.power == pytest.approx(expected(rows, 50, POLICY.level))
+        assert got.long_power == pytest.approx(expected(rows, 250, POLICY.long_level))
+        estimates = [estimate_accuracy(rows[draw.traffic], draw.reference, 1.0) for draw in draws]
+        assert got.estimated_accuracy == pytest.approx(np.mean(estimates))
+    weak, strong = certificate.power
+    assert weak.long_power is not None
+    assert strong.power is not None
+    assert (0 < weak.long_power < 1, 0 < strong.power < 1) == (True, True)
+
+
+def test_the_rates_of_draws_are_summed_up() -> None:
+    alarms = to_false_alarms(np.array([0.0, 0.01, 0.05]), 200, 5e-4, 100)
+    assert (alarms.rate, alarms.worst) == (pytest.approx(0.02), 0.05)
+
+
+@pytest.mark.parametrize("number", [60, 110])
+def test_too_few_images_for_a_choice_of_windows_measure_nothing(generator: np.random.Generator, number: int) -> None:
+    certificate = certify(_population(generator, number, number // 2), POLICY, EFFORT, "drawn", seed=1)
     assert certificate.false_alarms == ()
     assert [(power.power, power.long_power) for power in certificate.power] == [(None, None)] * 2
 
@@ -126,3 +164,16 @@ def test_a_population_is_scored_at_the_corruptions_side(generator: np.random.Gen
 def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"expected images as \*/\*, got none"):
         image_files(tmp_path, "*/*")
+
+
+def test_images_that_cannot_be_measured_with_are_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    file = tmp_path / "a" / "0.png"
+    file.write_bytes(b"nothing")
+    with pytest.raises(DataError, match=r"0\.png: expected an image"):
+        read_standard(file)
+    with pytest.raises(DataError, match="expected images of b, c, got a"):
+        targets_of([file], ("b", "c"))
+    assert targets_of([file, file], ("b", "a")).tolist() == [1, 1]
+    with pytest.raises(DataError, match="expected at least 10 images to measure a drift detector with, got 1"):
+        score_population([file], None, NAMES, lambda _: Scored(*[np.zeros((0, 0))] * 3, 1), CELLS, None, seed=0)

@@ -1,4 +1,5 @@
 import numpy as np
+import numpy.typing as npt
 import pytest
 from scipy import stats
 
@@ -86,6 +87,28 @@ def test_the_mix_of_predicted_classes_is_tested_as_scipy_does(generator: np.rand
     assert test.statistic == pytest.approx(np.abs(shares[0] - shares[1]).sum() / 2)
     assert (test.shift, test.direction, test.is_drift) == ("label", "more a", True)
     assert np.allclose([test.window, test.reference], shares, atol=1e-5)
+
+
+def test_rare_classes_are_tested_together(generator: np.random.Generator) -> None:
+    labels, shares = "abcde", [0.01, 0.02, 0.05, 0.12, 0.8]
+    rows, window = (np.eye(5)[generator.choice(5, size, p=shares)] for size in (1000, 200))
+    counts = np.array([sample.sum(axis=0) for sample in (window, rows)])
+    grouped = np.column_stack([counts[:, :4].sum(axis=1), counts[:, 4]])  # some 2, 4, 10, 24 and 160 are expected
+    got = p_values_of(window, to_reference([f"probability.{label}" for label in labels], rows))[-1]
+    assert got == pytest.approx(stats.chi2_contingency(grouped, correction=False).pvalue)
+
+
+def test_the_mix_of_many_classes_holds_its_level_and_is_seen_to_change(generator: np.random.Generator) -> None:
+    names = [f"probability.{label}" for label in range(50)]
+
+    def rows(size: int, shares: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        return np.eye(50)[generator.choice(50, size, p=shares)]
+
+    even = np.full(50, 0.02)
+    calm = [p_values_of(rows(200, even), to_reference(names, rows(1200, even)))[-1] for _ in range(300)]
+    assert np.mean(np.array(calm) <= 0.05) <= 0.09
+    changed = np.where(np.arange(50) == 7, 0.255, 0.745 / 49)
+    assert p_values_of(rows(200, changed), to_reference(names, rows(1200, even)))[-1] < 1e-3
 
 
 def test_classes_that_are_hardly_seen_raise_no_alarm(generator: np.random.Generator) -> None:

@@ -83,6 +83,14 @@ def test_blocking_rises_where_there_are_blocks_wherever_they_begin(generator: np
     assert _columns(blocky)["blocking"] > _columns(photo[shift:, shift:])["blocking"] + 0.15
 
 
+@pytest.mark.parametrize("axis", [0, 1])
+def test_blocking_is_seen_along_rows_and_along_columns(generator: np.random.Generator, axis: int) -> None:
+    steps = np.repeat(generator.integers(0, 200, 20), 8) + generator.integers(0, 8, 160)
+    bands = np.expand_dims(steps, (1 - axis, 2)) * np.ones((160, 160, 3))
+    smooth = generator.integers(0, 8, (160, 160, 3))
+    assert _columns(bands.astype(np.uint8))["blocking"] > _columns(smooth.astype(np.uint8))["blocking"] + 0.5
+
+
 def test_roughness_falls_with_lost_high_frequencies_and_rises_with_noise(generator: np.random.Generator) -> None:
     photo = _photo(generator)
     blurred = ndimage.gaussian_filter(photo, (1, 1, 0))

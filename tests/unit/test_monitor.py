@@ -302,3 +302,19 @@ def test_a_report_tells_label_shift_apart_and_estimates_the_accuracy(monitor: Mo
     change = reds[:, :3].max(axis=1).mean() - columns[:3].max(axis=0).mean()
     assert report.estimated_accuracy == pytest.approx(contract.reference_accuracy + change)
     assert report.reference_accuracy == contract.reference_accuracy
+
+
+def test_a_model_without_a_contract_is_looked_for_until_it_is_lost(contract: Contract) -> None:
+    looked_for: list[str] = []
+
+    def find(digest: str) -> Contract | None:
+        looked_for.append(digest)
+        return None
+
+    monitor = Monitor(find, "endpoint", "variant")
+    for _ in range(20):
+        assert not monitor.knows("e" * 64)
+        assert monitor.observe(ObservationBatch("e" * 64, 1.0, (Observation(200, {}),))) is None
+    assert len(looked_for) <= 2
+    assert monitor.lost == 20
+    assert Monitor({"e" * 64: contract}.get, "endpoint", "variant").knows("e" * 64)

@@ -1,3 +1,5 @@
+import re
+
 from driftserve import presentation
 from driftserve.contract import Contract
 
@@ -61,11 +63,13 @@ def test_nothing_in_an_archive_forges_a_line_or_commands_the_terminal(contract: 
 
 
 def test_an_archive_shows_its_certificate(contract: Contract) -> None:
-    lines = [line.split(maxsplit=1) for line in presentation.describe(contract, "0" * 64).splitlines()]
-    page = dict(lines)
-    assert page["certificate"] == "short, 5 draws; written by hand for tests"
-    assert "seen in a window 0.750, in a long one -; accuracy 0.900, estimated 0.880" in page["brightness"]
-    assert "0.00000 alarm (95 % bound 0.00300, budget 0.00050" in page["calm"]
+    page = presentation.describe(contract, "0" * 64)
+    lines = dict(re.split("  +", line.strip(), maxsplit=1) for line in page.splitlines())
+    assert lines["certificate"] == "short, 5 draws; written by hand for tests"
+    assert lines["brightness 1"].startswith("seen in a window 0.750, in a long one -; accuracy 0.900, estimated 0.880")
+    assert lines["calm windows of 200"].startswith("0.00000 alarm (95 % bound 0.00300, budget 0.00050")
+    too_few = "not measured: 600 images a half leave too little choice for one"
+    assert lines["calm long windows"] == too_few
     none = contract.certificate.model_copy(update={"false_alarms": ()})
     text = presentation.describe(contract.model_copy(update={"certificate": none}), "0" * 64)
-    assert "not measured: 600 images a half are fewer than a window" in text
+    assert re.search(f"calm windows and long windows +{too_few}", text)

@@ -1,4 +1,5 @@
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from driftserve.cli import main
 from driftserve.contract import Contract
 from driftserve.errors import ArchiveError, DataError
 from driftserve.observation import Observation, ObservationBatch
-from driftserve.rebaseline import rebaseline
+from driftserve.rebaseline import MOST_ROWS, rebaseline
 from driftserve.replay import record_header
 from driftserve.watch import DriftWatch
 from images import encode, scene
@@ -44,7 +45,10 @@ def test_recorded_traffic_becomes_the_reference_of_a_new_version(archive: Path, 
     assert list(zip(*new.reference.values(), strict=True)) == rows
     assert new.provenance["rebaselined_from"] == digest
     assert (new.golden, new.files["model.pt"]) == (contract.golden, contract.files["model.pt"])
-    assert 0 < new.reference_accuracy <= 1
+    old, given = (np.array(list(one.reference.values())).T[:, :3].max(axis=1).mean() for one in (contract, new))
+    assert new.reference_accuracy == pytest.approx(contract.reference_accuracy + given - old)
+    assert new.reference_accuracy != contract.reference_accuracy
+    assert new.provenance["reference_accuracy"] == "estimated from confidence, not measured"
     assert "300 recorded images" in new.certificate.source
     assert "power was not measured" in new.certificate.source
     assert new.certificate.false_alarms[0].size == 50
@@ -66,6 +70,9 @@ def test_power_is_measured_with_images_that_are_given(
     assert "power: 150 images" in certificate.source
     powers = {(cell.corruption, cell.severity): cell.power for cell in certificate.power}
     assert powers["brightness", 3] == 1.0
+    assert "against references of 75" in certificate.source
+    assert (certificate.reference_images, certificate.images) == (150, 60)  # of the record's 300, of the 150
+    assert [alarms.size for alarms in certificate.false_alarms] == [50]
     assert all(cell.accuracy is None for cell in certificate.power)
 
 
@@ -87,6 +94,26 @@ def test_another_models_record_the_same_version_and_no_images_are_refused(archiv
     with pytest.raises(DataError, match=r"expected images as \*\*/\*, got none"):
         rebaseline(archive, _record(digest, rows), "8", tmp_path, tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_archive_is_not_written_over(archive: Path, tmp_path: Path) -> None:
+    contract, digest = read_archive(archive)
+    copy = Path(shutil.copy(archive, tmp_path))
+    with pytest.raises(DataError, match=r"expected no archive at .*tiny\.mar, got one; give another --output"):
+        rebaseline(copy, _record(digest, _brighter(contract, 300)), "8", tmp_path)
+    assert copy.read_bytes() == archive.read_bytes()
+
+
+def test_of_very_many_recorded_images_a_part_becomes_the_reference(archive: Path, tmp_path: Path) -> None:
+    contract, digest = read_archive(archive)
+    rows = _brighter(contract, 300)
+    brightness = contract.feature_names.index("brightness")
+    many = [(*row[:brightness], float(n), *row[brightness + 1 :]) for n, row in enumerate(rows * 34)]
+    done = rebaseline(archive, _record(digest, many), "8", tmp_path)
+    values = read_archive(done.archive)[0].reference["brightness"]
+    assert (done.rows, len(set(values))) == (MOST_ROWS, MOST_ROWS)
+    assert set(values) < {float(n) for n in range(len(many))}
+    assert max(values) > MOST_ROWS  # not the first ones only
 
 
 def test_the_command_line_says_what_it_wrote(archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

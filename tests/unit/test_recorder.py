@@ -88,6 +88,15 @@ def test_the_header_says_what_an_operator_set(tmp_path: Path) -> None:
     }
 
 
+def test_a_window_of_too_many_images_for_a_header_is_recorded_without_their_ids(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path, 100_000)
+    progress = {"abc": Progress(3000, tuple(f"{number:016x}" for number in range(2000)))}
+    recorder.record_batch(b"{}", lambda: progress)
+    assert recorder.lost == 0
+    header = json.loads((tmp_path / "observations.jsonl").read_text().splitlines()[0])
+    assert (header["observations_before"], header["image_ids_before"]) == ({"abc": 3000}, {})
+
+
 @pytest.mark.parametrize("torn", [b'{"number":3,"fil', b"x" * 100_000, b""], ids=["short", "long", "none"])
 @pytest.mark.parametrize("whole", [b"", b'{"number":1}\n{"number":2}\n'], ids=["nothing", "two lines"])
 def test_a_line_that_a_killed_monitor_did_not_end_is_cut_off(tmp_path: Path, torn: bytes, whole: bytes) -> None:

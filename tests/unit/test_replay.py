@@ -13,13 +13,14 @@ from driftserve.observation import Observation, ObservationBatch
 from driftserve.recorder import Recorder, oldest_first
 from driftserve.replay import record_header, replay
 from driftserve.report import report_to_json
+from driftserve.watch import Progress
 
 DIGEST = "d" * 64
 OTHER = "e" * 64
 
 
 def _batches(contract: Contract, number: int, seed: int = 0, model: str = DIGEST) -> list[ObservationBatch]:
-    """Batches of one to nine observations, some without features, calm and bright ones by turns."""
+    """Batches of one to nine observations, some without features, some sent again; calm and bright ones by turns."""
     generator = np.random.default_rng(seed)
     columns = np.array(list(contract.reference.values()))
     brightness = contract.feature_names.index("brightness")
@@ -27,7 +28,12 @@ def _batches(contract: Contract, number: int, seed: int = 0, model: str = DIGEST
     for index in range(number):
         rows = columns[:, generator.integers(columns.shape[1], size=generator.integers(1, 10))].T.copy()
         rows[:, brightness] += 90 * (index // 30 % 2)
-        observations = [Observation(200, {"total": 1.5}, "red", 0.9, tuple(row)) for row in rows.tolist()]
+        observations = [
+            Observation(200, {"total": 1.5}, "red", 0.9, tuple(row), f"{seed}-{index}-{place}")
+            for place, row in enumerate(rows.tolist())
+        ]
+        if batches and index % 4 == 0:
+            observations += batches[-min(len(batches), 1 + index % 7)].observations[:2]
         batches.append(
             ObservationBatch(model, 1e9 + float(generator.uniform()), (*observations, Observation(400, {})), index % 3)
         )
@@ -71,15 +77,23 @@ def test_a_replay_gives_the_reports_of_the_live_monitor_byte_for_byte(
     assert {b'"DRIFT"' in report for report in reports} == {True, False}
 
 
+@pytest.mark.parametrize("number", [400, 430, 460])
 def test_a_record_whose_beginning_is_gone_gives_the_whole_windows_that_it_has(
-    tmp_path: Path, contract: Contract
+    tmp_path: Path, contract: Contract, number: int
 ) -> None:
-    _live(tmp_path, contract, _batches(contract, 400), max_bytes=250_000)
+    _live(tmp_path, contract, _batches(contract, number), max_bytes=500_000)
     lines = _recorded(tmp_path, "observations")
-    assert json.loads(lines[0])["observations_before"] != {}
+    (before,) = json.loads(lines[0])["observations_before"].values()
+    assert before > 50
     reports = _replayed(tmp_path, contract)
-    assert len(reports) > 4
-    assert reports == _recorded(tmp_path, "reports")[-len(reports) :]
+    recorded = _recorded(tmp_path, "reports")
+    windows, long_windows = (
+        [[line for line in part if horizon in line] for part in (reports, recorded)]
+        for horizon in (b'"horizon":"window"', b'"horizon":"long window"')
+    )
+    assert windows[0] == windows[1][-len(windows[0]) :]
+    assert long_windows[0] == long_windows[1][-len(long_windows[0]) :]
+    assert (len(windows[0]), len(long_windows[0])) >= (10, 1)
 
 
 def test_a_monitor_that_started_again_began_new_windows(tmp_path: Path, contract: Contract) -> None:
@@ -103,6 +117,27 @@ def test_a_policy_that_is_given_holds_instead_of_the_recorded_one(tmp_path: Path
     _live(tmp_path / "a", contract, batches, 30, 10)
     _live(tmp_path / "b", contract, batches, 60, 10)
     assert _replayed(tmp_path / "a", contract, 60) == _recorded(tmp_path / "b", "reports")
+
+
+@pytest.mark.parametrize("size", [25, 40, 75])
+def test_another_size_of_window_loses_nothing_where_a_file_ends(tmp_path: Path, contract: Contract, size: int) -> None:
+    batches = _batches(contract, 200)
+    _live(tmp_path / "a", contract, batches, max_bytes=600_000)
+    _live(tmp_path / "b", contract, batches, size, 1000)
+    assert len(list((tmp_path / "a").glob("observations.jsonl*"))) >= 3
+    assert _replayed(tmp_path / "a", contract, size, 1000) == _recorded(tmp_path / "b", "reports")
+
+
+def test_a_part_of_a_record_can_be_judged_by_a_size_that_divides_where_it_begins(contract: Contract) -> None:
+    generator = np.random.default_rng(3)
+    columns = np.array(list(contract.reference.values()))
+    rows = columns[:, generator.integers(columns.shape[1], size=600)].T.tolist()
+    observations = [Observation(200, {}, "red", 0.9, tuple(row), str(index)) for index, row in enumerate(rows)]
+    header = record_header({DIGEST: Progress(1250, ("before", "0"))}, 200)
+    lines = [header, *(to_datagram(ObservationBatch(DIGEST, 1.0, (one,))) for one in observations)]
+    reports = list(replay(lines, contract, DIGEST, window_size=50))
+    assert [report.observations for report in reports if report.horizon == "window"] == [50] * 12
+    assert [report.observations for report in reports if report.horizon == "long window"] == [250] * 2
 
 
 def test_a_monitor_that_was_killed_in_mid_line_harms_no_replay(tmp_path: Path, contract: Contract) -> None:
@@ -136,12 +171,19 @@ def test_a_record_of_other_models_only_is_refused(contract: Contract) -> None:
         b'{"observations_before":{},"image_ids_before":{},"other":1}',
         b'{"observations_before":{"d":1},"image_ids_before":{"d":7}}',
         b'{"observations_before":{"d":1}}',
+        b'{"observations_before":{"d":-1},"image_ids_before":{}}',
     ],
 )
 def test_a_malformed_line_is_an_error_with_its_number(contract: Contract, line: bytes) -> None:
     lines = [record_header({}), *map(to_datagram, _batches(contract, 2)), line]
     with pytest.raises(DataError, match="line 4: expected"):
         list(replay(lines, contract, DIGEST))
+
+
+def test_a_policy_in_a_header_may_be_written_as_text(contract: Contract) -> None:
+    lines = [b'{"observations_before":{},"image_ids_before":{},"window_size":"30"}']
+    lines += map(to_datagram, _batches(contract, 20))
+    assert {report.observations for report in replay(lines, contract, DIGEST)} >= {30}
 
 
 def test_an_empty_record_gives_no_reports(contract: Contract) -> None:

@@ -36,3 +36,11 @@ def test_of_an_image_in_several_windows_together_the_first_is_kept() -> None:
     first = Window(np.array([[1.0], [2.0], [3.0]]), ("a", None, "b"))
     second = Window(np.array([[4.0], [5.0], [6.0]]), ("b", None, "c"))
     assert together([first, second])[:, 0].tolist() == [1.0, 2.0, 3.0, 5.0, 6.0]
+
+
+def test_images_of_a_window_that_is_full_are_not_known_to_the_next() -> None:
+    window = TumblingWindow(3, 6, ["a"])
+    assert not window.has("a")
+    given = [window.add((float(i),), str(i)) for i in range(3)]
+    assert given[-1] is not None
+    assert given[-1].image_ids == ("0", "1", "2")
