@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, and print the tables."""
     options = _parser().parse_args(arguments)
     logging.getLogger("driftserve").setLevel(logging.ERROR)  # the monitor's alarms are what is measured
-    extent = Extent(options.draws, options.windows, options.runs, options.power_windows)
+    extent = Extent(options.draws, options.windows, options.runs, options.power_windows, options.workers)
     try:
         archive = find_archive(options.archive)
         images = score_all(archive, options.data, options.ood, options.cache, options.workers)
@@ -45,7 +45,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--windows", type=int, default=5000, help="calm ones a draw (default: %(default)s)")
     parser.add_argument("--runs", type=int, default=200, help="of 100 calm windows (default: %(default)s)")
     parser.add_argument("--power-windows", type=int, default=10, help="a cell and draw (default: %(default)s)")
-    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)), help="processes that score images")
+    parser.add_argument(
+        "--workers", type=int, default=len(os.sched_getaffinity(0)), help="processes (default: a core each)"
+    )
     return parser
 
 

@@ -2,11 +2,14 @@
 
 import tempfile
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from tqdm import tqdm
 
 from driftserve.accuracy import estimate_accuracy
 from driftserve.certificate import FalseAlarms
@@ -30,17 +33,30 @@ STREAM = 3  # long windows, in which an alarm is waited for
 
 
 def calm_synthetic(
-    population: Population, reference_size: int, draws: int, size: int, level: float, windows: int, seed: int
+    population: Population,
+    reference_size: int,
+    draws: int,
+    size: int,
+    level: float,
+    windows: int,
+    seed: int,
+    workers: int = 1,
 ) -> FalseAlarms:
-    """False alarms of windows of synthetic features, with a new reference in each draw."""
-    features = SyntheticFeatures(population.clean)
-    rates = []
-    for draw in range(draws):
-        generator = np.random.default_rng((seed, draw))
-        reference = to_reference(population.names, features.draw(reference_size, generator))
-        alarms = sum(is_drift(features.draw(size, generator), reference, level) for _ in range(windows))
-        rates.append(alarms / windows)
+    """False alarms of windows of synthetic features, with a new reference in each draw; in so many processes."""
+    one = partial(_synthetic_rate, population, reference_size, size, level, windows)
+    with ProcessPoolExecutor(workers) as pool:
+        rates = list(
+            tqdm(pool.map(one, [(seed, draw) for draw in range(draws)]), total=draws, desc="synthetic windows")
+        )
     return to_false_alarms(np.array(rates), size, level, windows)
+
+
+def _synthetic_rate(
+    population: Population, reference_size: int, size: int, level: float, windows: int, seed: tuple[int, int]
+) -> float:
+    features, generator = SyntheticFeatures(population.clean), np.random.default_rng(seed)
+    reference = to_reference(population.names, features.draw(reference_size, generator))
+    return sum(is_drift(features.draw(size, generator), reference, level) for _ in range(windows)) / windows
 
 
 def calm_runs(
@@ -70,10 +86,14 @@ def delay(drawn: Sequence[Draw], window: Window, policy: DriftPolicy, detector: 
     """
     delays = []
     for draw in drawn:
-        stream = [draw.generator.permutation(window(draw.traffic, draw.generator)) for _ in range(windows)]
-        rows = np.concatenate(stream)
+        rows = stream_of(draw, window, windows)
         delays.append(detector(rows, draw.reference, policy) or len(rows))
     return float(np.mean(delays))
+
+
+def stream_of(draw: Draw, window: Window, windows: int) -> Rows:
+    """So many windows of a draw's traffic in a row, each in random order."""
+    return np.concatenate([draw.generator.permutation(window(draw.traffic, draw.generator)) for _ in range(windows)])
 
 
 def power(drawn: Sequence[Draw], window: Window, level: float, windows: int) -> float:
@@ -164,21 +184,21 @@ def harm(population: Population, targets: npt.NDArray[np.int64], drawn: Sequence
     )
 
 
-def traffic_to_alarm(contract: Contract, population: Population, draw: Draw, window: Window, senders: int) -> int:
+def traffic_to_alarm(contract: Contract, reference: Rows, stream: Rows, senders: int, seed: int) -> int:
     """How many observations of so many senders, over one real socket, the monitor takes to its first alarm.
 
-    Each has its own part of the stream, and which of them sends next is left to chance.
+    Each has its own part of the stream, and which of them sends next is left to chance: what they send together is
+    the stream, a little out of order. Where there is no alarm, all of it.
     """
-    columns = map(tuple, population.clean[draw.reference_indices].T.tolist())
+    columns = map(tuple, reference.T.tolist())
     watched = contract.model_copy(update={"reference": dict(zip(contract.feature_names, columns, strict=True))})
     digest = "0" * 64
     monitor = Monitor({digest: watched}.get, "benchmark", "benchmark")
-    rows = np.concatenate([draw.generator.permutation(window(draw.traffic, draw.generator)) for _ in range(STREAM)])
-    turns = draw.generator.permutation(np.arange(len(rows)) % senders)
+    turns = np.random.default_rng((seed, senders)).permutation(np.arange(len(stream)) % senders)
     with tempfile.TemporaryDirectory() as folder:
         socket = Path(folder, SOCKET_FILE)
         receiver = Receiver(socket)
-        parts = [(Sender(socket, digest), iter(rows[sender::senders].tolist())) for sender in range(senders)]
+        parts = [(Sender(socket, digest), iter(stream[sender::senders].tolist())) for sender in range(senders)]
         try:
             for number, turn in enumerate(turns, start=1):
                 sender, part = parts[turn]
@@ -193,4 +213,4 @@ def traffic_to_alarm(contract: Contract, population: Population, draw: Draw, win
             for sender, _ in parts:
                 sender.close()
             receiver.close()
-    return len(rows)
+    return len(stream)

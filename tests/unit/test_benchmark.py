@@ -134,12 +134,10 @@ def _real_population(contract: Contract, generator: np.random.Generator, number:
 
 def test_the_alarm_takes_the_same_traffic_however_many_send(contract: Contract, generator: np.random.Generator) -> None:
     population = _real_population(contract, generator, 600)
-    moved = measures.of(population.corrupted["fog", 5], 200)
-    calm = measures.of(population.clean, 40)
+    calm, moved = population.clean[:300], population.corrupted["fog", 5][300:]
     for senders in (1, 4, 16):
-        (draw,) = population.halves(1, seed=0)
-        assert measures.traffic_to_alarm(contract, population, draw, moved, senders) == 50
-        assert measures.traffic_to_alarm(contract, population, draw, calm, senders) == 120  # all of it
+        assert measures.traffic_to_alarm(contract, calm, moved, senders, seed=0) == 50
+        assert measures.traffic_to_alarm(contract, calm, population.clean[300:420], senders, seed=0) == 120  # all of it
 
 
 def test_a_report_has_every_measure_and_says_what_is_not_met(
