@@ -27,23 +27,38 @@ def two_horizons(rows: Rows, reference: Reference, policy: DriftPolicy) -> int |
     return None
 
 
-def e_process(rows: Rows, reference: Reference, policy: DriftPolicy) -> int | None:
-    """The e-detector of Shin, Ramdas and Rinaldo (2022), of the form that CUSUM has, over all features and bets.
+def e_process(rows: Rows, reference: Reference, policy: DriftPolicy, threshold: float | None = None) -> int | None:
+    """The first time that the capital of `log_capital` reaches a threshold, its logarithm.
+
+    By default it is the number of observations that are to lie between false alarms: no sooner does it get there
+    without drift, on average.
+    """
+    if threshold is None:
+        threshold = nominal_threshold(policy)
+    is_reached = log_capital(rows, reference) >= threshold
+    return int(is_reached.argmax()) + 1 if is_reached.any() else None
+
+
+def nominal_threshold(policy: DriftPolicy) -> float:
+    """The logarithm of the number of observations that are to lie between false alarms."""
+    return float(np.log(policy.windows_between_false_alarms * policy.window_size))
+
+
+def log_capital(rows: Rows, reference: Reference) -> npt.NDArray[np.float64]:
+    """The e-detector of Shin, Ramdas and Rinaldo (2022), of the form that CUSUM has, over all features and bets, (N,).
 
     A bet on a feature multiplies its capital by 1 + stake * payoff, where the payoff's mean without drift is at
     most zero: its rank in the reference or the rank's distance from the middle, up or down, less what the
-    reference's error may add to the mean. The mean capital reaches the number of observations that are to lie
-    between false alarms no sooner than after so many, on average.
+    reference's error may add to the mean. What is given is the logarithm of the mean capital.
     """
     logarithms = _log_multipliers(rows, reference)
-    threshold = np.log(policy.windows_between_false_alarms * policy.window_size)
-    capital = np.zeros(logarithms.shape[1])  # its logarithm, bet by bet
-    for number, step in enumerate(logarithms, start=1):
-        capital = np.maximum(capital, 0.0) + step
-        largest = capital.max()
-        if largest + np.log(np.exp(capital - largest).mean()) >= threshold:
-            return number
-    return None
+    bets = np.zeros(logarithms.shape[1])  # the logarithm of each one's capital
+    capital = np.empty(len(logarithms))
+    for number, step in enumerate(logarithms):
+        bets = np.maximum(bets, 0.0) + step
+        largest = bets.max()
+        capital[number] = largest + np.log(np.exp(bets - largest).mean())
+    return capital
 
 
 def _log_multipliers(rows: Rows, reference: Reference) -> npt.NDArray[np.float64]:

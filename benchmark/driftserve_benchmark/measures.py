@@ -1,7 +1,7 @@
 """What is measured of the detector, one function a measure, all by the production code."""
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +16,7 @@ from driftserve.certificate import FalseAlarms
 from driftserve.certification import to_false_alarms
 from driftserve.channel import SOCKET_FILE, Receiver, Sender
 from driftserve.contract import Contract, DriftPolicy
-from driftserve.drift import is_drift, p_values_of, to_reference
+from driftserve.drift import Reference, is_drift, p_values_of, to_reference
 from driftserve.errors import MonitorError
 from driftserve.features import count_labels
 from driftserve.monitor import Monitor
@@ -29,7 +29,7 @@ from driftserve_benchmark.synthetic import SyntheticFeatures
 Window = Callable[[npt.NDArray[np.int64], np.random.Generator], Rows]
 
 HARM = 0.05  # of accuracy
-STREAM = 3  # long windows, in which an alarm is waited for
+_STREAM = 3  # long windows, in which an alarm is waited for
 
 
 def calm_synthetic(
@@ -59,41 +59,51 @@ def _synthetic_rate(
     return sum(is_drift(features.draw(size, generator), reference, level) for _ in range(windows)) / windows
 
 
+@dataclass(frozen=True)
+class CalmRun:
+    """So many calm windows in a row, of synthetic features, with a reference of their own."""
+
+    rows: Rows
+    reference: Reference
+
+
 def calm_runs(
-    population: Population,
-    reference_size: int,
-    policy: DriftPolicy,
-    detector: Detector,
-    runs: int,
-    windows: int,
-    seed: int,
-) -> float:
-    """The share of whole runs of so many calm windows, each with a new reference, in which a detector alarms."""
+    population: Population, reference_size: int, policy: DriftPolicy, runs: int, windows: int, seed: int
+) -> Iterator[CalmRun]:
+    """Whole runs, one after the other."""
     features = SyntheticFeatures(population.clean)
-    alarmed = 0
     for run in range(runs):
         generator = np.random.default_rng((seed, run))
         reference = to_reference(population.names, features.draw(reference_size, generator))
-        rows = features.draw(windows * policy.window_size, generator)
-        alarmed += detector(rows, reference, policy) is not None
-    return alarmed / runs
+        yield CalmRun(features.draw(windows * policy.window_size, generator), reference)
 
 
-def delay(drawn: Sequence[Draw], window: Window, policy: DriftPolicy, detector: Detector, windows: int) -> float:
-    """How many observations it takes a detector to alarm, on average, from the first of so many windows in a row.
+def threshold_for(peaks: Sequence[float], share: float) -> float:
+    """What so large a share of the peaks reaches.
+
+    >>> threshold_for([1.0, 4.0, 3.0, 2.0], 0.5), threshold_for([1.0, 2.0], 0.0) > 2.0
+    (3.0, True)
+    """
+    highest = sorted(peaks, reverse=True)
+    number = round(share * len(peaks))
+    return highest[number - 1] if number else float(np.nextafter(highest[0], np.inf))
+
+
+def delays(drawn: Sequence[Draw], window: Window, policy: DriftPolicy, detectors: Sequence[Detector]) -> list[float]:
+    """How many observations it takes each detector to alarm, on average, on the same streams.
 
     A stream without an alarm counts with its length.
     """
-    delays = []
+    numbers = []
     for draw in drawn:
-        rows = stream_of(draw, window, windows)
-        delays.append(detector(rows, draw.reference, policy) or len(rows))
-    return float(np.mean(delays))
+        rows = stream_of(draw, window)
+        numbers.append([detector(rows, draw.reference, policy) or len(rows) for detector in detectors])
+    return [float(mean) for mean in np.mean(numbers, axis=0)]
 
 
-def stream_of(draw: Draw, window: Window, windows: int) -> Rows:
-    """So many windows of a draw's traffic in a row, each in random order."""
-    return np.concatenate([draw.generator.permutation(window(draw.traffic, draw.generator)) for _ in range(windows)])
+def stream_of(draw: Draw, window: Window) -> Rows:
+    """Some windows of a draw's traffic in a row, each in random order."""
+    return np.concatenate([draw.generator.permutation(window(draw.traffic, draw.generator)) for _ in range(_STREAM)])
 
 
 def power(drawn: Sequence[Draw], window: Window, level: float, windows: int) -> float:

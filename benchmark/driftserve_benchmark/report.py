@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from tqdm import tqdm
@@ -13,9 +14,10 @@ from driftserve.errors import DataError
 from driftserve.population import Cell, Draw
 from driftserve_benchmark import measures
 from driftserve_benchmark.cells import Images
-from driftserve_benchmark.detectors import e_process, two_horizons
+from driftserve_benchmark.detectors import Detector, e_process, log_capital, nominal_threshold, two_horizons
 from driftserve_benchmark.table import Row, rows_to_table, to_table
 
+_RUN = 100  # windows
 _SENDERS = (1, 4, 16)
 _SENT_STRANGERS = 0.2
 
@@ -65,17 +67,18 @@ def measure(images: Images, contract: Contract, extent: Extent) -> Report:
             f"got {len(images.population.clean)}"
         )
     drawn = images.population.halves(extent.draws, seed=0)
-    calm = list(_calm(images, drawn, contract, extent))
+    share = _alarmed(images, contract, extent)
+    calm = list(_calm(images, drawn, contract, extent, share))
     power = _Power(images, drawn, contract, extent.power_windows)
     others = [
         *_mixtures(images, drawn, contract, extent.power_windows),
         *_senders(images, drawn, contract),
         *_harm(images, drawn),
     ]
-    return Report((*calm, *power.rows(), *others), power.table(), _sequential(images, drawn, contract, extent))
+    return Report((*calm, *power.rows(), *others), power.table(), _sequential(images, drawn, contract, extent, share))
 
 
-def _calm(images: Images, drawn: Sequence[Draw], contract: Contract, extent: Extent) -> Iterator[Row]:
+def _calm(images: Images, drawn: Sequence[Draw], contract: Contract, extent: Extent, share: float) -> Iterator[Row]:
     population, policy, half = images.population, contract.drift, len(images.population.clean) // 2
     long_size = policy.window_size * WINDOWS_IN_LONG
     shown = tqdm(drawn, desc="calm windows")
@@ -88,8 +91,7 @@ def _calm(images: Images, drawn: Sequence[Draw], contract: Contract, extent: Ext
         target = f"bound <= {1.5 * alarms.budget:.5f}, worst <= {5 * alarms.budget:.5f}"
         is_met = alarms.upper_bound <= 1.5 * alarms.budget and alarms.worst <= 5 * alarms.budget
         yield Row(f"calm windows of {alarms.size}, {name}", text, target, is_met)
-    share = measures.calm_runs(population, half, policy, two_horizons, extent.runs, 100, seed=2)
-    measure = f"any alarm in 100 calm windows, {extent.runs} runs of synthetic features"
+    measure = f"any alarm in {_RUN} calm windows, {extent.runs} runs of synthetic features"
     yield Row(measure, f"{share:.3f}", "<= 0.12", share <= 0.12)
 
 
@@ -166,7 +168,7 @@ def _senders(images: Images, drawn: Sequence[Draw], contract: Contract) -> Itera
         window = measures.without(population, images.targets, 0, size)
     needed: dict[int, list[int]] = {senders: [] for senders in _SENDERS}
     for seed, draw in enumerate(drawn):
-        reference, stream = population.clean[draw.reference_indices], measures.stream_of(draw, window, measures.STREAM)
+        reference, stream = population.clean[draw.reference_indices], measures.stream_of(draw, window)
         for senders, numbers in needed.items():
             numbers.append(measures.traffic_to_alarm(contract, reference, stream, senders, seed))
     means = [np.mean(numbers) for numbers in needed.values()]
@@ -183,26 +185,42 @@ def _harm(images: Images, drawn: Sequence[Draw]) -> Iterator[Row]:
     yield Row(f"estimated drop tells harm, {harm.harmful} of {cells} harmful", text, "AUC >= 0.9", is_met)
 
 
-def _sequential(images: Images, drawn: Sequence[Draw], contract: Contract, extent: Extent) -> str:
-    """The e-process beside the two horizons, at the same budget, on the same kinds of drift."""
-    population, policy = images.population, contract.drift
-    size, half = policy.window_size * WINDOWS_IN_LONG, len(population.clean) // 2
+def _sequential(images: Images, drawn: Sequence[Draw], contract: Contract, extent: Extent, share: float) -> str:
+    """The e-process beside the two horizons, at the same budget, and at the same share of calm runs with an alarm."""
+    policy = contract.drift
+    runs = tqdm(_calm_runs(images, contract, extent), total=extent.runs, desc="e-process, calm")
+    peaks = [float(log_capital(run.rows, run.reference).max()) for run in runs]
+    thresholds = (nominal_threshold(policy), measures.threshold_for(peaks, share))
+    detectors: list[Detector] = [two_horizons]
+    detectors += [partial(e_process, threshold=threshold) for threshold in thresholds]
+    calm = (share, *(np.mean(np.array(peaks) >= threshold) for threshold in thresholds))
+    rows = [(f"any alarm in {_RUN} calm windows", *(f"{one:.3f}" for one in calm))]
+    for kind, windows in tqdm(_kinds(images, contract).items(), desc="e-process"):
+        means = np.mean([measures.delays(drawn, window, policy, detectors) for window in windows], axis=0)
+        rows.append((f"observations to the alarm: {kind}", *(f"{mean:.0f}" for mean in means)))
+    return to_table(("", "two horizons", "e-process, at the same budget", "e-process, at the same false alarms"), rows)
+
+
+def _kinds(images: Images, contract: Contract) -> dict[str, list[measures.Window]]:
+    """What an e-process is tried on."""
+    population, size = images.population, contract.drift.window_size * WINDOWS_IN_LONG
+    labels = range(len(contract.labels))
     kinds = {
         "severity 1, mean of 15": [measures.of(population.corrupted[name, 1], size) for name in CORRUPTIONS],
-        "one class removed": [
-            measures.without(population, images.targets, label, size) for label in range(len(contract.labels))
-        ],
+        "one class removed": [measures.without(population, images.targets, label, size) for label in labels],
     }
     for share in (0.2, 0.1):
         if len(images.strangers) >= share * size:
             kinds[f"{share:.0%} strangers"] = [measures.contaminated(population, images.strangers, share, size)]
-    detectors = (two_horizons, e_process)
-    calm = [measures.calm_runs(population, half, policy, one, extent.runs, 100, seed=2) for one in detectors]
-    rows = [("any alarm in 100 calm windows", *(f"{share:.3f}" for share in calm))]
-    for kind, windows in tqdm(kinds.items(), desc="e-process"):
-        delays = [
-            np.mean([measures.delay(drawn, window, policy, one, measures.STREAM) for window in windows])
-            for one in detectors
-        ]
-        rows.append((f"observations to the alarm: {kind}", *(f"{delay:.0f}" for delay in delays)))
-    return to_table(("at the same budget", "two horizons", "e-process"), rows)
+    return kinds
+
+
+def _calm_runs(images: Images, contract: Contract, extent: Extent) -> Iterator[measures.CalmRun]:
+    half = len(images.population.clean) // 2
+    return measures.calm_runs(images.population, half, contract.drift, extent.runs, _RUN, seed=2)
+
+
+def _alarmed(images: Images, contract: Contract, extent: Extent) -> float:
+    """The share of calm runs with any alarm of the two horizons."""
+    runs = _calm_runs(images, contract, extent)
+    return float(np.mean([two_horizons(run.rows, run.reference, contract.drift) is not None for run in runs]))

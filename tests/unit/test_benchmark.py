@@ -1,5 +1,6 @@
 """The measures of the drift benchmark, on populations whose answers are known."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from driftserve.population import Population
 from driftserve_benchmark import measures
 from driftserve_benchmark.__main__ import main
 from driftserve_benchmark.cells import Images, Task, _images, score_all
-from driftserve_benchmark.detectors import STAKES, _log_multipliers, e_process, two_horizons
+from driftserve_benchmark.detectors import STAKES, Detector, _log_multipliers, e_process, log_capital, two_horizons
 from driftserve_benchmark.report import Extent, measure
 from driftserve_benchmark.synthetic import SyntheticFeatures
 from images import LABELS, encode, scene
@@ -75,9 +76,17 @@ def test_synthetic_windows_alarm_at_their_level(population: Population) -> None:
     assert 0 < alarms.rate <= 0.1
     loud = DriftPolicy(window_size=20, windows_between_false_alarms=10)
     quiet = DriftPolicy(window_size=20, windows_between_false_alarms=10**9)
-    assert measures.calm_runs(population, 3000, loud, two_horizons, runs=10, windows=20, seed=1) >= 0.2
+
+    def alarmed(policy: DriftPolicy, detector: Detector, size: int) -> list[bool]:
+        runs = measures.calm_runs(population, size, policy, runs=10, windows=20, seed=1)
+        return [detector(run.rows, run.reference, policy) is not None for run in runs]
+
+    assert any(alarmed(loud, two_horizons, 3000))
     for detector in (two_horizons, e_process):
-        assert measures.calm_runs(population, 300, quiet, detector, runs=10, windows=20, seed=1) == 0.0
+        assert not any(alarmed(quiet, detector, 300))
+    runs = list(measures.calm_runs(population, 3000, loud, runs=10, windows=20, seed=1))
+    threshold = measures.threshold_for([float(log_capital(run.rows, run.reference).max()) for run in runs], 0.3)
+    assert sum(alarmed(loud, partial(e_process, threshold=threshold), 3000)) == 3
 
 
 def test_a_calm_stream_gains_an_e_process_nothing(generator: np.random.Generator) -> None:
@@ -92,10 +101,10 @@ def test_a_calm_stream_gains_an_e_process_nothing(generator: np.random.Generator
 def test_a_delay_ends_with_the_alarm(population: Population) -> None:
     drawn = population.halves(3, seed=0)
     moved, calm = (measures.of(population.corrupted["fog", severity], 200) for severity in (3, 1))
-    assert measures.delay(drawn, moved, POLICY, two_horizons, 2) == 40
-    assert 5 < measures.delay(drawn, moved, POLICY, e_process, 2) < 40
-    assert measures.delay(drawn, calm, POLICY, two_horizons, 2) > 300
-    assert measures.delay(drawn, calm, POLICY, e_process, 2) == 400
+    windows, process = measures.delays(drawn, moved, POLICY, (two_horizons, e_process))
+    assert (windows, 5 < process < 40) == (40, True)
+    windows, process = measures.delays(drawn, calm, POLICY, (two_horizons, e_process))
+    assert (windows > 400, process) == (True, 600)
 
 
 def test_the_long_horizon_sees_what_no_window_does(generator: np.random.Generator) -> None:
