@@ -131,7 +131,7 @@ def softmax_power(population: Population, drawn: Sequence[Draw], window: Window,
     return float(np.mean(alarms))
 
 
-def of(rows: Rows, size: int) -> Window:
+def windows_of(rows: Rows, size: int) -> Window:
     """Windows of a size, drawn from rows by the indices of the traffic."""
     return lambda traffic, generator: rows[generator.choice(traffic, size, replace=False)]
 

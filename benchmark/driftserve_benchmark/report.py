@@ -105,10 +105,10 @@ class _Power:
         self._long: dict[Cell, float] = {}
         self._softmax: dict[Cell, float] = {}
         for cell in tqdm([cell for cell in FULL.cells if cell[1] in (1, 3)], desc="power"):
-            window = measures.of(corrupted[cell], self._size)
+            window = measures.windows_of(corrupted[cell], self._size)
             self._window[cell] = measures.power(drawn, window, policy.level, windows)
             if cell[1] == 1:
-                long_window = measures.of(corrupted[cell], self._long_size)
+                long_window = measures.windows_of(corrupted[cell], self._long_size)
                 self._long[cell] = measures.power(drawn, long_window, policy.long_level, windows)
                 self._softmax[cell] = measures.softmax_power(images.population, drawn, window, policy.level, windows)
 
@@ -206,7 +206,7 @@ def _kinds(images: Images, contract: Contract) -> dict[str, list[measures.Window
     population, size = images.population, contract.drift.window_size * WINDOWS_IN_LONG
     labels = range(len(contract.labels))
     kinds = {
-        "severity 1, mean of 15": [measures.of(population.corrupted[name, 1], size) for name in CORRUPTIONS],
+        "severity 1, mean of 15": [measures.windows_of(population.corrupted[name, 1], size) for name in CORRUPTIONS],
         "one class removed": [measures.without(population, images.targets, label, size) for label in labels],
     }
     for share in (0.2, 0.1):

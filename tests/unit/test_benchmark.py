@@ -42,11 +42,14 @@ def test_false_alarms_are_near_their_level_and_moved_windows_are_seen(population
     drawn = population.halves(5, seed=0)
     alarms = false_alarms(population, drawn, POLICY.window_size, POLICY.level, 100)
     assert alarms.rate <= 0.04  # at a level of .01
-    assert measures.power(drawn, measures.of(population.corrupted["fog", 3], 40), 0.01, 5) == 1.0
-    assert measures.softmax_power(population, drawn, measures.of(population.corrupted["fog", 3], 40), 0.01, 5) < 0.3
+    assert measures.power(drawn, measures.windows_of(population.corrupted["fog", 3], 40), 0.01, 5) == 1.0
+    assert (
+        measures.softmax_power(population, drawn, measures.windows_of(population.corrupted["fog", 3], 40), 0.01, 5)
+        < 0.3
+    )
     sure = population.clean.copy()
     sure[:, 0] = 1 - sure[:, 0] / 4
-    assert measures.softmax_power(population, drawn, measures.of(sure, 40), 0.01, 5) == 1.0
+    assert measures.softmax_power(population, drawn, measures.windows_of(sure, 40), 0.01, 5) == 1.0
 
 
 def test_windows_are_made_of_traffic_as_they_should_be(population: Population, generator: np.random.Generator) -> None:
@@ -100,7 +103,7 @@ def test_a_calm_stream_gains_an_e_process_nothing(generator: np.random.Generator
 
 def test_a_delay_ends_with_the_alarm(population: Population) -> None:
     drawn = population.halves(3, seed=0)
-    moved, calm = (measures.of(population.corrupted["fog", severity], 200) for severity in (3, 1))
+    moved, calm = (measures.windows_of(population.corrupted["fog", severity], 200) for severity in (3, 1))
     windows, process = measures.delays(drawn, moved, POLICY, (two_horizons, e_process))
     assert (windows, 5 < process < 40) == (40, True)
     windows, process = measures.delays(drawn, calm, POLICY, (two_horizons, e_process))
