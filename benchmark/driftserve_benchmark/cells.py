@@ -27,11 +27,15 @@ _SCORING_CODE = ("corruption/*.py", "decode.py", "features.py", "model.py", "pre
 
 @dataclass(frozen=True)
 class Images:
-    """The population, the indices of its right labels, (N,), and the rows of the strangers, (S, F)."""
+    """The population, whose right labels are known, and the rows of the strangers, (S, F)."""
 
     population: Population
-    targets: npt.NDArray[np.int64]
     strangers: Rows
+
+    @property
+    def targets(self) -> npt.NDArray[np.int64]:
+        """The indices of the population's right labels, (N,)."""
+        return np.asarray(self.population.targets)
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,7 @@ def score_all(archive: Path, data: Path, strangers: Path | None, cache: Path, wo
     corrupted = {(name, severity): rows[f"{name}-{severity}"] for name, severity in FULL.cells}
     population = Population(contract.feature_names, rows["clean"], np.arange(len(files)), corrupted, targets)
     of_others = [rows[name] for name in ("strangers", "strangers-mirrored") if name in rows]
-    return Images(population, targets, np.concatenate([rows["clean"][:0], *of_others]))
+    return Images(population, np.concatenate([rows["clean"][:0], *of_others]))
 
 
 def _digest(files: Iterable[Path]) -> str:

@@ -157,8 +157,7 @@ def test_a_report_has_every_measure_and_says_what_is_not_met(
 ) -> None:
     small = contract.model_copy(update={"drift": DriftPolicy(window_size=20, windows_between_false_alarms=1000)})
     population = _real_population(contract, generator, 600)
-    assert population.targets is not None
-    images = Images(population, population.targets, population.clean[:0])
+    images = Images(population, population.clean[:0])
     report = measure(images, small, Extent(draws=2, windows=30, runs=2, power_windows=2))
     met = {row.measure: row.is_met for row in report.rows}
     assert met["severity 3 seen with power >= 0.95"] is True
@@ -168,7 +167,7 @@ def test_a_report_has_every_measure_and_says_what_is_not_met(
     assert any("AUC not measured" in row.measured for row in report.rows)  # no corruption does harm here
     assert report.to_markdown().count("| 1.00 |") >= 15
     assert "| observations to the alarm: one class removed |" in report.to_markdown()
-    few = Images(_real_population(contract, generator, 150), population.targets, population.clean[:0])
+    few = Images(_real_population(contract, generator, 150), population.clean[:0])
     with pytest.raises(DataError, match="expected at least 200 images in val/ and stream/ together"):
         measure(few, small, Extent(2, 30, 2, 2))
 
