@@ -1,6 +1,7 @@
 """The archive: a MAR file with the graph, its golden images, its contract and the one-line handler file."""
 
 import hashlib
+import io
 import os
 import shutil
 import subprocess
@@ -19,6 +20,7 @@ from driftserve.contract import Contract, contract_from_json, contract_to_json, 
 from driftserve.errors import ArchiveError
 from driftserve.mar import Mar, open_mar
 from driftserve.record import Record
+from driftserve.unpacked import Unpacked, open_unpacked
 
 CONTRACT_FILE = "contract.json"
 HANDLER_FILE = "driftserve_handler.py"
@@ -81,13 +83,22 @@ def _run_archiver(source: Path, temporary: Path, contract: Contract, directory: 
 
 
 def write_model_tarball(archive: Path, path: Path) -> None:
-    """Write the `model.tar.gz` that SageMaker unpacks into /opt/ml/model: the archive alone."""
-    with tarfile.open(path, "w:gz", compresslevel=1) as tarball:  # the MAR is deflated already
+    """Write the `model.tar.gz` that SageMaker unpacks: into /opt/ml/model, or for a multi-model endpoint elsewhere.
+
+    A multi-model server asks the unpacked directory for the manifest and the handler file of an archive, so they lie
+    beside the `.mar`, which alone is verified and served.
+    """
+    with open_mar(archive) as mar, tarfile.open(path, "w:gz", compresslevel=1) as tarball:  # it is deflated already
         tarball.add(archive, arcname=archive.name)
+        for name in (MANIFEST_FILE, HANDLER_FILE):
+            content = mar.read(name, _MAX_MANIFEST_BYTES)
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            tarball.addfile(entry, io.BytesIO(content))
 
 
 def find_archive(place: Path) -> Path:
-    """The archive at a path: the file itself, or the one `.mar` in a directory.
+    """The archive at a path: the file itself, the one `.mar` in a directory, or a directory that a MAR was unpacked to.
 
     Raises:
         ArchiveError: there is none, or several.
@@ -95,6 +106,8 @@ def find_archive(place: Path) -> Path:
     if place.is_file():
         return place
     found = sorted(place.glob("*.mar"))
+    if not found and (place / MANIFEST_FILE).is_file():
+        return place
     if len(found) != 1:
         names = ", ".join(path.name for path in found) or "none"
         raise ArchiveError(f"{place}: expected an archive, or a directory with one .mar file, got {names}")
@@ -102,7 +115,7 @@ def find_archive(place: Path) -> Path:
 
 
 def read_archive(archive: Path) -> tuple[Contract, str]:
-    """The contract and the content digest of a `.mar` file, after all of it was checked; nothing is written or run.
+    """The contract and the content digest of an archive, after all of it was checked; nothing is written or run.
 
     Raises:
         ArchiveError: the file is no archive of ours, or its content is not what the contract says; one line.
@@ -116,7 +129,7 @@ def read_contract(archive: Path) -> Contract:
 
 
 def unpack_archive(archive: Path, destination: Path) -> Contract:
-    """The contract of a `.mar` file whose checked bytes, and nothing else, now lie in `destination`.
+    """The contract of an archive whose checked bytes, and nothing else, now lie in `destination`.
 
     Nothing is written before the structure, the contract, the manifest and the handler file were accepted;
     the rest is checked as it is written, in small blocks.
@@ -164,7 +177,7 @@ def _check(archive: Path, take: _Take) -> tuple[Contract, str]:
     The small files are given once all of them were accepted; the digests of the others are held against the contract
     as `take` reads their blocks, so that what it took is what was checked.
     """
-    with open_mar(archive) as mar:
+    with open_unpacked(archive) if archive.is_dir() else open_mar(archive) as mar:
         contract_bytes = mar.read(CONTRACT_FILE, _MAX_CONTRACT_BYTES)
         contract = contract_from_json(contract_bytes)
         _refuse_other_entries(mar, contract)
@@ -183,19 +196,19 @@ def _check(archive: Path, take: _Take) -> tuple[Contract, str]:
         )
 
 
-def _refuse_other_entries(mar: Mar, contract: Contract) -> None:
+def _refuse_other_entries(mar: Mar | Unpacked, contract: Contract) -> None:
     if not contract.files:
         raise ArchiveError(f"{CONTRACT_FILE}: files: expected digests of {', '.join(contract.file_names)}, got none")
     expected = {CONTRACT_FILE, HANDLER_FILE, MANIFEST_FILE, *contract.file_names}
-    if (got := set(mar.entries) - {"MAR-INF/"}) != expected:
+    if (got := set(mar.sizes) - {"MAR-INF/"}) != expected:
         missing, surplus = sorted(expected - got), sorted(got - expected)
         raise ArchiveError(f"expected the files that its contract names, got {missing} missing and {surplus} beyond")
     for image in contract.golden:
-        if (size := mar.entries[image.file].file_size) > _MAX_GOLDEN_BYTES:
+        if (size := mar.sizes[image.file]) > _MAX_GOLDEN_BYTES:
             raise ArchiveError(f"{image.file}: expected at most {_MAX_GOLDEN_BYTES} bytes, got {size}")
 
 
-def _digested(mar: Mar, name: str, expected: str) -> Iterator[bytes]:
+def _digested(mar: Mar | Unpacked, name: str, expected: str) -> Iterator[bytes]:
     """The blocks of an entry; after the last one its SHA-256 is held against the contract's."""
     digest = hashlib.sha256()
     for block in mar.blocks(name):

@@ -50,7 +50,7 @@ def _serve(options: argparse.Namespace, settings: Settings) -> int:
     stop = stop_at(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     from driftserve.supervisor import serve
 
-    return serve(options.archive, options.port, options.server, settings, stop)
+    return serve(options.archive, options.port or settings.port, options.server or settings.server, settings, stop)
 
 
 def _predict(options: argparse.Namespace, settings: Settings) -> int:
@@ -168,8 +168,12 @@ def _add_serving(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     serve.add_argument(
         "archive", type=Path, nargs="?", default=_SAGEMAKER_MODEL_DIR, help=f"{_ARCHIVE_HELP} (default: %(default)s)"
     )
-    serve.add_argument("--port", type=_port, default=8080, help="port to listen on (default: %(default)s)")
-    serve.add_argument("--server", choices=["torchserve", "mms"], default="torchserve", help="default: %(default)s")
+    serve.add_argument("--port", type=_port, help="port to listen on (default: DRIFTSERVE_PORT, else 8080)")
+    serve.add_argument(
+        "--server",
+        choices=["torchserve", "mms"],
+        help="which model server (default: DRIFTSERVE_SERVER, else torchserve)",
+    )
     serve.set_defaults(run=_serve)
 
 

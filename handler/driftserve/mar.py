@@ -43,16 +43,18 @@ class Mar:
     entries: Mapping[str, zipfile.ZipInfo]
     _file: BinaryIO
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The bytes of each entry, unpacked."""
+        return {name: entry.file_size for name, entry in self.entries.items()}
+
     def read(self, name: str, most_bytes: int) -> bytes:
         """The content of a small entry.
 
         Raises:
             ArchiveError: there is no such entry, it is longer, or its content is not what its header says.
         """
-        if name not in self.entries:
-            raise ArchiveError(f"{name}: expected an archive that driftserve wrote, got none of this name")
-        if (size := self.entries[name].file_size) > most_bytes:
-            raise ArchiveError(f"{name}: expected at most {most_bytes} bytes, got {size}")
+        refuse_size(name, self.sizes, most_bytes)
         return b"".join(self.blocks(name))
 
     def blocks(self, name: str) -> Iterator[bytes]:
@@ -98,6 +100,18 @@ def open_mar(path: Path) -> Iterator[Mar]:
             yield Mar({entry.filename: entry for entry in _checked_entries(file)}, file)
     except (ArchiveError, OSError, zlib.error) as error:
         raise ArchiveError(f"{path.name}: {one_line(error)}") from error
+
+
+def refuse_size(name: str, sizes: Mapping[str, int], most_bytes: int) -> None:
+    """Pass if there is an entry of that name, and it is small.
+
+    Raises:
+        ArchiveError: there is none, or it has more bytes.
+    """
+    if name not in sizes:
+        raise ArchiveError(f"{name}: expected an archive that driftserve wrote, got none of this name")
+    if sizes[name] > most_bytes:
+        raise ArchiveError(f"{name}: expected at most {most_bytes} bytes, got {sizes[name]}")
 
 
 def one_line(error: object) -> str:

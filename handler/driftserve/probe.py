@@ -1,6 +1,7 @@
 """Golden images sent to the running server: does it answer them as the archive says?
 
-Neither server's /ping tells: TorchServe's says 200 through a crash loop of its workers, MMS's even if unhealthy.
+Neither server's /ping tells: TorchServe's says 200 through a crash loop of its workers, MMS's even if unhealthy. It
+tells of a multi-model server all there is to know before a model is loaded: that its JVM answers.
 """
 
 import http.client
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from typing import Protocol
 
 from driftserve.activity import last_finished
 from driftserve.contract import Contract
@@ -40,14 +42,26 @@ class Problem:
         return self.message
 
 
+class Probe(Protocol):
+    """A question to the server, of which each number is another form."""
+
+    @property
+    def question(self) -> str:
+        """What is asked, in words."""
+
+    def ask(self, number: int, timeout_seconds: float) -> Problem | None:
+        """What is wrong with the answer, or None when it is right."""
+
+
 @dataclass(frozen=True)
-class Probe:
+class GoldenProbe:
     """Asks the server at an address with the golden images of an unpacked archive, one after the other."""
 
     host: str
     port: int
     contract: Contract
     model_dir: Path
+    question: str = "a golden image"
 
     def ask(self, number: int, timeout_seconds: float) -> Problem | None:
         """What is wrong with the answer to the golden image of that number, or None when it is right."""
@@ -72,15 +86,39 @@ class Probe:
         finally:
             connection.close()
 
-    def ask_until_right(self, timeout_seconds: float, give_up: Callable[[], bool]) -> Problem | None:
-        """None as soon as an answer is right, else what was wrong with the last one in time."""
-        deadline = time.monotonic() + timeout_seconds
-        for number in count():
-            problem = self.ask(number, max(deadline - time.monotonic(), _RETRY_SECONDS))
-            if problem is None or give_up() or time.monotonic() + _RETRY_SECONDS > deadline:
-                break
-            time.sleep(_RETRY_SECONDS)
-        return problem
+
+@dataclass(frozen=True)
+class PingProbe:
+    """Asks the server at an address for a sign of life."""
+
+    host: str
+    port: int
+    question: str = "/ping"
+
+    def ask(self, number: int, timeout_seconds: float) -> Problem | None:  # noqa: ARG002 - there is one question
+        """What is wrong with the answer to /ping, or None when it is right."""
+        connection = http.client.HTTPConnection(
+            _ANY_ADDRESS.get(self.host, self.host), self.port, timeout=timeout_seconds
+        )
+        try:
+            connection.request("GET", "/ping")
+            status = connection.getresponse().status
+        except (OSError, http.client.HTTPException) as error:
+            return Problem(f"/ping: expected an answer, got {type(error).__name__}: {error}", is_answer=False)
+        finally:
+            connection.close()
+        return None if status == 200 else Problem(f"/ping: expected status 200, got {status}", is_answer=True)
+
+
+def ask_until_right(probe: Probe, timeout_seconds: float, give_up: Callable[[], bool]) -> Problem | None:
+    """None as soon as an answer is right, else what was wrong with the last one in time."""
+    deadline = time.monotonic() + timeout_seconds
+    for number in count():
+        problem = probe.ask(number, max(deadline - time.monotonic(), _RETRY_SECONDS))
+        if problem is None or give_up() or time.monotonic() + _RETRY_SECONDS > deadline:
+            break
+        time.sleep(_RETRY_SECONDS)
+    return problem
 
 
 class Watch(threading.Thread):
@@ -102,7 +140,7 @@ class Watch(threading.Thread):
             self.problem = f"no right answer in {self._settings.start_timeout_seconds:.0f} s: {problem}"
             return
         self.is_ready = True
-        logger.info("ready: a golden image was answered rightly after %.1f s", time.monotonic() - started)
+        logger.info("ready: %s was answered rightly after %.1f s", self._probe.question, time.monotonic() - started)
         failures = 0
         interval = self._settings.probe_interval_seconds
         while not self._stop_flag.wait(min(interval, 1.0) if failures else interval):
@@ -124,4 +162,4 @@ class Watch(threading.Thread):
         return problem
 
     def _ask(self, timeout_seconds: float) -> Problem | None:
-        return self._probe.ask_until_right(timeout_seconds, self._stop_flag.is_set)
+        return ask_until_right(self._probe, timeout_seconds, self._stop_flag.is_set)

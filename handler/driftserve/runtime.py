@@ -6,7 +6,7 @@ monitor.lock           likewise, while a monitor lives
 status.json            what `driftserve status` shows, rewritten as observations come in, touched between
 models/<digest>.json   the contract of each model, left there by the workers that serve it
 workers/<process id>   locked while that worker is at work (`activity`)
-store/model/           the unpacked archive that is served
+store/model/           the unpacked archive that is served; store/<digest>/ in multi-model mode
 torchserve/, mms/      the server's own configuration, sockets and temporary files
 """
 
@@ -29,6 +29,8 @@ from driftserve.report import Losses, ModelStatus
 
 logger = logging.getLogger(__name__)
 
+# Names the directory that a worker of a multi-model server serves from; `worker` sets it.
+SERVED_DIR_VARIABLE = "SERVED_MODEL_DIR"
 _SERVER_LOCK_FILE = "server.lock"
 _LOCK_FILE = "monitor.lock"
 _STATUS_FILE = "status.json"

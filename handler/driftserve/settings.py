@@ -1,4 +1,4 @@
-"""The settings of the serving side, read once from `DRIFTSERVE_*` variables."""
+"""The settings of the serving side, read once from `DRIFTSERVE_*` variables and those that SageMaker sets."""
 
 import os
 from collections.abc import Mapping
@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from driftserve.cgroup import available_processors
 from driftserve.contract import Sha256
 from driftserve.errors import SettingsError
 
@@ -14,7 +15,17 @@ PREFIX = "DRIFTSERVE_"
 # Variables with our prefix that are no settings: where the tests find their images.
 NOT_SETTINGS = frozenset({"DRIFTSERVE_DATA"})
 
+# What SageMaker and its inference toolkits set, https://github.com/aws/sagemaker-inference-toolkit (parameters.py);
+# our own variable wins.
+SAGEMAKER_NAMES = {
+    "port": "SAGEMAKER_BIND_TO_PORT",
+    "workers": "SAGEMAKER_MODEL_SERVER_WORKERS",
+    "response_timeout_seconds": "SAGEMAKER_MODEL_SERVER_TIMEOUT",
+    "multi_model": "SAGEMAKER_MULTI_MODEL",
+}
+
 SinkName = Literal["cloudwatch", "emf", "log"]
+ServerName = Literal["torchserve", "mms"]
 
 
 class Settings(BaseModel):
@@ -40,8 +51,26 @@ class Settings(BaseModel):
     host: str = "127.0.0.1"
     """The address that the server listens on; `0.0.0.0` for all, which a container needs."""
 
-    workers: int = Field(default_factory=lambda: len(os.sched_getaffinity(0)), ge=1, le=256)
-    """Worker processes of the server, each with one thread and a model of its own; one a core by default."""
+    port: int = Field(default=8080, ge=1, le=65535)
+    """The port that the server listens on, where the command line names none; `SAGEMAKER_BIND_TO_PORT` likewise."""
+
+    server: ServerName = "torchserve"
+    """Which model server serves, where the command line names none: `torchserve` or `mms`."""
+
+    workers: int = Field(default_factory=available_processors, ge=1, le=256)
+    """Worker processes of the server, each with one thread and a model of its own; `SAGEMAKER_MODEL_SERVER_WORKERS`
+    likewise. By default one a processor that the container may use; in multi-model mode one a model."""
+
+    response_timeout_seconds: int = Field(default=60, ge=1, le=3600)
+    """How long a worker may take for a batch before the server replaces it; `SAGEMAKER_MODEL_SERVER_TIMEOUT` likewise.
+    SageMaker gives an invocation 60 s."""
+
+    multi_model: bool = False
+    """Whether archives are loaded and unloaded by requests, as a multi-model endpoint does; `SAGEMAKER_MULTI_MODEL`
+    likewise."""
+
+    models_dir: Path = Path("/opt/ml/models")
+    """Where the archives of a multi-model endpoint lie; none is loaded from elsewhere."""
 
     batch_size: int = Field(default=1, ge=1, le=256)
     """Most requests that the server hands to a worker at once."""
@@ -127,15 +156,17 @@ class Settings(BaseModel):
         Raises:
             SettingsError: a variable with our prefix is no setting, or a value is not accepted.
         """
-        ours = {name: text for name, text in environment.items() if name.startswith(PREFIX)}
         known = {PREFIX + field.upper(): field for field in cls.model_fields}
-        if stray := sorted(set(ours) - set(known) - NOT_SETTINGS):
+        ours = {name for name in environment if name.startswith(PREFIX)}
+        if stray := sorted(ours - set(known) - NOT_SETTINGS):
             raise SettingsError(f"{', '.join(stray)}: no such setting; expected one of {', '.join(known)}")
+        names = {field: name for field, name in SAGEMAKER_NAMES.items() if name in environment}
+        names |= {field: name for name, field in known.items() if name in environment}
         try:
-            return cls.model_validate({field: ours[name] for name, field in known.items() if name in ours})
+            return cls.model_validate({field: environment[name] for field, name in names.items()})
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
-            name = PREFIX + str(first["loc"][0]).upper()
+            name = names[str(first["loc"][0])]
             raise SettingsError(f"{name}: {first['msg']}, got {first['input']!r}") from error
 
     def to_environment(self) -> dict[str, str]:

@@ -9,24 +9,25 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from driftserve.activity import last_activity, living_workers
 from driftserve.archive import CONTRACT_FILE, find_archive
 from driftserve.contract import contract_from_json
-from driftserve.errors import ArchiveError, ServerError
+from driftserve.errors import ArchiveError, ServerError, SettingsError
 from driftserve.guard import STOP_TIMEOUT_SECONDS, adopt_orphans, end_children
-from driftserve.probe import Probe, Watch
+from driftserve.probe import GoldenProbe, PingProbe, Probe, Watch
 from driftserve.runtime import make_runtime, own_runtime_dir
 from driftserve.servers import mms, torchserve
 from driftserve.servers.jvm import find_java
 from driftserve.servers.ports import refuse_taken_port
-from driftserve.settings import Settings
+from driftserve.settings import ServerName, Settings
 from driftserve.stop import StopFlag
 
 logger = logging.getLogger(__name__)
 
-SERVERS = {"torchserve": torchserve.prepare, "mms": mms.prepare}
+_PREPARE = {"torchserve": torchserve.prepare, "mms": mms.prepare}
 
 _DRIFTSERVE = [sys.executable, "-m", "driftserve"]
 _STDERR = 2  # stdout belongs to the metrics
@@ -36,45 +37,85 @@ _RESTART_SECONDS = 5.0  # between two starts of a monitor that keeps ending
 _QUIET_SECONDS = 0.5
 
 
-def serve(place: Path, port: int, server: str, settings: Settings, stop: StopFlag) -> int:
-    """Serve the archive at `place` until it is to stop; the exit status.
+@dataclass(frozen=True)
+class _Serving:
+    """What is served, in words; the command line of the server, what it is asked, the workers that have to live."""
+
+    what: str
+    command: list[str]
+    probe: Probe
+    workers: int
+
+
+def serve(place: Path, port: int, server: ServerName, settings: Settings, stop: StopFlag) -> int:
+    """Serve the archive at `place`, or in multi-model mode those that are asked for, until it is to stop.
 
     Args:
-        place: a `.mar` file, or a directory that holds one.
+        place: a `.mar` file, or a directory that holds one; not looked at in multi-model mode.
         port: where to listen.
-        server: one of `SERVERS`.
+        server: the model server.
         settings: the operator's; the runtime directory is made where none is set.
         stop: set by a signal, at any time.
 
+    Returns:
+        The exit status.
+
     Raises:
         ArchiveError: there is no archive, or its verification died.
-        MonitorError, SettingsError: the runtime directory cannot be used.
+        MonitorError, SettingsError: the runtime directory cannot be used, or the server cannot do what is set.
         ServerError: the model server cannot be started, ended by itself, or does not answer rightly.
     """
     adopt_orphans()
-    archive = find_archive(place).resolve()
+    archive = None if settings.multi_model else find_archive(place).resolve()
     refuse_taken_port(settings.host, port)
     java = find_java()
     with _runtime(settings) as runtime_dir:
         settings = settings.model_copy(update={"runtime_dir": runtime_dir})
-        model_dir = runtime_dir / "store" / "model"
-        if (status := _verify(archive, model_dir, settings, stop)) is not None:
-            return status
-        contract = contract_from_json((model_dir / CONTRACT_FILE).read_bytes())
         server_dir = runtime_dir / server
         server_dir.mkdir()
-        command = SERVERS[server](java, server_dir, model_dir, contract, port, settings)
-        logger.info("serving %s on http://%s:%d/invocations", contract.display_name, settings.host, port)
-        watch = Watch(Probe(settings.host, port, contract, model_dir), settings, runtime_dir, stop)
-        with _Monitor(settings) as monitor, _server(command, server_dir, settings) as process:
-            watch.start()
-            while not stop.wait(_POLL_SECONDS):
-                if not watch.is_alive() and not stop.is_set():  # it ends with the flag, too
-                    raise ServerError(watch.problem or "the probing thread ended; its traceback is above")
-                _keep(monitor, process)
-            logger.info("stopping, once no request is under way")
-            _drain(monitor, process, runtime_dir, settings, settings.workers if watch.is_ready else 0)
+        if archive is None:
+            serving = _many_models(java, server_dir, port, server, settings)
+        else:
+            model_dir = runtime_dir / "store" / "model"
+            if (status := _verify(archive, model_dir, settings, stop)) is not None:
+                return status
+            serving = _one_model(java, server_dir, model_dir, port, server, settings)
+        logger.info("serving %s on http://%s:%d", serving.what, settings.host, port)
+        _serve(serving, server_dir, settings, stop)
     return 0
+
+
+def _one_model(
+    java: Path, server_dir: Path, model_dir: Path, port: int, server: ServerName, settings: Settings
+) -> _Serving:
+    contract = contract_from_json((model_dir / CONTRACT_FILE).read_bytes())
+    command = _PREPARE[server](java, server_dir, model_dir, contract, port, settings)
+    probe = GoldenProbe(settings.host, port, contract, model_dir)
+    return _Serving(contract.display_name, command, probe, settings.workers)
+
+
+def _many_models(java: Path, server_dir: Path, port: int, server: ServerName, settings: Settings) -> _Serving:
+    if server != "torchserve":
+        raise SettingsError(
+            f"DRIFTSERVE_MULTI_MODEL: expected the server torchserve, got {server}; MMS would fetch any URL, and "
+            "unpack archives before anybody has looked at them"
+        )
+    command = torchserve.prepare_multi_model(java, server_dir, port, settings)
+    return _Serving(f"what is loaded from {settings.models_dir}", command, PingProbe(settings.host, port), workers=0)
+
+
+def _serve(serving: _Serving, server_dir: Path, settings: Settings, stop: StopFlag) -> None:
+    """Run the monitor and the server until `stop` is set, and what was accepted before is answered."""
+    runtime_dir = server_dir.parent
+    watch = Watch(serving.probe, settings, runtime_dir, stop)
+    with _Monitor(settings) as monitor, _server(serving.command, server_dir, settings) as process:
+        watch.start()
+        while not stop.wait(_POLL_SECONDS):
+            if not watch.is_alive() and not stop.is_set():  # it ends with the flag, too
+                raise ServerError(watch.problem or "the probing thread ended; its traceback is above")
+            _keep(monitor, process)
+        logger.info("stopping, once no request is under way")
+        _drain(monitor, process, runtime_dir, settings, serving.workers if watch.is_ready else 0)
 
 
 @contextlib.contextmanager
@@ -82,7 +123,7 @@ def _runtime(settings: Settings) -> Iterator[Path]:
     """A runtime directory without what an earlier server left there."""
     runtime_dir = settings.runtime_dir.resolve() if settings.runtime_dir else own_runtime_dir()
     lock = make_runtime(runtime_dir)
-    ours = [runtime_dir / name for name in ("store", "models", "workers", *SERVERS)]
+    ours = [runtime_dir / name for name in ("store", "models", "workers", *_PREPARE)]
     try:
         for directory in ours:
             shutil.rmtree(directory, ignore_errors=True)
@@ -143,6 +184,7 @@ def _server(command: list[str], server_dir: Path, settings: Settings) -> Iterato
     """The model server's JVM, under its guard."""
     # The workers' own threads would fight for the cores; TorchServe writes its files to LOG_LOCATION.
     threads = {"OMP_NUM_THREADS": "1", "LOG_LOCATION": str(server_dir), "METRICS_LOCATION": str(server_dir)}
+    threads |= {"WORKER_PYTHON": sys.executable}
     guarded = [sys.executable, "-m", "driftserve.guard", str(os.getpid()), *command]
     process = _start(guarded, _environment(settings) | threads, server_dir, stdout=_STDERR)
     try:

@@ -98,10 +98,10 @@ def test_a_directory_with_one_archive_is_as_good_as_its_file(archive: Path, tmp_
         find_archive(tmp_path)
 
 
-def test_the_tarball_unpacks_to_the_archive_alone(archive: Path, tmp_path: Path) -> None:
+def test_the_tarball_holds_the_archive_and_what_a_multi_model_server_asks_for(archive: Path, tmp_path: Path) -> None:
     write_model_tarball(archive, tmp_path / "model.tar.gz")
     with tarfile.open(tmp_path / "model.tar.gz") as tarball:
-        assert tarball.getnames() == [archive.name]
+        assert tarball.getnames() == [archive.name, "MAR-INF/MANIFEST.json", "driftserve_handler.py"]
         member = tarball.extractfile(archive.name)
         assert member is not None
         assert member.read() == archive.read_bytes()

@@ -11,7 +11,7 @@ import pytest
 from driftserve.activity import BusyMark
 from driftserve.archive import read_contract, unpack_archive
 from driftserve.contract import Contract
-from driftserve.probe import Probe, Watch
+from driftserve.probe import GoldenProbe, Watch, ask_until_right
 from driftserve.servers.ports import free_ports
 from driftserve.settings import Settings
 from driftserve.stop import StopFlag
@@ -83,8 +83,8 @@ def _started(servers: list[FakeServer], *answers: tuple[int, object]) -> FakeSer
     return server
 
 
-def _probe(server: FakeServer, contract: Contract, model_dir: Path) -> Probe:
-    return Probe("0.0.0.0", server.server_address[1], contract, model_dir)  # noqa: S104
+def _probe(server: FakeServer, contract: Contract, model_dir: Path) -> GoldenProbe:
+    return GoldenProbe("0.0.0.0", server.server_address[1], contract, model_dir)  # noqa: S104
 
 
 def test_a_right_answer_is_right_and_the_probe_is_marked_as_a_test(
@@ -116,7 +116,7 @@ def test_a_wrong_answer_is_said_to_be_wrong(
 
 
 def test_nobody_listening_is_a_problem(one_golden: Contract, model_dir: Path) -> None:
-    problem = Probe("127.0.0.1", free_ports(1)[0], one_golden, model_dir).ask(0, 1.0)
+    problem = GoldenProbe("127.0.0.1", free_ports(1)[0], one_golden, model_dir).ask(0, 1.0)
     assert "expected an answer, got ConnectionRefusedError" in str(problem)
 
 
@@ -124,7 +124,7 @@ def test_an_overloaded_server_that_takes_one_of_three_is_well(
     serve: list[FakeServer], one_golden: Contract, model_dir: Path, right: dict[str, object]
 ) -> None:
     server = _started(serve, (503, {}), (503, {}), (200, right))
-    assert _probe(server, one_golden, model_dir).ask_until_right(5.0, lambda: False) is None
+    assert ask_until_right(_probe(server, one_golden, model_dir), 5.0, lambda: False) is None
 
 
 def test_a_server_that_never_answers_rightly_is_given_up_at_the_start(

@@ -51,3 +51,22 @@ def test_an_allow_list_that_was_not_filled_in_allows_nothing(text: str) -> None:
 def test_a_child_process_gets_the_same_settings() -> None:
     settings = Settings(sinks=("cloudwatch", "log"), runtime_dir=Path("/somewhere"), workers=3)
     assert Settings.from_environment(settings.to_environment()) == settings
+
+
+def test_sagemakers_own_variables_are_honoured_and_ours_win() -> None:
+    theirs = {
+        "SAGEMAKER_BIND_TO_PORT": "9000",
+        "SAGEMAKER_MODEL_SERVER_WORKERS": "3",
+        "SAGEMAKER_MODEL_SERVER_TIMEOUT": "20",
+        "SAGEMAKER_MULTI_MODEL": "true",
+        "SAGEMAKER_REGION": "eu-west-1",
+    }
+    settings = Settings.from_environment(theirs)
+    assert (settings.port, settings.workers, settings.response_timeout_seconds) == (9000, 3, 20)
+    assert settings.multi_model
+    assert Settings.from_environment(theirs | {"DRIFTSERVE_PORT": "9001"}).port == 9001
+
+
+def test_a_bad_value_of_sagemakers_is_named_with_its_variable() -> None:
+    with pytest.raises(SettingsError, match=r"SAGEMAKER_MODEL_SERVER_WORKERS: .*got 'many'"):
+        Settings.from_environment({"SAGEMAKER_MODEL_SERVER_WORKERS": "many"})

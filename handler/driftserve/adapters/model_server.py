@@ -6,6 +6,7 @@ Both servers call it in the same way, with contexts that agree in the few method
 import contextlib
 import json
 import logging
+import os
 import re
 from contextlib import AbstractContextManager
 from http import HTTPStatus
@@ -16,6 +17,7 @@ from driftserve.activity import BusyMark
 from driftserve.bootstrap import build_service, configure_logging
 from driftserve.errors import DriftserveError, ModelError, NotReady
 from driftserve.observation import TEST_ATTRIBUTE
+from driftserve.runtime import SERVED_DIR_VARIABLE
 from driftserve.service import Request, Response, Service, error_response
 from driftserve.settings import Settings
 
@@ -48,6 +50,8 @@ def _load(model_dir: Path) -> None:
     global _service, _busy
     settings = Settings.from_environment()
     configure_logging(settings)
+    if settings.multi_model:  # what was verified lies elsewhere; KeyError where `worker` was not asked
+        model_dir = Path(os.environ[SERVED_DIR_VARIABLE])
     _service = build_service(model_dir, settings)
     if settings.runtime_dir is not None:
         _busy = BusyMark(settings.runtime_dir)

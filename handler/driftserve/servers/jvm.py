@@ -40,7 +40,9 @@ def find_java(environment: Mapping[str, str] = os.environ) -> Path:
     return Path(JAVA)
 
 
-def server_command(java: Path, frontend: Path, main_class: str, log_config: Path, directory: Path) -> list[str]:
+def server_command(
+    java: Path, frontend: Path, main_class: str, log_config: Path, directory: Path, python: Path = Path(sys.executable)
+) -> list[str]:
     """The command line that starts a server's JVM, without the server's own model arguments.
 
     Args:
@@ -49,6 +51,7 @@ def server_command(java: Path, frontend: Path, main_class: str, log_config: Path
         main_class: the server's, in that jar.
         log_config: for log4j.
         directory: the server's own, with its `config.properties`; it puts its sockets and temporary files there.
+        python: what it starts its workers with.
     """
     return [
         str(java),
@@ -58,7 +61,7 @@ def server_command(java: Path, frontend: Path, main_class: str, log_config: Path
         # Bodies wait in both: 60 photos of 5 MB at once have to pass. Both are bounds, not what is used.
         *("-Xmx512m", "-XX:MaxDirectMemorySize=1g", "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError"),
         *("-cp", f".:{frontend}/*", main_class),
-        *("--python", sys.executable, "-f", str(directory / "config.properties")),
+        *("--python", str(python), "-f", str(directory / "config.properties")),
     ]
 
 

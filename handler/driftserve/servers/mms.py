@@ -50,14 +50,12 @@ def _toolkit_defaults() -> str:
 
 def _properties(directory: Path, port: int, settings: Settings) -> str:
     """What is ours; the last of two equal names counts."""
-    from sagemaker_inference.environment import Environment
-
     properties = {
         "inference_address": f"http://{settings.host}:{port}",
         # The management door is for nobody outside: a socket in the runtime directory.
         "management_address": f"unix:{directory / 'management.sock'}",
         "default_workers_per_model": settings.workers,
-        "default_response_timeout": Environment().model_server_timeout,  # seconds
+        "default_response_timeout": settings.response_timeout_seconds,
         "enable_envvars_config": "false",
         "load_models": "NONE",  # the one model is named on the command line
         "max_request_size": settings.max_request_bytes,

@@ -1,7 +1,9 @@
-"""TorchServe: its configuration for one unpacked archive, and the command that starts its JVM."""
+"""TorchServe: its configuration for one unpacked archive or for many, and the command that starts its JVM."""
 
 import importlib.util
 import math
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from driftserve.contract import Contract
@@ -11,7 +13,8 @@ from driftserve.servers.ports import free_ports
 from driftserve.settings import Settings
 
 _LOG_CONFIG = Path(__file__).with_name("torchserve_log4j2.xml")
-_RESPONSE_TIMEOUT_SECONDS = 60  # SageMaker gives an invocation 60 s
+# What a multi-model server starts its workers with, instead of Python itself.
+MULTI_MODEL_PYTHON = Path(__file__).with_name("multi_model_python.sh")
 
 
 def prepare(
@@ -24,20 +27,59 @@ def prepare(
     Raises:
         ServerError: TorchServe is not installed in this environment.
     """
+    properties = _properties(directory, port, settings) | _one_model(directory, model_dir, contract, settings)
+    return [*_command(java, directory, properties), "-s", str(model_dir.parent), "-ncs"]
+
+
+def prepare_multi_model(java: Path, directory: Path, port: int, settings: Settings) -> list[str]:
+    """Likewise, for a server that has no model yet: they are loaded and unloaded by requests to the same port.
+
+    https://docs.aws.amazon.com/sagemaker/latest/dg/mms-container-apis.html
+
+    Raises:
+        ServerError: TorchServe is not installed in this environment.
+    """
+    store = directory / "store"  # where it copies the `.mar` files of URLs to
+    store.mkdir()
+    properties = _properties(directory, port, settings) | _many_models(port, settings)
+    command = _command(java, directory, properties, python=MULTI_MODEL_PYTHON)
+    return [*command, "-s", str(store), "-ncs"]
+
+
+def _command(
+    java: Path, directory: Path, properties: Mapping[str, object], python: Path = Path(sys.executable)
+) -> list[str]:
     package = importlib.util.find_spec("ts")
     if package is None or package.origin is None:
         raise ServerError("TorchServe is not installed here; `pip install 'driftserve[torchserve]'`")
-    (directory / "config.properties").write_text(_properties(directory, model_dir, contract, port, settings))
+    text = "".join(f"{name}={value}\n" for name, value in properties.items())
+    (directory / "config.properties").write_text(text)
     frontend = Path(package.origin).parent / "frontend"
-    return [
-        *server_command(java, frontend, "org.pytorch.serve.ModelServer", _LOG_CONFIG, directory),
-        *("-s", str(model_dir.parent), "-ncs"),
-    ]
+    return server_command(java, frontend, "org.pytorch.serve.ModelServer", _LOG_CONFIG, directory, python)
 
 
-def _properties(directory: Path, model_dir: Path, contract: Contract, port: int, settings: Settings) -> str:
-    """The configuration that serves one unpacked archive on `port`, by as many workers as are set."""
+def _properties(directory: Path, port: int, settings: Settings) -> dict[str, object]:
+    """What holds for one model and for many."""
     grpc_inference, grpc_management = [free for free in free_ports(3) if free != port][:2]
+    return {
+        "inference_address": f"http://{settings.host}:{port}",
+        # The other doors are for nobody outside: sockets in the runtime directory, gRPC on loopback.
+        "metrics_address": f"unix:{directory / 'metrics.sock'}",
+        "grpc_inference_address": "127.0.0.1",
+        "grpc_management_address": "127.0.0.1",
+        "grpc_inference_port": grpc_inference,
+        "grpc_management_port": grpc_management,
+        "disable_token_authorization": "true",
+        "enable_envvars_config": "false",
+        "decode_input_request": "false",  # raw bytes for every content type, as on MMS
+        "disable_system_metrics": "true",
+        "max_request_size": settings.max_request_bytes,
+        "max_response_size": settings.max_request_bytes,
+    }
+
+
+def _one_model(directory: Path, model_dir: Path, contract: Contract, settings: Settings) -> dict[str, object]:
+    """One unpacked archive, served by as many workers as are set."""
     model = {
         "defaultVersion": "true",
         "marName": f'"{model_dir.name}"',
@@ -45,28 +87,26 @@ def _properties(directory: Path, model_dir: Path, contract: Contract, port: int,
         "maxWorkers": settings.workers,
         "batchSize": settings.batch_size,
         "maxBatchDelay": settings.max_batch_delay_ms,
-        "responseTimeout": _RESPONSE_TIMEOUT_SECONDS,
+        "responseTimeout": settings.response_timeout_seconds,
         "startupTimeout": math.ceil(settings.start_timeout_seconds),
     }
     fields = ",".join(f'"{name}":{value}' for name, value in model.items())
-    properties = {
-        "inference_address": f"http://{settings.host}:{port}",
-        # The other doors are for nobody outside: sockets in the runtime directory, gRPC on loopback.
+    return {
         "management_address": f"unix:{directory / 'management.sock'}",
-        "metrics_address": f"unix:{directory / 'metrics.sock'}",
-        "grpc_inference_address": "127.0.0.1",
-        "grpc_management_address": "127.0.0.1",
-        "grpc_inference_port": grpc_inference,
-        "grpc_management_port": grpc_management,
-        "disable_token_authorization": "true",
         "enable_model_api": "false",
-        "enable_envvars_config": "false",
         "allowed_urls": "file://.*",
-        "decode_input_request": "false",  # raw bytes for every content type, as on MMS
-        "disable_system_metrics": "true",
-        "max_request_size": settings.max_request_bytes,
-        "max_response_size": settings.max_request_bytes,
         "load_models": model_dir.name,
         "models": f'{{"{contract.name}":{{"{contract.version}":{{{fields}}}}}}}',
     }
-    return "".join(f"{name}={value}\n" for name, value in properties.items())
+
+
+def _many_models(port: int, settings: Settings) -> dict[str, object]:
+    """No model at start; SageMaker asks for them on the port that it invokes them on."""
+    return {
+        "management_address": f"http://{settings.host}:{port}",
+        "enable_model_api": "true",
+        "allowed_urls": f"file://{settings.models_dir.resolve()}/.*",
+        "default_workers_per_model": settings.workers if "workers" in settings.model_fields_set else 1,
+        "default_response_timeout": settings.response_timeout_seconds,
+        "default_startup_timeout": math.ceil(settings.start_timeout_seconds),
+    }

@@ -1,0 +1,138 @@
+# driftserve's images, one target each: serving (the default), serving-mms, lambda, training. `make image` builds all.
+#
+#   docker build --tag driftserve:serving .
+#   docker build --target training --build-arg PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cu130 .
+#
+# PIP_EXTRA_INDEX_URL chooses torch's build: PyTorch's CPU index by default, a CUDA one, or empty for pip's own index.
+# Behind a proxy of your own: the secrets `pip.conf` and `ca.crt`, and an image of wheels, are used where they are given.
+ARG BASE=debian:bookworm-slim
+ARG WHEELS=scratch
+
+FROM ${WHEELS} AS wheels
+
+# --- what every image is: Debian's Python, a user, no compiler, no pip --------------------------------------------
+FROM ${BASE} AS base
+RUN apt-get update \
+ && apt-get install --yes --no-install-recommends ca-certificates python3 \
+ && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/apt /var/log/dpkg.log \
+ && useradd --uid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin driftserve
+# Bytecode was compiled at build, and the root may be read-only.
+ENV PATH=/opt/venv/bin:/opt/jre/bin:/usr/local/bin:/usr/bin:/bin \
+    PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 LANG=C.UTF-8
+ARG REVISION=unknown
+ARG VERSION=unknown
+LABEL org.opencontainers.image.title="driftserve" \
+      org.opencontainers.image.description="TorchScript image classifiers that watch their own traffic for drift" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+
+# --- what builds them: never part of an image ---------------------------------------------------------------------
+FROM base AS build
+RUN mkdir -p /usr/share/man/man1 \
+ && apt-get update \
+ && apt-get install --yes --no-install-recommends openjdk-17-jdk-headless binutils python3-venv \
+ && python3 -m venv /opt/pip \
+ && python3 -m venv --without-pip /opt/venv
+ARG PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu
+ENV PIP_EXTRA_INDEX_URL=${PIP_EXTRA_INDEX_URL} PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    PIP_CONSTRAINT=/src/constraints.txt PIP_PYTHON=/opt/venv/bin/python
+WORKDIR /src
+COPY constraints.txt .
+RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=secret,id=ca.crt,target=/run/secrets/ca.crt \
+    --mount=type=bind,from=wheels,target=/wheels \
+    /opt/pip/bin/pip install --no-compile torch \
+ && PIP_PYTHON=/opt/pip/bin/python PIP_EXTRA_INDEX_URL= /opt/pip/bin/pip install --no-compile cyclonedx-bom
+# Of the package only its version yet, so that a change of code installs no dependency again.
+COPY pyproject.toml README.md LICENSE ./
+COPY handler/driftserve/__init__.py handler/driftserve/
+
+# A Java without what the two servers do not use.
+FROM build AS java
+RUN jlink --add-modules java.base,java.desktop,java.logging,java.management,java.naming,java.sql,java.xml,jdk.unsupported \
+    --strip-debug --no-man-pages --no-header-files --compress=2 --output /opt/jre
+
+FROM build AS serving-build
+RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=secret,id=ca.crt,target=/run/secrets/ca.crt \
+    --mount=type=bind,from=wheels,target=/wheels \
+    /opt/pip/bin/pip install --no-compile '.[torchserve]' \
+ && /opt/pip/bin/pip uninstall --yes setuptools wheel  # torch asks for them to compile extensions with
+COPY handler handler
+COPY container/finish.sh container/sbom.py container/
+RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=secret,id=ca.crt,target=/run/secrets/ca.crt \
+    --mount=type=bind,from=wheels,target=/wheels --mount=type=bind,from=base,target=/base \
+    sh container/finish.sh
+
+FROM build AS serving-mms-build
+RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=secret,id=ca.crt,target=/run/secrets/ca.crt \
+    --mount=type=bind,from=wheels,target=/wheels \
+    /opt/pip/bin/pip install --no-compile '.[mms]'
+COPY handler handler
+COPY container/finish.sh container/sbom.py container/
+RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=secret,id=ca.crt,target=/run/secrets/ca.crt \
+    --mount=type=bind,from=wheels,target=/wheels --mount=type=bind,from=base,target=/base \
+    sh container/finish.sh
+
+FROM build AS lambda-build
+RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=secret,id=ca.crt,target=/run/secrets/ca.crt \
+    --mount=type=bind,from=wheels,target=/wheels \
+    /opt/pip/bin/pip install --no-compile '.[lambda]'
+COPY handler handler
+COPY container/finish.sh container/sbom.py container/
+RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=secret,id=ca.crt,target=/run/secrets/ca.crt \
+    --mount=type=bind,from=wheels,target=/wheels --mount=type=bind,from=base,target=/base \
+    sh container/finish.sh
+
+FROM build AS training-build
+RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=secret,id=ca.crt,target=/run/secrets/ca.crt \
+    --mount=type=bind,from=wheels,target=/wheels \
+    /opt/pip/bin/pip install --no-compile '.[training]'
+COPY handler handler
+COPY training training
+COPY container/finish.sh container/sbom.py container/
+RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=secret,id=ca.crt,target=/run/secrets/ca.crt \
+    --mount=type=bind,from=wheels,target=/wheels --mount=type=bind,from=base,target=/base \
+    sh container/finish.sh
+
+# --- the images ---------------------------------------------------------------------------------------------------
+FROM base AS training
+COPY --from=training-build /opt/venv /opt/venv
+COPY --from=training-build /opt/driftserve /opt/driftserve
+COPY container/train.py /opt/driftserve/train.py
+RUN printf '#!/bin/sh\nexec /opt/venv/bin/python /opt/driftserve/train.py "$@"\n' > /usr/local/bin/train \
+ && chmod 755 /usr/local/bin/train
+# As root: SageMaker mounts /opt/ml for root, and a training job answers nobody.
+WORKDIR /opt/ml
+CMD ["train"]
+
+# The archive is added to it: `FROM driftserve:lambda`, `COPY scenes.mar /opt/ml/model/`.
+FROM base AS lambda
+COPY --from=lambda-build /opt/venv /opt/venv
+COPY --from=lambda-build /opt/driftserve /opt/driftserve
+USER 10001
+WORKDIR /tmp
+ENTRYPOINT ["/opt/venv/bin/python", "-m", "awslambdaric"]
+CMD ["driftserve.adapters.aws_lambda.handle"]
+
+FROM base AS server
+COPY --from=java /opt/jre /opt/jre
+COPY container/entrypoint.py /opt/driftserve/entrypoint.py
+ENV JAVA_HOME=/opt/jre DRIFTSERVE_HOST=0.0.0.0
+LABEL com.amazonaws.sagemaker.capabilities.accept-bind-to-port=true
+USER 10001
+WORKDIR /tmp
+EXPOSE 8080
+ENTRYPOINT ["/opt/venv/bin/python", "/opt/driftserve/entrypoint.py"]
+CMD ["serve"]
+
+FROM server AS serving-mms
+COPY --from=serving-mms-build /opt/native /usr/lib/jni
+COPY --from=serving-mms-build /opt/driftserve /opt/driftserve
+COPY --from=serving-mms-build /opt/venv /opt/venv
+ENV DRIFTSERVE_SERVER=mms
+
+FROM server AS serving
+COPY --from=serving-build /opt/native /usr/lib/jni
+COPY --from=serving-build /opt/driftserve /opt/driftserve
+COPY --from=serving-build /opt/venv /opt/venv
+LABEL com.amazonaws.sagemaker.capabilities.multi-models=true

@@ -1,0 +1,35 @@
+#!/bin/sh
+# Finishes /opt/venv for an image: our own code, bytecode; without what nobody runs. Leaves
+#   /opt/driftserve/sbom.cdx.json   what is in the image
+#   /opt/native                     the servers' native libraries, which they else unpack where nothing may be executed
+set -eu
+site=$(echo /opt/venv/lib/python3*/site-packages)
+
+/opt/pip/bin/pip install --no-compile --no-deps --force-reinstall .
+
+mkdir -p /opt/driftserve /opt/native
+/opt/pip/bin/cyclonedx-py environment --output-reproducible --output-file /tmp/python.json /opt/venv/bin/python
+python3 container/sbom.py /tmp/python.json /base > /opt/driftserve/sbom.cdx.json
+
+# Headers and tests: torch.compile's C++ and the packages' own developers need them.
+rm -rf "$site"/torch/include "$site"/torch/share "$site"/torch/test /opt/venv/share /opt/venv/include
+find "$site"/torch/testing/_internal -type f \
+  ! -name __init__.py ! -name common_dtype.py ! -name logging_tensor.py -delete  # `import torch` needs these
+find "$site"/torch/bin -type f ! -name torch_shm_manager -delete
+find "$site"/numpy "$site"/scipy "$site"/sympy "$site"/networkx -type d -name tests \
+  ! -path "*/numpy/_core/*" -prune -exec rm -rf {} +  # `numpy.testing` needs that one
+
+# The descriptions of some 400 AWS services: kept are those that are called, and the ways to credentials.
+find "$site"/botocore/data -mindepth 1 -maxdepth 1 -type d \
+  ! -name cloudwatch ! -name s3 ! -name sts ! -name sso ! -name sso-oidc ! -name signin -exec rm -rf {} +
+
+for jar in "$site"/ts/frontend/model-server.jar "$site"/mms/frontend/*.jar; do
+  [ -f "$jar" ] || continue
+  (mkdir -p /tmp/jar && cd /tmp/jar && jar --extract --file "$jar" META-INF/native)
+  find /tmp/jar -name "*$(uname -m | sed s/aarch64/aarch_64/).so" -exec cp {} /opt/native/ ';'
+done
+
+# By hash, unchecked: a file's time changes from layer to layer.
+python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash "$site"
+
+/opt/venv/bin/python -c 'import driftserve.monitor_process, driftserve.sinks.cloudwatch, driftserve.verification'

@@ -1,0 +1,52 @@
+"""What a container may use: the limits of its control group, version 1 or 2.
+
+https://docs.kernel.org/admin-guide/cgroup-v2.html, https://docs.kernel.org/scheduler/sched-bwc.html,
+https://docs.kernel.org/admin-guide/cgroup-v1/memory.html
+"""
+
+import math
+import os
+from pathlib import Path
+
+_ROOT = Path("/sys/fs/cgroup")
+_PROC = Path("/proc")
+
+
+def available_processors(root: Path = _ROOT) -> int:
+    """The processors that this process may use, by its affinity and by the group's quota; a part of one counts."""
+    processors = len(os.sched_getaffinity(0))
+    quota, period = (*_words(root / "cpu.max"), "", "")[:2]  # version 2: "150000 100000", or "max 100000"
+    if not period:
+        quota, period = _word(root / "cpu/cpu.cfs_quota_us"), _word(root / "cpu/cpu.cfs_period_us")
+    if quota.isdecimal() and period.isdecimal() and int(period):  # no limit is "max", or -1 in version 1
+        processors = min(processors, math.ceil(int(quota) / int(period)))
+    return max(1, processors)
+
+
+def available_memory_bytes(root: Path = _ROOT, proc: Path = _PROC) -> int:
+    """The memory that the group's processes can still take, cache that nobody uses included."""
+    free = next(int(line[1]) * 1024 for line in _lines(proc / "meminfo") if line[0] == "MemAvailable:")
+    for limit, used, cache in (
+        ("memory.max", "memory.current", "inactive_file"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_inactive_file"),
+    ):
+        if (most := _word(root / limit)).isdecimal():
+            statistics = dict(_lines((root / used).with_name("memory.stat")))
+            free = min(free, int(most) - int(_word(root / used)) + int(statistics[cache]))
+    return max(0, free)
+
+
+def _word(path: Path) -> str:
+    """The first word of a file; empty where there is none."""
+    return (*_words(path), "")[0]
+
+
+def _words(path: Path) -> list[str]:
+    try:
+        return path.read_text().split()
+    except OSError:
+        return []
+
+
+def _lines(path: Path) -> list[list[str]]:
+    return [line.split() for line in path.read_text().splitlines()]
