@@ -45,6 +45,17 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("driftserve")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """What `tests/endpoint` tests; here, where pytest looks for options whatever part of the tests is run."""
+    group = parser.getgroup("endpoint", "the endpoint that tests/endpoint tests; by default two local servers")
+    group.addoption("--endpoint-url", help="one that answers /ping and /invocations, http://HOST:PORT")
+    group.addoption("--sagemaker-endpoint", metavar="NAME", help="one of the AWS account and region at hand")
+    group.addoption("--archive", help="what that endpoint serves: a .mar file, or a directory that holds one")
+    group.addoption(
+        "--latency-budget-ms", type=float, default=500.0, help="of the median request (default: %(default)s)"
+    )
+
+
 class TinyNetwork(torch.nn.Module):
     """A real graph with the archive's interface: the class is the brightest of three channels."""
 

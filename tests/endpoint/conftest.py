@@ -1,33 +1,51 @@
-"""One running server of each kind for all endpoint tests."""
+"""The endpoint to test: the one that was named, else local servers of both kinds with a tiny archive."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from servers import SERVERS, Endpoint, started
+from driftserve.archive import find_archive, unpack_archive
+from endpoints import AnyEndpoint, Expected, HttpEndpoint, SageMakerEndpoint
+from servers import SERVERS, started
 
 
-@contextmanager
-def _endpoint(server: str, archive: Path, factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
-    with started(archive, factory.mktemp("e"), factory.mktemp("log") / "log", server) as endpoint:
-        yield endpoint
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "endpoint" in metafunc.fixturenames:
+        url, name = (metafunc.config.getoption(option) for option in ("--endpoint-url", "--sagemaker-endpoint"))
+        if url and name:
+            raise pytest.UsageError("expected --endpoint-url or --sagemaker-endpoint, got both")
+        targets = [url] if url else [f"sagemaker:{name}"] if name else SERVERS
+        metafunc.parametrize("endpoint", targets, indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")
-def torchserve(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
-    with _endpoint("torchserve", archive, tmp_path_factory) as endpoint:
-        yield endpoint
+def endpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AnyEndpoint]:
+    target = str(request.param)
+    if target in SERVERS:
+        archive = request.getfixturevalue("archive")
+        with started(archive, tmp_path_factory.mktemp("e"), tmp_path_factory.mktemp("log") / "log", target) as server:
+            yield HttpEndpoint(server.url)
+    elif target.startswith("sagemaker:"):
+        yield SageMakerEndpoint(target.removeprefix("sagemaker:"))
+    else:
+        yield HttpEndpoint(target)
 
 
 @pytest.fixture(scope="session")
-def mms(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
-    with _endpoint("mms", archive, tmp_path_factory) as endpoint:
-        yield endpoint
+def expected(
+    pytestconfig: pytest.Config, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Expected:
+    """Of the archive that --archive names, or that was started locally."""
+    place = pytestconfig.getoption("--archive")
+    if place is None:
+        if pytestconfig.getoption("--endpoint-url") or pytestconfig.getoption("--sagemaker-endpoint"):
+            pytest.skip("--archive is not given: what the endpoint should answer is not known")
+        place = request.getfixturevalue("archive")
+    directory = tmp_path_factory.mktemp("unpacked")
+    return Expected(unpack_archive(find_archive(Path(place)), directory), directory)
 
 
-@pytest.fixture(params=SERVERS)
-def endpoint(request: pytest.FixtureRequest) -> Endpoint:
-    started_endpoint: Endpoint = request.getfixturevalue(request.param)
-    return started_endpoint
+@pytest.fixture
+def latency_budget_ms(pytestconfig: pytest.Config) -> float:
+    return float(pytestconfig.getoption("--latency-budget-ms"))

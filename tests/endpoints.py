@@ -1,0 +1,80 @@
+"""The ways to ask an endpoint, whatever serves it: over HTTP, or through SageMaker's runtime."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import boto3
+import botocore.config
+import botocore.exceptions
+import urllib3
+
+from driftserve.contract import Contract
+from driftserve.observation import TEST_ATTRIBUTE
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The status, the content type and the body that an endpoint answered with."""
+
+    status: int
+    content_type: str
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What the archive behind an endpoint promises, and where its files lie."""
+
+    contract: Contract
+    directory: Path
+
+
+class AnyEndpoint(Protocol):
+    """What answers images; every request is marked as a test, so that none enters a window."""
+
+    def invoke(self, body: bytes, content_type: str) -> Answer: ...
+
+
+class HttpEndpoint:
+    """A server's own port, or a Lambda function's URL."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+
+    def invoke(self, body: bytes, content_type: str) -> Answer:
+        headers = {"Content-Type": content_type, "X-Amzn-SageMaker-Custom-Attributes": TEST_ATTRIBUTE}
+        return self._request("POST", "/invocations", body, headers)
+
+    def ping(self) -> Answer:
+        return self._request("GET", "/ping")
+
+    def _request(self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None) -> Answer:
+        response = urllib3.request(method, self.url + path, body=body, headers=headers, retries=False, timeout=70)
+        return Answer(response.status, response.headers.get("Content-Type", ""), response.data)
+
+
+class SageMakerEndpoint:
+    """An endpoint of the account and region that boto3 finds; AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME may name another."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        no_retries = botocore.config.Config(retries={"total_max_attempts": 1}, read_timeout=70)
+        self._runtime = boto3.client("sagemaker-runtime", config=no_retries)
+
+    def invoke(self, body: bytes, content_type: str) -> Answer:
+        try:
+            response = self._runtime.invoke_endpoint(
+                EndpointName=self._name, Body=body, ContentType=content_type, CustomAttributes=TEST_ATTRIBUTE
+            )
+        except botocore.exceptions.ClientError as error:
+            if "OriginalStatusCode" not in error.response:  # it is not the container's answer
+                raise
+            text = str(error.response["OriginalMessage"]).encode()
+            return Answer(int(error.response["OriginalStatusCode"]), "application/json", text)
+        return Answer(200, response["ContentType"], response["Body"].read())
