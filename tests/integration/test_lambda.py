@@ -177,7 +177,7 @@ def test_the_log_of_two_environments_replays_to_the_windows_of_one_monitor(archi
                 assert function.post(images[number], **(TEST_MARK if number >= 104 else {}))[0] == 200
         logs.append(directory / "exported")
         (directory / "exported").write_bytes(function.log.read_bytes() + function.stdout.read_bytes())
-    done = _replay(*map(str, logs), "--log", "--archive", str(archive))
+    done = _driftserve("replay", *logs, "--log", "--archive", archive)
     assert done.returncode == 0, done.stderr
     replayed = [json.loads(line) for line in done.stdout.splitlines()]
     order = [*range(0, 104, 2), *range(1, 104, 2)]  # the environments ran one after the other
@@ -189,7 +189,9 @@ def test_the_log_of_two_environments_replays_to_the_windows_of_one_monitor(archi
     for ours, theirs in zip(expected, replayed, strict=True):
         statistics = {test["feature"]: test["statistic"] for test in theirs["tests"]}
         assert statistics == pytest.approx({test.feature: test.statistic for test in ours.tests}, abs=1e-12)
-    assert _replay(str(logs[0]), "--archive", str(archive)).returncode == 1  # a record is read as strictly as ever
+    assert _driftserve("replay", logs[0], "--archive", archive).returncode == 1  # a record is read as strictly as ever
+    done = _driftserve("rebaseline", *logs, "--log", "--archive", archive, "--new-version", "8", "--output", tmp_path)
+    assert b"a record of at least 250 images, a long window, got 104" in done.stderr
 
 
 def _reports(archive: Path, model_dir: Path, images: list[bytes]) -> list[DriftReport]:
@@ -207,8 +209,8 @@ def _reports(archive: Path, model_dir: Path, images: list[bytes]) -> list[DriftR
     return reports
 
 
-def _replay(*arguments: str) -> "subprocess.CompletedProcess[bytes]":
-    return subprocess.run([sys.executable, "-m", "driftserve", "replay", *arguments], capture_output=True)
+def _driftserve(*arguments: str | Path) -> "subprocess.CompletedProcess[bytes]":
+    return subprocess.run([sys.executable, "-m", "driftserve", *map(str, arguments)], capture_output=True)
 
 
 def test_an_environment_that_fills_a_window_alone_says_its_verdict(archive: Path, tmp_path: Path) -> None:
@@ -222,22 +224,20 @@ def test_an_environment_that_fills_a_window_alone_says_its_verdict(archive: Path
 @pytest.mark.parametrize(
     ("settings", "kind", "message"),
     [
-        ({}, "ArchiveError", "expected"),
+        ({}, "ArchiveError", "broken.mar: "),
         ({"DRIFTSERVE_MODEL_DIR": "/nowhere"}, "ArchiveError", "/nowhere: expected an archive"),
         ({"DRIFTSERVE_WINDOW": "5"}, "SettingsError", "DRIFTSERVE_WINDOW: no such setting"),
         ({"DRIFTSERVE_SINKS": "cloudwatch"}, "SettingsError", "DRIFTSERVE_SINKS: expected `emf`"),
-        ({"DRIFTSERVE_ARCHIVE_SHA256": "0" * 64}, "ArchiveError", "expected"),
+        ({"DRIFTSERVE_ARCHIVE_SHA256": "0" * 64}, "ArchiveError", f"expected a content digest of {'0' * 64}, got "),
     ],
 )
 def test_what_cannot_be_served_is_an_init_error_with_one_line(
     archive: Path, tmp_path: Path, settings: dict[str, str], kind: str, message: str
 ) -> None:
     broken = tmp_path / "broken.mar"
-    content = bytearray(archive.read_bytes())
-    content[len(content) // 2] ^= 0xFF
-    broken.write_bytes(content)
+    broken.write_bytes(archive.read_bytes()[:-1])
     with fake_lambda() as fake:
-        environment = _environment(fake, broken, tmp_path) | settings
+        environment = _environment(fake, archive if settings else broken, tmp_path) | settings
         done = subprocess.run(
             [sys.executable, "-m", *COMMAND], env=os.environ | environment, capture_output=True, text=True, timeout=60
         )
