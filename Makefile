@@ -32,7 +32,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@echo "installing into $(VENV): about 2 GB, a few minutes"
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python $(PIP) torch
-	$(VENV)/bin/python $(PIP) --editable '.[torchserve,java,training,demo,dev]'
+	$(VENV)/bin/python $(PIP) --editable '.[torchserve,java,lambda,training,demo,dev]'
 	@touch $@
 
 # Its own environment: the archivers of MMS and TorchServe install the same top-level module.

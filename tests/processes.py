@@ -34,12 +34,19 @@ def is_alive(process: psutil.Process) -> bool:
 
 @contextmanager
 def running(
-    *arguments: str, environment: dict[str, str], log: Path, python: str | Path = sys.executable
+    *arguments: str,
+    environment: dict[str, str],
+    log: Path,
+    python: str | Path = sys.executable,
+    stdout: Path | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """`python -m ...` as a process, its output in a file; terminated at the end, with all that it started."""
-    with log.open("wb") as output:
+    """`python -m ...` as a process, its output in a file, or two; terminated at the end, with all that it started."""
+    with log.open("wb") as errors, (stdout or log).open("ab") as output:
         process = subprocess.Popen(
-            [str(python), "-m", *arguments], env=os.environ | environment, stdout=output, stderr=subprocess.STDOUT
+            [str(python), "-m", *arguments],
+            env=os.environ | environment,
+            stdout=output if stdout else errors,
+            stderr=errors,
         )
     children = []
     try:

@@ -5,19 +5,21 @@ boto3 (2 s at start), the monitor not for torch (2 s, 200 MB).
 """
 
 import logging
+import shutil
 import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from driftserve.contract import contract_from_json
+from driftserve.errors import SettingsError
 from driftserve.logs import JsonFormatter, log_uncaught
 from driftserve.settings import Settings, SinkName
 
 if TYPE_CHECKING:  # names only: what they import is dear
     from driftserve.metrics import Sink
     from driftserve.monitor_process import MonitorProcess
-    from driftserve.service import Service
+    from driftserve.service import Observe, Service
 
 
 def configure_logging(settings: Settings) -> None:
@@ -33,8 +35,8 @@ def configure_logging(settings: Settings) -> None:
     logging.getLogger("driftserve").setLevel(settings.log_level)
 
 
-def build_service(model_dir: Path, settings: Settings) -> "Service":
-    """The service for an unpacked archive, watched where a runtime directory is set.
+def build_service(model_dir: Path, settings: Settings, observe: "Observe | None" = None) -> "Service":
+    """The service for an unpacked archive, watched by `observe`, or else where a runtime directory is set.
 
     Raises:
         ArchiveError: the directory does not hold what its contract says.
@@ -49,14 +51,59 @@ def build_service(model_dir: Path, settings: Settings) -> "Service":
     contract = contract_from_json((model_dir / CONTRACT_FILE).read_bytes())
     model = Model(model_dir / MODEL_FILE, contract.image_spec.height, contract.image_spec.width)
     refuse_misfit(contract, model)
-    observe = None
-    if settings.runtime_dir is not None:
+    if observe is None and settings.runtime_dir is not None:
         digest = directory_digest(model_dir, contract)
         write_contract(settings.runtime_dir, digest, contract)
         observe = Sender(settings.runtime_dir / SOCKET_FILE, digest).send
     image = ImageLimits(settings.max_image_pixels, settings.max_image_side, settings.max_image_frames)
     limits = RequestLimits(settings.max_request_bytes, settings.max_instances, settings.max_decode_seconds, image)
     return Service(contract, model, observe, limits)
+
+
+def build_function(settings: Settings) -> "Service":
+    """The service of a Lambda function: its archive verified as for a server, and watched in this very process.
+
+    Raises:
+        ArchiveError: there is no archive, or it is refused.
+        SettingsError: a setting is not for a function, or others can write to the temporary directory.
+    """
+    from driftserve.archive import find_archive
+    from driftserve.inline_monitor import InlineMonitor
+    from driftserve.monitor import Monitor
+    from driftserve.runtime import own_runtime_dir
+    from driftserve.verification import verify_archive
+
+    _refuse_for_function(settings)
+    sinks = settings.sinks if "sinks" in settings.model_fields_set else ("emf",)
+    directory = own_runtime_dir()  # what a killed process left goes: Lambda may start the next one in the same place
+    shutil.rmtree(directory, ignore_errors=True)  # of one that had this process id
+    try:
+        verified = verify_archive(find_archive(settings.model_dir), directory, settings.archive_sha256)
+        monitor = Monitor(
+            {verified.digest: verified.contract}.get,
+            settings.endpoint_name,
+            settings.variant_name,
+            settings.window_size,
+            settings.windows_between_false_alarms,
+        )
+        inline = InlineMonitor(monitor, verified.digest, [_build_sink(name, settings) for name in sinks])
+        return build_service(directory, settings, inline.observe)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)  # the model is in memory, and the disk may be small
+
+
+def _refuse_for_function(settings: Settings) -> None:
+    """Pass if nothing is set that a function would not do."""
+    if "cloudwatch" in settings.sinks:
+        raise SettingsError(
+            "DRIFTSERVE_SINKS: expected `emf` or `log` for a Lambda function, got `cloudwatch`: each answer "
+            "would wait, and pay, for a call of its own"
+        )
+    if settings.record_dir is not None:
+        raise SettingsError(
+            f"DRIFTSERVE_RECORD_DIR: expected none for a Lambda function, whose disk does not last, got "
+            f"{settings.record_dir}; its log holds the observations, for `driftserve replay --log`"
+        )
 
 
 def build_monitor(settings: Settings, runtime_dir: Path) -> "MonitorProcess":

@@ -11,7 +11,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from driftserve import __version__, presentation
@@ -23,7 +23,6 @@ from driftserve.printable import printable
 from driftserve.settings import Settings
 from driftserve.stop import stop_at
 
-_SAGEMAKER_MODEL_DIR = Path("/opt/ml/model")
 _ARCHIVE_HELP = "a .mar file, or a directory that holds one"
 
 
@@ -50,7 +49,9 @@ def _serve(options: argparse.Namespace, settings: Settings) -> int:
     stop = stop_at(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     from driftserve.supervisor import serve
 
-    return serve(options.archive, options.port or settings.port, options.server or settings.server, settings, stop)
+    chosen = {"model_dir": options.archive, "port": options.port, "server": options.server}
+    update = {name: value for name, value in chosen.items() if value is not None}
+    return serve(settings.model_copy(update=update), stop)
 
 
 def _predict(options: argparse.Namespace, settings: Settings) -> int:
@@ -98,13 +99,12 @@ def _status(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def _replay(options: argparse.Namespace, settings: Settings) -> int:
-    from driftserve.recorder import oldest_first
     from driftserve.replay import replay
     from driftserve.report import report_to_json
 
     contract, digest = read_archive(find_archive(options.archive))
     reports = replay(
-        _lines(oldest_first(options.file)),
+        _recorded(options),
         contract,
         digest,
         settings.window_size,
@@ -117,11 +117,10 @@ def _replay(options: argparse.Namespace, settings: Settings) -> int:
 
 def _rebaseline(options: argparse.Namespace, settings: Settings) -> int:
     from driftserve.rebaseline import rebaseline
-    from driftserve.recorder import oldest_first
 
     done = rebaseline(
         find_archive(options.archive),
-        _lines(oldest_first(options.file)),
+        _recorded(options),
         options.new_version,
         options.output,
         options.images,
@@ -129,6 +128,15 @@ def _rebaseline(options: argparse.Namespace, settings: Settings) -> int:
     )
     print(json.dumps({"archive": str(done.archive), "reference_images": done.rows}))
     return 0
+
+
+def _recorded(options: argparse.Namespace) -> Iterable[bytes]:
+    """The lines of a record, or those that a function's log holds."""
+    from driftserve.observation_log import batches_in_log
+    from driftserve.recorder import oldest_first
+
+    lines = _lines(oldest_first(options.file))
+    return batches_in_log(lines) if options.log else lines
 
 
 def _lines(files: Sequence[Path]) -> Iterator[bytes]:
@@ -166,7 +174,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add_serving(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     serve = commands.add_parser("serve", help="serve an archive until Ctrl-C or SIGTERM")
     serve.add_argument(
-        "archive", type=Path, nargs="?", default=_SAGEMAKER_MODEL_DIR, help=f"{_ARCHIVE_HELP} (default: %(default)s)"
+        "archive", type=Path, nargs="?", help=f"{_ARCHIVE_HELP} (default: DRIFTSERVE_MODEL_DIR, /opt/ml/model)"
     )
     serve.add_argument("--port", type=_port, help="port to listen on (default: DRIFTSERVE_PORT, else 8080)")
     serve.add_argument(
@@ -203,11 +211,13 @@ def _add_monitoring(commands: "argparse._SubParsersAction[argparse.ArgumentParse
 
     replay = commands.add_parser("replay", help="give the verdicts on recorded observations again; a JSON line each")
     replay.add_argument("file", type=Path, nargs="+", help="recorded observations, all files of one record")
+    _add_log(replay)
     replay.add_argument("--archive", type=Path, required=True, help=_ARCHIVE_HELP)
     replay.set_defaults(run=_replay)
 
     rebaseline = commands.add_parser("rebaseline", help="make recorded traffic the reference of a new archive version")
     rebaseline.add_argument("file", type=Path, nargs="+", help="recorded observations of traffic that is accepted")
+    _add_log(rebaseline)
     rebaseline.add_argument("--archive", type=Path, required=True, help=_ARCHIVE_HELP)
     rebaseline.add_argument("--new-version", required=True, help="of the archive that is written")
     rebaseline.add_argument("--output", type=Path, required=True, help="directory for the new archive")
@@ -217,6 +227,10 @@ def _add_monitoring(commands: "argparse._SubParsersAction[argparse.ArgumentParse
     monitor = commands.add_parser("monitor", help="the monitor process, which `serve` starts")
     _add_parent(monitor)
     monitor.set_defaults(run=_monitor)
+
+
+def _add_log(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--log", action="store_true", help="the files are a Lambda function's log, in any order")
 
 
 def _add_parent(command: argparse.ArgumentParser) -> None:

@@ -4,6 +4,8 @@ DriftserveError 500
 ├── BadRequest 400              the caller can do something about it
 │   ├── InvalidJson 400
 │   ├── UndecodableImage 400
+│   ├── NotFound 404
+│   ├── MethodNotAllowed 405
 │   ├── UnsupportedMediaType 415
 │   ├── RequestTooLarge 413
 │   └── ImageTooLarge 413
@@ -41,6 +43,18 @@ class InvalidJson(BadRequest):
 
 class UndecodableImage(BadRequest):
     """The body is no image that can be decoded."""
+
+
+class NotFound(BadRequest):
+    """Nothing is served at that path."""
+
+    status = 404
+
+
+class MethodNotAllowed(BadRequest):
+    """The path is served, by another method."""
+
+    status = 405
 
 
 class UnsupportedMediaType(BadRequest):

@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 logger = logging.getLogger(__name__)
 
 # What a logging call may give as `extra=`.
-EXTRA_FIELDS = ("request_id", "model", "metrics")
+EXTRA_FIELDS = ("request_id", "model", "metrics", "state", "observations")
 
 
 class JsonFormatter(logging.Formatter):

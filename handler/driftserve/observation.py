@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -102,6 +103,15 @@ def batch_from_bytes(datagram: bytes) -> ObservationBatch:
         return ObservationBatch(str(document["model"]), _finite(document["answered_at"]), observations, dropped)
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise ValueError(f"expected a batch of observations, got {datagram[:80]!r} ({error!r})") from error
+
+
+def is_marked_as_test(attributes: str) -> bool:
+    """Whether the header X-Amzn-SageMaker-Custom-Attributes marks test traffic.
+
+    >>> is_marked_as_test("trace=1; driftserve-test=true"), is_marked_as_test("my-driftserve-test=true")
+    (True, False)
+    """
+    return TEST_ATTRIBUTE in re.split(r"[;,\s]+", attributes)
 
 
 def image_id_of(body: bytes) -> str:

@@ -40,7 +40,8 @@ class Settings(BaseModel):
     """The dimension `VariantName` of every metric."""
 
     sinks: tuple[SinkName, ...] = ("log",)
-    """Where metrics go, separated by commas: `log`, `cloudwatch` (PutMetricData), `emf` (JSON lines on stdout)."""
+    """Where metrics go, separated by commas: `log`, `cloudwatch` (PutMetricData), `emf` (JSON lines on stdout).
+    On Lambda it is `emf` when not set."""
 
     cloudwatch_namespace: str = Field(default="driftserve", min_length=1, max_length=255)
     """The namespace of the metrics in CloudWatch."""
@@ -95,6 +96,9 @@ class Settings(BaseModel):
 
     max_decode_seconds: float = Field(default=5.0, ge=0.1, le=60.0)
     """Processor time after which no further instance of a JSON request is begun; one under way is finished."""
+
+    model_dir: Path = Path("/opt/ml/model")
+    """Where the archive lies that `serve` takes without an argument, and that a Lambda function serves."""
 
     archive_sha256: tuple[Sha256, ...] = ()
     """Content digests of the archives that may be served, separated by commas; any when not set."""

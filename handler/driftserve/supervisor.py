@@ -22,7 +22,7 @@ from driftserve.runtime import make_runtime, own_runtime_dir
 from driftserve.servers import mms, torchserve
 from driftserve.servers.jvm import find_java
 from driftserve.servers.ports import refuse_taken_port
-from driftserve.settings import ServerName, Settings
+from driftserve.settings import Settings
 from driftserve.stop import StopFlag
 
 logger = logging.getLogger(__name__)
@@ -47,13 +47,10 @@ class _Serving:
     workers: int
 
 
-def serve(place: Path, port: int, server: ServerName, settings: Settings, stop: StopFlag) -> int:
-    """Serve the archive at `place`, or in multi-model mode those that are asked for, until it is to stop.
+def serve(settings: Settings, stop: StopFlag) -> int:
+    """Serve the archive that is set, or in multi-model mode those that are asked for, until it is to stop.
 
     Args:
-        place: a `.mar` file, or a directory that holds one; not looked at in multi-model mode.
-        port: where to listen.
-        server: the model server.
         settings: the operator's; the runtime directory is made where none is set.
         stop: set by a signal, at any time.
 
@@ -66,42 +63,42 @@ def serve(place: Path, port: int, server: ServerName, settings: Settings, stop: 
         ServerError: the model server cannot be started, ended by itself, or does not answer rightly.
     """
     adopt_orphans()
-    archive = None if settings.multi_model else find_archive(place).resolve()
-    refuse_taken_port(settings.host, port)
+    archive = None if settings.multi_model else find_archive(settings.model_dir).resolve()
+    refuse_taken_port(settings.host, settings.port)
     java = find_java()
     with _runtime(settings) as runtime_dir:
         settings = settings.model_copy(update={"runtime_dir": runtime_dir})
-        server_dir = runtime_dir / server
+        server_dir = runtime_dir / settings.server
         server_dir.mkdir()
         if archive is None:
-            serving = _many_models(java, server_dir, port, server, settings)
+            serving = _many_models(java, server_dir, settings)
         else:
             model_dir = runtime_dir / "store" / "model"
             if (status := _verify(archive, model_dir, settings, stop)) is not None:
                 return status
-            serving = _one_model(java, server_dir, model_dir, port, server, settings)
-        logger.info("serving %s on http://%s:%d", serving.what, settings.host, port)
+            serving = _one_model(java, server_dir, model_dir, settings)
+        logger.info("serving %s on http://%s:%d", serving.what, settings.host, settings.port)
         _serve(serving, server_dir, settings, stop)
     return 0
 
 
-def _one_model(
-    java: Path, server_dir: Path, model_dir: Path, port: int, server: ServerName, settings: Settings
-) -> _Serving:
+def _one_model(java: Path, server_dir: Path, model_dir: Path, settings: Settings) -> _Serving:
     contract = contract_from_json((model_dir / CONTRACT_FILE).read_bytes())
-    command = _PREPARE[server](java, server_dir, model_dir, contract, port, settings)
-    probe = GoldenProbe(settings.host, port, contract, model_dir)
+    command = _PREPARE[settings.server](java, server_dir, model_dir, contract, settings)
+    probe = GoldenProbe(settings.host, settings.port, contract, model_dir)
     return _Serving(contract.display_name, command, probe, settings.workers)
 
 
-def _many_models(java: Path, server_dir: Path, port: int, server: ServerName, settings: Settings) -> _Serving:
-    if server != "torchserve":
+def _many_models(java: Path, server_dir: Path, settings: Settings) -> _Serving:
+    if settings.server != "torchserve":
         raise SettingsError(
-            f"DRIFTSERVE_MULTI_MODEL: expected the server torchserve, got {server}; MMS would fetch any URL, and "
-            "unpack archives before anybody has looked at them"
+            f"DRIFTSERVE_MULTI_MODEL: expected the server torchserve, got {settings.server}; MMS would fetch any URL, "
+            "and unpack archives before anybody has looked at them"
         )
-    command = torchserve.prepare_multi_model(java, server_dir, port, settings)
-    return _Serving(f"what is loaded from {settings.models_dir}", command, PingProbe(settings.host, port), workers=0)
+    command = torchserve.prepare_multi_model(java, server_dir, settings)
+    return _Serving(
+        f"what is loaded from {settings.models_dir}", command, PingProbe(settings.host, settings.port), workers=0
+    )
 
 
 def _serve(serving: _Serving, server_dir: Path, settings: Settings, stop: StopFlag) -> None:

@@ -55,6 +55,12 @@ def test_serve_without_an_archive_takes_sagemakers() -> None:
     assert done.stderr.startswith("driftserve: /opt/ml/model: expected an archive")
 
 
+def test_serve_without_an_archive_takes_the_one_that_is_set(tmp_path: Path) -> None:
+    done = _driftserve("serve", DRIFTSERVE_MODEL_DIR=str(tmp_path))
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"driftserve: {tmp_path}: expected an archive")
+
+
 def test_verify_says_which_archive_it_is(archive: Path) -> None:
     done = _driftserve("verify", str(archive))
     assert done.returncode == 0

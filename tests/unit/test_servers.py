@@ -16,7 +16,7 @@ from servers import python_of
 
 
 def _prepared(directory: Path, contract: Contract, settings: Settings) -> tuple[list[str], dict[str, str]]:
-    command = torchserve.prepare(Path("/java"), directory, Path("/store/model"), contract, 8080, settings)
+    command = torchserve.prepare(Path("/java"), directory, Path("/store/model"), contract, settings)
     text = (directory / "config.properties").read_text()
     return command, dict(line.split("=", 1) for line in text.splitlines())
 
@@ -44,7 +44,7 @@ def test_the_jvm_is_started_directly_with_this_python(contract: Contract, tmp_pa
 
 def test_a_server_that_is_not_installed_is_said_to_be_so(contract: Contract, tmp_path: Path) -> None:
     with pytest.raises(ServerError, match="Multi Model Server is not installed here"):
-        mms.prepare(Path("/java"), tmp_path, Path("/store/model"), contract, 8080, Settings())
+        mms.prepare(Path("/java"), tmp_path, Path("/store/model"), contract, Settings())
 
 
 @pytest.mark.parametrize(

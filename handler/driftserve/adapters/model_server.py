@@ -7,7 +7,6 @@ import contextlib
 import json
 import logging
 import os
-import re
 from contextlib import AbstractContextManager
 from http import HTTPStatus
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 from driftserve.activity import BusyMark
 from driftserve.bootstrap import build_service, configure_logging
 from driftserve.errors import DriftserveError, ModelError, NotReady
-from driftserve.observation import TEST_ATTRIBUTE
+from driftserve.observation import is_marked_as_test
 from driftserve.runtime import SERVED_DIR_VARIABLE
 from driftserve.service import Request, Response, Service, error_response
 from driftserve.settings import Settings
@@ -74,12 +73,11 @@ def _predict(requests: list[Request]) -> list[Response]:
 def _to_request(row: dict[str, Any], context: Any, index: int) -> Request:
     body = row.get("body", row.get("data"))
     headers = {str(name).lower(): value for name, value in context.get_all_request_header(index).items()}
-    attributes = str(headers.get("x-amzn-sagemaker-custom-attributes", ""))
     return Request(
         body=bytes(body) if isinstance(body, (bytes, bytearray)) else b"",
         content_type=str(headers.get("content-type", "")),
         request_id=str(context.get_request_id(index)),
-        is_test=TEST_ATTRIBUTE in re.split(r"[;,\s]+", attributes),
+        is_test=is_marked_as_test(str(headers.get("x-amzn-sagemaker-custom-attributes", ""))),
     )
 
 

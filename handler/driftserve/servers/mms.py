@@ -13,9 +13,7 @@ HIGHEST_PORT = 32_766  # com.amazonaws.ml.mms.util.Connector holds it against Sh
 _LOG_CONFIG = Path(__file__).with_name("mms_log4j2.xml")
 
 
-def prepare(
-    java: Path, directory: Path, model_dir: Path, contract: Contract, port: int, settings: Settings
-) -> list[str]:
+def prepare(java: Path, directory: Path, model_dir: Path, contract: Contract, settings: Settings) -> list[str]:
     """Write `config.properties` into the server's directory; the command line of its JVM.
 
     The JVM is started directly: the toolkit's `start_model_server` writes to /etc, and finds "its" server among all
@@ -33,9 +31,9 @@ def prepare(
             f"DRIFTSERVE_BATCH_SIZE: expected 1 on Multi Model Server, got {settings.batch_size}; it takes the size of "
             "batches through its management API only; unset it, or serve on TorchServe"
         )
-    if port > HIGHEST_PORT:
-        raise ServerError(f"port: expected one up to {HIGHEST_PORT}, Multi Model Server's highest, got {port}")
-    (directory / "config.properties").write_text(_toolkit_defaults() + _properties(directory, port, settings))
+    if settings.port > HIGHEST_PORT:
+        raise ServerError(f"port: expected one up to {HIGHEST_PORT}, Multi Model Server's highest, got {settings.port}")
+    (directory / "config.properties").write_text(_toolkit_defaults() + _properties(directory, settings))
     frontend = Path(package.origin).parent / "frontend"
     return [
         *server_command(java, frontend, "com.amazonaws.ml.mms.ModelServer", _LOG_CONFIG, directory),
@@ -48,10 +46,10 @@ def _toolkit_defaults() -> str:
     return (resources.files("sagemaker_inference") / "etc" / "default-mms.properties").read_text() + "\n"
 
 
-def _properties(directory: Path, port: int, settings: Settings) -> str:
+def _properties(directory: Path, settings: Settings) -> str:
     """What is ours; the last of two equal names counts."""
     properties = {
-        "inference_address": f"http://{settings.host}:{port}",
+        "inference_address": f"http://{settings.host}:{settings.port}",
         # The management door is for nobody outside: a socket in the runtime directory.
         "management_address": f"unix:{directory / 'management.sock'}",
         "default_workers_per_model": settings.workers,

@@ -17,9 +17,7 @@ _LOG_CONFIG = Path(__file__).with_name("torchserve_log4j2.xml")
 MULTI_MODEL_PYTHON = Path(__file__).with_name("multi_model_python.sh")
 
 
-def prepare(
-    java: Path, directory: Path, model_dir: Path, contract: Contract, port: int, settings: Settings
-) -> list[str]:
+def prepare(java: Path, directory: Path, model_dir: Path, contract: Contract, settings: Settings) -> list[str]:
     """Write `config.properties` into the server's directory; the command line of its JVM.
 
     The JVM is started directly: `torchserve --foreground` leaves JVM and workers orphaned on SIGTERM.
@@ -27,11 +25,11 @@ def prepare(
     Raises:
         ServerError: TorchServe is not installed in this environment.
     """
-    properties = _properties(directory, port, settings) | _one_model(directory, model_dir, contract, settings)
+    properties = _properties(directory, settings) | _one_model(directory, model_dir, contract, settings)
     return [*_command(java, directory, properties), "-s", str(model_dir.parent), "-ncs"]
 
 
-def prepare_multi_model(java: Path, directory: Path, port: int, settings: Settings) -> list[str]:
+def prepare_multi_model(java: Path, directory: Path, settings: Settings) -> list[str]:
     """Likewise, for a server that has no model yet: they are loaded and unloaded by requests to the same port.
 
     https://docs.aws.amazon.com/sagemaker/latest/dg/mms-container-apis.html
@@ -41,7 +39,7 @@ def prepare_multi_model(java: Path, directory: Path, port: int, settings: Settin
     """
     store = directory / "store"  # where it copies the `.mar` files of URLs to
     store.mkdir()
-    properties = _properties(directory, port, settings) | _many_models(port, settings)
+    properties = _properties(directory, settings) | _many_models(settings)
     command = _command(java, directory, properties, python=MULTI_MODEL_PYTHON)
     return [*command, "-s", str(store), "-ncs"]
 
@@ -58,11 +56,11 @@ def _command(
     return server_command(java, frontend, "org.pytorch.serve.ModelServer", _LOG_CONFIG, directory, python)
 
 
-def _properties(directory: Path, port: int, settings: Settings) -> dict[str, object]:
+def _properties(directory: Path, settings: Settings) -> dict[str, object]:
     """What holds for one model and for many."""
-    grpc_inference, grpc_management = [free for free in free_ports(3) if free != port][:2]
+    grpc_inference, grpc_management = [free for free in free_ports(3) if free != settings.port][:2]
     return {
-        "inference_address": f"http://{settings.host}:{port}",
+        "inference_address": f"http://{settings.host}:{settings.port}",
         # The other doors are for nobody outside: sockets in the runtime directory, gRPC on loopback.
         "metrics_address": f"unix:{directory / 'metrics.sock'}",
         "grpc_inference_address": "127.0.0.1",
@@ -100,10 +98,10 @@ def _one_model(directory: Path, model_dir: Path, contract: Contract, settings: S
     }
 
 
-def _many_models(port: int, settings: Settings) -> dict[str, object]:
+def _many_models(settings: Settings) -> dict[str, object]:
     """No model at start; SageMaker asks for them on the port that it invokes them on."""
     return {
-        "management_address": f"http://{settings.host}:{port}",
+        "management_address": f"http://{settings.host}:{settings.port}",
         "enable_model_api": "true",
         "allowed_urls": f"file://{settings.models_dir.resolve()}/.*",
         "default_workers_per_model": settings.workers if "workers" in settings.model_fields_set else 1,

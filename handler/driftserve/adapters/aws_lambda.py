@@ -1,0 +1,146 @@
+"""The calls of AWS Lambda to the service: `python -m awslambdaric driftserve.adapters.aws_lambda.handle`.
+
+Events are those of a Function URL, payload format 2.0, which an HTTP API of API Gateway sends too:
+https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html
+"""
+
+import base64
+import functools
+import json
+import logging
+import sys
+from collections.abc import Callable
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from driftserve.bootstrap import build_function, configure_logging
+from driftserve.errors import BadRequest, DriftserveError, MethodNotAllowed, ModelError, NotFound
+from driftserve.observation import is_marked_as_test
+from driftserve.printable import printable
+from driftserve.service import Request, Response, Service, error_response
+from driftserve.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+_METHODS = {"/ping": "GET", "/invocations": "POST", "/": "POST"}
+
+Handle = Callable[[Any, Any], dict[str, object]]
+
+
+def __getattr__(name: str) -> Handle:
+    """`handle`, which is built when it is first asked for, and not by the import.
+
+    awslambdaric asks for it in the init phase, when Lambda gives the full processor; what that raises becomes an init
+    error. It takes the handler by its name alone, so a `main` of our own could not hand it one that is built.
+    """
+    if name != "handle":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return _built()
+
+
+@functools.cache
+def _built() -> Handle:
+    try:
+        settings = Settings.from_environment()
+        configure_logging(settings)
+        service = build_function(settings)
+    except (DriftserveError, OSError) as error:
+        sys.stderr.write(f"driftserve: {printable(' '.join(str(error).split()))}\n")
+        raise
+    except Exception:  # awslambdaric would tell an AttributeError as 'handler missing', without its traceback
+        logger.exception("the function cannot be built")
+        raise
+    return functools.partial(answer, service)
+
+
+def answer(service: Service, event: Any, context: Any) -> dict[str, object]:
+    """The Function URL's response to an event: the body and the status that the servers would give.
+
+    Args:
+        service: asked for predictions.
+        event: of payload format 2.0; any other is the caller's error.
+        context: Lambda's, of the invocation.
+    """
+    request_id = str(context.aws_request_id)
+    try:
+        asked = _read(event)
+        request_id = asked.request_context.request_id or request_id
+        response = _respond(service, asked, request_id)
+    except DriftserveError as error:
+        response = error_response(error)
+        level = logging.INFO if error.status < 500 else logging.ERROR
+        extra = {"request_id": request_id, "model": service.model_name}
+        logger.log(level, "answered %d: %s: %s", error.status, type(error).__name__, error, extra=extra)
+    except Exception:  # whatever it was, the function lives on and the caller gets JSON
+        logger.exception("an event failed", extra={"request_id": request_id, "model": service.model_name})
+        response = error_response(ModelError("internal error; the function's log has its traceback"))
+    return {
+        "statusCode": response.status,
+        "headers": {"content-type": "application/json", "x-request-id": request_id},
+        "body": json.dumps(response.body),
+        "isBase64Encoded": False,
+    }
+
+
+class _Part(BaseModel):
+    """A part of an event; fields that are not read here may be anything."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class _Http(_Part):
+    method: str
+
+
+class _RequestContext(_Part):
+    http: _Http
+    request_id: str | None = Field(default=None, alias="requestId")
+
+
+class _Event(_Part):
+    version: Literal["2.0"]
+    path: str = Field(alias="rawPath")
+    headers: dict[str, str]  # names in lower case
+    request_context: _RequestContext = Field(alias="requestContext")
+    body: str | None = None
+    is_base64: bool = Field(default=False, alias="isBase64Encoded")
+
+
+def _read(event: Any) -> _Event:
+    try:
+        return _Event.model_validate(event)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"])) or "event"
+        raise BadRequest(
+            f"expected a Function URL event of payload format 2.0, got one with {place}: {first['msg']}; "
+            "invoke the function by its URL"
+        ) from error
+
+
+def _respond(service: Service, event: _Event, request_id: str) -> Response:
+    method = _METHODS.get(event.path)
+    if method is None:
+        raise NotFound(f"expected a path of {', '.join(_METHODS)}, got {event.path[:80]!r}")
+    if (got := event.request_context.http.method) != method:
+        raise MethodNotAllowed(f"expected {method} {event.path}, got {got[:20]}")
+    if method == "GET":
+        return Response(200, {"status": "Healthy"})
+    request = Request(
+        body=_body(event),
+        content_type=event.headers.get("content-type", ""),
+        request_id=request_id,
+        is_test=is_marked_as_test(event.headers.get("x-amzn-sagemaker-custom-attributes", "")),
+    )
+    return service.predict([request])[0]
+
+
+def _body(event: _Event) -> bytes:
+    text = event.body or ""
+    if not event.is_base64:
+        return text.encode(errors="surrogatepass")  # JSON can hold half a pair: no UTF-8, so no JSON to the service
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError as error:
+        raise BadRequest(f"expected a body in base64, as isBase64Encoded says, got {text[:40]!r} ({error})") from error

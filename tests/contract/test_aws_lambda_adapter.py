@@ -1,0 +1,207 @@
+"""The adapter against events as AWS documents them, and the runtime client's own context."""
+
+import base64
+import importlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from awslambdaric.lambda_context import LambdaContext
+
+from driftserve.adapters import aws_lambda
+from driftserve.bootstrap import build_function
+from driftserve.errors import SettingsError
+from driftserve.service import Request, Response, Service
+from driftserve.settings import Settings
+from images import encode, scene
+
+CONTEXT = LambdaContext("invocation-1", None, None, "0", "arn:aws:lambda:eu-central-1:123456789012:function:f")
+# https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html#urls-payloads
+DOCUMENTED: Mapping[str, Any] = {
+    "version": "2.0",
+    "routeKey": "$default",
+    "rawPath": "/my/path",
+    "rawQueryString": "parameter1=value1&parameter1=value2&parameter2=value",
+    "cookies": ["cookie1", "cookie2"],
+    "headers": {"header1": "value1", "header2": "value1,value2"},
+    "queryStringParameters": {"parameter1": "value1,value2", "parameter2": "value"},
+    "requestContext": {
+        "accountId": "123456789012",
+        "apiId": "<urlid>",
+        "authentication": None,
+        "authorizer": {"iam": {"accessKey": "AKIA...", "cognitoIdentity": None, "principalOrgId": None}},
+        "domainName": "<url-id>.lambda-url.us-west-2.on.aws",
+        "domainPrefix": "<url-id>",
+        "http": {
+            "method": "POST",
+            "path": "/my/path",
+            "protocol": "HTTP/1.1",
+            "sourceIp": "123.123.123.123",
+            "userAgent": "agent",
+        },
+        "requestId": "request-1",
+        "routeKey": "$default",
+        "stage": "$default",
+        "time": "12/Mar/2020:19:03:58 +0000",
+        "timeEpoch": 1583348638390,
+    },
+    "body": "Hello from client!",
+    "pathParameters": None,
+    "isBase64Encoded": False,
+    "stageVariables": None,
+}
+
+
+@pytest.fixture
+def service(archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Service:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    return build_function(Settings(model_dir=archive, sinks=()))
+
+
+def _event(method: str = "POST", path: str = "/invocations", body: object = None, **headers: str) -> dict[str, Any]:
+    """The documented event, as a Function URL makes it of this request."""
+    context = DOCUMENTED["requestContext"]
+    event = dict(DOCUMENTED) | {
+        "rawPath": path,
+        "headers": {name.replace("_", "-"): value for name, value in headers.items()},
+        "requestContext": context | {"http": context["http"] | {"method": method, "path": path}},
+    }
+    del event["body"]
+    if isinstance(body, bytes):
+        return event | {"body": base64.b64encode(body).decode(), "isBase64Encoded": True}
+    return event if body is None else event | {"body": body}
+
+
+def _answer(service: Service, event: object) -> tuple[Any, dict[str, Any], dict[str, str]]:
+    answer: Any = aws_lambda.answer(service, event, CONTEXT)
+    assert set(answer) == {"statusCode", "headers", "body", "isBase64Encoded"}
+    assert answer["isBase64Encoded"] is False
+    assert answer["headers"]["content-type"] == "application/json"
+    return answer["statusCode"], json.loads(answer["body"]), answer["headers"]
+
+
+@pytest.mark.parametrize("path", ["/", "/invocations"])
+def test_an_image_in_base64_is_classified(service: Service, path: str) -> None:
+    blue = np.zeros((50, 70, 3), np.uint8) + np.array([10, 10, 200], np.uint8)
+    status, body, headers = _answer(service, _event("POST", path, encode(blue), content_type="image/png"))
+    assert (status, body["label"], body["request_id"]) == (200, "blue", "request-1")
+    assert headers["x-request-id"] == "request-1"
+
+
+def test_json_comes_as_text(service: Service, generator: np.random.Generator) -> None:
+    instance = {"b64": base64.b64encode(encode(scene(generator))).decode()}
+    text = json.dumps({"instances": [instance, {"b64": "eA=="}]})
+    for body in (text, text.encode()):
+        status, answer, _ = _answer(service, _event("POST", "/", body, content_type="application/json"))
+        first, second = answer["predictions"]
+        assert (status, first["label"]) == (200, _label(service, instance["b64"]))
+        assert second["error"]["type"] == "UndecodableImage"
+
+
+def _label(service: Service, image: str) -> object:
+    (response,) = service.predict([Request(base64.b64decode(image), "image/png", "r")])
+    return response.body["label"]
+
+
+def test_ping_says_that_the_model_is_loaded(service: Service) -> None:
+    assert _answer(service, _event("GET", "/ping"))[:2] == (200, {"status": "Healthy"})
+
+
+@pytest.mark.parametrize(
+    ("event", "status", "kind", "message"),
+    [
+        (DOCUMENTED, 404, "NotFound", "expected a path of /ping, /invocations, /, got '/my/path'"),
+        (_event("GET", "/invocations"), 405, "MethodNotAllowed", "expected POST /invocations, got GET"),
+        (_event("POST", "/ping"), 405, "MethodNotAllowed", "expected GET /ping, got POST"),
+        (_event("GET", "/"), 405, "MethodNotAllowed", "expected POST /, got GET"),
+        (_event(), 415, "UnsupportedMediaType", "got 'none'"),
+        (_event(content_type="image/png"), 400, "UndecodableImage", "expected"),
+        (_event(body="hello", content_type="text/plain"), 415, "UnsupportedMediaType", "got 'text/plain'"),
+        (_event(body="\ud800", content_type="application/json"), 400, "InvalidJson", "expected"),
+        (
+            _event(body="%%%", content_type="image/png") | {"isBase64Encoded": True},
+            400,
+            "BadRequest",
+            "expected a body in base64, as isBase64Encoded says, got '%%%'",
+        ),
+        ({}, 400, "BadRequest", "payload format 2.0, got one with version: Field required"),
+        (None, 400, "BadRequest", "payload format 2.0, got one with event"),
+        ([1], 400, "BadRequest", "payload format 2.0, got one with event"),
+        (_event() | {"version": "1.0"}, 400, "BadRequest", "got one with version: Input should be '2.0'"),
+        (_event() | {"requestContext": {}}, 400, "BadRequest", "got one with requestContext.http"),
+    ],
+)
+def test_what_cannot_be_answered_says_what_was_expected(
+    service: Service, event: object, status: int, kind: str, message: str
+) -> None:
+    got, body, _ = _answer(service, event)
+    assert (got, body["error"]["type"]) == (status, kind)
+    assert message in body["error"]["message"]
+    assert "expected" in body["error"]["message"]
+
+
+def test_without_an_id_of_the_request_the_invocations_counts(service: Service) -> None:
+    event = _event("GET", "/ping")
+    del event["requestContext"]["requestId"]
+    for asked in (event, {}):
+        assert _answer(service, asked)[2]["x-request-id"] == "invocation-1"
+
+
+def test_only_marked_traffic_is_a_test() -> None:
+    asked: list[Request] = []
+
+    class Asked(Service):
+        def __init__(self) -> None:
+            pass
+
+        def predict(self, requests: Any) -> list[Response]:
+            asked.extend(requests)
+            return [Response(200, {})]
+
+    for mark in ("a=1; driftserve-test=true", "driftserve-test=false", ""):
+        _answer(Asked(), _event(x_amzn_sagemaker_custom_attributes=mark))
+    assert [request.is_test for request in asked] == [True, False, False]
+
+
+def test_a_fault_is_answered_with_500_and_its_traceback_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(Service):
+        model_name = "broken/1"  # type: ignore[assignment]  # a property there
+
+        def __init__(self) -> None:
+            pass
+
+        def predict(self, _: Any) -> list[Response]:
+            raise ZeroDivisionError("what nobody thought of")
+
+    status, body, _ = _answer(Broken(), _event())
+    assert (status, body["error"]["type"]) == (500, "ModelError")
+    assert "nobody" not in json.dumps(body)
+    assert "ZeroDivisionError: what nobody thought of" in caplog.text
+
+
+def test_the_import_builds_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DRIFTSERVE_MODEL_DIR", str(tmp_path))
+    importlib.reload(aws_lambda)
+    assert not hasattr(aws_lambda, "handler")
+
+
+def test_nothing_is_left_on_the_disk_once_the_model_is_loaded(
+    service: Service, tmp_path: Path, generator: np.random.Generator
+) -> None:
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    assert _answer(service, _event(body=encode(scene(generator)), content_type="image/png"))[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"sinks": ("cloudwatch",)}, "DRIFTSERVE_SINKS: expected `emf` or `log`"),
+        ({"record_dir": Path("/tmp/record")}, "DRIFTSERVE_RECORD_DIR: expected none"),  # noqa: S108
+    ],
+)
+def test_what_a_function_cannot_do_is_refused(archive: Path, settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        build_function(Settings(model_dir=archive, **settings))
