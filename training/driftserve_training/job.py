@@ -32,7 +32,7 @@ from driftserve_training.hyperparameters import Hyperparameters, read_hyperparam
 from driftserve_training.ranks import read_ranks
 
 _BASE_VARIABLE = "SAGEMAKER_BASE_DIR"  # SageMaker's own toolkit reads it too
-_STOPPED = 128 + signal.SIGTERM
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,9 @@ def main() -> int:
     """Run the job of this container; the exit status."""
     base = Path(os.environ.get(_BASE_VARIABLE, "/opt/ml"))
     ranks = read_ranks()
-    if ranks.processes == 1:
-        (base / "output" / "failure").unlink(missing_ok=True)
-    _end_at_signals(lambda signal_name: _stop(base, signal_name, ranks.processes))
+    if ranks.processes == 1:  # before there are others
+        _clear(base)
+    _end_at_signals(lambda number: _stop(base, number, ranks.processes))
     try:
         job = read_job(base)
         if job.processes > ranks.processes:
@@ -98,17 +98,14 @@ def run(job: Job, base: Path) -> None:
     from driftserve_training.export import export
     from driftserve_training.fitting import train
 
-    chosen, model, trained = job.hyperparameters, base / "model", base / "output" / "data"
-    if read_ranks().is_first:
-        for leftover in model.glob("*.mar"):  # a server takes a folder with one archive
-            leftover.unlink()
+    chosen, trained = job.hyperparameters, base / "output" / "data"
     with job.channels.data() as data, tempfile.TemporaryDirectory() as scratch:
         record = train(chosen.to_training(data, trained, job.channels.weights))
         if record is None:
             return
         effort = FULL if chosen.certificate == "full" else SHORT
         archive, _ = export(trained, data, Path(scratch), chosen.name, chosen.version, effort)
-        placed = _place(archive, model)
+        placed = _place(archive, base / "model")
     scores = {"test_accuracy": record.test_accuracy, "test_macro_f1": record.test_macro_f1, "seconds": record.seconds}
     print(json.dumps({"archive": str(placed), **scores}))
 
@@ -120,6 +117,12 @@ def _place(archive: Path, directory: Path) -> Path:
     return part.rename(directory / archive.name)
 
 
+def _clear(base: Path) -> None:
+    """Remove what an earlier job has left that would be taken for this one's."""
+    for leftover in (base / "output" / "failure", *(base / "model").glob("*.mar")):
+        leftover.unlink(missing_ok=True)
+
+
 def _become_torchrun(job: Job) -> NoReturn:
     """Be replaced by torchrun, which runs this module once for every process."""
     environment = job.hosts.environment(job.processes_per_host) | os.environ  # what a user has set stays
@@ -128,8 +131,8 @@ def _become_torchrun(job: Job) -> NoReturn:
     os.execve(command[0], command, environment)  # noqa: S606
 
 
-def _end_at_signals(end: Callable[[str], None]) -> None:
-    """Have a thread call `end` at SIGTERM or SIGINT, whatever the main thread is doing.
+def _end_at_signals(end: Callable[[signal.Signals], None]) -> None:
+    """Have a thread call `end` at the first stop signal, whatever the main thread is doing.
 
     A signal handler would wait until the main thread comes back from a collective of torch; and Lightning, while it
     fits, puts one of its own first, which waits for a broadcast (lightning 2.6, _sigterm_notifier_fn).
@@ -137,15 +140,21 @@ def _end_at_signals(end: Callable[[str], None]) -> None:
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _STOP_SIGNALS:
         signal.signal(number, lambda *_: None)
-    threading.Thread(target=lambda: end(signal.Signals(os.read(reading, 1)[0]).name), daemon=True).start()
+
+    def wait() -> None:
+        while (number := os.read(reading, 1)[0]) not in _STOP_SIGNALS:
+            pass  # torch's loader has a handler for SIGCHLD
+        end(signal.Signals(number))
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
-def _stop(base: Path, signal_name: str, processes: int) -> NoReturn:
+def _stop(base: Path, number: signal.Signals, processes: int) -> NoReturn:
     by_whom = "the job was stopped" if processes == 1 else "the job was stopped, or another process of it failed"
-    _fail(base, f"ended by {signal_name} before the model was written: {by_whom}")
-    os._exit(_STOPPED)  # the main thread may be anywhere
+    _fail(base, f"ended by {number.name} before the model was written: {by_whom}")
+    os._exit(128 + number)  # the main thread may be anywhere
 
 
 def _fail(base: Path, reason: str) -> int:
