@@ -59,7 +59,7 @@ def main() -> int:
     _end_at_signals(lambda number: _stop(base, number, ranks.processes))
     try:
         job = read_job(base)
-        if job.processes > ranks.processes:
+        if job.processes > 1 and ranks.processes == 1:
             _become_torchrun(job)
         run(job, base)
     except DriftserveError as error:
