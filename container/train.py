@@ -1,1 +1,7 @@
-"""Placeholder until the training job."""
+"""What the training image runs as `train`: the job that SageMaker, or `docker run`, has put under /opt/ml."""
+
+import sys
+
+from driftserve_training.job import main
+
+sys.exit(main())

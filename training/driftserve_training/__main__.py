@@ -25,18 +25,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status."""
     options = _parser().parse_args(arguments)
     try:
-        print(json.dumps(_train(options) if options.command == "train" else _export(options)))
+        done = _train(options) if options.command == "train" else _export(options)
     except DriftserveError as error:
         print(f"driftserve_training: {error}", file=sys.stderr)
         return 1
+    if done is not None:
+        print(json.dumps(done))
     return 0
 
 
-def _train(options: argparse.Namespace) -> dict[str, object]:
+def _train(options: argparse.Namespace) -> dict[str, object] | None:
     from driftserve_training.fitting import train
 
     chosen = {name: value for name, value in vars(options).items() if name != "command" and value is not None}
     record = train(TrainingConfiguration(**chosen))
+    if record is None:  # under torchrun the first process speaks for all
+        return None
     return {"test_accuracy": record.test_accuracy, "test_macro_f1": record.test_macro_f1, "seconds": record.seconds}
 
 

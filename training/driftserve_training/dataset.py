@@ -6,13 +6,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from driftserve.contract import ImageSpec
 from driftserve.decode import decode
 from driftserve.preprocess import preprocess
 from driftserve_training.augmentation import Image, build_augmentation
 from driftserve_training.manifest import Entry, Manifest
+from driftserve_training.ranks import Ranks
 
 Sample = tuple[torch.Tensor, int]
 
@@ -44,15 +45,24 @@ class ImageDataset(Dataset[Sample]):
 
 
 def training_loader(
-    manifest: Manifest, spec: ImageSpec, batch_size: int, workers: int, seed: int
+    manifest: Manifest, spec: ImageSpec, batch_size: int, workers: int, seed: int, ranks: Ranks | None = None
 ) -> DataLoader[Sample]:
-    """The training images, augmented and shuffled; a last batch that is not full is left out."""
-    dataset = ImageDataset(manifest.folder, manifest.split("train"), manifest.labels, spec, build_augmentation(seed))
+    """The training images, augmented and shuffled; a last batch that is not full is left out.
+
+    Of several processes each gets its share, equal ones: a few images come twice where they do not divide.
+    """
+    ranks = ranks or Ranks()
+    augment = build_augmentation(seed + ranks.rank)
+    dataset = ImageDataset(manifest.folder, manifest.split("train"), manifest.labels, spec, augment)
+    share: DistributedSampler[Sample] | None = None
+    if ranks.processes > 1:
+        share = DistributedSampler(dataset, ranks.processes, ranks.rank, seed=seed)
     return DataLoader(
         dataset,
         batch_size=batch_size,
-        shuffle=True,
-        drop_last=len(dataset) > batch_size,
+        shuffle=share is None,
+        sampler=share,
+        drop_last=(len(share) if share else len(dataset)) > batch_size,
         num_workers=workers,
         persistent_workers=workers > 0,
         generator=torch.Generator().manual_seed(seed),

@@ -9,6 +9,7 @@ from pathlib import Path
 import lightning
 import numpy as np
 import numpy.typing as npt
+import torch
 from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 
@@ -21,18 +22,23 @@ from driftserve_training.evaluation import Evaluation, confusion_figure, evaluat
 from driftserve_training.learner import Learner
 from driftserve_training.manifest import Manifest, scan, write_manifest
 from driftserve_training.network import create_classifier
+from driftserve_training.ranks import Ranks, read_ranks
 
 TEST_PREDICTIONS_FILE = "predictions-test.csv"
 
 
-def train(configuration: TrainingConfiguration) -> TrainedRecord:
+def train(configuration: TrainingConfiguration) -> TrainedRecord | None:
     """Train on `train/`, choose and calibrate on `val/`, report on `test/`; write all to the output.
+
+    Under torchrun its processes train together, each on its share of every epoch. The first one does all else; the
+    others write nothing, and have no record.
 
     Raises:
         DataError: the data set or the weights cannot be used.
     """
     started = time.monotonic()
-    manifest = _scan(configuration)
+    ranks = read_ranks()
+    manifest = _scan(configuration, ranks)
     lightning.seed_everything(configuration.seed, workers=True, verbose=False)
     classifier, network = create_classifier(configuration, len(manifest.labels))
     logger = TensorBoardLogger(configuration.output, name="tensorboard", version="")
@@ -41,11 +47,14 @@ def train(configuration: TrainingConfiguration) -> TrainedRecord:
     val = evaluation_loader(manifest, "val", spec, batch_size, workers)
     best_epoch = _fit(
         Learner(classifier, len(manifest.labels), configuration),
-        training_loader(manifest, spec, batch_size, workers, configuration.seed),
+        training_loader(manifest, spec, batch_size, workers, configuration.seed, ranks),
         val,
         logger,
         configuration,
+        ranks,
     )
+    if best_epoch is None:
+        return None
     val_logits, val_targets = score(classifier, val, "validation")
     temperature = fit_temperature(val_logits, val_targets)
 
@@ -73,14 +82,16 @@ def train(configuration: TrainingConfiguration) -> TrainedRecord:
     return record
 
 
-def _scan(configuration: TrainingConfiguration) -> Manifest:
+def _scan(configuration: TrainingConfiguration, ranks: Ranks) -> Manifest:
     """The manifest, written to the output folder, in which nothing of an earlier run is left."""
-    configuration.output.mkdir(parents=True, exist_ok=True)
-    for leftover in ("checkpoints", "tensorboard"):
-        shutil.rmtree(configuration.output / leftover, ignore_errors=True)
+    if ranks.is_first:
+        configuration.output.mkdir(parents=True, exist_ok=True)
+        for leftover in ("checkpoints", "tensorboard"):
+            shutil.rmtree(configuration.output / leftover, ignore_errors=True)
     has_stream = (configuration.data / STREAM).is_dir()
     manifest = scan(configuration.data, (*SPLITS, STREAM) if has_stream else SPLITS)
-    write_manifest(manifest, configuration.output / "manifest.csv")
+    if ranks.is_first:
+        write_manifest(manifest, configuration.output / "manifest.csv")
     return manifest
 
 
@@ -90,13 +101,22 @@ def _fit(
     val_loader: object,
     logger: TensorBoardLogger,
     configuration: TrainingConfiguration,
-) -> int:
-    """Train, and leave the learner with the weights of the best epoch, which is given back (from 1)."""
+    ranks: Ranks,
+) -> int | None:
+    """Train, and leave the learner with the weights of the best epoch, which is given back (from 1).
+
+    None in all processes but the first, whose disk alone need have the checkpoint.
+    """
     checkpoint = ModelCheckpoint(
         configuration.output / "checkpoints", filename="{epoch}", monitor="val_accuracy", mode="max"
     )
     trainer = lightning.Trainer(
         max_epochs=configuration.epochs,
+        devices=ranks.processes_per_host,
+        num_nodes=ranks.hosts,
+        # The head's epochs leave the features without gradients, for which the others would wait.
+        strategy="ddp_find_unused_parameters_true" if ranks.processes > 1 else "auto",
+        use_distributed_sampler=False,  # the training loader has its share; every process validates on all of val/
         logger=logger,
         callbacks=[checkpoint, TQDMProgressBar(refresh_rate=10)],
         log_every_n_steps=10,
@@ -104,6 +124,10 @@ def _fit(
         enable_model_summary=False,
     )
     trainer.fit(learner, train_loader, val_loader)
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()  # else torchmetrics would wait for processes that have ended
+    if not ranks.is_first:
+        return None
     best = Learner.load_from_checkpoint(  # strict: every weight is there
         checkpoint.best_model_path,
         classifier=learner.classifier,

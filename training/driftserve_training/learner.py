@@ -40,7 +40,7 @@ class Learner(lightning.LightningModule):
         pixels, targets = batch
         logits = self.classifier(pixels.contiguous(memory_format=torch.channels_last))
         self._accuracy(logits, targets)
-        self.log("val_loss", cross_entropy(logits, targets))
+        self.log("val_loss", cross_entropy(logits, targets), sync_dist=True)
         self.log("val_accuracy", self._accuracy, prog_bar=True)
 
     def on_train_epoch_start(self) -> None:

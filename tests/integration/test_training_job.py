@@ -1,0 +1,198 @@
+"""Whole training jobs, as SageMaker starts them, in folders that stand for /opt/ml."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+
+from driftserve.archive import read_contract
+from driftserve.servers.ports import free_ports
+from driftserve_demo.synthetic import write_dataset
+from driftserve_training.hyperparameters import Hyperparameters
+from processes import is_alive, running, wait_for
+
+TRAIN = Path(__file__).parents[2] / "container" / "train.py"
+SMALL = {"image-size": "48", "epochs": "2", "batch-size": "16", "sagemaker_program": '"train.py"'}
+FROM_SCRATCH = SMALL | {"model": '"test_resnet"', "pretrained": "false"}
+MakeJob = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    write_dataset(folder, {"train": 16, "val": 10, "test": 6}, seed=5)
+    return folder
+
+
+@pytest.fixture
+def make_job(tmp_path: Path) -> MakeJob:
+    """Lays out /opt/ml for a job."""
+
+    def make_job(hyperparameters: dict[str, str], name: str = "ml", **channels: Path) -> Path:
+        base = tmp_path / name
+        for folder in ("input/config", "input/data", "model", "output"):
+            (base / folder).mkdir(parents=True)
+        (base / "input/config/hyperparameters.json").write_text(json.dumps(hyperparameters))
+        for channel, folder in channels.items():
+            (base / "input/data" / channel).symlink_to(folder)
+        return base
+
+    return make_job
+
+
+def _train(base: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, TRAIN],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"SAGEMAKER_BASE_DIR": str(base)} | environment,
+        timeout=120,
+    )
+
+
+def _names(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
+
+
+def test_a_job_leaves_one_archive_that_is_accepted_and_its_scores(make_job: MakeJob, data: Path) -> None:
+    splits = {"train": data / "train", "validation": data / "val", "test": data / "test"}
+    base = make_job(FROM_SCRATCH | {"name": "coast", "version": "7", "loader-workers": "1"}, **splits)
+    for leftover in ("model/older.mar", "output/failure"):
+        (base / leftover).touch()
+    done = _train(base)
+    assert done.returncode == 0, done.stderr
+    assert _names(base / "model") == ["coast.mar"]
+    verified = subprocess.run([sys.executable, "-m", "driftserve", "verify", str(base / "model")], capture_output=True)
+    assert verified.returncode == 0, verified.stderr
+    contract = read_contract(base / "model" / "coast.mar")
+    assert (contract.name, contract.version, contract.image_spec.height) == ("coast", "7", 48)
+    said = json.loads(done.stdout.splitlines()[-1])
+    trained = json.loads((base / "output/data/trained.json").read_text())
+    assert said["archive"] == str(base / "model" / "coast.mar")
+    assert said["test_accuracy"] == trained["test_accuracy"] == contract.evaluation["test_accuracy"]
+    assert (trained["epochs"], trained["manifest_sha256"]) == (2, contract.provenance["manifest_sha256"])
+    left = {path.name for path in (base / "output/data").iterdir()}
+    assert left >= {"network.pt", "manifest.csv", "predictions-test.csv", "tensorboard"}
+    assert not (base / "output/failure").exists()
+
+
+@pytest.mark.parametrize(
+    ("hyperparameters", "reason"),
+    [
+        (FROM_SCRATCH, "expected images as train/<class>/<image>.jpg, got none"),
+        (
+            FROM_SCRATCH | {"epoch": "2"},
+            f"hyperparameters out of {', '.join(Hyperparameters.model_fields)}, got 'epoch'; ",
+        ),
+    ],
+    ids=["no images", "unknown hyperparameter"],
+)
+def test_what_is_refused_is_said_in_one_line_in_the_failure_file(
+    make_job: MakeJob, tmp_path: Path, hyperparameters: dict[str, str], reason: str
+) -> None:
+    (tmp_path / "empty").mkdir()
+    base = make_job(hyperparameters, training=tmp_path / "empty")
+    (base / "model" / "older.mar").touch()
+    done = _train(base)
+    assert done.returncode == 1
+    (line,) = (base / "output" / "failure").read_text().splitlines()
+    assert reason in line
+    assert done.stderr.splitlines()[-1] == f"driftserve_training: {line}"
+    assert _names(base / "model") == []
+
+
+def test_what_was_not_foreseen_is_a_reason_and_then_its_traceback(make_job: MakeJob, data: Path) -> None:
+    base = make_job(FROM_SCRATCH, training=data)
+    (base / "output" / "data").touch()  # where a folder has to be
+    assert _train(base).returncode == 1
+    reason, *rest = (base / "output" / "failure").read_text().splitlines()
+    assert reason.startswith("FileExistsError: ")
+    assert rest[1] == "Traceback (most recent call last):"
+
+
+def test_a_job_that_is_stopped_ends_at_once_and_says_so(make_job: MakeJob, data: Path, tmp_path: Path) -> None:
+    base = make_job(FROM_SCRATCH | {"epochs": "1000"}, training=data)
+    environment = {"SAGEMAKER_BASE_DIR": str(base)}
+    with running("driftserve_training.job", environment=environment, log=tmp_path / "log") as job:
+        wait_for(lambda: list((base / "output/data").glob("checkpoints/*")))  # it trains
+        job.send_signal(signal.SIGTERM)
+        assert job.wait(10) == 128 + signal.SIGTERM
+    reason = "ended by SIGTERM before the model was written: the job was stopped"
+    assert (base / "output" / "failure").read_text() == f"{reason}\n"
+    assert f"driftserve_training: {reason}" in (tmp_path / "log").read_text()
+    assert _names(base / "model") == []
+
+
+def _weights(folder: Path) -> Path:
+    """A channel of weights, so that the head learns alone at first."""
+    import timm
+    from safetensors.torch import save_file
+
+    torch.manual_seed(3)
+    folder.mkdir()
+    save_file(timm.create_model("test_resnet").state_dict(), folder / "w.safetensors")
+    record = {"model": "test_resnet", "mean": [0.5] * 3, "std": [0.25] * 3, "input_size": [3, 96, 96]}
+    (folder / "w.safetensors.json").write_text(json.dumps(record))
+    return folder
+
+
+def test_two_hosts_train_together_and_the_first_alone_writes(make_job: MakeJob, data: Path, tmp_path: Path) -> None:
+    weights = _weights(tmp_path / "weights")
+    hosts = ["localhost", "127.0.0.1"]  # names that resolve; the second is the first in order
+    port = str(free_ports(1)[0])
+    with ExitStack() as stack:
+        jobs, bases = [], []
+        for host in hosts:
+            base = make_job(SMALL | {"learning_rate": "0.01"}, name=host, training=data, weights=weights)
+            config = {"hosts": hosts, "current_host": host, "network_interface_name": "lo"}
+            (base / "input/config/resourceconfig.json").write_text(json.dumps(config))
+            environment = {"SAGEMAKER_BASE_DIR": str(base), "MASTER_PORT": port}
+            log = tmp_path / f"{host}.log"
+            jobs.append(stack.enter_context(running("driftserve_training.job", environment=environment, log=log)))
+            bases.append(base)
+        assert [job.wait(120) for job in jobs] == [0, 0], (tmp_path / "127.0.0.1.log").read_text()
+    other, first = bases
+    assert _names(first / "model") == ["scenes.mar"]
+    assert _names(other / "model") == []
+    assert not list((other / "output").rglob("*"))
+    assert read_contract(first / "model" / "scenes.mar").provenance["network"] == "test_resnet"
+    log_text = (tmp_path / "127.0.0.1.log").read_text()
+    assert "All distributed processes registered. Starting with 2 processes" in log_text
+    assert log_text.count('{"archive": ') == 1
+    assert '{"archive": ' not in (tmp_path / "localhost.log").read_text()
+    (kept,) = (first / "output/data/checkpoints").iterdir()
+    state = torch.load(kept, map_location="cpu", weights_only=True)
+    # 96 images in shares of 48 make 3 batches of 16 an epoch, where one process would see 6.
+    assert state["global_step"] == 3 * (state["epoch"] + 1)
+
+
+@pytest.mark.faults
+def test_processes_of_one_host_fail_as_one(make_job: MakeJob, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    base = make_job(FROM_SCRATCH | {"processes_per_host": "2"}, training=tmp_path / "empty")
+    assert _train(base, MASTER_PORT=str(free_ports(1)[0])).returncode == 1
+    (line,) = (base / "output" / "failure").read_text().splitlines()
+    assert "expected images as train/<class>/<image>.jpg, got none" in line
+
+
+@pytest.mark.faults
+def test_processes_of_one_host_are_stopped_as_one(make_job: MakeJob, data: Path, tmp_path: Path) -> None:
+    base = make_job(FROM_SCRATCH | {"processes_per_host": "2", "epochs": "1000"}, training=data)
+    environment = {"SAGEMAKER_BASE_DIR": str(base), "MASTER_PORT": str(free_ports(1)[0])}
+    with running("driftserve_training.job", environment=environment, log=tmp_path / "log") as job:
+        wait_for(lambda: list((base / "output/data").glob("checkpoints/*")))
+        ranks = psutil.Process(job.pid).children()
+        assert len(ranks) == 2
+        job.send_signal(signal.SIGTERM)
+        assert job.wait(20) != 0
+        wait_for(lambda: not any(is_alive(rank) for rank in ranks), 10)
+    assert (base / "output" / "failure").read_text().startswith("ended by SIGTERM before the model was written: ")
+    assert _names(base / "model") == []

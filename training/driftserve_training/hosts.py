@@ -1,0 +1,60 @@
+"""The hosts of a training job: `resourceconfig.json`."""
+
+import os
+import sys
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from driftserve.errors import DataError
+from driftserve_training.platform_file import read_platform_file
+
+_PORT = "29500"  # torchrun's own default
+
+
+class Hosts(BaseModel):
+    """The hosts by name, some with suffixes (`algo-1-9f24b`), and which of them this one is."""
+
+    model_config = ConfigDict(frozen=True)
+
+    hosts: tuple[str, ...] = Field(default=("localhost",), min_length=1)
+    current_host: str = "localhost"
+    network_interface_name: str | None = None
+
+    def torchrun(self, processes_per_host: int, module: str) -> list[str]:
+        """The command that joins a module's processes on all hosts; each host gives its own.
+
+        `MASTER_PORT` names the first host's port.
+        """
+        hosts = sorted(self.hosts)  # every host has to count them the same way
+        return [
+            *(sys.executable, "-m", "torch.distributed.run"),
+            f"--nnodes={len(hosts)}",
+            f"--node_rank={hosts.index(self.current_host)}",
+            f"--nproc_per_node={processes_per_host}",
+            f"--master_addr={hosts[0]}",
+            f"--master_port={os.environ.get('MASTER_PORT', _PORT)}",
+            *("-m", module),
+        ]
+
+    def environment(self, processes_per_host: int) -> dict[str, str]:
+        """Variables for these processes: the network between the hosts, a share of the cores for each process."""
+        threads = max(1, len(os.sched_getaffinity(0)) // processes_per_host)
+        environment = {"OMP_NUM_THREADS": str(threads)}
+        if self.network_interface_name:
+            environment |= dict.fromkeys(("NCCL_SOCKET_IFNAME", "GLOO_SOCKET_IFNAME"), self.network_interface_name)
+        return environment
+
+
+def read_hosts(path: Path) -> Hosts:
+    """The hosts of a file; this one alone where there is none.
+
+    Raises:
+        DataError: the file breaks the schema, or does not name this host.
+    """
+    hosts = read_platform_file(path, Hosts, Hosts())
+    if hosts.current_host not in hosts.hosts:
+        raise DataError(
+            f"{path}: expected current_host to be one of {', '.join(hosts.hosts)}, got {hosts.current_host!r}"
+        )
+    return hosts
