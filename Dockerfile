@@ -19,13 +19,9 @@ RUN apt-get update \
 # Bytecode was compiled at build, and the root may be read-only.
 ENV PATH=/opt/venv/bin:/opt/jre/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 LANG=C.UTF-8
-ARG REVISION=unknown
-ARG VERSION=unknown
 LABEL org.opencontainers.image.title="driftserve" \
       org.opencontainers.image.description="TorchScript image classifiers that watch their own traffic for drift" \
-      org.opencontainers.image.licenses="Apache-2.0" \
-      org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${REVISION}"
+      org.opencontainers.image.licenses="Apache-2.0"
 
 # --- what builds them: never part of an image ---------------------------------------------------------------------
 FROM base AS build

@@ -14,14 +14,27 @@ PORT ?= 8080
 SERVER ?= torchserve
 ARCHIVE ?= $(BUILD)/demo/model
 
+DOCKER ?= docker
+DOCKER_BUILD ?= $(DOCKER) build
+AWS ?= aws
+IMAGE ?= driftserve
+TARGETS ?= serving serving-mms lambda training
+REGISTRY ?=
+REPOSITORY ?= driftserve
+VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' handler/driftserve/__init__.py)
+REVISION ?= $(or $(CODEBUILD_RESOLVED_SOURCE_VERSION),$(shell git describe --always --dirty --abbrev=12 2>/dev/null),unknown)
+
 PIP := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 INSTALLED := $(VENV)/.installed
 INSTALLED_MMS := $(VENV_MMS)/.installed
 SERVER_VENV := $(if $(filter mms,$(SERVER)),$(VENV_MMS),$(VENV))
-PYTEST := VENV_MMS='$(VENV_MMS)' $(VENV)/bin/python -m pytest
+PYTEST = VENV_MMS='$(VENV_MMS)' $(VENV)/bin/python -m pytest
+
+SUITE := tests/container/test_suite.py::test_the_smoke_suite_passes
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo certificate serve test faults fuzz bench bench-drift coverage acceptance check docs format clean
+.PHONY: help install demo certificate serve image run sbom test faults test-image test-images fuzz bench bench-drift \
+  coverage acceptance check docs format login push clean
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,11 +71,34 @@ serve: ## Serve an archive until Ctrl-C: [ARCHIVE=file or folder] [PORT=8080] [S
 	@test -e '$(ARCHIVE)' || { echo "no archive at $(ARCHIVE): run 'make demo' first, or give ARCHIVE=" >&2; exit 1; }
 	@exec $(SERVER_VENV)/bin/driftserve serve '$(ARCHIVE)' --port $(PORT) --server $(SERVER)
 
+# Labels at the end, and not as arguments: another revision builds nothing again.
+image: ## Build the images driftserve:serving, :serving-mms, :lambda and :training: [TARGETS=serving]
+	@for target in $(TARGETS); do \
+	  $(DOCKER_BUILD) --target $$target --tag $(IMAGE):$$target \
+	    --label org.opencontainers.image.version=$(VERSION) --label org.opencontainers.image.revision=$(REVISION) . \
+	  || exit 1; done
+
+run: ## Serve an archive in Docker until Ctrl-C: [ARCHIVE=folder] [PORT=8080]
+	@test -d '$(ARCHIVE)' || { echo "no archive in a folder $(ARCHIVE): run 'make demo' first, or give ARCHIVE=" >&2; exit 1; }
+	@exec $(DOCKER) run --rm --publish 127.0.0.1:$(PORT):8080 --volume '$(abspath $(ARCHIVE)):/opt/ml/model:ro' $(IMAGE):serving
+
+sbom: ## Write each image's bill of materials to build/: [TARGETS=serving]
+	@mkdir -p $(BUILD)
+	@for target in $(TARGETS); do \
+	  $(DOCKER) run --rm --entrypoint cat $(IMAGE):$$target /opt/driftserve/sbom.cdx.json \
+	    > $(BUILD)/sbom-$$target.cdx.json && echo $(BUILD)/sbom-$$target.cdx.json || exit 1; done
+
 test: $(INSTALLED) $(INSTALLED_MMS) ## Run every test that this machine can run, but the slow ones below
-	$(PYTEST) -m 'not acceptance and not faults and not bench'
+	$(PYTEST) -m 'not acceptance and not faults and not bench and not image'
 
 faults: $(INSTALLED) $(INSTALLED_MMS) ## Hit both servers with what happens in production: some 8 minutes
 	$(PYTEST) -m faults
+
+test-image: $(INSTALLED) ## Run the endpoint suite against the images that were built: [TARGETS=serving]
+	IMAGES=required $(PYTEST) $(foreach target,$(filter-out training,$(TARGETS)),'$(SUITE)[$(target)]')
+
+test-images: $(INSTALLED) image ## Build every image, and run all tests of them: faults, SageMaker's local mode; some 20 minutes
+	IMAGES=required $(PYTEST) -m image
 
 fuzz: $(INSTALLED) ## Try 10,000 generated inputs a test, where `make test` tries 100
 	$(PYTEST) -m fuzz --hypothesis-profile=fuzz --timeout=3600
@@ -77,7 +113,7 @@ bench-drift: $(INSTALLED) ## Measure the drift detector on real images, after `m
 
 coverage: $(INSTALLED) $(INSTALLED_MMS) ## Measure the branch coverage of driftserve, in all its processes
 	@rm -rf $(BUILD)/coverage && mkdir -p $(BUILD)/coverage
-	$(VENV)/bin/coverage run -m pytest -m 'not acceptance and not faults and not bench' --ignore=tests/e2e
+	$(VENV)/bin/coverage run -m pytest -m 'not acceptance and not faults and not bench and not image' --ignore=tests/e2e
 	$(VENV)/bin/coverage combine --quiet
 	$(VENV)/bin/coverage report
 
@@ -88,7 +124,8 @@ check: $(INSTALLED) ## Lint, types and layers
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
-	$(VENV)/bin/mypy docs/generate.py container/entrypoint.py
+	$(VENV)/bin/mypy docs/generate.py
+	for script in container/*.py; do $(VENV)/bin/mypy $$script || exit 1; done
 	$(VENV)/bin/lint-imports
 
 docs: $(INSTALLED) ## Write docs/settings.md and docs/metrics.md again, from the code
@@ -97,6 +134,14 @@ docs: $(INSTALLED) ## Write docs/settings.md and docs/metrics.md again, from the
 format: $(INSTALLED) ## Put the code into the house style
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
+
+login: ## Log Docker in to the registry: REGISTRY=ACCOUNT.dkr.ecr.REGION.amazonaws.com
+	@test -n '$(REGISTRY)' || { echo "expected REGISTRY=, as ACCOUNT.dkr.ecr.REGION.amazonaws.com" >&2; exit 1; }
+	$(AWS) ecr get-login-password | $(DOCKER) login --username AWS --password-stdin '$(REGISTRY)'
+
+push: ## Push the images, and name them by digest in imagedefinitions.json: REGISTRY= [REPOSITORY=driftserve] [TARGETS=]
+	$(PYTHON) container/push.py --docker '$(DOCKER)' --registry '$(REGISTRY)' --repository '$(REPOSITORY)' \
+	  --image '$(IMAGE)' --revision '$(REVISION)' $(TARGETS)
 
 clean: ## Remove what was built; the environments stay
 	rm -rf $(BUILD)
