@@ -11,9 +11,10 @@ ARG WHEELS=scratch
 FROM ${WHEELS} AS wheels
 
 # --- what every image is: Debian's Python, a user, no compiler, no pip --------------------------------------------
+# procps for its `kill`: TorchServe ends workers by it, and without it a model can be neither unloaded nor refused.
 FROM ${BASE} AS base
 RUN apt-get update \
- && apt-get install --yes --no-install-recommends ca-certificates python3 \
+ && apt-get install --yes --no-install-recommends ca-certificates procps python3 \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/apt /var/log/dpkg.log \
  && useradd --uid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin driftserve
 # Bytecode was compiled at build, and the root may be read-only.

@@ -85,6 +85,11 @@ class Container:
         """What a command in the container writes to stdout."""
         return docker("exec", self.id, *command)
 
+    def status(self) -> str:
+        """What `driftserve status` shows; empty while no monitor runs."""
+        done = subprocess.run([DOCKER, "exec", self.id, "driftserve", "status"], capture_output=True, text=True)
+        return done.stdout
+
     def processes(self) -> dict[int, str]:
         """The command lines of the living processes, by their ids in the container."""
         script = (
@@ -152,7 +157,9 @@ def serving(
 ) -> Iterator[Container]:
     """A container that serves an archive on a port of the loopback interface, and is ready."""
     published = ("--publish", "127.0.0.1::8080", "--volume", f"{model_dir}:{place}:ro", *options)
-    with container(image, "serve", options=published, settings={"DRIFTSERVE_WORKERS": "2"} | settings) as started:
+    workers = 0 if "SAGEMAKER_MULTI_MODEL" in settings else 2
+    settings |= {"DRIFTSERVE_WORKERS": str(workers)} if workers else {}
+    with container(image, "serve", options=published, settings=settings) as started:
 
         def is_ready() -> bool:
             assert started.is_running(), started.log()
@@ -160,12 +167,8 @@ def serving(
 
         wait_for(is_ready, START_TIMEOUT_SECONDS)
         ready = Container(started.id, "http://" + docker("port", started.id, "8080"))
-        wait_for(lambda: len(ready.workers()) == _expected_workers(settings), START_TIMEOUT_SECONDS)
+        wait_for(lambda: len(ready.workers()) == workers, START_TIMEOUT_SECONDS)
         yield ready
-
-
-def _expected_workers(settings: Mapping[str, str]) -> int:
-    return 0 if "SAGEMAKER_MULTI_MODEL" in settings else int(settings.get("DRIFTSERVE_WORKERS", "2"))
 
 
 def seconds_to_first_answer(url: str, body: bytes, since: float) -> float:

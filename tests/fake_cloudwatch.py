@@ -64,8 +64,8 @@ class FakeCloudWatch:
 
 
 @contextmanager
-def fake_cloudwatch(port: int = 0) -> Iterator[FakeCloudWatch]:
-    """Runs the server on a port of the loopback interface."""
+def fake_cloudwatch(port: int = 0, host: str = "127.0.0.1") -> Iterator[FakeCloudWatch]:
+    """Runs the server on a port of an address of this machine."""
     fake = FakeCloudWatch()
 
     class Handler(BaseHTTPRequestHandler):
@@ -86,10 +86,10 @@ def fake_cloudwatch(port: int = 0) -> Iterator[FakeCloudWatch]:
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    server = ThreadingHTTPServer((host, port), Handler)
     server.daemon_threads = True
     server.handle_error = lambda *_: None  # type: ignore[method-assign]  # a client that gave up hanging
-    fake.url = f"http://127.0.0.1:{server.server_port}"
+    fake.url = f"http://{host}:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     try:

@@ -5,10 +5,16 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import urllib3
 
-from servers import Endpoint
+
+class Server(Protocol):
+    """What answers at a URL."""
+
+    @property
+    def url(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -34,7 +40,7 @@ class Load:
 
 
 @contextmanager
-def load(endpoint: Endpoint, bodies: Sequence[bytes], threads: int = 4) -> Iterator[Load]:
+def load(endpoint: Server, bodies: Sequence[bytes], threads: int = 4) -> Iterator[Load]:
     """Send bodies in turn from every thread, until the block ends."""
     seen = Load()
     stop = threading.Event()

@@ -44,6 +44,11 @@ def living_workers(runtime_dir: Path) -> int:
     return sum(_is_alive(mark.name) for mark in _marks(runtime_dir))
 
 
+def marked_workers(runtime_dir: Path) -> set[str]:
+    """The process ids of the workers that have loaded their model; some may have died since."""
+    return {mark.name for mark in _marks(runtime_dir)}
+
+
 def _marks(runtime_dir: Path) -> list[Path]:
     return list((runtime_dir / _DIRECTORY).glob("*"))
 

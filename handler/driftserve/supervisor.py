@@ -21,6 +21,7 @@ from driftserve.probe import GoldenProbe, PingProbe, Probe, Watch
 from driftserve.runtime import make_runtime, own_runtime_dir
 from driftserve.servers import mms, torchserve
 from driftserve.servers.jvm import find_java
+from driftserve.servers.leftovers import Leftovers
 from driftserve.servers.ports import refuse_taken_port
 from driftserve.settings import Settings
 from driftserve.stop import StopFlag
@@ -105,6 +106,8 @@ def _serve(serving: _Serving, server_dir: Path, settings: Settings, stop: StopFl
     """Run the monitor and the server until `stop` is set, and what was accepted before is answered."""
     runtime_dir = server_dir.parent
     watch = Watch(serving.probe, settings, runtime_dir, stop)
+    if settings.multi_model:
+        Leftovers(settings.port, stop).start()
     with _Monitor(settings) as monitor, _server(serving.command, server_dir, settings) as process:
         watch.start()
         while not stop.wait(_POLL_SECONDS):

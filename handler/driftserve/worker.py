@@ -15,7 +15,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from driftserve.archive import HANDLER_FILE, find_archive, read_archive
+from driftserve.activity import marked_workers
+from driftserve.archive import HANDLER_FILE, MANIFEST_FILE, find_archive, read_archive
 from driftserve.bootstrap import configure_logging
 from driftserve.cgroup import available_memory_bytes
 from driftserve.errors import ArchiveError, DriftserveError, SettingsError
@@ -60,17 +61,43 @@ def prepare(place: Path, settings: Settings) -> Path:
     if not any(place.is_relative_to(directory) for directory in allowed):
         raise ArchiveError(f"{place}: expected an archive below {settings.models_dir}; put it there")
     archive = find_archive(place)
+    if not (place / MANIFEST_FILE).is_file():
+        raise ArchiveError(
+            f"{place}: expected {MANIFEST_FILE} beside {archive.name}, which the server asks for the handler; load the "
+            "model.tar.gz that the export wrote, unpacked, or the .mar itself by a file:// URL"
+        )
     store = settings.runtime_dir / "store"
     store.mkdir(exist_ok=True)
-    needed = _WORKER_BYTES + _GRAPH_COPIES * _size(archive)
-    if (free := available_memory_bytes()) < needed:
-        logger.warning("%s: expected %d MiB of free memory, got %d", archive, needed >> 20, free >> 20)
-        return _refusal(store)
     with _locked(store):
+        if not _is_room(archive, store, settings.runtime_dir):
+            return _refusal(store)
         served = _verified_copy(archive, store, settings)
         _hold(served)
         _sweep(store)
     return served
+
+
+def _is_room(archive: Path, store: Path, runtime_dir: Path) -> bool:
+    """Whether there is memory for another worker, beside those that have begun and did not take theirs yet."""
+    beginning = store / "beginning"
+    beginning.mkdir(exist_ok=True)
+    loaded = marked_workers(runtime_dir)
+    for mark in beginning.iterdir():
+        if mark.name in loaded or not Path("/proc", mark.name).exists():
+            mark.unlink()
+    others = len(list(beginning.iterdir()))
+    needed = (1 + others) * (_WORKER_BYTES + _GRAPH_COPIES * _size(archive))
+    if (free := available_memory_bytes()) < needed:
+        logger.warning(
+            "%s: expected %d MiB of free memory, beside %d workers that begin, got %d",
+            archive,
+            needed >> 20,
+            others,
+            free >> 20,
+        )
+        return False
+    (beginning / str(os.getpid())).touch()  # `exec` keeps the process id
+    return True
 
 
 def _become_worker(served: Path, arguments: Sequence[str]) -> NoReturn:
@@ -122,9 +149,7 @@ def _hold(served: Path) -> None:
 
 def _sweep(store: Path) -> None:
     """Remove the copies that no worker holds any more."""
-    for directory in store.iterdir():
-        if not directory.is_dir():
-            continue
+    for directory in store.glob("[0-9a-f]" * 64):
         descriptor = os.open(directory, os.O_RDONLY)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

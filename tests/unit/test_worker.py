@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from driftserve.activity import BusyMark
 from driftserve.archive import read_archive, unpack_archive, write_model_tarball
+from driftserve.cgroup import available_memory_bytes
 from driftserve.errors import ArchiveError
 from driftserve.settings import Settings
 from driftserve.worker import prepare
@@ -54,7 +56,7 @@ def test_an_unpacked_archive_with_another_file_is_refused(archive: Path, setting
     (place / name).write_text("raise SystemExit('run')")
     with pytest.raises(ArchiveError, match=r"^unpacked: "):
         prepare(place, settings)
-    assert not list(settings.models_dir.parent.glob("runtime/store/[0-9a-f]*"))
+    assert not list(settings.models_dir.parent.glob("runtime/store/" + "?" * 64))
 
 
 def test_a_link_in_an_unpacked_archive_is_refused(archive: Path, settings: Settings, tmp_path: Path) -> None:
@@ -77,6 +79,14 @@ def test_an_archive_elsewhere_is_refused(archive: Path, settings: Settings, tmp_
         prepare(settings.models_dir / "link", settings)
 
 
+def test_a_mar_alone_in_a_directory_cannot_be_served_and_is_said_to(archive: Path, settings: Settings) -> None:
+    place = settings.models_dir / "alone"
+    place.mkdir()
+    shutil.copy(archive, place)
+    with pytest.raises(ArchiveError, match=r"MANIFEST\.json beside tiny\.mar"):
+        prepare(place, settings)
+
+
 def test_an_archive_that_is_not_on_the_allow_list_is_refused(archive: Path, settings: Settings) -> None:
     other = settings.model_copy(update={"archive_sha256": ("0" * 64,)})
     with pytest.raises(ArchiveError, match="DRIFTSERVE_ARCHIVE_SHA256"):
@@ -86,13 +96,14 @@ def test_an_archive_that_is_not_on_the_allow_list_is_refused(archive: Path, sett
 def test_a_copy_that_no_worker_holds_any_more_is_removed(archive: Path, settings: Settings) -> None:
     assert settings.runtime_dir is not None
     store = settings.runtime_dir / "store"
-    for name in ("held", "left"):
+    held, left = "a" * 64, "b" * 64
+    for name in (held, left):
         (store / name).mkdir(parents=True)
-    descriptor = os.open(store / "held", os.O_RDONLY)
+    descriptor = os.open(store / held, os.O_RDONLY)
     fcntl.flock(descriptor, fcntl.LOCK_SH)
     served = prepare(_placed(archive, settings), settings)
     os.close(descriptor)
-    assert {path.name for path in store.iterdir() if path.is_dir()} == {"held", served.name}
+    assert {path.name for path in store.glob("?" * 64)} == {held, served.name}
 
 
 def test_what_lies_beside_the_archive_never_runs(archive: Path, settings: Settings, tmp_path: Path) -> None:
@@ -115,3 +126,35 @@ def test_what_lies_beside_the_archive_never_runs(archive: Path, settings: Settin
     served, handler = done.stdout.split()
     assert Path(handler).parent == Path(served)
     assert not (tmp_path / "ran").exists()
+
+
+def test_without_memory_for_the_archive_the_handler_says_so(archive: Path, settings: Settings) -> None:
+    place = _placed(archive, settings)
+    with (place / archive.name).open("ab") as file:
+        file.truncate(1 << 42)  # sparse: more than any machine has
+    served = prepare(place, settings)
+    with pytest.raises(MemoryError, match="no memory for another model"):
+        exec((served / "driftserve_handler.py").read_text() + "handle(None, None)", {})  # noqa: S102
+
+
+def test_memory_that_another_worker_is_about_to_take_is_not_given_twice(archive: Path, settings: Settings) -> None:
+    assert settings.runtime_dir is not None
+    place = _placed(archive, settings)
+    beginning = settings.runtime_dir / "store" / "beginning"
+    beginning.mkdir(parents=True)
+    others = [subprocess.Popen(["sleep", "60"]) for _ in range(3)]
+    try:
+        for other in others:
+            (beginning / str(other.pid)).touch()
+        with (place / archive.name).open("ab") as file:
+            file.truncate(available_memory_bytes() // 6)  # room for one of the three that a worker counts for, twice
+        assert prepare(place, settings).name == "no-memory"
+        for other in others:  # they have loaded their model
+            BusyMark(settings.runtime_dir)
+            (settings.runtime_dir / "workers" / str(other.pid)).touch()
+        with pytest.raises(ArchiveError, match=r"tiny\.mar: expected"):  # what was appended makes it no archive
+            prepare(place, settings)
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()

@@ -1,0 +1,81 @@
+"""Models that TorchServe failed to load, and failed to forget.
+
+At the end of a loading that failed, it ends the worker and means to unregister the model, from the very thread that it
+has just interrupted. So the model stays, with no worker, and the next request to load it is answered 409, as if it
+served (ApiUtils.updateModelWorkers and WorkLoadManager.shutdownServerThread, TorchServe 0.12).
+"""
+
+import http.client
+import json
+import logging
+import threading
+from typing import Any
+from urllib.parse import quote
+
+from driftserve.stop import StopFlag
+
+logger = logging.getLogger(__name__)
+
+_INTERVAL_SECONDS = 0.25
+_TIMEOUT_SECONDS = 5.0
+_TICKS_UNTIL_ALL_ARE_LOOKED_AT = 40
+
+
+class Leftovers(threading.Thread):
+    """Unregisters such models of the server at a port of this machine, until it is to stop."""
+
+    def __init__(self, port: int, stop: StopFlag) -> None:
+        super().__init__(name="leftovers", daemon=True)
+        self._port = port
+        self._stop_flag = stop
+        self._well: set[str] = set()  # need no other look for now
+        self._suspects: set[str] = set()  # had no worker at the last look, as one does that begins to be loaded
+
+    def run(self) -> None:
+        """Look at new models several times a second, and at all of them every ten seconds."""
+        tick = 0
+        while not self._stop_flag.wait(_INTERVAL_SECONDS):
+            tick += 1
+            if tick % _TICKS_UNTIL_ALL_ARE_LOOKED_AT == 0:
+                self._well.clear()
+            try:
+                self._look()
+            except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError) as error:
+                logger.debug("the models cannot be listed: %s", error)  # the server starts, or has other troubles
+
+    def _look(self) -> None:
+        names = self._names()
+        self._well &= names
+        suspects = set()
+        for name in names - self._well:
+            if self._has_workers(name):
+                self._well.add(name)
+            elif name in self._suspects:
+                status, _ = self._ask("DELETE", f"/models/{quote(name, safe='')}")
+                logger.warning("model %s, which could not be loaded, is unregistered: %d", name, status)
+            else:
+                suspects.add(name)
+        self._suspects = suspects
+
+    def _names(self) -> set[str]:
+        names: set[str] = set()
+        page: str | None = "0"
+        while page is not None:
+            _, listed = self._ask("GET", f"/models?limit=100&next_page_token={quote(page)}")
+            names |= {str(model["modelName"]) for model in listed["models"]}
+            page = listed.get("nextPageToken")
+        return names
+
+    def _has_workers(self, name: str) -> bool:
+        """Whether the model has workers, or will: none may be alive while one takes a dead one's place."""
+        status, described = self._ask("GET", f"/models/{quote(name, safe='')}")
+        return status == 404 or int(described[0]["maxWorkers"]) > 0
+
+    def _ask(self, method: str, path: str) -> tuple[int, Any]:
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=_TIMEOUT_SECONDS)
+        try:
+            connection.request(method, path)
+            response = connection.getresponse()
+            return response.status, json.loads(response.read())
+        finally:
+            connection.close()

@@ -1,0 +1,318 @@
+"""Running containers, hit by what happens in production: the table of docs/operations.md, "The image".
+
+Two workers and four clients that never stop, on a read-only root with 2 GB, unless a test says otherwise.
+"""
+
+import base64
+import json
+import os
+import struct
+import time
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import urllib3
+
+from containers import Container, docker, gateway, readable, serving, tag
+from driftserve.servers.ports import free_ports
+from fake_cloudwatch import fake_cloudwatch
+from images import encode, scene
+from load import Load, load
+from processes import wait_for
+
+pytestmark = [pytest.mark.image, pytest.mark.timeout(300)]
+
+SERVERS = ("serving", "serving-mms")
+on_both_servers = pytest.mark.parametrize("target", SERVERS)
+
+
+@pytest.fixture(scope="module")
+def model_dir(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return readable(tmp_path_factory.mktemp("model") / "model", archive)
+
+
+@pytest.fixture(scope="module")
+def bodies() -> list[bytes]:
+    generator = np.random.default_rng(3)
+    return [encode(scene(generator)) for _ in range(50)]
+
+
+def _warm(seen: Load, answers: int = 200) -> None:
+    wait_for(lambda: seen.answered() >= answers)
+
+
+def _is_calm(seen: Load) -> bool:
+    """Whether the last hundred were all answered."""
+    return len(seen.outcomes) > 100 and all(outcome.status == 200 for outcome in seen.outcomes[-100:])
+
+
+@on_both_servers
+def test_a_killed_worker_costs_the_request_in_its_hands(target: str, model_dir: Path, bodies: list[bytes]) -> None:
+    with serving(tag(target), model_dir) as server:
+        with load(server, bodies) as seen:
+            _warm(seen)
+            victim = server.workers()[0]
+            server.kill(victim)
+            wait_for(lambda: len(server.workers()) == 2 and victim not in server.workers())
+            wait_for(lambda: _is_calm(seen))
+        assert len(seen.failed()) <= 1
+        assert {outcome.status for outcome in seen.failed()} <= {500, 503, 507}
+
+
+@on_both_servers
+def test_a_killed_jvm_ends_the_container(target: str, model_dir: Path, bodies: list[bytes]) -> None:
+    with serving(tag(target), model_dir) as server:
+        with load(server, bodies) as seen:
+            _warm(seen)
+            server.kill(server.find("/opt/jre/bin/java")[-1])
+            assert server.wait(30) == 1
+        assert "the model server ended with 137" in server.log().splitlines()[-1]
+
+
+@on_both_servers
+def test_a_killed_monitor_costs_no_request_and_comes_back(target: str, model_dir: Path, bodies: list[bytes]) -> None:
+    with serving(tag(target), model_dir) as server:
+        with load(server, bodies) as seen:
+            _warm(seen)
+            server.kill(server.find("driftserve monitor")[0])
+            wait_for(lambda: "the monitor ended with -9" in server.log())
+            wait_for(lambda: "tiny/7" in server.status())
+        assert seen.failed() == []
+
+
+@on_both_servers
+def test_sigterm_under_load_answers_all_that_was_accepted_before(
+    target: str, model_dir: Path, bodies: list[bytes]
+) -> None:
+    with serving(tag(target), model_dir, DRIFTSERVE_DRAIN_TIMEOUT_SECONDS="3") as server:
+        with load(server, bodies, threads=16) as seen:
+            _warm(seen)
+            signalled_at = time.monotonic()
+            server.signal("TERM")
+            assert server.wait(30) == 0
+        before = [outcome for outcome in seen.outcomes if outcome.began_at < signalled_at]
+        assert [outcome.status for outcome in before] == [200] * len(before)
+        assert any(outcome.ended_at > signalled_at for outcome in before)
+
+
+@on_both_servers
+def test_a_thousand_hostile_requests_harm_no_good_one(target: str, model_dir: Path, bodies: list[bytes]) -> None:
+    hostile = list(_hostile(1000))
+    with serving(tag(target), model_dir) as server:
+        workers = server.workers()
+        with load(server, bodies, threads=2) as seen, ThreadPoolExecutor(8) as pool:
+            statuses = list(pool.map(lambda request: server.post(*request).status, hostile))
+            wait_for(lambda: seen.answered() > 200)
+        assert seen.failed() == []
+        assert set(statuses) <= {400, 413, 415}, Counter(statuses)
+        assert server.workers() == workers
+
+
+def _hostile(number: int) -> Iterator[tuple[bytes, str]]:
+    """Bodies that no decoder may take, and their content types, of ten kinds in turn."""
+    generator = np.random.default_rng(7)
+    png, jpeg = (encode(scene(generator), kind) for kind in ("PNG", "JPEG"))
+    kinds = 10
+    for index in range(number):
+        noise = generator.bytes(int(generator.integers(0, 5000)))
+        cut = int(generator.integers(20, len(png) - 100))
+        yield (
+            (b"", "image/png"),
+            (b"\0" + noise, "image/jpeg"),
+            (png[:cut], "image/png"),
+            (jpeg[: len(jpeg) // 3], "image/jpeg"),
+            (_bomb(int(generator.integers(9_000, 60_000))), "image/png"),
+            (b"\x89PNG\r\n\x1a\n" + noise, "image/png"),
+            (noise, "text/plain"),
+            (b'{"instances":' * int(generator.integers(1, 5000)), "application/json"),
+            (
+                json.dumps({"instances": [{"b64": base64.b64encode(b"GIF89a" + noise[:99]).decode()}]}).encode(),
+                "application/json",
+            ),
+            (
+                b"<?xml version='1.0'?><!DOCTYPE a [<!ENTITY b SYSTEM 'file:///etc/passwd'>]><svg>&b;</svg>",
+                "image/svg+xml",
+            ),
+        )[index % kinds]
+
+
+def _bomb(side: int) -> bytes:
+    """A PNG of side by side pixels, all zero, in a few kilobytes."""
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    header = struct.pack(">2I5B", side, side, 8, 2, 0, 0, 0)
+    rows = zlib.compress(b"\0" * 1_000_000)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+@on_both_servers
+def test_a_full_queue_is_said_at_once_and_recovers(target: str, model_dir: Path, bodies: list[bytes]) -> None:
+    photo = encode(np.zeros((3000, 4000, 3), np.uint8))
+    slow = json.dumps({"instances": [{"b64": base64.b64encode(photo).decode()}]}).encode()  # a tenth of a second
+    with serving(tag(target), model_dir) as server:
+        with ThreadPoolExecutor(180) as pool:
+            statuses = Counter(pool.map(lambda _: server.post(slow, "application/json").status, range(180)))
+        assert set(statuses) == {200, 503}
+        assert statuses[200] >= 100  # the queue, and what is in the workers' hands
+        assert [server.post(body).status for body in bodies] == [200] * len(bodies)
+        assert server.is_running()
+
+
+def test_a_minute_without_cloudwatch_loses_no_request_and_no_metric(model_dir: Path, bodies: list[bytes]) -> None:
+    host = gateway()
+    (port,) = free_ports(1)
+    aws = {
+        "DRIFTSERVE_SINKS": "cloudwatch",
+        "DRIFTSERVE_METRICS_PERIOD_SECONDS": "5",
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "eu-west-1",
+    }
+    with serving(tag("serving"), model_dir, **aws) as server:
+        with load(server, bodies) as seen:
+            time.sleep(60)
+        assert seen.failed() == []
+        assert "cloudwatch: failure 1, it is tried again" in server.log()
+        with fake_cloudwatch(port, host) as cloudwatch:
+
+            def images() -> float:
+                return sum(total for (name, *_), total in cloudwatch.sums().items() if name == "Images")
+
+            wait_for(lambda: images() >= seen.answered(), 130)  # the longest pause between two tries is a minute
+            assert images() == seen.answered()
+            assert cloudwatch.sums()["LostMetrics", "cloudwatch"] == 0
+
+
+@on_both_servers
+def test_on_a_read_only_disk_nothing_is_missing(target: str, model_dir: Path, bodies: list[bytes]) -> None:
+    with serving(tag(target), model_dir) as server:
+        assert docker("inspect", "--format", "{{.HostConfig.ReadonlyRootfs}}", server.id) == "true"
+        with load(server, bodies) as seen:
+            _warm(seen, 500)
+        assert seen.failed() == []
+        wait_for(lambda: "tiny/7" in server.status())
+        assert docker("diff", server.id) == "" or set(docker("diff", server.id).split()) <= {
+            "A",
+            "C",
+            "/opt",
+            "/opt/ml",
+            "/opt/ml/model",
+        }
+
+
+@on_both_servers
+def test_large_images_fit_into_two_gigabytes(target: str, model_dir: Path, bodies: list[bytes]) -> None:
+    large = encode(np.zeros((7000, 7100, 3), np.uint8), "JPEG")  # 49.7 of the 50 megapixels that are taken
+    with serving(tag(target), model_dir) as server:
+        workers = server.workers()
+        with load(server, bodies, threads=2) as seen, ThreadPoolExecutor(8) as pool:
+            statuses = list(pool.map(lambda _: server.post(large, "image/jpeg").status, range(24)))
+        assert statuses == [200] * 24
+        assert seen.failed() == []
+        assert server.workers() == workers
+
+
+def test_a_worker_that_needs_more_than_there_is_fails_its_own_request_only(
+    model_dir: Path, bodies: list[bytes]
+) -> None:
+    large = encode(np.zeros((7000, 7100, 3), np.uint8), "JPEG")
+    little = ("--memory", "850m", "--memory-swap", "850m")
+    with serving(tag("serving"), model_dir, *little) as server:
+        with ThreadPoolExecutor(2) as pool:
+            statuses = set(pool.map(lambda _: server.post(large, "image/jpeg").status, range(2)))
+        assert statuses <= {200, 500, 503, 507}
+        wait_for(lambda: len(server.workers()) == 2)
+        assert [server.post(body).status for body in bodies] == [200] * len(bodies)
+        assert server.is_running(), os.linesep.join(server.log().splitlines()[-5:])
+
+
+def _models(server: Container) -> dict[str, str]:
+    listed = urllib3.request("GET", f"{server.url}/models").json()["models"]
+    return {model["modelName"]: model["modelUrl"] for model in listed}
+
+
+def _load_model(server: Container, name: str, url: str) -> int:
+    body = json.dumps({"model_name": name, "url": url}).encode()
+    return server.post(body, "application/json", "/models").status
+
+
+def _unload(server: Container, name: str) -> int:
+    return urllib3.request("DELETE", f"{server.url}/models/{name}").status
+
+
+@pytest.fixture(scope="module")
+def models_dir(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Archives as SageMaker places them: the unpacked model.tar.gz of each, one of them broken; one as a file."""
+    import tarfile
+
+    from driftserve.archive import write_model_tarball
+
+    root = tmp_path_factory.mktemp("multi") / "models"
+    tarball = root.parent / "model.tar.gz"
+    write_model_tarball(archive, tarball)
+    for name in ("good", "other", "broken"):
+        with tarfile.open(tarball) as packed:
+            packed.extractall(root / name / "model", filter="data")
+    broken = root / "broken" / "model" / archive.name
+    content = bytearray(broken.read_bytes())
+    content[len(content) // 2] ^= 1
+    broken.write_bytes(content)
+    return readable(root, archive)
+
+
+def test_of_two_models_the_broken_one_is_refused_and_the_other_serves(
+    models_dir: Path, archive: Path, bodies: Sequence[bytes]
+) -> None:
+    many = {"SAGEMAKER_MULTI_MODEL": "true"}
+    with serving(tag("serving"), models_dir, place="/opt/ml/models", **many) as server:
+        assert _models(server) == {}
+        assert server.post(bodies[0], path="/models/good/invoke").status == 404
+        assert _load_model(server, "good", "/opt/ml/models/good/model") == 200
+        assert _load_model(server, "good", "/opt/ml/models/good/model") == 409
+        assert _load_model(server, "broken", "/opt/ml/models/broken/model") == 500
+        assert "driftserve: tiny.mar: " in server.log()
+        assert _load_model(server, "file", f"file:///opt/ml/models/{archive.name}") == 200
+        for elsewhere in (
+            "file:///etc/passwd",
+            "http://127.0.0.1:1/a.mar",
+            "/opt/ml/models/none",
+            "/opt/ml/models/../x",
+        ):
+            assert _load_model(server, "elsewhere", elsewhere) == 404
+        assert _load_model(server, "elsewhere", "/opt/venv") in (404, 500)
+        wait_for(lambda: set(_models(server)) == {"good", "file"}, 10)  # a moment after the answer
+        for name in ("good", "file"):
+            answer = server.post(bodies[0], path=f"/models/{name}/invoke")
+            assert answer.status == 200
+            assert answer.json()["model"] == {"name": "tiny", "version": "7"}
+        assert server.post(b"garbage", path="/models/good/invoke").status == 400
+        assert server.post(bodies[0], path="/models/broken/invoke").status == 404
+        assert [_unload(server, "file"), _unload(server, "file")] == [200, 404]
+        assert server.post(bodies[0], path="/models/good/invoke").status == 200
+        wait_for(lambda: "tiny/7" in server.status())
+
+
+def test_where_memory_is_short_a_model_is_refused_with_507_until_another_is_unloaded(
+    models_dir: Path, bodies: Sequence[bytes]
+) -> None:
+    little = ("--memory", "900m", "--memory-swap", "900m")
+    many = {"SAGEMAKER_MULTI_MODEL": "true"}
+    with serving(tag("serving"), models_dir, *little, place="/opt/ml/models", **many) as server:
+        names = [f"model-{number}" for number in range(8)]
+        statuses = [_load_model(server, name, "/opt/ml/models/good/model") for name in names]
+        loaded = names[: statuses.index(507)]
+        assert statuses == [200] * len(loaded) + [507] * (len(names) - len(loaded))
+        assert loaded
+        wait_for(lambda: set(_models(server)) == set(loaded), 10)
+        assert _unload(server, loaded[0]) == 200
+        wait_for(lambda: _load_model(server, "another", "/opt/ml/models/other/model") == 200, 20)
+        assert server.post(bodies[0], path="/models/another/invoke").status == 200
+        assert server.is_running()
