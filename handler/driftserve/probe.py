@@ -25,7 +25,6 @@ from driftserve.stop import StopFlag
 logger = logging.getLogger(__name__)
 
 _HEADERS = {"Content-Type": "image/png", "X-Amzn-SageMaker-Custom-Attributes": TEST_ATTRIBUTE}
-_ANY_ADDRESS = {"0.0.0.0": "127.0.0.1"}  # noqa: S104 - read, not bound
 _SERVERS_OWN = (503, 507)  # the queue or the memory is full: no worker was asked
 _RETRY_SECONDS = 0.2
 _MOST_FAILURES = 3
@@ -66,8 +65,7 @@ class GoldenProbe:
     def ask(self, number: int, timeout_seconds: float) -> Problem | None:
         """What is wrong with the answer to the golden image of that number, or None when it is right."""
         golden = self.contract.golden[number % len(self.contract.golden)]
-        host = _ANY_ADDRESS.get(self.host, self.host)
-        connection = http.client.HTTPConnection(host, self.port, timeout=timeout_seconds)
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=timeout_seconds)
         body = b""
         try:
             connection.request("POST", "/invocations", (self.model_dir / golden.file).read_bytes(), _HEADERS)
@@ -97,9 +95,7 @@ class PingProbe:
 
     def ask(self, number: int, timeout_seconds: float) -> Problem | None:  # noqa: ARG002 - there is one question
         """What is wrong with the answer to /ping, or None when it is right."""
-        connection = http.client.HTTPConnection(
-            _ANY_ADDRESS.get(self.host, self.host), self.port, timeout=timeout_seconds
-        )
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=timeout_seconds)
         try:
             connection.request("GET", "/ping")
             status = connection.getresponse().status

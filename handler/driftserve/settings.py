@@ -134,6 +134,11 @@ class Settings(BaseModel):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Least serious log line that is written."""
 
+    @property
+    def own_address(self) -> str:
+        """Where this machine itself reaches the server."""
+        return "127.0.0.1" if self.host == "0.0.0.0" else self.host  # noqa: S104 - read, not bound
+
     @field_validator("sinks", "archive_sha256", mode="before")
     @classmethod
     def _split_at_commas(cls, value: object) -> object:

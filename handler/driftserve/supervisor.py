@@ -86,7 +86,7 @@ def serve(settings: Settings, stop: StopFlag) -> int:
 def _one_model(java: Path, server_dir: Path, model_dir: Path, settings: Settings) -> _Serving:
     contract = contract_from_json((model_dir / CONTRACT_FILE).read_bytes())
     command = _PREPARE[settings.server](java, server_dir, model_dir, contract, settings)
-    probe = GoldenProbe(settings.host, settings.port, contract, model_dir)
+    probe = GoldenProbe(settings.own_address, settings.port, contract, model_dir)
     return _Serving(contract.display_name, command, probe, settings.workers)
 
 
@@ -98,7 +98,7 @@ def _many_models(java: Path, server_dir: Path, settings: Settings) -> _Serving:
         )
     command = torchserve.prepare_multi_model(java, server_dir, settings)
     return _Serving(
-        f"what is loaded from {settings.models_dir}", command, PingProbe(settings.host, settings.port), workers=0
+        f"what is loaded from {settings.models_dir}", command, PingProbe(settings.own_address, settings.port), workers=0
     )
 
 
@@ -107,7 +107,7 @@ def _serve(serving: _Serving, server_dir: Path, settings: Settings, stop: StopFl
     runtime_dir = server_dir.parent
     watch = Watch(serving.probe, settings, runtime_dir, stop)
     if settings.multi_model:
-        Leftovers(settings.port, stop).start()
+        Leftovers(settings.own_address, settings.port, stop).start()
     with _Monitor(settings) as monitor, _server(serving.command, server_dir, settings) as process:
         watch.start()
         while not stop.wait(_POLL_SECONDS):

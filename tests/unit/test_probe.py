@@ -11,7 +11,7 @@ import pytest
 from driftserve.activity import BusyMark
 from driftserve.archive import read_contract, unpack_archive
 from driftserve.contract import Contract
-from driftserve.probe import GoldenProbe, Watch, ask_until_right
+from driftserve.probe import GoldenProbe, PingProbe, Watch, ask_until_right
 from driftserve.servers.ports import free_ports
 from driftserve.settings import Settings
 from driftserve.stop import StopFlag
@@ -42,6 +42,11 @@ class FakeHandler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()
         self.wfile.write(text)
+
+    def do_GET(self) -> None:
+        self.send_response(self.server.answers[0][0] if self.path == "/ping" else 404)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
 
     def log_message(self, *_: object) -> None:
         pass
@@ -84,7 +89,7 @@ def _started(servers: list[FakeServer], *answers: tuple[int, object]) -> FakeSer
 
 
 def _probe(server: FakeServer, contract: Contract, model_dir: Path) -> GoldenProbe:
-    return GoldenProbe("0.0.0.0", server.server_address[1], contract, model_dir)  # noqa: S104
+    return GoldenProbe("127.0.0.1", server.server_address[1], contract, model_dir)
 
 
 def test_a_right_answer_is_right_and_the_probe_is_marked_as_a_test(
@@ -187,3 +192,12 @@ def test_an_overloaded_server_whose_workers_finish_others_is_not_given_up(
         if not watch.is_alive():
             break
     assert "3 probes in a row failed" in str(watch.problem)
+
+
+def test_a_ping_is_a_sign_of_life_and_no_more(serve: list[FakeServer]) -> None:
+    def ask(status: int) -> object:
+        return PingProbe("127.0.0.1", _started(serve, (status, {})).server_address[1]).ask(0, 1.0)
+
+    assert ask(200) is None
+    assert str(ask(500)) == "/ping: expected status 200, got 500"
+    assert "expected an answer" in str(PingProbe("127.0.0.1", free_ports(1)[0]).ask(0, 1.0))

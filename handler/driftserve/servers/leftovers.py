@@ -22,10 +22,11 @@ _TICKS_UNTIL_ALL_ARE_LOOKED_AT = 40
 
 
 class Leftovers(threading.Thread):
-    """Unregisters such models of the server at a port of this machine, until it is to stop."""
+    """Unregisters such models of the server at an address, until it is to stop."""
 
-    def __init__(self, port: int, stop: StopFlag) -> None:
+    def __init__(self, host: str, port: int, stop: StopFlag) -> None:
         super().__init__(name="leftovers", daemon=True)
+        self._host = host
         self._port = port
         self._stop_flag = stop
         self._well: set[str] = set()  # need no other look for now
@@ -72,7 +73,7 @@ class Leftovers(threading.Thread):
         return status == 404 or int(described[0]["maxWorkers"]) > 0
 
     def _ask(self, method: str, path: str) -> tuple[int, Any]:
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=_TIMEOUT_SECONDS)
+        connection = http.client.HTTPConnection(self._host, self._port, timeout=_TIMEOUT_SECONDS)
         try:
             connection.request(method, path)
             response = connection.getresponse()

@@ -1,0 +1,51 @@
+"""From the training image to the serving image, as SageMaker does it."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from containers import container, docker, readable, serving, tag
+from driftserve_demo.synthetic import write_dataset
+from images import encode, scene
+
+pytestmark = [pytest.mark.image, pytest.mark.timeout(300)]
+
+
+def _job(base: Path, **hyperparameters: str) -> Path:
+    """A job's folder, as SageMaker lays it out."""
+    data = base / "input" / "data" / "training"
+    write_dataset(data, {"train": 12, "val": 6, "test": 3}, seed=1)
+    config = base / "input" / "config"
+    config.mkdir(parents=True)
+    (config / "hyperparameters.json").write_text(json.dumps(hyperparameters))
+    (base / "model").mkdir()
+    (base / "output").mkdir()
+    return base
+
+
+SMALL = {"model": "mobilenetv3_small_050", "pretrained": "false", "image-size": "48", "epochs": "1", "batch-size": "12"}
+
+
+def test_a_trained_archive_serves(tmp_path: Path) -> None:
+    base = _job(tmp_path / "ml", **SMALL)
+    with container(tag("training"), "train", options=("--shm-size", "256m", "--volume", f"{base}:/opt/ml")) as job:
+        assert job.wait(200) == 0, job.log()
+    (archive,) = (base / "model").iterdir()
+    assert archive.name == "scenes.mar"
+    with serving(tag("serving"), readable(tmp_path / "model", archive)) as server:
+        answer = server.post(encode(scene(np.random.default_rng(1))))
+        assert answer.status == 200
+        assert answer.json()["model"] == {"name": "scenes", "version": "1"}
+
+
+def test_a_job_that_cannot_be_done_says_so_where_sagemaker_looks(tmp_path: Path) -> None:
+    base = _job(tmp_path / "ml", epoch="1")
+    with container(tag("training"), "train", options=("--volume", f"{base}:/opt/ml")) as job:
+        assert job.wait(100) == 1
+    assert "epoch" in (base / "output" / "failure").read_text()
+    assert not list((base / "model").iterdir())
+    assert docker(
+        "run", "--rm", tag("training"), "python", "-c", "import torch.distributed.run as r; print(r.__name__)"
+    )

@@ -1,0 +1,91 @@
+"""Models that a multi-model server could not load are forgotten; all others are left alone."""
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from driftserve.servers.leftovers import Leftovers
+from driftserve.stop import StopFlag
+from processes import wait_for
+
+PAGE = 2
+
+
+class FakeTorchServe(ThreadingHTTPServer):
+    """Lists, describes and unregisters models as TorchServe 0.12 does, in pages of two; `models` maps to maxWorkers."""
+
+    def __init__(self, **models: int) -> None:
+        super().__init__(("127.0.0.1", 0), FakeManagement)
+        self.models = models
+        self.described: list[str] = []
+        self.lists = 0
+
+
+class FakeManagement(BaseHTTPRequestHandler):
+    server: FakeTorchServe
+
+    def do_GET(self) -> None:
+        path, _, query = self.path.partition("?")
+        models = self.server.models
+        if path == "/models":
+            start = int(query.partition("next_page_token=")[2])
+            self.server.lists += start == 0
+            listed: dict[str, object] = {
+                "models": [{"modelName": name} for name in sorted(models)[start : start + PAGE]]
+            }
+            more = {"nextPageToken": str(start + PAGE)} if start + PAGE < len(models) else {}
+            return self._answer(200, listed | more)
+        name = path.removeprefix("/models/")
+        self.server.described.append(name)
+        if name not in models:
+            return self._answer(404, {"code": 404})
+        return self._answer(200, [{"modelName": name, "maxWorkers": models[name]}])
+
+    def do_DELETE(self) -> None:
+        del self.server.models[self.path.removeprefix("/models/")]
+        self._answer(200, {"status": "unregistered"})
+
+    def _answer(self, status: int, body: object) -> None:
+        text = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[FakeTorchServe]:
+    stop = StopFlag()
+    with FakeTorchServe(a=1, b=2, c=0, d=1, e=0) as fake:
+        threading.Thread(target=fake.serve_forever, args=(0.02,), daemon=True).start()
+        thread = Leftovers("127.0.0.1", fake.server_address[1], stop)
+        thread.start()
+        yield fake
+        stop.set()
+        thread.join()
+        fake.shutdown()
+
+
+def test_a_model_that_stays_without_workers_is_unregistered(server: FakeTorchServe) -> None:
+    wait_for(lambda: set(server.models) == {"a", "b", "d"}, 10)
+
+
+def test_one_that_begins_to_be_loaded_is_left_alone(server: FakeTorchServe) -> None:
+    wait_for(lambda: set(server.models) == {"a", "b", "d"}, 10)
+    server.models["new"] = 0
+    wait_for(lambda: "new" in server.described, 10)
+    server.models["new"] = 1  # before the next look
+    lists = server.lists
+    wait_for(lambda: server.lists >= lists + 3, 10)
+    assert "new" in server.models
+
+
+def test_a_model_that_is_well_is_not_looked_at_again_and_again(server: FakeTorchServe) -> None:
+    wait_for(lambda: server.lists >= 6, 10)
+    assert server.described.count("a") == 1
