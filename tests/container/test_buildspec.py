@@ -53,12 +53,14 @@ def test_the_phases_test_build_and_push_by_digest(tmp_path: Path) -> None:
         "REGISTRY": "123456789012.dkr.ecr.eu-west-1.amazonaws.com",
         "CODEBUILD_RESOLVED_SOURCE_VERSION": "0123abc",
         "CODEBUILD_BUILD_SUCCEEDING": "1",
-        "PYTEST_ADDOPTS": "-k 'smoke_suite or test_settings'",
         **SPEC["env"]["variables"],
     }
     for phase in ("pre_build", "build", "post_build"):
         for command in SPEC["phases"][phase]["commands"]:
-            done = subprocess.run(["sh", "-c", command], cwd=ROOT, env=environment, capture_output=True, text=True)
+            few = {"PYTEST_ADDOPTS": "-k test_settings"} if command == "make test" else {}
+            done = subprocess.run(
+                ["sh", "-c", command], cwd=ROOT, env=environment | few, capture_output=True, text=True
+            )
             assert done.returncode == 0, (command, done.stdout[-2000:], done.stderr[-2000:])
     try:
         assert (tmp_path / "password").read_text() == "password\n"

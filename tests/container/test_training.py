@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.image, pytest.mark.timeout(300)]
 def _job(base: Path, **hyperparameters: str) -> Path:
     """A job's folder, as SageMaker lays it out."""
     data = base / "input" / "data" / "training"
-    write_dataset(data, {"train": 12, "val": 6, "test": 3}, seed=1)
+    write_dataset(data, {"train": 16, "val": 10, "test": 6}, seed=5)
     config = base / "input" / "config"
     config.mkdir(parents=True)
     (config / "hyperparameters.json").write_text(json.dumps(hyperparameters))
@@ -25,7 +25,7 @@ def _job(base: Path, **hyperparameters: str) -> Path:
     return base
 
 
-SMALL = {"model": "mobilenetv3_small_050", "pretrained": "false", "image-size": "48", "epochs": "1", "batch-size": "12"}
+SMALL = {"model": "test_resnet", "pretrained": "false", "image-size": "48", "epochs": "2", "batch-size": "16"}
 
 
 def test_a_trained_archive_serves(tmp_path: Path) -> None:
