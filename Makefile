@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 VENV_MMS ?= .venv-mms
+VENV_PIPELINE ?= .venv-pipeline
 BUILD ?= build
 
 DATA ?=
@@ -25,19 +26,21 @@ VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' handler/driftserve/__
 REVISION ?= $(or $(CODEBUILD_RESOLVED_SOURCE_VERSION),$(shell git describe --always --dirty --abbrev=12 2>/dev/null),unknown)
 
 PIP := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PIP_PIPELINE := $(subst constraints.txt,constraints-pipeline.txt,$(PIP))
 INSTALLED := $(VENV)/.installed
 INSTALLED_MMS := $(VENV_MMS)/.installed
+INSTALLED_PIPELINE := $(VENV_PIPELINE)/.installed
 SERVER_VENV := $(if $(filter mms,$(SERVER)),$(VENV_MMS),$(VENV))
-PYTEST = VENV_MMS='$(VENV_MMS)' $(VENV)/bin/python -m pytest
+PYTEST = VENV_MMS='$(VENV_MMS)' VENV_PIPELINE='$(VENV_PIPELINE)' $(VENV)/bin/python -m pytest
 
 SUITE := tests/container/test_suite.py::test_the_smoke_suite_passes
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo certificate serve image run sbom test faults test-image test-images fuzz bench bench-drift \
-  coverage acceptance check docs format login push clean
+.PHONY: help install install-pipeline demo certificate serve image run sbom test faults test-image test-images fuzz \
+  bench bench-drift coverage acceptance check docs format login push clean
 
 help: ## List the verbs
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(INSTALLED) $(INSTALLED_MMS) ## Make .venv (serving, training, tests) and .venv-mms (Multi Model Server)
 
@@ -54,6 +57,15 @@ $(INSTALLED_MMS): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV_MMS)
 	$(VENV_MMS)/bin/python $(PIP) torch
 	$(VENV_MMS)/bin/python $(PIP) --editable '.[mms,java]'
+	@touch $@
+
+install-pipeline: $(INSTALLED_PIPELINE) ## Make .venv-pipeline (the SageMaker SDK: its local mode, the pipeline)
+
+# What the extra `pipeline` names, and not the package, whose torch the SDK does not need.
+$(INSTALLED_PIPELINE): pyproject.toml constraints-pipeline.txt
+	@echo "installing into $(VENV_PIPELINE): about 1 GB, a few minutes"
+	$(PYTHON) -m venv $(VENV_PIPELINE)
+	$(VENV_PIPELINE)/bin/python $(PIP_PIPELINE) sagemaker sagemaker-core sagemaker-mlops sagemaker-serve sagemaker-train
 	@touch $@
 
 demo: $(INSTALLED) ## Train, archive, serve, find drift: [DATA=folder] [WEIGHTS=file] [MODEL=] [EPOCHS=] [PORT=]
@@ -97,7 +109,7 @@ faults: $(INSTALLED) $(INSTALLED_MMS) ## Hit both servers with what happens in p
 test-image: $(INSTALLED) ## Run the endpoint suite against the images that were built: [TARGETS=serving]
 	IMAGES=required $(PYTEST) $(foreach target,$(filter-out training,$(TARGETS)),'$(SUITE)[$(target)]')
 
-test-images: $(INSTALLED) image ## Build every image, and run all tests of them: faults, SageMaker's local mode; some 20 minutes
+test-images: $(INSTALLED) $(INSTALLED_PIPELINE) image ## Build every image, and run all tests of them: faults, SageMaker's local mode; some 20 minutes
 	IMAGES=required $(PYTEST) -m image
 
 fuzz: $(INSTALLED) ## Try 10,000 generated inputs a test, where `make test` tries 100

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import urllib3
@@ -38,13 +39,19 @@ def tag(target: str) -> str:
 
     With IMAGES=required it fails.
     """
-    refuse = pytest.fail if os.environ.get("IMAGES") == "required" else pytest.skip
     if shutil.which(DOCKER) is None or subprocess.run([DOCKER, "info"], capture_output=True).returncode != 0:
         refuse("no Docker engine answers")
     name = f"{IMAGE}:{target}"
     if subprocess.run([DOCKER, "image", "inspect", name], capture_output=True).returncode != 0:
         refuse(f"there is no image {name}: `make image` builds it")
     return name
+
+
+def refuse(reason: str) -> NoReturn:
+    """Skip the test, or fail it with IMAGES=required."""
+    if os.environ.get("IMAGES") == "required":
+        pytest.fail(reason)
+    pytest.skip(reason)
 
 
 def gateway() -> str:

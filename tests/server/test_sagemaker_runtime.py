@@ -1,0 +1,86 @@
+"""The smoke suite's way through SageMaker's runtime, against a fake of that service before a real server."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import botocore.config
+import numpy as np
+import pytest
+from botocore.exceptions import ClientError
+
+from driftserve.observation import TEST_ATTRIBUTE
+from fake_sagemaker_runtime import MAX_BODY_BYTES, fake_sagemaker_runtime
+from images import encode, scene
+from servers import ROOT, Endpoint
+
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "fake", "AWS_SECRET_ACCESS_KEY": "fake", "AWS_DEFAULT_REGION": "eu-central-1"}
+
+
+@pytest.fixture(scope="module")
+def url(torchserve: Endpoint) -> Iterator[str]:
+    with fake_sagemaker_runtime({"driftserve": torchserve.url}) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def runtime(url: str) -> Any:
+    return boto3.client(
+        "sagemaker-runtime",
+        endpoint_url=url,
+        region_name="eu-central-1",
+        aws_access_key_id="fake",
+        aws_secret_access_key="fake",  # noqa: S106  # of the fake service
+        config=botocore.config.Config(retries={"total_max_attempts": 1}),
+    )
+
+
+def test_the_smoke_suite_passes_through_the_runtime_but_for_the_ping(url: str, archive: Path) -> None:
+    options = ["--sagemaker-endpoint", "driftserve", "--archive", str(archive)]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "tests/endpoint", *options],
+        cwd=ROOT,
+        env=os.environ | CREDENTIALS | {"AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME": url},
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stdout
+    assert "14 passed, 1 skipped" in done.stdout.splitlines()[-1], done.stdout
+    assert "SageMaker keeps /ping to itself" in done.stdout
+
+
+def test_a_marked_request_reaches_the_server_as_one(runtime: Any, torchserve: Endpoint) -> None:
+    image, before = encode(scene(np.random.default_rng(41))), torchserve.observations()
+    for attributes in ({"CustomAttributes": TEST_ATTRIBUTE}, {}):
+        runtime.invoke_endpoint(EndpointName="driftserve", ContentType="image/png", Body=image, **attributes)
+    assert torchserve.observations() == before + 1
+
+
+def test_the_servers_error_is_a_model_error_with_its_body(runtime: Any) -> None:
+    with pytest.raises(runtime.exceptions.ModelError) as caught:
+        runtime.invoke_endpoint(EndpointName="driftserve", ContentType="text/plain", Body=b"hello")
+    response = caught.value.response
+    assert response["ResponseMetadata"]["HTTPStatusCode"] == 424
+    assert response["OriginalStatusCode"] == 415
+    assert '"UnsupportedMediaType"' in response["OriginalMessage"]
+    assert response["LogStreamArn"].endswith("/aws/sagemaker/Endpoints/driftserve")
+    assert "Received client error (415) from AllTraffic" in response["Error"]["Message"]
+
+
+def test_an_unknown_endpoint_is_the_services_own_error(runtime: Any) -> None:
+    with pytest.raises(ClientError) as caught:
+        runtime.invoke_endpoint(EndpointName="other", ContentType="image/png", Body=b"")
+    assert caught.value.response["Error"]["Code"] == "ValidationError"
+    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
+    assert "OriginalStatusCode" not in caught.value.response
+
+
+def test_more_than_the_services_limit_is_refused_before_the_server(runtime: Any) -> None:
+    with pytest.raises(ClientError) as caught:
+        runtime.invoke_endpoint(EndpointName="driftserve", ContentType="image/png", Body=bytes(MAX_BODY_BYTES + 1))
+    assert caught.value.response["Error"]["Code"] == "413"
