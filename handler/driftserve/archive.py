@@ -89,12 +89,18 @@ def write_model_tarball(archive: Path, path: Path) -> None:
     beside the `.mar`, which alone is verified and served.
     """
     with open_mar(archive) as mar, tarfile.open(path, "w:gz", compresslevel=1) as tarball:  # it is deflated already
-        tarball.add(archive, arcname=archive.name)
+        with archive.open("rb") as file:
+            tarball.addfile(_tar_entry(archive.name, archive.stat().st_size), file)
         for name in (MANIFEST_FILE, HANDLER_FILE):
             content = mar.read(name, _MAX_MANIFEST_BYTES)
-            entry = tarfile.TarInfo(name)
-            entry.size = len(content)
-            tarball.addfile(entry, io.BytesIO(content))
+            tarball.addfile(_tar_entry(name, len(content)), io.BytesIO(content))
+
+
+def _tar_entry(name: str, size: int) -> tarfile.TarInfo:
+    """A file that everybody may read, whoever wrote it: the image's user is nobody in particular."""
+    entry = tarfile.TarInfo(name)
+    entry.size, entry.mode = size, 0o644
+    return entry
 
 
 def find_archive(place: Path) -> Path:

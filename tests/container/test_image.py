@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from containers import DOCKER, Container, container, docker, readable, seconds_to_first_answer, serving, tag
+from driftserve.archive import find_archive
 from images import encode, scene
 from processes import wait_for
 
@@ -88,7 +89,11 @@ def test_the_serving_image_is_small_enough() -> None:
 
 
 @pytest.mark.parametrize("target", SERVERS)
-def test_the_first_answer_comes_soon_and_the_memory_is_bounded(target: str, model_dir: Path) -> None:
+def test_the_first_answer_comes_soon_and_the_memory_is_bounded(
+    target: str, archive: Path, pytestconfig: pytest.Config, tmp_path: Path
+) -> None:
+    """With the archive that --archive names, or the tiny one."""
+    model_dir = readable(tmp_path / "model", find_archive(Path(pytestconfig.getoption("--archive") or archive)))
     options = ("--cpus", "2", "--publish", "127.0.0.1::8080", "--volume", f"{model_dir}:/opt/ml/model:ro")
     since = time.monotonic()
     with container(tag(target), options=options, settings={"DRIFTSERVE_WORKERS": "2"}) as started:

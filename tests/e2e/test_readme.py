@@ -88,6 +88,9 @@ def test_every_command_of_the_readme_is_one_that_is_tested_here() -> None:
         "make serve PORT=8080",
         "curl -H 'Content-Type: image/jpeg' --data-binary @build/demo/data/test/sea/0000.jpg "
         "localhost:8080/invocations",
+        "make image",  # make test-images, tests/container
+        "make run PORT=8080",
+        'docker run --rm -p 127.0.0.1:8080:8080 -v "$PWD/build/demo/model:/opt/ml/model:ro" driftserve:serving serve',
         ".venv/bin/driftserve status",
         ".venv/bin/driftserve status --json",
         ".venv/bin/driftserve verify build/demo/model",

@@ -102,6 +102,7 @@ def test_the_tarball_holds_the_archive_and_what_a_multi_model_server_asks_for(ar
     write_model_tarball(archive, tmp_path / "model.tar.gz")
     with tarfile.open(tmp_path / "model.tar.gz") as tarball:
         assert tarball.getnames() == [archive.name, "MAR-INF/MANIFEST.json", "driftserve_handler.py"]
+        assert {(entry.mode, entry.uid) for entry in tarball} == {(0o644, 0)}
         member = tarball.extractfile(archive.name)
         assert member is not None
         assert member.read() == archive.read_bytes()
