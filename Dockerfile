@@ -40,9 +40,10 @@ RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=secret,id=
     --mount=type=bind,from=wheels,target=/wheels \
     /opt/pip/bin/pip install --no-compile torch \
  && PIP_PYTHON=/opt/pip/bin/python PIP_EXTRA_INDEX_URL= /opt/pip/bin/pip install --no-compile cyclonedx-bom
-# Of the package only its version yet, so that a change of code installs no dependency again.
-COPY pyproject.toml README.md LICENSE ./
+# Of the package only what names its dependencies yet: a change of code installs none of them again.
+COPY pyproject.toml ./
 COPY handler/driftserve/__init__.py handler/driftserve/
+RUN touch README.md
 
 # A Java without what the two servers do not use.
 FROM build AS java
@@ -55,6 +56,7 @@ RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=secret,id=
     /opt/pip/bin/pip install --no-compile '.[torchserve]' \
  && /opt/pip/bin/pip uninstall --yes setuptools wheel  # torch asks for them to compile extensions with
 COPY handler handler
+COPY README.md LICENSE ./
 COPY container/finish.sh container/sbom.py container/
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=secret,id=ca.crt,target=/run/secrets/ca.crt \
     --mount=type=bind,from=wheels,target=/wheels --mount=type=bind,from=base,target=/base \
@@ -65,6 +67,7 @@ RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=secret,id=
     --mount=type=bind,from=wheels,target=/wheels \
     /opt/pip/bin/pip install --no-compile '.[mms]'
 COPY handler handler
+COPY README.md LICENSE ./
 COPY container/finish.sh container/sbom.py container/
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=secret,id=ca.crt,target=/run/secrets/ca.crt \
     --mount=type=bind,from=wheels,target=/wheels --mount=type=bind,from=base,target=/base \
@@ -75,6 +78,7 @@ RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=secret,id=
     --mount=type=bind,from=wheels,target=/wheels \
     /opt/pip/bin/pip install --no-compile '.[lambda]'
 COPY handler handler
+COPY README.md LICENSE ./
 COPY container/finish.sh container/sbom.py container/
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=secret,id=ca.crt,target=/run/secrets/ca.crt \
     --mount=type=bind,from=wheels,target=/wheels --mount=type=bind,from=base,target=/base \
@@ -86,6 +90,7 @@ RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=secret,id=
     /opt/pip/bin/pip install --no-compile '.[training]'
 COPY handler handler
 COPY training training
+COPY README.md LICENSE ./
 COPY container/finish.sh container/sbom.py container/
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=secret,id=ca.crt,target=/run/secrets/ca.crt \
     --mount=type=bind,from=wheels,target=/wheels --mount=type=bind,from=base,target=/base \
@@ -98,6 +103,8 @@ COPY --from=training-build /opt/driftserve /opt/driftserve
 COPY container/train.py /opt/driftserve/train.py
 RUN printf '#!/bin/sh\nexec /opt/venv/bin/python /opt/driftserve/train.py "$@"\n' > /usr/local/bin/train \
  && chmod 755 /usr/local/bin/train
+# NVIDIA's container runtime gives its GPUs to images that ask for them.
+ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
 # As root: SageMaker mounts /opt/ml for root, and a training job answers nobody.
 WORKDIR /opt/ml
 CMD ["train"]

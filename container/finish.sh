@@ -9,7 +9,8 @@ site=$(echo /opt/venv/lib/python3*/site-packages)
 
 mkdir -p /opt/driftserve /opt/native
 /opt/pip/bin/cyclonedx-py environment --output-reproducible --output-file /tmp/python.json /opt/venv/bin/python
-python3 container/sbom.py /tmp/python.json /base > /opt/driftserve/sbom.cdx.json
+if [ -d "$site/ts" ] || [ -d "$site/mms" ]; then java=openjdk-17-jre-headless; fi
+python3 container/sbom.py /tmp/python.json /base ${java:-} > /opt/driftserve/sbom.cdx.json
 
 # Headers and tests: torch.compile's C++ and the packages' own developers need them.
 rm -rf "$site"/torch/include "$site"/torch/share "$site"/torch/test /opt/venv/share /opt/venv/include

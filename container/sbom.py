@@ -1,32 +1,36 @@
-"""The bill of materials of an image: the Python packages that cyclonedx-py found, and Debian's.
+"""The bill of materials of an image: the Python packages that cyclonedx-py found, Debian's, and the Java.
 
-`python3 sbom.py PYTHON_SBOM ROOT` writes CycloneDX JSON to stdout; ROOT is the root of the image's base.
+`python3 sbom.py PYTHON_SBOM ROOT [PACKAGE...]` writes CycloneDX JSON to stdout. ROOT is the root of the image's base,
+all of whose packages are listed; the PACKAGEs are those of the build that are in the image in part, as the Java is.
 """
 
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
 _FIELDS = "${Package}\t${Version}\t${Architecture}\n"
 
 
-def main(python_sbom: str, root: str) -> None:
-    """Add Debian's packages as components, each with its package URL, https://github.com/package-url/purl-spec."""
+def main(python_sbom: str, root: str, *packages: str) -> None:
+    """Add Debian's packages to the list of Python's."""
     document = json.loads(Path(python_sbom).read_text())
-    listed = subprocess.run(
-        ["/usr/bin/dpkg-query", f"--admindir={root}/var/lib/dpkg", "--show", f"--showformat={_FIELDS}"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    for line in listed.stdout.splitlines():
+    listed = [*_debian(f"--admindir={root}/var/lib/dpkg"), *(_debian(*packages) if packages else ())]
+    document["components"] += listed
+    driftserve = next(component for component in document["components"] if component["name"] == "driftserve")
+    document["metadata"]["component"] = {"type": "container", "name": "driftserve", "version": driftserve["version"]}
+    json.dump(document, sys.stdout, indent=1)
+
+
+def _debian(*arguments: str) -> Iterator[dict[str, str]]:
+    """Packages as components, each with its package URL, https://github.com/package-url/purl-spec."""
+    command = ["/usr/bin/dpkg-query", f"--showformat={_FIELDS}", "--show", *arguments]
+    for line in subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines():
         name, version, architecture = line.split("\t")
         purl = f"pkg:deb/debian/{quote(name)}@{quote(version)}?arch={architecture}"
-        component = {"type": "library", "bom-ref": purl, "name": name, "version": version, "purl": purl}
-        document["components"].append(component)
-    json.dump(document, sys.stdout, indent=1)
+        yield {"type": "library", "bom-ref": purl, "name": name, "version": version, "purl": purl}
 
 
 if __name__ == "__main__":

@@ -11,8 +11,6 @@ import json
 import sys
 from typing import TextIO
 
-from sagemaker.core.local import LocalSession
-
 NAME = "driftserve"
 # By the session, not by a file: a user's own defaults stay out, and nothing is told to AWS.
 SDK_CONFIG = {"SchemaVersion": "1.0", "SageMaker": {"PythonSDK": {"Modules": {"TelemetryOptOut": True}}}}
@@ -30,6 +28,8 @@ def main() -> None:
 
 def serve(arguments: argparse.Namespace) -> None:
     """Create the endpoint, answer the requests on stdin, delete it whatever happened."""
+    from sagemaker.core.local import LocalSession  # pytest, which has no SDK, imports this file for its doctests
+
     answers, sys.stdout = sys.stdout, sys.stderr  # local mode prints the container's log
     session = LocalSession(sagemaker_config=SDK_CONFIG)
     session.config = {

@@ -82,6 +82,7 @@ def test_the_bill_of_materials_is_in_the_image(target: str) -> None:
     }
     assert server[target] in versions
     assert "driftserve" in versions
+    assert ("openjdk-17-jre-headless" in versions) == (target in SERVERS)
 
 
 def test_the_serving_image_is_small_enough() -> None:
