@@ -17,9 +17,9 @@ RUN apt-get update \
  && apt-get install --yes --no-install-recommends ca-certificates procps python3 \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/apt /var/log/dpkg.log \
  && useradd --uid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin driftserve
-# Bytecode was compiled at build, and the root may be read-only.
+# Bytecode was compiled at build, and the root may be read-only; nothing is imported from where a process happens to be.
 ENV PATH=/opt/venv/bin:/opt/jre/bin:/usr/local/bin:/usr/bin:/bin \
-    PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 LANG=C.UTF-8
+    PYTHONDONTWRITEBYTECODE=1 PYTHONSAFEPATH=1 PYTHONUNBUFFERED=1 LANG=C.UTF-8
 LABEL org.opencontainers.image.title="driftserve" \
       org.opencontainers.image.description="TorchScript image classifiers that watch their own traffic for drift" \
       org.opencontainers.image.licenses="Apache-2.0"
@@ -100,9 +100,7 @@ RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=secret,id=
 FROM base AS training
 COPY --from=training-build /opt/venv /opt/venv
 COPY --from=training-build /opt/driftserve /opt/driftserve
-COPY container/train.py /opt/driftserve/train.py
-RUN printf '#!/bin/sh\nexec /opt/venv/bin/python /opt/driftserve/train.py "$@"\n' > /usr/local/bin/train \
- && chmod 755 /usr/local/bin/train
+COPY --chmod=755 container/train.py /usr/local/bin/train
 # NVIDIA's container runtime gives its GPUs to images that ask for them.
 ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
 # As root: SageMaker mounts /opt/ml for root, and a training job answers nobody.
@@ -120,13 +118,12 @@ CMD ["driftserve.adapters.aws_lambda.handle"]
 
 FROM base AS server
 COPY --from=java /opt/jre /opt/jre
-COPY container/entrypoint.py /opt/driftserve/entrypoint.py
 ENV JAVA_HOME=/opt/jre DRIFTSERVE_HOST=0.0.0.0
 LABEL com.amazonaws.sagemaker.capabilities.accept-bind-to-port=true
 USER 10001
 WORKDIR /tmp
 EXPOSE 8080
-ENTRYPOINT ["/opt/venv/bin/python", "/opt/driftserve/entrypoint.py"]
+ENTRYPOINT ["/opt/venv/bin/driftserve"]
 CMD ["serve"]
 
 FROM server AS serving-mms

@@ -161,7 +161,7 @@ def _fill(text: str) -> str:
 
 
 def _setting(name: str, schema: dict[str, Any]) -> tuple[str, ...]:
-    default = "one a core" if name == "workers" else _default(schema.get("default"))
+    default = "one a processor" if name == "workers" else _default(schema.get("default"))
     value = next((choice for choice in schema.get("anyOf", ()) if choice["type"] != "null"), schema)
     return f"`{PREFIX}{name.upper()}`", _type(value), default, _bounds(value), " ".join(schema["description"].split())
 

@@ -14,6 +14,8 @@ import urllib3
 from driftserve.contract import Contract
 from driftserve.observation import TEST_ATTRIBUTE
 
+SUITE_TESTS = 15  # in tests/endpoint, for one endpoint
+
 
 @dataclass(frozen=True)
 class Answer:

@@ -49,6 +49,13 @@ def marked_workers(runtime_dir: Path) -> set[str]:
     return {mark.name for mark in _marks(runtime_dir)}
 
 
+def forget_dead_workers(runtime_dir: Path) -> None:
+    """Remove the marks of workers that do not live: their process ids will be given to others."""
+    for mark in _marks(runtime_dir):
+        if not _is_alive(mark.name):
+            mark.unlink(missing_ok=True)
+
+
 def _marks(runtime_dir: Path) -> list[Path]:
     return list((runtime_dir / _DIRECTORY).glob("*"))
 

@@ -120,6 +120,26 @@ def find_archive(place: Path) -> Path:
     return found[0]
 
 
+def refuse_others_beside(archive: Path) -> None:
+    """Pass if nothing lies beside a `.mar` but the manifest and the handler file that it holds itself.
+
+    A multi-model server reads these two, and acts on them, before it starts the worker that verifies the archive.
+
+    Raises:
+        ArchiveError: something else lies there, or one of the two is another.
+    """
+    advice = "load what the export's model.tar.gz unpacks to, or the .mar by its file:// URL"
+    with open_unpacked(archive.parent) as beside, open_mar(archive) as mar:
+        expected = {archive.name, MANIFEST_FILE, HANDLER_FILE}
+        if set(beside.sizes) != expected:
+            raise ArchiveError(
+                f"expected {', '.join(sorted(expected))}, got {', '.join(sorted(beside.sizes))}; {advice}"
+            )
+        for name in (MANIFEST_FILE, HANDLER_FILE):
+            if beside.read(name, _MAX_MANIFEST_BYTES) != mar.read(name, _MAX_MANIFEST_BYTES):
+                raise ArchiveError(f"{name}: expected the one in {archive.name}, got another; {advice}")
+
+
 def read_archive(archive: Path) -> tuple[Contract, str]:
     """The contract and the content digest of an archive, after all of it was checked; nothing is written or run.
 

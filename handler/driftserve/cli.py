@@ -49,6 +49,11 @@ def _serve(options: argparse.Namespace, settings: Settings) -> int:
     stop = stop_at(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     from driftserve.supervisor import serve
 
+    if settings.multi_model and options.archive is not None:
+        raise SettingsError(
+            f"expected no archive in multi-model mode, got {options.archive}; archives are loaded from "
+            f"{settings.models_dir} by request, unset DRIFTSERVE_MULTI_MODEL and SAGEMAKER_MULTI_MODEL to serve one"
+        )
     chosen = {"model_dir": options.archive, "port": options.port, "server": options.server}
     update = {name: value for name, value in chosen.items() if value is not None}
     return serve(settings.model_copy(update=update), stop)

@@ -72,6 +72,14 @@ class Monitor:
         """The metrics of the period that ends now, in seconds since the epoch."""
         return [metric for model in self._models.values() for metric in model.collect(now)]
 
+    def forget(self, digest: str, now: float) -> list[Metric]:
+        """Watch a model no more, whose contract is gone; the last metrics of it."""
+        model = self._models.pop(digest, None)
+        if model is None:
+            return []
+        logger.info("watching %s (%s) no more", model.drift.contract.display_name, digest[:12])
+        return model.collect(now)
+
     def status(self) -> dict[str, ModelStatus]:
         """The models' status by the archive's content digest: two archives may have one name."""
         return {digest: model.status() for digest, model in self._models.items()}

@@ -111,11 +111,15 @@ class MonitorProcess:
                 due = next_period(due, now, self._period_seconds)
 
     def _meet_models(self) -> bool:
-        """Tell the monitor of the contracts that lie there now; whether there were new ones."""
-        new = known_digests(self._runtime_dir) - self._met - self._unreadable
+        """Tell the monitor of the contracts that lie there now, or no more; whether anything has changed."""
+        known = known_digests(self._runtime_dir)
+        new, gone = known - self._met - self._unreadable, self._met - known
         for digest in sorted(new):
             (self._met if self._monitor.watch(digest) else self._unreadable).add(digest)
-        return not new.isdisjoint(self._met)
+        for digest in sorted(gone):
+            self._publisher.publish(self._monitor.forget(digest, time.time()))
+        self._met -= gone
+        return bool(gone) or not new.isdisjoint(self._met)
 
     def _take_in(self) -> int:
         """Hand the datagrams that wait now to the monitor; the number of them."""

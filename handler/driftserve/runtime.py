@@ -64,6 +64,11 @@ def find_contract(runtime_dir: Path, digest: str) -> Contract | None:
         return None
 
 
+def forget_contract(runtime_dir: Path, digest: str) -> None:
+    """Remove the contract of a model that is served no more."""
+    (runtime_dir / _MODELS_DIRECTORY / f"{digest}.json").unlink(missing_ok=True)
+
+
 def known_digests(runtime_dir: Path) -> set[str]:
     """The content digests of the models whose contracts workers left."""
     return {path.stem for path in (runtime_dir / _MODELS_DIRECTORY).glob("*.json")}

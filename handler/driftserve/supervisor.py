@@ -94,7 +94,7 @@ def _many_models(java: Path, server_dir: Path, settings: Settings) -> _Serving:
     if settings.server != "torchserve":
         raise SettingsError(
             f"DRIFTSERVE_MULTI_MODEL: expected the server torchserve, got {settings.server}; MMS would fetch any URL, "
-            "and unpack archives before anybody has looked at them"
+            "and write wherever an archive's names point to"
         )
     command = torchserve.prepare_multi_model(java, server_dir, settings)
     return _Serving(
@@ -107,7 +107,7 @@ def _serve(serving: _Serving, server_dir: Path, settings: Settings, stop: StopFl
     runtime_dir = server_dir.parent
     watch = Watch(serving.probe, settings, runtime_dir, stop)
     if settings.multi_model:
-        Leftovers(settings.own_address, settings.port, stop).start()
+        Leftovers(settings.own_address, settings.port, runtime_dir / "store", stop).start()
     with _Monitor(settings) as monitor, _server(serving.command, server_dir, settings) as process:
         watch.start()
         while not stop.wait(_POLL_SECONDS):
@@ -123,7 +123,7 @@ def _runtime(settings: Settings) -> Iterator[Path]:
     """A runtime directory without what an earlier server left there."""
     runtime_dir = settings.runtime_dir.resolve() if settings.runtime_dir else own_runtime_dir()
     lock = make_runtime(runtime_dir)
-    ours = [runtime_dir / name for name in ("store", "models", "workers", *_PREPARE)]
+    ours = [runtime_dir / name for name in ("store", "models", "workers", "beginning", *_PREPARE)]
     try:
         for directory in ours:
             shutil.rmtree(directory, ignore_errors=True)
@@ -184,7 +184,9 @@ def _server(command: list[str], server_dir: Path, settings: Settings) -> Iterato
     """The model server's JVM, under its guard."""
     # The workers' own threads would fight for the cores; TorchServe writes its files to LOG_LOCATION.
     threads = {"OMP_NUM_THREADS": "1", "LOG_LOCATION": str(server_dir), "METRICS_LOCATION": str(server_dir)}
-    threads |= {"WORKER_PYTHON": sys.executable}
+    if settings.multi_model:
+        path = f"{torchserve.MULTI_MODEL_PROGRAMS}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+        threads |= {"WORKER_PYTHON": sys.executable, "PATH": path}
     guarded = [sys.executable, "-m", "driftserve.guard", str(os.getpid()), *command]
     process = _start(guarded, _environment(settings) | threads, server_dir, stdout=_STDERR)
     try:

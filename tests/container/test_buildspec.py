@@ -55,18 +55,19 @@ def test_the_phases_test_build_and_push_by_digest(tmp_path: Path) -> None:
         "CODEBUILD_BUILD_SUCCEEDING": "1",
         **SPEC["env"]["variables"],
     }
-    for phase in ("pre_build", "build", "post_build"):
-        for command in SPEC["phases"][phase]["commands"]:
-            few = {"PYTEST_ADDOPTS": "-k test_settings"} if command == "make test" else {}
-            done = subprocess.run(
-                ["sh", "-c", command], cwd=ROOT, env=environment | few, capture_output=True, text=True
-            )
-            assert done.returncode == 0, (command, done.stdout[-2000:], done.stderr[-2000:])
+    remotes: list[str] = []
     try:
+        for phase in ("pre_build", "build", "post_build"):
+            for command in SPEC["phases"][phase]["commands"]:
+                few = {"PYTEST_ADDOPTS": "-k test_settings"} if command == "make test" else {}
+                done = subprocess.run(
+                    ["sh", "-c", command], cwd=ROOT, env=environment | few, capture_output=True, text=True
+                )
+                assert done.returncode == 0, (command, done.stdout[-2000:], done.stderr[-2000:])
+        remotes += (tmp_path / "pushed").read_text().splitlines()
+        assert remotes[0] == "123456789012.dkr.ecr.eu-west-1.amazonaws.com/driftserve:serving-0123abc"
         assert (tmp_path / "password").read_text() == "password\n"
         assert len((tmp_path / "built").read_text().splitlines()) == 4
-        pushed = (tmp_path / "pushed").read_text().splitlines()
-        assert pushed[0] == "123456789012.dkr.ecr.eu-west-1.amazonaws.com/driftserve:serving-0123abc"
         definitions = json.loads((ROOT / "imagedefinitions.json").read_text())
         assert [definition["name"] for definition in definitions] == ["serving", "serving-mms", "lambda", "training"]
         assert {definition["imageUri"].partition("@")[2] for definition in definitions} == {DIGEST}
@@ -74,5 +75,5 @@ def test_the_phases_test_build_and_push_by_digest(tmp_path: Path) -> None:
             assert list(ROOT.glob(name)), name
     finally:
         (ROOT / "imagedefinitions.json").unlink(missing_ok=True)
-        for remote in pushed:
+        for remote in remotes:
             subprocess.run([DOCKER, "rmi", remote], capture_output=True)

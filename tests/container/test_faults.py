@@ -1,4 +1,4 @@
-"""Running containers, hit by what happens in production: the table of docs/operations.md, "The image".
+"""Running containers, hit by what happens in production: "What each fault costs" in docs/images.md.
 
 Two workers and four clients that never stop, on a read-only root with 2 GB, unless a test says otherwise.
 """
@@ -6,7 +6,9 @@ Two workers and four clients that never stop, on a read-only root with 2 GB, unl
 import base64
 import json
 import os
+import shutil
 import struct
+import tarfile
 import time
 import zlib
 from collections import Counter
@@ -19,6 +21,7 @@ import pytest
 import urllib3
 
 from containers import Container, docker, gateway, readable, serving, tag
+from driftserve.archive import write_model_tarball
 from driftserve.servers.ports import free_ports
 from fake_cloudwatch import fake_cloudwatch
 from images import encode, scene
@@ -250,10 +253,6 @@ def _unload(server: Container, name: str) -> int:
 @pytest.fixture(scope="module")
 def models_dir(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Archives as SageMaker places them: the unpacked model.tar.gz of each, one of them broken; one as a file."""
-    import tarfile
-
-    from driftserve.archive import write_model_tarball
-
     root = tmp_path_factory.mktemp("multi") / "models"
     tarball = root.parent / "model.tar.gz"
     write_model_tarball(archive, tarball)
@@ -307,11 +306,70 @@ def test_where_memory_is_short_a_model_is_refused_with_507_until_another_is_unlo
     with serving(tag("serving"), models_dir, *little, place="/opt/ml/models", **many) as server:
         names = [f"model-{number}" for number in range(8)]
         statuses = [_load_model(server, name, "/opt/ml/models/good/model") for name in names]
-        loaded = names[: statuses.index(507)]
+        loaded, refused = names[: statuses.index(507)], names[-1]
         assert statuses == [200] * len(loaded) + [507] * (len(names) - len(loaded))
         assert loaded
-        wait_for(lambda: set(_models(server)) == set(loaded), 10)
+        wait_for(lambda: set(_models(server)) == set(loaded), 3)
         assert _unload(server, loaded[0]) == 200
-        wait_for(lambda: _load_model(server, "another", "/opt/ml/models/other/model") == 200, 20)
-        assert server.post(bodies[0], path="/models/another/invoke").status == 200
+        # As SageMaker does, again by the name that was refused; its memory is free once the old worker is gone.
+        wait_for(lambda: _load_model(server, refused, "/opt/ml/models/other/model") == 200, 20)
+        assert server.post(bodies[0], path=f"/models/{refused}/invoke").status == 200
         assert server.is_running()
+
+
+@pytest.mark.parametrize(
+    "manifest", [{"runtime": "python3"}, {"runtime": "python2"}, {"runtime": "LSP"}, {"handler": "base_handler"}]
+)
+def test_an_archive_that_would_have_the_server_run_its_own_files_runs_none(
+    models_dir: Path, tmp_path: Path, bodies: Sequence[bytes], manifest: dict[str, str]
+) -> None:
+    """TorchServe does as the manifest says, which nobody has looked at yet; what is run here leaves a trace."""
+    root = readable(tmp_path / "models")
+    for name in ("good", "hostile"):
+        shutil.copytree(models_dir / "good", root / name)
+    place = root / "hostile" / "model"
+    trace = "open('/tmp/ran', 'w')\n"
+    for name in ("sitecustomize.py", "usercustomize.py", "driftserve_handler.py", "torch.py", "ts.py"):
+        (place / name).write_text(trace)
+    program = place / "venv" / "bin" / "python"
+    program.parent.mkdir(parents=True)
+    program.write_text("#!/bin/sh\ntouch /tmp/ran\n")
+    (place / "model-config.yaml").write_text("useVenv: true\nparallelType: pp\ntorchrun:\n  nproc-per-node: 1\n")
+    document = json.loads((place / "MAR-INF" / "MANIFEST.json").read_text())
+    document["runtime"] = manifest.get("runtime", "python")
+    document["model"] |= {
+        "configFile": "model-config.yaml",
+        "handler": manifest.get("handler", "driftserve_handler.py"),
+    }
+    (place / "MAR-INF" / "MANIFEST.json").write_text(json.dumps(document))
+    readable(root)
+    program.chmod(0o755)
+    many = {"SAGEMAKER_MULTI_MODEL": "true"}
+    with serving(tag("serving"), root, place="/opt/ml/models", **many) as server:
+        assert _load_model(server, "hostile", "/opt/ml/models/hostile/model") >= 400
+        assert _load_model(server, "good", "/opt/ml/models/good/model") == 200
+        assert server.post(bodies[0], path="/models/good/invoke").status == 200
+        assert "ran" not in server.run("ls", "/tmp").split()  # noqa: S108 - of the container
+        wait_for(lambda: set(_models(server)) == {"good"}, 10)
+
+
+def test_models_that_are_loaded_at_once_share_nothing_but_the_memory(models_dir: Path, bodies: Sequence[bytes]) -> None:
+    many = {"SAGEMAKER_MULTI_MODEL": "true"}
+    with serving(tag("serving"), models_dir, place="/opt/ml/models", **many) as server:
+        with ThreadPoolExecutor(3) as pool:
+            places = {"good": "good/model", "broken": "broken/model", "other": "other/model"}
+            statuses = dict(
+                zip(
+                    places,
+                    pool.map(lambda name: _load_model(server, name, f"/opt/ml/models/{places[name]}"), places),
+                    strict=True,
+                )
+            )
+        assert statuses == {"good": 200, "broken": 500, "other": 200}
+        assert _unload(server, "good") == 200
+        assert server.post(bodies[0], path="/models/other/invoke").status == 200
+        assert _load_model(server, "good", "/opt/ml/models/good/model") == 200
+        for name in ("good", "other"):
+            assert server.post(bodies[0], path=f"/models/{name}/invoke").status == 200
+        assert [_unload(server, name) for name in ("good", "other")] == [200, 200]
+        wait_for(lambda: "tiny/7" not in server.status(), 30)  # swept, and watched no more

@@ -139,7 +139,7 @@ def test_sagemakers_port_and_the_processors_of_the_group_are_honoured(target: st
 @pytest.mark.parametrize("target", SERVERS)
 def test_the_supervisor_is_the_first_process_and_leaves_no_zombie(target: str, model_dir: Path) -> None:
     with serving(tag(target), model_dir) as server:
-        assert "entrypoint.py serve" in server.processes()[1]
+        assert "/opt/venv/bin/driftserve serve" in server.processes()[1]
         server.kill(server.find("driftserve monitor")[0])
         wait_for(lambda: "the monitor ended with -9" in server.log())
         states = server.run("sh", "-c", "cat /proc/[0-9]*/stat 2>/dev/null | sed 's/.*) //' | cut -c1")

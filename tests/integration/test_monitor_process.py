@@ -26,7 +26,7 @@ from driftserve.observation import Observation
 from driftserve.publisher import Publisher
 from driftserve.replay import replay
 from driftserve.report import report_to_json
-from driftserve.runtime import read_status, write_contract
+from driftserve.runtime import forget_contract, read_status, write_contract
 from driftserve.stop import StopFlag
 from driftserve_demo.local_aws import local_aws, read_metrics
 from processes import running, wait_for
@@ -134,6 +134,21 @@ def test_every_model_is_known_at_once(runtime_dir: Path, contract: Contract, tmp
         assert states() == {"a": "INSUFFICIENT_DATA"}  # left there before the monitor started
         write_contract(runtime_dir, "b" * 64, contract)
         wait_for(lambda: states() == {"a": "INSUFFICIENT_DATA", "b": "INSUFFICIENT_DATA"})
+
+
+def test_a_model_whose_contract_is_gone_is_watched_no_more_and_its_last_metrics_are_told(
+    runtime_dir: Path, contract: Contract, tmp_path: Path
+) -> None:
+    log, environment = tmp_path / "log", {"DRIFTSERVE_RUNTIME_DIR": str(runtime_dir)}
+    with running("driftserve", "monitor", environment=environment, log=log):
+        wait_for((runtime_dir / SOCKET_FILE).exists)
+        _send(runtime_dir, _observations(contract, 3))
+        wait_for(lambda: _status(runtime_dir).get("observations") == 3)
+        forget_contract(runtime_dir, DIGEST)
+        wait_for(lambda: read_status(runtime_dir)["models"] == {})
+        wait_for(lambda: '"Images": 3' in log.read_text())
+        write_contract(runtime_dir, DIGEST, contract)  # it is loaded again
+        wait_for(lambda: _status(runtime_dir).get("observations") == 0)
 
 
 def test_a_contract_that_cannot_be_read_is_tried_again(runtime_dir: Path, contract: Contract, tmp_path: Path) -> None:

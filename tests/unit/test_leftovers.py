@@ -4,6 +4,7 @@ import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
@@ -15,9 +16,12 @@ PAGE = 2
 
 
 class FakeTorchServe(ThreadingHTTPServer):
-    """Lists, describes and unregisters models as TorchServe 0.12 does, in pages of two; `models` maps to maxWorkers."""
+    """Lists, describes and unregisters models as TorchServe 0.12 does, in pages of two.
 
-    def __init__(self, **models: int) -> None:
+    `models` maps a name to its maxWorkers and to the state of its worker, if it has one.
+    """
+
+    def __init__(self, **models: tuple[int, str | None]) -> None:
         super().__init__(("127.0.0.1", 0), FakeManagement)
         self.models = models
         self.described: list[str] = []
@@ -42,7 +46,9 @@ class FakeManagement(BaseHTTPRequestHandler):
         self.server.described.append(name)
         if name not in models:
             return self._answer(404, {"code": 404})
-        return self._answer(200, [{"modelName": name, "maxWorkers": models[name]}])
+        most, state = models[name]
+        workers = [{"id": "9000", "status": state}] if state else []
+        return self._answer(200, [{"modelName": name, "maxWorkers": most, "workers": workers}])
 
     def do_DELETE(self) -> None:
         del self.server.models[self.path.removeprefix("/models/")]
@@ -59,12 +65,17 @@ class FakeManagement(BaseHTTPRequestHandler):
         pass
 
 
+WELL = (1, "READY")
+LOADING = (1, "UNLOADING")
+FAILED = (0, None)
+
+
 @pytest.fixture
-def server() -> Iterator[FakeTorchServe]:
+def server(tmp_path: Path) -> Iterator[FakeTorchServe]:
     stop = StopFlag()
-    with FakeTorchServe(a=1, b=2, c=0, d=1, e=0) as fake:
+    with FakeTorchServe(a=WELL, b=WELL, c=FAILED, d=LOADING, e=FAILED) as fake:
         threading.Thread(target=fake.serve_forever, args=(0.02,), daemon=True).start()
-        thread = Leftovers("127.0.0.1", fake.server_address[1], stop)
+        thread = Leftovers("127.0.0.1", fake.server_address[1], tmp_path / "store", stop)
         thread.start()
         yield fake
         stop.set()
@@ -76,14 +87,16 @@ def test_a_model_that_stays_without_workers_is_unregistered(server: FakeTorchSer
     wait_for(lambda: set(server.models) == {"a", "b", "d"}, 10)
 
 
-def test_one_that_begins_to_be_loaded_is_left_alone(server: FakeTorchServe) -> None:
+def test_one_that_begins_to_be_loaded_is_left_alone_until_it_has_failed(server: FakeTorchServe) -> None:
     wait_for(lambda: set(server.models) == {"a", "b", "d"}, 10)
-    server.models["new"] = 0
+    server.models["new"] = FAILED  # registered, and its workers not asked for yet
     wait_for(lambda: "new" in server.described, 10)
-    server.models["new"] = 1  # before the next look
+    server.models["new"] = LOADING  # before the next look
     lists = server.lists
-    wait_for(lambda: server.lists >= lists + 3, 10)
+    wait_for(lambda: server.lists >= lists + 4, 10)
     assert "new" in server.models
+    server.models["new"] = FAILED
+    wait_for(lambda: "new" not in server.models, 2)
 
 
 def test_a_model_that_is_well_is_not_looked_at_again_and_again(server: FakeTorchServe) -> None:

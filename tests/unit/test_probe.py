@@ -199,5 +199,5 @@ def test_a_ping_is_a_sign_of_life_and_no_more(serve: list[FakeServer]) -> None:
         return PingProbe("127.0.0.1", _started(serve, (status, {})).server_address[1]).ask(0, 1.0)
 
     assert ask(200) is None
-    assert str(ask(500)) == "/ping: expected status 200, got 500"
+    assert ask(500) is None  # one model's workers are not well
     assert "expected an answer" in str(PingProbe("127.0.0.1", free_ports(1)[0]).ask(0, 1.0))

@@ -12,10 +12,10 @@ import pytest
 
 from driftserve.activity import BusyMark
 from driftserve.archive import read_archive, unpack_archive, write_model_tarball
-from driftserve.cgroup import available_memory_bytes
 from driftserve.errors import ArchiveError
+from driftserve.servers.torchserve import MULTI_MODEL_PROGRAMS
 from driftserve.settings import Settings
-from driftserve.worker import prepare
+from driftserve.worker import reserve_memory, served_directory
 
 
 @pytest.fixture
@@ -37,16 +37,16 @@ def _placed(archive: Path, settings: Settings, name: str = "one") -> Path:
 
 
 def test_a_verified_copy_is_served_and_workers_share_it(archive: Path, settings: Settings) -> None:
-    served = prepare(_placed(archive, settings), settings)
+    served = served_directory(_placed(archive, settings), settings)
     assert served.name == read_archive(archive)[1]
     assert (served / "model.pt").is_file()
-    assert prepare(_placed(archive, settings, "two"), settings) == served
+    assert served_directory(_placed(archive, settings, "two"), settings) == served
 
 
 def test_an_archive_that_the_server_unpacked_is_verified_as_well(archive: Path, settings: Settings) -> None:
     place = settings.models_dir / "unpacked"
     unpack_archive(archive, place)
-    assert prepare(place, settings).name == read_archive(archive)[1]
+    assert served_directory(place, settings).name == read_archive(archive)[1]
 
 
 @pytest.mark.parametrize("name", ["sitecustomize.py", "model.pt", "driftserve_handler.py", "MAR-INF/MANIFEST.json"])
@@ -55,7 +55,7 @@ def test_an_unpacked_archive_with_another_file_is_refused(archive: Path, setting
     unpack_archive(archive, place)
     (place / name).write_text("raise SystemExit('run')")
     with pytest.raises(ArchiveError, match=r"^unpacked: "):
-        prepare(place, settings)
+        served_directory(place, settings)
     assert not list(settings.models_dir.parent.glob("runtime/store/" + "?" * 64))
 
 
@@ -65,7 +65,7 @@ def test_a_link_in_an_unpacked_archive_is_refused(archive: Path, settings: Setti
     (place / "model.pt").rename(tmp_path / "elsewhere")
     (place / "model.pt").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(ArchiveError, match=r"model\.pt: expected a plain file"):
-        prepare(place, settings)
+        served_directory(place, settings)
 
 
 def test_an_archive_elsewhere_is_refused(archive: Path, settings: Settings, tmp_path: Path) -> None:
@@ -73,24 +73,24 @@ def test_an_archive_elsewhere_is_refused(archive: Path, settings: Settings, tmp_
     place.mkdir()
     shutil.copy(archive, place)
     with pytest.raises(ArchiveError, match="expected an archive below"):
-        prepare(place, settings)
+        served_directory(place, settings)
     (settings.models_dir / "link").symlink_to(place)
     with pytest.raises(ArchiveError, match="expected an archive below"):
-        prepare(settings.models_dir / "link", settings)
+        served_directory(settings.models_dir / "link", settings)
 
 
 def test_a_mar_alone_in_a_directory_cannot_be_served_and_is_said_to(archive: Path, settings: Settings) -> None:
     place = settings.models_dir / "alone"
     place.mkdir()
     shutil.copy(archive, place)
-    with pytest.raises(ArchiveError, match=r"MANIFEST\.json beside tiny\.mar"):
-        prepare(place, settings)
+    with pytest.raises(ArchiveError, match=r"expected MAR-INF/MANIFEST\.json, driftserve_handler\.py, tiny\.mar, got"):
+        served_directory(place, settings)
 
 
 def test_an_archive_that_is_not_on_the_allow_list_is_refused(archive: Path, settings: Settings) -> None:
     other = settings.model_copy(update={"archive_sha256": ("0" * 64,)})
     with pytest.raises(ArchiveError, match="DRIFTSERVE_ARCHIVE_SHA256"):
-        prepare(_placed(archive, settings), other)
+        served_directory(_placed(archive, settings), other)
 
 
 def test_a_copy_that_no_worker_holds_any_more_is_removed(archive: Path, settings: Settings) -> None:
@@ -101,60 +101,103 @@ def test_a_copy_that_no_worker_holds_any_more_is_removed(archive: Path, settings
         (store / name).mkdir(parents=True)
     descriptor = os.open(store / held, os.O_RDONLY)
     fcntl.flock(descriptor, fcntl.LOCK_SH)
-    served = prepare(_placed(archive, settings), settings)
+    (settings.runtime_dir / "models").mkdir()
+    for name in (held, left):
+        (settings.runtime_dir / "models" / f"{name}.json").touch()
+    served = served_directory(_placed(archive, settings), settings)
     os.close(descriptor)
     assert {path.name for path in store.glob("?" * 64)} == {held, served.name}
+    assert [path.stem for path in settings.runtime_dir.glob("models/*")] == [held]
 
 
-def test_what_lies_beside_the_archive_never_runs(archive: Path, settings: Settings, tmp_path: Path) -> None:
-    place = _placed(archive, settings)
-    for name in ("sitecustomize.py", "random.py", "driftserve_handler.py"):
-        (place / name).write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+@pytest.mark.parametrize("program", ["python", "python2", "python3", "torchrun"])
+def test_the_worker_runs_on_the_copy_whatever_the_server_starts(
+    archive: Path, settings: Settings, tmp_path: Path, program: str
+) -> None:
     script = tmp_path / "script.py"
     script.write_text(
         "import driftserve_handler, os; print(os.environ['SERVED_MODEL_DIR'], driftserve_handler.__file__)"
     )
-    environment = settings.to_environment() | {"PYTHONPATH": str(place), "WORKER_PYTHON": sys.executable}
-    done = subprocess.run(
-        ["sh", Path(prepare.__code__.co_filename).with_name("servers") / "multi_model_python.sh", script],
-        cwd=place,
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-    )
+    done = _started(program, _placed(archive, settings), settings, script)
     assert done.returncode == 0, done.stderr
     served, handler = done.stdout.split()
     assert Path(handler).parent == Path(served)
+
+
+@pytest.mark.parametrize(
+    "name", ["sitecustomize.py", "random.py", "driftserve_handler.py", "venv/bin/python", "evil.pt"]
+)
+def test_nothing_may_lie_beside_the_archive_and_nothing_of_it_runs(
+    archive: Path, settings: Settings, tmp_path: Path, name: str
+) -> None:
+    place = _placed(archive, settings)
+    (place / name).parent.mkdir(parents=True, exist_ok=True)
+    (place / name).write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    done = _started("python", place, settings, tmp_path / "script.py")
+    assert done.returncode == 1
+    assert done.stderr.startswith("driftserve: model: ")
     assert not (tmp_path / "ran").exists()
 
 
-def test_without_memory_for_the_archive_the_handler_says_so(archive: Path, settings: Settings) -> None:
+@pytest.mark.parametrize("change", [("driftserve_handler.py", "base_handler"), ('"python"', '"python3"')])
+def test_the_manifest_beside_the_archive_is_its_own(archive: Path, settings: Settings, change: tuple[str, str]) -> None:
     place = _placed(archive, settings)
-    with (place / archive.name).open("ab") as file:
-        file.truncate(1 << 42)  # sparse: more than any machine has
-    served = prepare(place, settings)
-    with pytest.raises(MemoryError, match="no memory for another model"):
-        exec((served / "driftserve_handler.py").read_text() + "handle(None, None)", {})  # noqa: S102
+    manifest = place / "MAR-INF" / "MANIFEST.json"
+    manifest.write_text(manifest.read_text().replace(*change))
+    with pytest.raises(ArchiveError, match=r"MANIFEST\.json: expected the one in tiny\.mar"):
+        served_directory(place, settings)
+
+
+def _started(program: str, place: Path, settings: Settings, script: Path) -> "subprocess.CompletedProcess[str]":
+    environment = settings.to_environment() | {"PYTHONPATH": str(place), "WORKER_PYTHON": sys.executable}
+    command = [MULTI_MODEL_PROGRAMS / program, script]
+    return subprocess.run(command, cwd=place, env=os.environ | environment, capture_output=True, text=True)
+
+
+def test_without_memory_for_the_archive_the_handler_says_so(archive: Path, settings: Settings) -> None:
+    place = settings.models_dir / "unpacked"
+    unpack_archive(archive, place)
+    with (place / "model.pt").open("ab") as file:
+        file.truncate(1 << 30)  # sparse
+    assert not reserve_memory(place, _runtime_dir(settings), 3 << 30)
+    assert reserve_memory(place, _runtime_dir(settings), 4 << 30)
+
+
+def _runtime_dir(settings: Settings) -> Path:
+    assert settings.runtime_dir is not None
+    return settings.runtime_dir
 
 
 def test_memory_that_another_worker_is_about_to_take_is_not_given_twice(archive: Path, settings: Settings) -> None:
-    assert settings.runtime_dir is not None
-    place = _placed(archive, settings)
-    beginning = settings.runtime_dir / "store" / "beginning"
-    beginning.mkdir(parents=True)
-    others = [subprocess.Popen(["sleep", "60"]) for _ in range(3)]
+    runtime_dir, free = _runtime_dir(settings), 900 << 20
+    other = subprocess.Popen(["sleep", "60"])
     try:
-        for other in others:
-            (beginning / str(other.pid)).touch()
-        with (place / archive.name).open("ab") as file:
-            file.truncate(available_memory_bytes() // 6)  # room for one of the three that a worker counts for, twice
-        assert prepare(place, settings).name == "no-memory"
-        for other in others:  # they have loaded their model
-            BusyMark(settings.runtime_dir)
-            (settings.runtime_dir / "workers" / str(other.pid)).touch()
-        with pytest.raises(ArchiveError, match=r"tiny\.mar: expected"):  # what was appended makes it no archive
-            prepare(place, settings)
+        assert reserve_memory(archive, runtime_dir, free)
+        ours = runtime_dir / "beginning" / str(os.getpid())
+        (runtime_dir / "beginning" / str(other.pid)).write_text(str(700 << 20))
+        ours.unlink()
+        assert not reserve_memory(archive, runtime_dir, free)
+        BusyMark(runtime_dir)
+        (runtime_dir / "workers" / str(other.pid)).touch()  # it has loaded its model
+        assert reserve_memory(archive, runtime_dir, free)
     finally:
-        for other in others:
-            other.kill()
-            other.wait()
+        other.kill()
+        other.wait()
+
+
+def test_the_mark_of_a_dead_worker_does_not_stand_for_the_next_of_its_number(archive: Path, settings: Settings) -> None:
+    runtime_dir = _runtime_dir(settings)
+    done = subprocess.Popen(["true"])
+    done.wait()
+    (runtime_dir / "workers").mkdir()
+    (runtime_dir / "workers" / str(done.pid)).touch()
+    assert reserve_memory(archive, runtime_dir, 1 << 40)
+    assert not (runtime_dir / "workers" / str(done.pid)).exists()
+
+
+def test_what_a_killed_verification_left_is_swept(archive: Path, settings: Settings) -> None:
+    left = _runtime_dir(settings) / "store" / f"unverified-{os.getpid()}"
+    left.mkdir(parents=True)
+    (left / "model.pt").write_text("half of it")
+    assert served_directory(_placed(archive, settings), settings).is_dir()
+    assert not left.exists()

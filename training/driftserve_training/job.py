@@ -53,11 +53,11 @@ class Job:
 def main() -> int:
     """Run the job of this container; the exit status."""
     base = Path(os.environ.get(_BASE_VARIABLE, "/opt/ml"))
-    ranks = read_ranks()
-    if ranks.processes == 1:  # before there are others
-        _clear(base)
-    _end_at_signals(lambda number: _stop(base, number, ranks.processes))
     try:
+        ranks = read_ranks()
+        if ranks.processes == 1:  # before there are others
+            _clear(base)
+        _end_at_signals(lambda number: _stop(base, number, ranks.processes))
         job = read_job(base)
         if job.processes > 1 and ranks.processes == 1:
             _become_torchrun(job)

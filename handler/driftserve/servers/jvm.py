@@ -60,6 +60,7 @@ def server_command(
         f"-Dlog4j.configurationFile=file://{log_config}",
         # Bodies wait in both: 60 photos of 5 MB at once have to pass. Both are bounds, not what is used.
         *("-Xmx512m", "-XX:MaxDirectMemorySize=1g", "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError"),
+        "-XX:-UsePerfData",  # it would write them to /tmp, whatever java.io.tmpdir is
         *("-cp", f".:{frontend}/*", main_class),
         *("--python", str(python), "-f", str(directory / "config.properties")),
     ]

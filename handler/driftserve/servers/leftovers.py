@@ -1,4 +1,4 @@
-"""Models that TorchServe failed to load, and failed to forget.
+"""What a multi-model TorchServe leaves: models that it failed to load and to forget, copies of those that it unloaded.
 
 At the end of a loading that failed, it ends the worker and means to unregister the model, from the very thread that it
 has just interrupted. So the model stays, with no worker, and the next request to load it is answered 409, as if it
@@ -9,10 +9,12 @@ import http.client
 import json
 import logging
 import threading
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from driftserve.stop import StopFlag
+from driftserve.store import locked, sweep
 
 logger = logging.getLogger(__name__)
 
@@ -22,24 +24,27 @@ _TICKS_UNTIL_ALL_ARE_LOOKED_AT = 40
 
 
 class Leftovers(threading.Thread):
-    """Unregisters such models of the server at an address, until it is to stop."""
+    """Unregisters such models of the server at an address, and sweeps the store, until it is to stop."""
 
-    def __init__(self, host: str, port: int, stop: StopFlag) -> None:
+    def __init__(self, host: str, port: int, store: Path, stop: StopFlag) -> None:
         super().__init__(name="leftovers", daemon=True)
         self._host = host
         self._port = port
+        self._store = store
         self._stop_flag = stop
-        self._well: set[str] = set()  # need no other look for now
-        self._suspects: set[str] = set()  # had no worker at the last look, as one does that begins to be loaded
+        self._well: set[str] = set()  # have a worker, and need no other look for now
+        self._suspects: set[str] = set()  # were to have none at the last look, as one is that begins to be loaded
 
     def run(self) -> None:
         """Look at new models several times a second, and at all of them every ten seconds."""
         tick = 0
         while not self._stop_flag.wait(_INTERVAL_SECONDS):
             tick += 1
-            if tick % _TICKS_UNTIL_ALL_ARE_LOOKED_AT == 0:
-                self._well.clear()
             try:
+                if tick % _TICKS_UNTIL_ALL_ARE_LOOKED_AT == 0:
+                    self._well.clear()
+                    with locked(self._store):
+                        sweep(self._store)
                 self._look()
             except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError) as error:
                 logger.debug("the models cannot be listed: %s", error)  # the server starts, or has other troubles
@@ -49,8 +54,13 @@ class Leftovers(threading.Thread):
         self._well &= names
         suspects = set()
         for name in names - self._well:
-            if self._has_workers(name):
+            status, described = self._ask("GET", f"/models/{quote(name, safe='')}")
+            if status != 200:  # it has just been unloaded
+                continue
+            if any(worker["status"] == "READY" for worker in described[0]["workers"]):
                 self._well.add(name)
+            elif int(described[0]["maxWorkers"]) > 0:  # it is being loaded, or a worker takes a dead one's place
+                continue
             elif name in self._suspects:
                 status, _ = self._ask("DELETE", f"/models/{quote(name, safe='')}")
                 logger.warning("model %s, which could not be loaded, is unregistered: %d", name, status)
@@ -66,11 +76,6 @@ class Leftovers(threading.Thread):
             names |= {str(model["modelName"]) for model in listed["models"]}
             page = listed.get("nextPageToken")
         return names
-
-    def _has_workers(self, name: str) -> bool:
-        """Whether the model has workers, or will: none may be alive while one takes a dead one's place."""
-        status, described = self._ask("GET", f"/models/{quote(name, safe='')}")
-        return status == 404 or int(described[0]["maxWorkers"]) > 0
 
     def _ask(self, method: str, path: str) -> tuple[int, Any]:
         connection = http.client.HTTPConnection(self._host, self._port, timeout=_TIMEOUT_SECONDS)

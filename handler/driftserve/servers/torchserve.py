@@ -2,6 +2,7 @@
 
 import importlib.util
 import math
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,8 +14,9 @@ from driftserve.servers.ports import free_ports
 from driftserve.settings import Settings
 
 _LOG_CONFIG = Path(__file__).with_name("torchserve_log4j2.xml")
-# What a multi-model server starts its workers with, instead of Python itself.
-MULTI_MODEL_PYTHON = Path(__file__).with_name("multi_model_python.sh")
+# What a multi-model server starts its workers with, instead of Python itself. The folder comes first on its PATH, too:
+# by the manifest of an archive, TorchServe starts "python3" or "torchrun" instead.
+MULTI_MODEL_PROGRAMS = Path(__file__).with_name("multi_model_programs")
 
 
 def prepare(java: Path, directory: Path, model_dir: Path, contract: Contract, settings: Settings) -> list[str]:
@@ -40,7 +42,7 @@ def prepare_multi_model(java: Path, directory: Path, settings: Settings) -> list
     store = directory / "store"  # where it copies the `.mar` files of URLs to
     store.mkdir()
     properties = _properties(directory, settings) | _many_models(settings)
-    command = _command(java, directory, properties, python=MULTI_MODEL_PYTHON)
+    command = _command(java, directory, properties, python=MULTI_MODEL_PROGRAMS / "python")
     return [*command, "-s", str(store), "-ncs"]
 
 
@@ -100,10 +102,13 @@ def _one_model(directory: Path, model_dir: Path, contract: Contract, settings: S
 
 def _many_models(settings: Settings) -> dict[str, object]:
     """No model at start; SageMaker asks for them on the port that it invokes them on."""
+    # A URL may hold "%2e%2e", which Java decodes. Properties double the backslashes of the expression.
+    allowed_urls = f"file://{re.escape(str(settings.models_dir.absolute()))}/[^%]*".replace("\\", "\\\\")
     return {
         "management_address": f"http://{settings.host}:{settings.port}",
         "enable_model_api": "true",
-        "allowed_urls": f"file://{settings.models_dir.resolve()}/.*",
+        "allowed_urls": allowed_urls,
+        "blacklist_env_vars": "PYTHONPATH",  # on which it would put the archive's directory
         "default_workers_per_model": settings.workers if "workers" in settings.model_fields_set else 1,
         "default_response_timeout": settings.response_timeout_seconds,
         "default_startup_timeout": math.ceil(settings.start_timeout_seconds),
