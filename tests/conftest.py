@@ -5,6 +5,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import hypothesis
@@ -23,6 +24,7 @@ from driftserve.preprocess import preprocess
 from driftserve.scoring import score
 from driftserve.servers.ports import free_ports
 from images import LABELS, encode, scene
+from servers import Endpoint, started
 
 EMBEDDING_SIZE = 3
 CERTIFICATE = Certificate(
@@ -133,6 +135,25 @@ def intel() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real images at {folder}, where DRIFTSERVE_DATA points")
     return folder
+
+
+@contextmanager
+def _endpoint(server: str, archive: Path, factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
+    with started(archive, factory.mktemp("e"), factory.mktemp("log") / "log", server) as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(scope="session")
+def torchserve(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
+    """One running server for all tests that break nothing of it; and so is the next."""
+    with _endpoint("torchserve", archive, tmp_path_factory) as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(scope="session")
+def mms(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
+    with _endpoint("mms", archive, tmp_path_factory) as endpoint:
+        yield endpoint
 
 
 @pytest.fixture

@@ -24,15 +24,19 @@ def available_processors(root: Path = _ROOT) -> int:
 
 
 def available_memory_bytes(root: Path = _ROOT, proc: Path = _PROC) -> int:
-    """The memory that the group's processes can still take, cache that nobody uses included."""
+    """The memory that the group's processes can still take, all that only caches files included.
+
+    That of libraries is counted where they were first read, so it differs from one container to the next.
+    """
     free = next(int(line[1]) * 1024 for line in _lines(proc / "meminfo") if line[0] == "MemAvailable:")
-    for limit, used, cache in (
-        ("memory.max", "memory.current", "inactive_file"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_inactive_file"),
+    for limit, used, prefix in (
+        ("memory.max", "memory.current", ""),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_"),
     ):
         if (most := _word(root / limit)).isdecimal():
             statistics = dict(_lines((root / used).with_name("memory.stat")))
-            free = min(free, int(most) - int(_word(root / used)) + int(statistics[cache]))
+            cached = int(statistics[f"{prefix}inactive_file"]) + int(statistics[f"{prefix}active_file"])
+            free = min(free, int(most) - int(_word(root / used)) + cached)
     return max(0, free)
 
 

@@ -310,9 +310,14 @@ def test_where_memory_is_short_a_model_is_refused_with_507_until_another_is_unlo
         assert statuses == [200] * len(loaded) + [507] * (len(names) - len(loaded))
         assert loaded
         wait_for(lambda: set(_models(server)) == set(loaded), 3)
-        assert _unload(server, loaded[0]) == 200
-        # As SageMaker does, again by the name that was refused; its memory is free once the old worker is gone.
-        wait_for(lambda: _load_model(server, refused, "/opt/ml/models/other/model") == 200, 20)
+        # As SageMaker does: another is unloaded, and it is tried again by the name that was refused. One may not be
+        # enough: a worker takes less than what has to be free for it, and the JVM has grown meanwhile.
+        for name in loaded:
+            assert _unload(server, name) == 200
+            wait_for(lambda: _models(server).keys() <= set(loaded), 3)
+            if (status := _load_model(server, refused, "/opt/ml/models/other/model")) == 200:
+                break
+        assert status == 200
         assert server.post(bodies[0], path=f"/models/{refused}/invoke").status == 200
         assert server.is_running()
 

@@ -1,13 +1,12 @@
 """The endpoint to test: the one that was named, else local servers of both kinds with a tiny archive."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from driftserve.archive import find_archive, unpack_archive
 from endpoints import AnyEndpoint, Expected, HttpEndpoint, SageMakerEndpoint
-from servers import SERVERS, started
+from servers import SERVERS
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -20,16 +19,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="session")
-def endpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AnyEndpoint]:
+def endpoint(request: pytest.FixtureRequest) -> AnyEndpoint:
     target = str(request.param)
     if target in SERVERS:
-        archive = request.getfixturevalue("archive")
-        with started(archive, tmp_path_factory.mktemp("e"), tmp_path_factory.mktemp("log") / "log", target) as server:
-            yield HttpEndpoint(server.url)
-    elif target.startswith("sagemaker:"):
-        yield SageMakerEndpoint(target.removeprefix("sagemaker:"))
-    else:
-        yield HttpEndpoint(target)
+        return HttpEndpoint(request.getfixturevalue(target).url)
+    if target.startswith("sagemaker:"):
+        return SageMakerEndpoint(target.removeprefix("sagemaker:"))
+    return HttpEndpoint(target)
 
 
 @pytest.fixture(scope="session")

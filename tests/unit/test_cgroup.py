@@ -44,8 +44,12 @@ def test_a_part_of_a_processor_counts(tmp_path: Path) -> None:
     assert available_processors(_group(tmp_path, {"cpu.max": "150000 100000"})) == 2
 
 
-def test_memory_up_to_the_limit_with_the_cache_that_nobody_uses(tmp_path: Path, proc: Path) -> None:
-    group = {"memory.max": str(2 * GIB), "memory.current": str(GIB), "memory.stat": f"anon 1\ninactive_file {GIB // 2}"}
+def test_memory_up_to_the_limit_with_what_only_caches_files(tmp_path: Path, proc: Path) -> None:
+    group = {
+        "memory.max": str(2 * GIB),
+        "memory.current": str(GIB),
+        "memory.stat": f"anon 1\ninactive_file {GIB // 4}\nactive_file {GIB // 4}",
+    }
     assert available_memory_bytes(_group(tmp_path, group), proc) == 1.5 * GIB
 
 
@@ -53,12 +57,12 @@ def test_memory_of_version_1(tmp_path: Path, proc: Path) -> None:
     group = {
         "memory/memory.limit_in_bytes": str(GIB),
         "memory/memory.usage_in_bytes": str(GIB),
-        "memory/memory.stat": f"inactive_file 1\ntotal_inactive_file {GIB // 4}",
+        "memory/memory.stat": f"inactive_file 1\ntotal_inactive_file {GIB // 8}\ntotal_active_file {GIB // 8}",
     }
     assert available_memory_bytes(_group(tmp_path, group), proc) == GIB / 4
 
 
 @pytest.mark.parametrize("limit", ["max", str(64 * GIB)])
 def test_without_a_limit_it_is_the_machines(tmp_path: Path, proc: Path, limit: str) -> None:
-    group = {"memory.max": limit, "memory.current": "0", "memory.stat": "inactive_file 0"}
+    group = {"memory.max": limit, "memory.current": "0", "memory.stat": "inactive_file 0\nactive_file 0"}
     assert available_memory_bytes(_group(tmp_path, group), proc) == 8 * GIB
