@@ -109,7 +109,7 @@ faults: $(INSTALLED) $(INSTALLED_MMS) ## Hit both servers with what happens in p
 test-image: $(INSTALLED) ## Run the endpoint suite against the images that were built: [TARGETS=serving]
 	IMAGES=required $(PYTEST) $(foreach target,$(filter-out training,$(TARGETS)),'$(SUITE)[$(target)]')
 
-test-images: $(INSTALLED) $(INSTALLED_PIPELINE) image ## Build every image, and run all tests of them: faults, SageMaker's local mode; some 20 minutes
+test-images: $(INSTALLED) $(INSTALLED_PIPELINE) image ## Build every image, and run all tests of them: faults, SageMaker's local mode; some 12 minutes
 	IMAGES=required $(PYTEST) -m image
 
 fuzz: $(INSTALLED) ## Try 10,000 generated inputs a test, where `make test` tries 100
