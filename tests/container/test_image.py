@@ -24,11 +24,6 @@ MAX_FIRST_ANSWER_SECONDS = 10.0
 MAX_MEMORY_BYTES = 1e9
 
 
-@pytest.fixture(scope="module")
-def model_dir(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return readable(tmp_path_factory.mktemp("model") / "model", archive)
-
-
 def _inside(image: str, script: str) -> str:
     return docker("run", "--rm", "--entrypoint", "sh", image, "-c", script)
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import urllib3
 
-from containers import container, gateway, readable, serving, tag
+from containers import container, gateway, serving, tag
 from endpoints import SUITE_TESTS
 from fake_lambda import fake_lambda
 from images import encode, scene
@@ -20,11 +20,6 @@ from servers import ROOT, TEST_MARK
 pytestmark = pytest.mark.image
 
 TARGETS = ("serving", "serving-mms", "lambda")
-
-
-@pytest.fixture(scope="module")
-def model_dir(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return readable(tmp_path_factory.mktemp("model") / "model", archive)
 
 
 @contextmanager
