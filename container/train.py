@@ -3,6 +3,6 @@
 
 import sys
 
-from driftserve_training.job import main
+from driftserve_training.job.job import main
 
 sys.exit(main())

@@ -18,7 +18,7 @@ from driftserve.publisher import MAX_RETRY_SECONDS, MAX_WAITING_PERIODS, MIN_RET
 from driftserve.settings import PREFIX, Settings
 from driftserve.sinks.cloudwatch import MAX_METRICS_PER_CALL, MAX_VALUES_PER_CALL, to_calls
 from driftserve.sinks.emf import MAX_LINE_BYTES, MAX_SAMPLES_PER_METRIC
-from driftserve_training.graph import MAX_EMBEDDING_SIZE
+from driftserve_training.network.graph import MAX_EMBEDDING_SIZE
 
 DEMO_LABELS = ("buildings", "forest", "glacier", "mountain", "sea", "street")
 

@@ -16,7 +16,7 @@ import torch
 from driftserve.archive import read_contract
 from driftserve.servers.ports import free_ports
 from driftserve_demo.synthetic import write_dataset
-from driftserve_training.hyperparameters import Hyperparameters
+from driftserve_training.job.hyperparameters import Hyperparameters
 from processes import is_alive, running, wait_for
 
 TRAIN = Path(__file__).parents[2] / "container" / "train.py"

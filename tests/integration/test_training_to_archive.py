@@ -24,11 +24,11 @@ from driftserve.prediction import calibrate
 from driftserve.preprocess import preprocess
 from driftserve.verification import verify_archive
 from driftserve_demo.synthetic import write_dataset
-from driftserve_training import graph
-from driftserve_training.checkpoint import load_trained
+from driftserve_training.archiving.export import export
 from driftserve_training.configuration import TrainingConfiguration
-from driftserve_training.export import export
-from driftserve_training.fitting import TEST_PREDICTIONS_FILE, train
+from driftserve_training.fitting.training import TEST_PREDICTIONS_FILE, train
+from driftserve_training.network import graph
+from driftserve_training.network.trained import load_trained
 
 
 @pytest.fixture(scope="module")

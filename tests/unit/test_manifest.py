@@ -6,7 +6,7 @@ import pytest
 
 from driftserve.errors import DataError
 from driftserve_demo.synthetic import write_dataset
-from driftserve_training.manifest import scan, write_manifest
+from driftserve_training.dataset.manifest import scan, write_manifest
 
 
 @pytest.fixture

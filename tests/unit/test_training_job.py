@@ -11,13 +11,13 @@ from PIL import Image
 
 from driftserve.contract import ImageSpec
 from driftserve.errors import DataError
-from driftserve_training.channels import find_channels
 from driftserve_training.configuration import TrainingConfiguration
-from driftserve_training.dataset import training_loader
-from driftserve_training.hosts import Hosts, read_hosts
-from driftserve_training.hyperparameters import Hyperparameters, read_hyperparameters
-from driftserve_training.job import read_job
-from driftserve_training.manifest import Entry, Manifest
+from driftserve_training.dataset.images import training_loader
+from driftserve_training.dataset.manifest import Entry, Manifest
+from driftserve_training.job.channels import find_channels
+from driftserve_training.job.hosts import Hosts, read_hosts
+from driftserve_training.job.hyperparameters import Hyperparameters, read_hyperparameters
+from driftserve_training.job.job import read_job
 from driftserve_training.ranks import Ranks, read_ranks
 
 Write = Callable[[object], Path]

@@ -8,12 +8,12 @@ import torch
 from driftserve.errors import DataError
 from driftserve.prediction import calibrate
 from driftserve_training.__main__ import main
-from driftserve_training.augmentation import build_augmentation
-from driftserve_training.calibration import fit_temperature
 from driftserve_training.configuration import TrainingConfiguration
-from driftserve_training.evaluation import confusion_figure, evaluate
-from driftserve_training.network import create_classifier, rebuild_classifier
-from driftserve_training.weights import read_weights_record
+from driftserve_training.dataset.augmentation import build_augmentation
+from driftserve_training.evaluation.calibration import fit_temperature
+from driftserve_training.evaluation.scores import confusion_figure, evaluate
+from driftserve_training.network.classifier import create_classifier, rebuild_classifier
+from driftserve_training.network.weights import read_weights_record
 
 RECORD = {
     "model": "test_resnet",

@@ -1,39 +1,83 @@
-"""What a training run is told."""
+"""What a training run is told: one typed object, whoever tells it."""
 
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
 
 SPLITS = ("train", "val", "test")
 # Held-out traffic, where there is some: never trained on, but read, so that it cannot leak into the others.
 STREAM = "stream"
 
+Precision = Literal["auto", "32-true", "16-mixed", "bf16-mixed"]
 
-@dataclass(frozen=True)
-class TrainingConfiguration:
-    """The choices of one run.
 
-    `model` is timm's name for the network, None where the weights' own record gives it.
-    `weights` is a timm weights file; without one, `pretrained` says whether timm downloads its own.
-    A pretrained network's head learns alone for `head_epochs`; after that the features learn too, at
-    `features_rate` times the head's `learning_rate`.
-    `image_size` is the side of the network's input in pixels, None for the pretrained one's.
-    """
+class TrainingConfiguration(BaseModel):
+    """The choices of one run; the same names as flags, in YAML, as hyperparameters and as environment variables."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True, protected_namespaces=()
+    )
 
     data: Path
+    """Folder with train/, val/ and test/, each <class>/<image>, as `preprocess` writes it."""
+
     output: Path
-    model: str | None = None
+    """Folder for weights, scores and TensorBoard logs; a run that was cut off in it goes on."""
+
     weights: Path | None = None
+    """A timm weights file, <file>.json beside it its record; or a folder of such, the model's own is taken."""
+
+    model: str | None = Field(default=None, min_length=1)
+    """Any timm model; by default that of the weights' record, else the search's winner."""
+
     pretrained: bool = True
-    image_size: int | None = None
-    epochs: int = 4
-    head_epochs: int = 1
-    batch_size: int = 32
-    learning_rate: float = 3e-3
-    features_rate: float = 0.1
-    weight_decay: float = 0.02
-    label_smoothing: float = 0.1
-    loader_workers: int = 0
-    seed: int = 0
+    """Whether timm downloads weights where none are given."""
+
+    image_size: int | None = Field(default=None, ge=1, le=2048)
+    """Side of the network's input in pixels; by default the pretrained one's."""
+
+    epochs: int = Field(default=4, ge=1)
+    """Passes over the training images."""
+
+    head_epochs: int = Field(default=1, ge=0)
+    """Epochs in which a pretrained network's head learns alone."""
+
+    batch_size: int = Field(default=32, ge=1)
+    """Images of a step in each process."""
+
+    optimizer: str = Field(default="adamw", min_length=1)
+    """Any of timm's optimizers."""
+
+    learning_rate: float = Field(default=3e-3, gt=0)
+    """The highest rate, after the warm-up."""
+
+    features_rate: float = Field(default=0.1, ge=0)
+    """The pretrained features' share of the learning rate."""
+
+    weight_decay: float = Field(default=0.02, ge=0)
+    """Of the optimizer."""
+
+    warmup: float = Field(default=0.1, ge=0, lt=1)
+    """Share of the steps in which the rate rises, before it falls as a cosine."""
+
+    label_smoothing: float = Field(default=0.1, ge=0, lt=1)
+    """Of the cross-entropy."""
+
+    augmentation: str = Field(default="light", min_length=1)
+    """`none`, `light`, `realistic`, or a file with an albumentations pipeline as JSON."""
+
+    patience: int = Field(default=0, ge=0)
+    """Epochs without a better validation loss after which training ends early; 0: none end it."""
+
+    precision: Precision = "auto"
+    """Of the arithmetic: `32-true`, `16-mixed`, `bf16-mixed`; `auto`: 16-mixed on a GPU, 32-true elsewhere."""
+
+    loader_workers: int = Field(default=0, ge=0)
+    """Processes that read images, for each process that trains; 0: none."""
+
+    seed: int = Field(default=0, ge=0, le=2**32 - 1)
+    """Of the weights, the order and the augmentation."""
 
     @property
     def is_pretrained(self) -> bool:

@@ -10,7 +10,7 @@ from torch import nn
 from tqdm import tqdm
 
 from driftserve.contract import ImageSpec
-from driftserve_training.network import Classifier
+from driftserve_training.network.classifier import Classifier
 
 MAX_EMBEDDING_SIZE = 12
 _WRITERS_OWN_RECORDS = ("version", "byteorder", ".data/serialization_id", ".format_version", ".storage_alignment")

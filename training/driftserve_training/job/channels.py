@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from driftserve.errors import DataError
 from driftserve_training.configuration import SPLITS, STREAM
-from driftserve_training.platform_file import read_platform_file
+from driftserve_training.job.platform_file import read_platform_file
 
 _WEIGHTS = "weights"
 _SPLIT_OF_CHANNEL = {split: split for split in (*SPLITS, STREAM)} | {"validation": "val"}

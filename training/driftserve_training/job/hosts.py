@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from driftserve.errors import DataError
-from driftserve_training.platform_file import read_platform_file
+from driftserve_training.job.platform_file import read_platform_file
 
 _PORT = "29500"  # torchrun's own default
 

@@ -12,7 +12,7 @@ from torch import nn
 from driftserve.contract import ImageSpec
 from driftserve.errors import DataError
 from driftserve_training.configuration import TrainingConfiguration
-from driftserve_training.weights import Channels, WeightsRecord, read_weights_record
+from driftserve_training.network.weights import Channels, WeightsRecord, read_weights_record
 
 _TIMMS_LICENSE = "as timm states for its weights"
 

@@ -26,9 +26,9 @@ import torch
 
 from driftserve.errors import DataError, DriftserveError
 from driftserve.printable import printable
-from driftserve_training.channels import Channels, find_channels
-from driftserve_training.hosts import Hosts, read_hosts
-from driftserve_training.hyperparameters import Hyperparameters, read_hyperparameters
+from driftserve_training.job.channels import Channels, find_channels
+from driftserve_training.job.hosts import Hosts, read_hosts
+from driftserve_training.job.hyperparameters import Hyperparameters, read_hyperparameters
 from driftserve_training.ranks import read_ranks
 
 _BASE_VARIABLE = "SAGEMAKER_BASE_DIR"  # SageMaker's own toolkit reads it too
@@ -79,10 +79,8 @@ def read_job(base: Path) -> Job:
     hyperparameters = read_hyperparameters(configuration / "hyperparameters.json")
     hosts = read_hosts(configuration / "resourceconfig.json")
     channels = find_channels(base / "input" / "data", configuration / "inputdataconfig.json")
-    if hyperparameters.model is None and channels.weights is None:
-        raise DataError("expected the hyperparameter model, a timm name, or a channel weights, got neither; give one")
     gpus = torch.cuda.device_count()
-    processes = hyperparameters.processes_per_host or max(1, gpus)
+    processes = hyperparameters.job.processes_per_host or max(1, gpus)
     if processes > gpus > 0:
         raise DataError(f"expected processes_per_host of at most {gpus}, one a GPU, got {processes}; leave it out")
     return Job(hyperparameters, channels, hosts, processes)
@@ -95,12 +93,12 @@ def run(job: Job, base: Path) -> None:
         DriftserveError: the data, the network or the archive is refused.
     """
     from driftserve.certification import FULL, SHORT
-    from driftserve_training.export import export
-    from driftserve_training.fitting import train
+    from driftserve_training.archiving.export import export
+    from driftserve_training.fitting.training import train
 
-    chosen, trained = job.hyperparameters, base / "output" / "data"
+    chosen, trained = job.hyperparameters.job, base / "output" / "data"
     with job.channels.data() as data, tempfile.TemporaryDirectory() as scratch:
-        record = train(chosen.to_training(data, trained, job.channels.weights))
+        record = train(job.hyperparameters.to_training(data, trained, job.channels.weights))
         if record is None:
             return
         effort = FULL if chosen.certificate == "full" else SHORT
@@ -165,7 +163,3 @@ def _fail(base: Path, reason: str) -> int:
         with (base / "output" / "failure").open("x") as file:
             file.write(f"{reason}\n")
     return 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -7,7 +7,7 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 
 from driftserve.errors import DataError
-from driftserve_training.network import Classifier, NetworkRecord, rebuild_classifier
+from driftserve_training.network.classifier import Classifier, NetworkRecord, rebuild_classifier
 
 _WEIGHTS_FILE = "network.pt"
 _RECORD_FILE = "trained.json"

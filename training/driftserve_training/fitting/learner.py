@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy
 from torchmetrics.classification import MulticlassAccuracy
 
 from driftserve_training.configuration import TrainingConfiguration
-from driftserve_training.network import Classifier
+from driftserve_training.network.classifier import Classifier
 
 
 class Learner(lightning.LightningModule):

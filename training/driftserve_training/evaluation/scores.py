@@ -17,8 +17,8 @@ from torchmetrics.classification import (
 )
 from tqdm import tqdm
 
-from driftserve_training.dataset import Sample
-from driftserve_training.network import Classifier
+from driftserve_training.dataset.images import Sample
+from driftserve_training.network.classifier import Classifier
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 from driftserve.contract import ImageSpec
 from driftserve.decode import decode
 from driftserve.preprocess import preprocess
-from driftserve_training.augmentation import Image, build_augmentation
-from driftserve_training.manifest import Entry, Manifest
+from driftserve_training.dataset.augmentation import Image, build_augmentation
+from driftserve_training.dataset.manifest import Entry, Manifest
 from driftserve_training.ranks import Ranks
 
 Sample = tuple[torch.Tensor, int]

@@ -22,14 +22,14 @@ from driftserve.features import feature_names
 from driftserve.model import Model
 from driftserve.scoring import Scored, score
 from driftserve.verification import verify_archive
-from driftserve_training.certifying import certify_images
-from driftserve_training.checkpoint import TrainedRecord, load_trained
-from driftserve_training.dataset import decoded_images, pixel_batches
-from driftserve_training.golden import choose_golden
-from driftserve_training.graph import build_graph, save_scripted, to_tensor
-from driftserve_training.manifest import Manifest, scan
-from driftserve_training.network import Classifier
-from driftserve_training.parity import Parity, compare, refuse_disparity
+from driftserve_training.archiving.certifying import certify_images
+from driftserve_training.archiving.golden import choose_golden
+from driftserve_training.dataset.images import decoded_images, pixel_batches
+from driftserve_training.dataset.manifest import Manifest, scan
+from driftserve_training.network.classifier import Classifier
+from driftserve_training.network.graph import build_graph, save_scripted, to_tensor
+from driftserve_training.network.parity import Parity, compare, refuse_disparity
+from driftserve_training.network.trained import TrainedRecord, load_trained
 
 
 def export(

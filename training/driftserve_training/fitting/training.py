@@ -14,14 +14,14 @@ from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from driftserve.prediction import calibrate
-from driftserve_training.calibration import fit_temperature
-from driftserve_training.checkpoint import TrainedRecord, save_trained
 from driftserve_training.configuration import SPLITS, STREAM, TrainingConfiguration
-from driftserve_training.dataset import evaluation_loader, training_loader
-from driftserve_training.evaluation import Evaluation, confusion_figure, evaluate, score
-from driftserve_training.learner import Learner
-from driftserve_training.manifest import Manifest, scan, write_manifest
-from driftserve_training.network import create_classifier
+from driftserve_training.dataset.images import evaluation_loader, training_loader
+from driftserve_training.dataset.manifest import Manifest, scan, write_manifest
+from driftserve_training.evaluation.calibration import fit_temperature
+from driftserve_training.evaluation.scores import Evaluation, confusion_figure, evaluate, score
+from driftserve_training.fitting.learner import Learner
+from driftserve_training.network.classifier import create_classifier
+from driftserve_training.network.trained import TrainedRecord, save_trained
 from driftserve_training.ranks import Ranks, read_ranks
 
 TEST_PREDICTIONS_FILE = "predictions-test.csv"

@@ -15,7 +15,7 @@ from driftserve.errors import ModelError
 from driftserve.model import Model
 from driftserve.prediction import calibrate, to_prediction
 from driftserve.preprocess import preprocess
-from driftserve_training.manifest import Manifest
+from driftserve_training.dataset.manifest import Manifest
 
 MOST_IMAGES = 8
 _LONGEST_SIDE = 512  # in pixels, so that an archive stays small

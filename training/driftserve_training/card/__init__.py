@@ -1,0 +1,1 @@
+"""The model card: everything that is known of a trained network, on one page."""

@@ -1,0 +1,63 @@
+"""`export`: write the archive of a trained network."""
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from driftserve.contract import ModelName, ModelVersion
+from driftserve_training.commands.command import Command
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--trained", type=Path, required=True, help="the --output of `train`")
+    parser.add_argument("--data", type=Path, required=True, help="the --data of `train`")
+    parser.add_argument("--output", type=Path, required=True, help="folder for model/<name>.mar and model.tar.gz")
+    parser.add_argument("--name", type=_name, default="scenes", help="the model's name (default: %(default)s)")
+    parser.add_argument("--version", type=_version, default="1", help="the model's version (default: %(default)s)")
+    parser.add_argument(
+        "--certificate",
+        choices=["short", "full"],
+        default="short",
+        help="extent of the drift certificate (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--certificate-images", type=Path, help="folder with <class>/<image> to certify with (default: the data's val/)"
+    )
+
+
+def _run(options: argparse.Namespace) -> dict[str, object]:
+    from driftserve.certification import FULL, SHORT
+    from driftserve_training.archiving.export import export
+
+    archive, parity = export(
+        options.trained,
+        options.data,
+        options.output,
+        options.name,
+        options.version,
+        FULL if options.certificate == "full" else SHORT,
+        options.certificate_images,
+    )
+    return {"archive": str(archive), "parity": asdict(parity)}
+
+
+def _name(text: str) -> str:
+    return _of_contract(ModelName, text)
+
+
+def _version(text: str) -> str:
+    return _of_contract(ModelVersion, text)
+
+
+def _of_contract(kind: Any, text: str) -> str:
+    """The text, if the contract takes it: known before hours of training and scoring, not after."""
+    try:
+        return str(TypeAdapter(kind).validate_python(text))
+    except ValidationError as error:
+        raise argparse.ArgumentTypeError(f"{error.errors()[0]['msg']}, got {text!r}") from error
+
+
+EXPORT = Command("write the archive of a trained network, with the evidence for it", _add_arguments, _run)

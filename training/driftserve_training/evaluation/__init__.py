@@ -1,0 +1,1 @@
+"""What a trained network is worth, with how much that can be trusted."""

@@ -1,0 +1,1 @@
+"""Fitting: the training step, the loop, what it leaves to look at."""

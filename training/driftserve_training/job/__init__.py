@@ -1,0 +1,1 @@
+"""A training job as SageMaker runs it."""

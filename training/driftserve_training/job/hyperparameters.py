@@ -1,0 +1,113 @@
+"""What a training job may be told: `hyperparameters.json`, every value a string."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from driftserve.contract import ModelName, ModelVersion
+from driftserve.errors import DataError
+from driftserve_training.configuration import TrainingConfiguration
+from driftserve_training.job.platform_file import first_problem, read_platform_file
+from driftserve_training.parameters import from_environment, to_configuration
+
+# What the SDKs, and SageMaker's tuner, put beside a user's own; none of it is meant for the training code.
+_PLATFORMS_PREFIX = "sagemaker_"
+_TUNERS_KEY = "_tuning_objective_metric"
+
+
+class JobParameters(BaseModel):
+    """What a job is told beside the parameters of its training run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    name: ModelName = "scenes"
+    """The model's name; the archive is `<name>.mar`."""
+
+    version: ModelVersion = "1"
+    """The model's version."""
+
+    certificate: Literal["short", "full"] = "short"
+    """Extent of the drift certificate."""
+
+    processes_per_host: int | None = Field(default=None, ge=1)
+    """Processes that train on each host; by default one a GPU, or one."""
+
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    """The choices of a job: those of its training run, as they were given, and the others."""
+
+    job: JobParameters
+    training: Mapping[str, object]
+
+    def to_training(self, data: Path, output: Path, weights: Path | None) -> TrainingConfiguration:
+        """The configuration of the job's training run, its folders and weights those of the platform.
+
+        Raises:
+            DataError: a value is out of bounds; one line.
+        """
+        folders: dict[str, object] = {"data": data, "output": output}
+        if weights is not None:
+            folders["weights"] = weights
+        return to_configuration(folders, self.training, from_environment(os.environ))
+
+
+# Folders are channels.
+TRAINING_NAMES = tuple(name for name in TrainingConfiguration.model_fields if name not in ("data", "output", "weights"))
+NAMES = (*TRAINING_NAMES, *JobParameters.model_fields)
+
+
+def read_hyperparameters(path: Path) -> Hyperparameters:
+    """The hyperparameters of a file; the defaults where there is none.
+
+    Raises:
+        DataError: one is unknown or given twice, or its value is out of bounds; one line.
+    """
+    own = _own(read_platform_file(path, dict[str, object], {}), path)
+    training = {name: value for name, value in own.items() if name in TRAINING_NAMES}
+    try:
+        job = JobParameters.model_validate({name: value for name, value in own.items() if name not in training})
+    except ValidationError as error:
+        raise DataError(f"{path}: {first_problem(error)}") from error
+    hyperparameters = Hyperparameters(job, training)
+    try:
+        hyperparameters.to_training(Path(), Path(), None)  # a wrong value is found before anything is read
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+    return hyperparameters
+
+
+def _own(given: Mapping[str, object], path: Path) -> dict[str, object]:
+    """The platform's keys left out, ours as Python spells them."""
+    own: dict[str, object] = {}
+    for key, value in given.items():
+        if key.startswith(_PLATFORMS_PREFIX) or key == _TUNERS_KEY:
+            continue
+        name = key.replace("-", "_")
+        if name not in NAMES:
+            raise DataError(
+                f"{path}: expected hyperparameters out of {', '.join(NAMES)}, got {key[:80]!r}; leave it out"
+            )
+        if name in own:
+            raise DataError(f"{path}: expected {name} once, got it as {name} and {name.replace('_', '-')}; give one")
+        own[name] = _unquoted(value)
+    return own
+
+
+def _unquoted(value: object) -> object:
+    r"""The string inside, where an SDK has written a string as JSON.
+
+    >>> _unquoted('"mobilenetv2_100"'), _unquoted("mobilenetv2_100"), _unquoted('"')
+    ('mobilenetv2_100', 'mobilenetv2_100', '"')
+    """
+    if not (isinstance(value, str) and value.startswith('"')):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value

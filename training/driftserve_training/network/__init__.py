@@ -1,0 +1,1 @@
+"""The network: built from timm, written as TorchScript, kept on disk."""

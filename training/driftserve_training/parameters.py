@@ -1,0 +1,146 @@
+"""Where parameters come from: flags, the environment, a YAML file, the search's winner.
+
+The first that names one decides. A key that no field has is refused wherever it stands.
+"""
+
+import argparse
+from collections.abc import Collection, Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
+
+from driftserve.errors import DataError
+from driftserve_training.configuration import TrainingConfiguration
+
+PREFIX = "DRIFTSERVE_TRAINING_"
+BEST_PARAMETERS_FILE = "best_params.yaml"
+_WINNER = files("driftserve_training") / BEST_PARAMETERS_FILE
+_CONFIG_FLAG = "config"
+
+
+def add_flags(parser: argparse.ArgumentParser, kind: type[BaseModel], leave_out: Collection[str] = ()) -> None:
+    """Give a parser `--config FILE` and a flag for each field of a model; what is not given stays away."""
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="parameters as YAML; flags and environment go first"
+    )
+    for name, field in kind.model_fields.items():
+        if name not in leave_out:
+            flag = f"--{name.replace('_', '-')}"
+            if field.annotation is bool:
+                parser.add_argument(
+                    flag, action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=_help(name, field)
+                )
+            else:
+                parser.add_argument(
+                    flag, type=_checked(field), default=argparse.SUPPRESS, metavar=_kind(field), help=_help(name, field)
+                )
+
+
+def read_configuration(options: argparse.Namespace, environment: Mapping[str, str]) -> TrainingConfiguration:
+    """The configuration of a command whose parser has the flags of `TrainingConfiguration`.
+
+    Raises:
+        DataError: a key is unknown, a value is out of bounds, `data` or `output` is given nowhere; one line.
+    """
+    chosen = vars(options)
+    flags = {name: value for name, value in chosen.items() if name in TrainingConfiguration.model_fields}
+    file = chosen.get(_CONFIG_FLAG)
+    return to_configuration(flags, from_environment(environment), read_yaml(file) if file else {})
+
+
+def to_configuration(*layers: Mapping[str, object]) -> TrainingConfiguration:
+    """The configuration of several layers, the first of which that names a parameter decides; the winner's come last.
+
+    Raises:
+        DataError: a value is out of bounds or missing; one line.
+    """
+    given: dict[str, object] = {}
+    for layer in reversed(layers):
+        given |= layer
+    winner = read_winner()
+    if given.get("weights") is not None:  # whose record says which model they are of
+        winner.pop("model", None)
+    try:
+        return TrainingConfiguration.model_validate(winner | given)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = ".".join(str(part) for part in first["loc"])
+        got = "" if first["type"] == "missing" else f", got {str(first['input'])[:80]!r}"
+        raise DataError(f"{name}: {first['msg']}{got}") from error
+
+
+def read_winner() -> dict[str, object]:
+    """The parameters that the search, of which docs/training.md tells, has found best."""
+    return dict(yaml.safe_load(_WINNER.read_text()) or {})
+
+
+def read_yaml(path: Path) -> dict[str, object]:
+    """The parameters of a YAML file.
+
+    Raises:
+        DataError: it cannot be read, is no mapping, or names what is no parameter.
+    """
+    try:
+        given = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise DataError(f"{path}: expected a file that can be read, got {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: expected YAML, got {' '.join(str(error).split())}") from error
+    if given is None:
+        return {}
+    if not isinstance(given, dict):
+        raise DataError(f"{path}: expected parameters as `name: value`, got {type(given).__name__}")
+    return {_known(str(key), str(path)): value for key, value in given.items()}
+
+
+def from_environment(environment: Mapping[str, str]) -> dict[str, object]:
+    """The parameters that variables with our prefix give, `DRIFTSERVE_TRAINING_EPOCHS` and so on.
+
+    Raises:
+        DataError: one names what is no parameter.
+    """
+    return {
+        _known(name.removeprefix(PREFIX).lower(), name): value
+        for name, value in environment.items()
+        if name.startswith(PREFIX)
+    }
+
+
+def _known(key: str, where: str) -> str:
+    """The field of a key, written with `_` or `-`."""
+    name = key.replace("-", "_")
+    if name not in TrainingConfiguration.model_fields:
+        known = ", ".join(TrainingConfiguration.model_fields)
+        raise DataError(f"{where}: expected parameters out of {known}, got {key[:80]!r}; leave it out")
+    return name
+
+
+def _checked(field: FieldInfo) -> Any:
+    """What argparse calls with a flag's text: the value, or a message that says what is wrong with it."""
+    adapter: TypeAdapter[Any] = TypeAdapter(Annotated[field.annotation, field])
+
+    def check(text: str) -> object:
+        try:
+            return adapter.validate_python(text)
+        except ValidationError as error:
+            raise argparse.ArgumentTypeError(f"{error.errors()[0]['msg']}, got {text!r}") from error
+
+    return check
+
+
+def _help(name: str, field: FieldInfo) -> str:
+    default = read_winner().get(name, field.default)
+    shown = "" if field.is_required() or default is None else f" (default: {default})"
+    return f"{field.description}{shown}".replace("%", "%%")
+
+
+def _kind(field: FieldInfo) -> str:
+    names = {int: "N", float: "X", str: "NAME", Path: "PATH"}
+    for kind, name in names.items():
+        if field.annotation is kind or field.annotation == (kind | None):
+            return name
+    return "NAME"
