@@ -121,7 +121,8 @@ def _known(key: str, where: str) -> str:
 
 def _checked(field: FieldInfo) -> Any:
     """What argparse calls with a flag's text: the value, or a message that says what is wrong with it."""
-    adapter: TypeAdapter[Any] = TypeAdapter(Annotated[field.annotation, field])
+    annotated: Any = Annotated[field.annotation, field]
+    adapter: TypeAdapter[Any] = TypeAdapter(annotated)
 
     def check(text: str) -> object:
         try:
