@@ -151,8 +151,6 @@ def _to_contract(
         files={},  # write_archive fills them in
         evaluation={
             "val_accuracy": record.val_accuracy,
-            "test_accuracy": record.test_accuracy,
-            "test_macro_f1": record.test_macro_f1,
             "parity_max_abs_diff": parity.max_abs_diff,
         },
         provenance={

@@ -104,7 +104,7 @@ def run(job: Job, base: Path) -> None:
         effort = FULL if chosen.certificate == "full" else SHORT
         archive, _ = export(trained, data, Path(scratch), chosen.name, chosen.version, effort)
         placed = _place(archive, base / "model")
-    scores = {"test_accuracy": record.test_accuracy, "test_macro_f1": record.test_macro_f1, "seconds": record.seconds}
+    scores = {"val_accuracy": record.val_accuracy, "val_macro_f1": record.val_macro_f1, "seconds": record.seconds}
     print(json.dumps({"archive": str(placed), **scores}))
 
 
