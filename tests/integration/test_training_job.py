@@ -16,7 +16,7 @@ import torch
 from driftserve.archive import read_contract
 from driftserve.servers.ports import free_ports
 from driftserve_demo.synthetic import write_dataset
-from driftserve_training.job.hyperparameters import Hyperparameters
+from driftserve_training.job.hyperparameters import NAMES
 from processes import is_alive, running, wait_for
 
 TRAIN = Path(__file__).parents[2] / "container" / "train.py"
@@ -90,7 +90,7 @@ def test_a_job_leaves_one_archive_that_is_accepted_and_its_scores(make_job: Make
         (FROM_SCRATCH, "expected images as train/<class>/<image>.jpg, got none"),
         (
             FROM_SCRATCH | {"epoch": "2"},
-            f"hyperparameters out of {', '.join(Hyperparameters.model_fields)}, got 'epoch'; ",
+            f"hyperparameters out of {', '.join(NAMES)}, got 'epoch'; ",
         ),
     ],
     ids=["no images", "unknown hyperparameter"],

@@ -9,6 +9,9 @@ SPLITS = ("train", "val", "test")
 # Held-out traffic, where there is some: never trained on, but read, so that it cannot leak into the others.
 STREAM = "stream"
 
+# The parameters that say where things lie, and change no result.
+PLACES = ("data", "train_data", "val_data", "test_data", "output", "weights")
+
 Precision = Literal["auto", "32-true", "16-mixed", "bf16-mixed"]
 
 
@@ -19,8 +22,17 @@ class TrainingConfiguration(BaseModel):
         frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True, protected_namespaces=()
     )
 
-    data: Path
+    data: Path | None = None
     """Folder with train/, val/ and test/, each <class>/<image>, as `preprocess` writes it."""
+
+    train_data: Path | None = None
+    """Folder with <class>/<image> to train on, in place of train/ in `data`."""
+
+    val_data: Path | None = None
+    """The same to choose the best epoch by, in place of val/."""
+
+    test_data: Path | None = None
+    """The same to test on, in place of test/: read, so that none of it is among the others."""
 
     output: Path
     """Folder for weights, scores and TensorBoard logs; a run that was cut off in it goes on."""
@@ -78,6 +90,10 @@ class TrainingConfiguration(BaseModel):
 
     seed: int = Field(default=0, ge=0, le=2**32 - 1)
     """Of the weights, the order and the augmentation."""
+
+    def choices(self) -> dict[str, object]:
+        """All but where things lie, as JSON has them."""
+        return self.model_dump(mode="json", exclude=set(PLACES))
 
     @property
     def is_pretrained(self) -> bool:

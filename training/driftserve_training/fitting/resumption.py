@@ -43,6 +43,6 @@ def begin(folder: Path, configuration: TrainingConfiguration, manifest_sha256: s
 
 def identity_of(configuration: TrainingConfiguration, manifest_sha256: str) -> dict[str, object]:
     """What two runs have to have in common for one to go on where the other was cut off."""
-    # Where things lie, and how many processes read them, changes no result.
-    places = {"data", "output", "weights", "loader_workers"}
-    return configuration.model_dump(mode="json", exclude=places) | {"manifest_sha256": manifest_sha256}
+    choices = configuration.choices() | {"manifest_sha256": manifest_sha256}
+    del choices["loader_workers"]  # how many processes read the images changes no result
+    return choices

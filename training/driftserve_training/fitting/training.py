@@ -1,5 +1,6 @@
 """A training run: fit, keep the best epoch by validation, calibrate."""
 
+import json
 import shutil
 import time
 from pathlib import Path
@@ -11,6 +12,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from driftserve.prediction import calibrate
 from driftserve_training.configuration import SPLITS, STREAM, TrainingConfiguration
 from driftserve_training.dataset.images import ImageDataset, evaluation_loader, training_loader
+from driftserve_training.dataset.location import located
 from driftserve_training.dataset.manifest import Manifest, scan, write_manifest
 from driftserve_training.evaluation.calibration import fit_temperature
 from driftserve_training.evaluation.scores import evaluate, score
@@ -44,10 +46,20 @@ def train(
     Raises:
         DataError: the data set, the weights or the configuration cannot be used.
     """
-    started = time.monotonic()
-    ranks = read_ranks()
     refuse_unknown_optimizer(configuration.optimizer)
-    manifest = scan(configuration.data, splits_of(configuration.data))
+    with located(configuration) as data:
+        return _train(configuration, scan(data, splits_of(data)), checkpoints, watch)
+
+
+def splits_of(data: Path) -> tuple[str, ...]:
+    """The splits of a folder: the three that there have to be, and the stream where there is one."""
+    return (*SPLITS, STREAM) if (data / STREAM).is_dir() else SPLITS
+
+
+def _train(
+    configuration: TrainingConfiguration, manifest: Manifest, checkpoints: Path | None, watch: Watch | None
+) -> TrainedRecord | None:
+    started, ranks = time.monotonic(), read_ranks()
     lightning.seed_everything(configuration.seed, workers=True, verbose=False)
     classifier, network = create_classifier(configuration, len(manifest.labels))
     refuse_unexportable(classifier, network.image_spec, network.model)
@@ -59,11 +71,6 @@ def train(
     record = _calibrated(learner, network, manifest, configuration, best_epoch, time.monotonic() - started)
     save_trained(configuration.output, record, classifier)
     return record
-
-
-def splits_of(data: Path) -> tuple[str, ...]:
-    """The splits of a folder: the three that there have to be, and the stream where there is one."""
-    return (*SPLITS, STREAM) if (data / STREAM).is_dir() else SPLITS
 
 
 def _fit(
@@ -115,8 +122,7 @@ def _prepare(
         shutil.rmtree(output / "tensorboard", ignore_errors=True)
         begin(folder, configuration, manifest.sha256)
     write_manifest(manifest, output / "manifest.csv")
-    chosen = configuration.model_copy(update={"model": model})
-    (output / CONFIGURATION_FILE).write_text(chosen.model_dump_json(indent=1, exclude={"data", "output", "weights"}))
+    (output / CONFIGURATION_FILE).write_text(json.dumps(configuration.choices() | {"model": model}, indent=1))
 
 
 def _logger(configuration: TrainingConfiguration) -> TensorBoardLogger:
@@ -146,7 +152,7 @@ def _calibrated(
     )
     if mistakes is not None:
         logger.experiment.add_figure("val_mistakes", mistakes)
-    chosen = configuration.model_dump(mode="json", exclude={"data", "output", "weights"}) | {"model": network.model}
+    chosen = configuration.choices() | {"model": network.model}
     logger.log_hyperparams(chosen, {"best/val_accuracy": scores.accuracy, "best/val_macro_f1": scores.macro_f1})
     logger.finalize("success")
     return TrainedRecord(

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from driftserve.contract import ModelName, ModelVersion
 from driftserve.errors import DataError
-from driftserve_training.configuration import TrainingConfiguration
+from driftserve_training.configuration import PLACES, TrainingConfiguration
 from driftserve_training.job.platform_file import first_problem, read_platform_file
 from driftserve_training.parameters import from_environment, to_configuration
 
@@ -57,8 +57,7 @@ class Hyperparameters:
         return to_configuration(folders, self.training, from_environment(os.environ))
 
 
-# Folders are channels.
-TRAINING_NAMES = tuple(name for name in TrainingConfiguration.model_fields if name not in ("data", "output", "weights"))
+TRAINING_NAMES = tuple(name for name in TrainingConfiguration.model_fields if name not in PLACES)  # these are channels
 NAMES = (*TRAINING_NAMES, *JobParameters.model_fields)
 
 
