@@ -256,10 +256,7 @@ def test_the_processes_share_every_epoch_in_equal_parts_and_in_another_order(tmp
         entries.append(Entry(f"{number}.png", "train", "sea" if number % 2 else "ice", str(number)))
     manifest = Manifest(tmp_path, tuple(entries))
     spec = ImageSpec(height=8, width=8, resize_shorter_side=8, interpolation="bilinear")
-    loaders = [
-        training_loader(Manifest(tmp_path, tuple(entries)), spec, "light", 6, 0, 1, Ranks(rank, 2, 2))
-        for rank in (0, 1)
-    ]
+    loaders = [training_loader(manifest, spec, "light", 6, 0, 1, Ranks(rank, 2, 2)) for rank in (0, 1)]
     orders = []
     for epoch in range(2):
         shares = []

@@ -136,7 +136,7 @@ def test_of_a_folder_of_weights_those_of_the_model_are_taken(tmp_path: Path) -> 
     assert find_weights(tmp_path, "test_resnet") == weights
     with pytest.raises(DataError, match=r"expected one weights file of vit, got other.safetensors of resnet18, w\."):
         find_weights(tmp_path, "vit")
-    with pytest.raises(DataError, match="expected one weights file, got .*; name a model, or one file"):
+    with pytest.raises(DataError, match=r"expected one weights file, got .*; name a model, or one file"):
         find_weights(tmp_path, None)
 
 
