@@ -15,8 +15,9 @@ from driftserve_training.fitting.optimization import create_optimizer, rate_shar
 from driftserve_training.fitting.pictures import confusion_figure, mistakes_figure
 from driftserve_training.fitting.resumption import begin, find_checkpoint
 from driftserve_training.fitting.training import train
-from driftserve_training.network.classifier import Classifier
+from driftserve_training.network.classifier import Classifier, create_classifier
 from driftserve_training.network.exportable import refuse_unexportable
+from driftserve_training.network.trained import load_trained
 
 SPEC = ImageSpec(height=32, width=32, resize_shorter_side=32, interpolation="bilinear")
 
@@ -76,6 +77,28 @@ def test_what_is_watched_can_end_a_run(data: Path, tmp_path: Path) -> None:
 def test_training_ends_early_without_a_better_loss(data: Path, tmp_path: Path) -> None:
     train(_configuration(data, tmp_path, epochs=40, learning_rate=5.0, warmup=0.0, patience=2))
     assert len((tmp_path / "history.csv").read_text().splitlines()) < 30
+
+
+@pytest.mark.parametrize("chosen", [{"mixup": 0.2}, {"cutmix": 1.0, "batch_size": 7}], ids=["mixup", "cutmix, odd"])
+def test_images_are_mixed_with_their_labels(data: Path, tmp_path: Path, chosen: dict[str, float]) -> None:
+    seen = []
+    for name, mixing in (("plain", {"batch_size": chosen.get("batch_size", 8)}), ("mixed", chosen)):
+        train(_configuration(data, tmp_path / name, label_smoothing=0.0, **mixing))
+        seen.append((tmp_path / name / "history.csv").read_text())
+    assert seen[0] != seen[1]
+
+
+def test_the_average_of_the_weights_is_what_is_kept(data: Path, tmp_path: Path) -> None:
+    train(_configuration(data, tmp_path / "plain"))
+    train(_configuration(data, tmp_path / "average", ema_decay=0.999))
+    torch.manual_seed(0)  # the runs' own
+    start, _ = create_classifier(_configuration(data, tmp_path), 6)
+    expected = [parameter.detach() for parameter in start.head_parameters()]
+    moved = []
+    for name in ("plain", "average"):
+        weights = load_trained(tmp_path / name)[1].head_parameters()
+        moved.append(max(float((new.detach() - old).abs().max()) for new, old in zip(weights, expected, strict=True)))
+    assert moved[1] < 0.1 * moved[0]
 
 
 def test_tensorboard_has_all_that_is_promised(data: Path, tmp_path: Path) -> None:

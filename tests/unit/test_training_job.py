@@ -113,7 +113,7 @@ def test_without_a_file_the_defaults_are_those_of_the_command(tmp_path: Path) ->
 
 def test_every_choice_of_a_run_is_a_hyperparameter_and_reaches_it(tmp_path: Path) -> None:
     other: dict[str, object] = {"model": "resnet18", "pretrained": False, "image_size": 40, "label_smoothing": 0.5}
-    other |= {"optimizer": "sgd", "warmup": 0.5, "augmentation": "none", "precision": "bf16-mixed"}
+    other |= {"optimizer": "sgd", "warmup": 0.5, "augmentation": "none", "precision": "bf16-mixed", "ema_decay": 0.5}
     other |= dict.fromkeys(set(TRAINING_NAMES) - set(other), 9)
     given = Hyperparameters(JobParameters(), other).to_training(tmp_path, tmp_path / "o", tmp_path / "w")
     assert given == TrainingConfiguration(data=tmp_path, output=tmp_path / "o", weights=tmp_path / "w", **other)  # type: ignore[arg-type]

@@ -79,6 +79,15 @@ class TrainingConfiguration(BaseModel):
     augmentation: str = Field(default="light", min_length=1)
     """`none`, `light`, `realistic`, or a file with an albumentations pipeline as JSON."""
 
+    mixup: float = Field(default=0.0, ge=0)
+    """Alpha of mixup, which blends pairs of images and their labels; 0: none."""
+
+    cutmix: float = Field(default=0.0, ge=0)
+    """Alpha of CutMix, which pastes a part of another image; 0: none. Of both, each batch gets one."""
+
+    ema_decay: float = Field(default=0.0, ge=0, lt=1)
+    """Of the moving average of the weights, which is validated and kept in their place; 0: none."""
+
     patience: int = Field(default=0, ge=0)
     """Epochs without a better validation loss after which training ends early; 0: none end it."""
 

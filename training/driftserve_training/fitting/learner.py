@@ -9,6 +9,7 @@ from functools import partial
 import lightning
 import numpy as np
 import torch
+from timm.data.mixup import Mixup
 from torch.nn.functional import cross_entropy
 from torchmetrics import MetricCollection
 from torchmetrics.classification import (
@@ -39,6 +40,7 @@ class Learner(lightning.LightningModule):
         head = {id(parameter) for parameter in self._head}
         self._features = [parameter for parameter in classifier.parameters() if id(parameter) not in head]
         classes = len(labels)
+        self._mix = _create_mix(configuration, classes)
         self._scores = MetricCollection(
             {
                 "accuracy": MulticlassAccuracy(classes, average="micro"),
@@ -53,7 +55,12 @@ class Learner(lightning.LightningModule):
     def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], _: int) -> torch.Tensor:
         """The loss of one batch."""
         pixels, targets = batch
-        loss = cross_entropy(self(pixels), targets, label_smoothing=self._configuration.label_smoothing)
+        if self._mix is None:
+            loss = cross_entropy(self(pixels), targets, label_smoothing=self._configuration.label_smoothing)
+        else:
+            even = len(pixels) - len(pixels) % 2  # pairs are mixed
+            mixed, soft_targets = self._mix(pixels[:even].float(), targets[:even])
+            loss = cross_entropy(self(mixed), soft_targets)
         self.log("train_loss", loss, prog_bar=True, on_step=True, on_epoch=True)
         return loss
 
@@ -87,10 +94,12 @@ class Learner(lightning.LightningModule):
             parameter.requires_grad_(learns_features)
         self.classifier.train(learns_features)
         place = (self._configuration.seed, self.current_epoch, self.global_rank)
-        torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1)[0]))
+        seed = int(np.random.SeedSequence(place).generate_state(1)[0])
+        torch.manual_seed(seed)
+        np.random.seed(seed)
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Logits, (N, K), of pixels, (N, 3, H, W) uint8."""
+        """Logits, (N, K), of pixels, (N, 3, H, W) in 0..255."""
         logits: torch.Tensor = self.classifier(pixels.contiguous(memory_format=torch.channels_last))
         return logits
 
@@ -107,3 +116,15 @@ class Learner(lightning.LightningModule):
         share = partial(rate_share, steps=int(self.trainer.estimated_stepping_batches), warmup=chosen.warmup)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, share)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def _create_mix(configuration: TrainingConfiguration, classes: int) -> Mixup | None:
+    """What blends a batch's images (Zhang et al. 2018), or pastes parts of them (Yun et al. 2019), with their labels."""
+    if not (configuration.mixup or configuration.cutmix):
+        return None
+    return Mixup(  # type: ignore[no-untyped-call]
+        mixup_alpha=configuration.mixup,
+        cutmix_alpha=configuration.cutmix,
+        label_smoothing=configuration.label_smoothing,
+        num_classes=classes,
+    )

@@ -6,7 +6,14 @@ from typing import Literal
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, LearningRateMonitor, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.callbacks import (
+    Callback,
+    EarlyStopping,
+    EMAWeightAveraging,
+    LearningRateMonitor,
+    ModelCheckpoint,
+    TQDMProgressBar,
+)
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from driftserve.errors import DataError
@@ -37,7 +44,11 @@ def create_trainer(
         save_on_train_epoch_end=True,  # else a run that goes on would do the rest of an epoch that is over
     )
     best.CHECKPOINT_NAME_LAST = LAST_CHECKPOINT
-    early = [EarlyStopping("val_loss", patience=configuration.patience)] if configuration.patience else []
+    chosen: list[Callback] = []
+    if configuration.patience:
+        chosen.append(EarlyStopping("val_loss", patience=configuration.patience))
+    if configuration.ema_decay:
+        chosen.append(EMAWeightAveraging(decay=configuration.ema_decay))
     return lightning.Trainer(
         max_epochs=configuration.epochs,
         precision=_precision(configuration),
@@ -47,7 +58,7 @@ def create_trainer(
         strategy="ddp_find_unused_parameters_true" if ranks.processes > 1 else "auto",
         use_distributed_sampler=False,  # the training loader has its share; every process validates on all of val/
         logger=logger,
-        callbacks=[*watchers, *early, LearningRateMonitor("step"), TQDMProgressBar(refresh_rate=10), best],
+        callbacks=[*watchers, *chosen, LearningRateMonitor("step"), TQDMProgressBar(refresh_rate=10), best],
         log_every_n_steps=10,
         num_sanity_val_steps=0,
         enable_model_summary=False,
