@@ -98,7 +98,7 @@ def test_the_average_of_the_weights_is_what_is_kept(data: Path, tmp_path: Path) 
     for name in ("plain", "average"):
         weights = load_trained(tmp_path / name)[1].head_parameters()
         moved.append(max(float((new.detach() - old).abs().max()) for new, old in zip(weights, expected, strict=True)))
-    assert moved[1] < 0.1 * moved[0]
+    assert 0 < moved[1] < 0.3 * moved[0]  # the average begins with the first step
 
 
 def test_tensorboard_has_all_that_is_promised(data: Path, tmp_path: Path) -> None:

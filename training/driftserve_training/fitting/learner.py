@@ -119,7 +119,7 @@ class Learner(lightning.LightningModule):
 
 
 def _create_mix(configuration: TrainingConfiguration, classes: int) -> Mixup | None:
-    """What blends a batch's images (Zhang et al. 2018), or pastes parts of them (Yun et al. 2019), with their labels."""
+    """What blends a batch's images and labels (Zhang et al. 2018), or pastes parts of them (Yun et al. 2019)."""
     if not (configuration.mixup or configuration.cutmix):
         return None
     return Mixup(  # type: ignore[no-untyped-call]
