@@ -116,20 +116,22 @@ def _files(release: Release, scratch: Path) -> Mapping[int, Path]:
     for task in release.tasks:
         if task.image.startswith(SCHEME):
             address = read_address(task.image)
-            name = checked_path(address.key, f"task {task.task}").name
+            name = checked_path(address.key, f"{release.location}: task {task.task}").name
             files[task.task] = scratch / "annotated" / str(task.task) / name
             remote.append((address, files[task.task]))
         else:
-            files[task.task] = _local_file(task, release.folder)
+            files[task.task] = _local_file(task, release)
     download(remote)
     return files
 
 
-def _local_file(task: Annotated, folder: Path) -> Path:
-    name = task.image
+def _local_file(task: Annotated, release: Release) -> Path:
+    name, origin = task.image, f"{release.location}: task {task.task}"
     if name.startswith(_LOCAL_FILES):
         (name,) = parse_qs(urlsplit(name).query).get("d", [""])[:1]
-    file = folder / checked_path(name, f"task {task.task}")
+    file = release.folder / checked_path(name, origin)
     if not file.is_file():
-        raise DataError(f"task {task.task}: expected the image {task.image!r} at {file}, got no file; put it there")
+        raise DataError(
+            f"{origin}: expected the image {task.image!r} in the release's folder, got no file; put it there"
+        )
     return file

@@ -32,9 +32,11 @@ class Annotated:
 
 @dataclass(frozen=True)
 class Release:
-    """The annotated tasks, by number; and the folder that relative names of images start from."""
+    """The annotated tasks, by number."""
 
+    location: str
     folder: Path
+    """Where relative names of images start from."""
     tasks: tuple[Annotated, ...]
 
 
@@ -98,7 +100,8 @@ def read_release(location: str, labels: Collection[str], scratch: Path) -> Relea
     if not tasks:
         raise DataError(f"{location}: expected tasks as Label Studio exports them, got none; export as JSON")
     annotated = (_annotated(task, labels, location) for task in tasks.values())
-    return Release(path.parent if path.is_file() else path, tuple(one for one in annotated if one is not None))
+    folder = path.parent if path.is_file() else path
+    return Release(location, folder, tuple(one for one in annotated if one is not None))
 
 
 def _is_record(file: Path) -> bool:
