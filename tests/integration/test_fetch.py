@@ -348,6 +348,22 @@ def test_a_killed_fetch_leaves_no_output_and_the_next_one_clears_up(tmp_path: Pa
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "source"]
 
 
+def test_an_output_that_is_a_mount_of_its_own_is_filled(tmp_path: Path) -> None:
+    """As in containers, where nothing can be renamed to it."""
+    write_images(tmp_path / "source", PLAIN)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "copy").mkdir()
+    within = (
+        'mount -t tmpfs none "$2/out" && "$1" -m driftserve_training fetch --source "$2/source" --output "$2/out" && '
+        'cp -r "$2/out/." "$2/copy"'
+    )
+    enter = ["unshare", "--user", "--map-root-user", "--mount"]
+    if subprocess.run([*enter, "true"], capture_output=True).returncode:
+        pytest.skip("no mounts of one's own are allowed here")
+    subprocess.run([*enter, "sh", "-c", within, "sh", sys.executable, tmp_path], capture_output=True, check=True)
+    assert listing(tmp_path / "copy") == FETCHED
+
+
 def test_a_source_that_is_nothing_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fetch", "--source", str(tmp_path / "none"), "--output", str(tmp_path / "out")]) == 2
     (line,) = capsys.readouterr().err.splitlines()

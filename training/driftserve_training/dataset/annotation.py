@@ -131,7 +131,5 @@ def _local_file(task: Annotated, release: Release) -> Path:
         (name,) = parse_qs(urlsplit(name).query).get("d", [""])[:1]
     file = release.folder / checked_path(name, origin)
     if not file.is_file():
-        raise DataError(
-            f"{origin}: expected the image {task.image!r} in the release's folder, got no file; put it there"
-        )
+        raise DataError(f"{origin}: expected the image {task.image!r} in the release's folder, got none; put it there")
     return file
