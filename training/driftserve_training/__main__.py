@@ -1,6 +1,7 @@
 """The command line: `python -m driftserve_training COMMAND`, from images to an archive.
 
     python -m driftserve_training train --data DATA --output build/scenes --weights FILE --image-size 128
+    python -m driftserve_training evaluate --trained build/scenes --data DATA
     python -m driftserve_training export --trained build/scenes --data DATA --output build/scenes
 
 Exit status: 0 done, 2 what was given cannot be used; one line on stderr says why.
@@ -14,10 +15,11 @@ from typing import NoReturn
 
 from driftserve.errors import DriftserveError
 from driftserve.printable import printable
+from driftserve_training.commands.evaluate import EVALUATE
 from driftserve_training.commands.export import EXPORT
 from driftserve_training.commands.train import TRAIN
 
-COMMANDS = {"train": TRAIN, "export": EXPORT}
+COMMANDS = {"train": TRAIN, "evaluate": EVALUATE, "export": EXPORT}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -38,7 +38,10 @@ class Calibration:
 
 @dataclass(frozen=True)
 class ReliabilityBin:
-    """The images whose highest probability lies in (low, high]: how sure the network was, how often it was right."""
+    """The images whose highest probability lies in (low, high]: how sure the network was, how often it was right.
+
+    A bin without images is left out.
+    """
 
     low: float
     high: float
@@ -58,7 +61,10 @@ class RobustnessCell:
 
 @dataclass(frozen=True)
 class Robustness:
-    """The accuracy under fifteen corruptions at five severities; `clean_accuracy` is of the same images as they are."""
+    """The accuracy under fifteen corruptions at five severities.
+
+    `clean_accuracy` is of the same images uncorrupted, at the 224x224 pixels of the corruptions.
+    """
 
     images: int
     clean_accuracy: float
