@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-import tempfile
+import uuid
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -67,7 +67,7 @@ def choose(manifest: Manifest, split: str, number: int | None, seed: int) -> lis
 
 
 def read_views(images: CorruptedImages, workers: int, cache: Path | None) -> Iterator[Views]:
-    """The views of each image, shown as they are made.
+    """The views of each image, in order; a progress bar shows how far it is.
 
     Args:
         images: of which.
@@ -77,19 +77,22 @@ def read_views(images: CorruptedImages, workers: int, cache: Path | None) -> Ite
     Raises:
         DataError: an image cannot be decoded, or the cache cannot be written.
     """
-    made = DataLoader(images, batch_size=None, num_workers=workers)
-    shown = (views.numpy() for views in tqdm(made, desc="corruptions", unit="image"))
     if cache is None:
-        yield from shown
+        yield from _make(images, workers)
         return
     file = cache / f"corrupted-{images.digest[:16]}.npy"
     if not file.exists():
         try:
-            _keep(file, shown, len(images))
+            _keep(file, _make(images, workers), len(images))
         except OSError as error:
             raise DataError(f"{cache}: expected a cache, got {error}; choose another folder, or none") from error
     for views in tqdm(np.load(file, mmap_mode="r"), desc="corruptions, kept", unit="image"):
         yield np.array(views).transpose(0, 3, 1, 2)
+
+
+def _make(images: CorruptedImages, workers: int) -> Iterator[Views]:
+    for views in tqdm(DataLoader(images, batch_size=None, num_workers=workers), desc="corruptions", unit="image"):
+        yield views.numpy()
 
 
 def _keep(file: Path, made: Iterator[Views], number: int) -> None:
@@ -98,17 +101,17 @@ def _keep(file: Path, made: Iterator[Views], number: int) -> None:
     Row by row: a full disk is an error of a write, where it would kill a process that writes to mapped memory.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=file.parent, prefix=f"{file.stem}-", suffix=".part", delete=False) as part:
-        try:
+    part = file.with_name(f"{file.stem}-{uuid.uuid4().hex}.part")
+    try:
+        with part.open("xb") as stream:
             for index, views in enumerate(made):
                 pixels = np.ascontiguousarray(views.transpose(0, 2, 3, 1))
                 if index == 0:
-                    _write_header(part, (number, *pixels.shape))
-                part.write(pixels.tobytes())
-            part.flush()
-            Path(part.name).replace(file)
-        finally:
-            Path(part.name).unlink(missing_ok=True)
+                    _write_header(stream, (number, *pixels.shape))
+                stream.write(pixels.tobytes())
+        part.replace(file)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _write_header(file: IO[bytes], shape: tuple[int, ...]) -> None:
