@@ -88,16 +88,16 @@ def _run(options: argparse.Namespace) -> dict[str, object]:
 
 
 def _images(text: str) -> int | None:
-    return None if text == "all" else _number(text)
+    return None if text == "all" else _number(text, expected="a whole number of at least 0 or `all`")
 
 
 def _positive(text: str) -> int:
-    return _number(text, least=1)
+    return _number(text, least=1, expected="a whole number of at least 1")
 
 
-def _number(text: str, least: int = 0) -> int:
+def _number(text: str, least: int = 0, expected: str = "a whole number of at least 0") -> int:
     if not text.isdecimal() or int(text) < least:
-        raise argparse.ArgumentTypeError(f"expected a whole number of at least {least}, got {text!r}")
+        raise argparse.ArgumentTypeError(f"expected {expected}, got {text!r}")
     return int(text)
 
 
