@@ -87,6 +87,18 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class Slice:
+    """The images with an attribute in [low, high], the `part` (low, middle, high) of all of them."""
+
+    attribute: str
+    part: str
+    low: float
+    high: float
+    images: int
+    accuracy: Interval
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """The evaluation of one network on one split.
 
@@ -114,3 +126,4 @@ class Evaluation:
     reliability: tuple[ReliabilityBin, ...]
     robustness: Robustness | None = None
     comparison: Comparison | None = None
+    slices: tuple[Slice, ...] = ()

@@ -20,8 +20,8 @@ def resample_confusion(confusion: npt.NDArray[np.int64], seed: int) -> npt.NDArr
     return _resample(confusion.ravel(), seed).reshape(RESAMPLES, *confusion.shape)
 
 
-def interval_of(value: float, resampled: npt.NDArray[np.float64]) -> Interval:
-    """An estimate with the interval that its resamples, (R,), give."""
+def interval_of(value: float | npt.NDArray[np.float64], resampled: npt.NDArray[np.float64]) -> Interval:
+    """An estimate, one number, with the interval that its resamples, (R,), give."""
     low, high = np.percentile(resampled, _ENDS)
     return Interval(float(value), float(low), float(high))
 
