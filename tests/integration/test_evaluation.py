@@ -105,6 +105,7 @@ def test_the_scores_are_those_of_the_predictions(evaluation: Evaluation, trained
     assert evaluation.macro_recall.value == pytest.approx(np.mean([c.recall.value for c in evaluation.classes]))
     assert evaluation.accuracy.low <= evaluation.accuracy.value <= evaluation.accuracy.high
     assert sum(inside.images for inside in evaluation.reliability) == 36
+    assert sum(part.images for part in evaluation.slices if part.attribute == "sharpness") == 36
     assert (evaluation.temperature, evaluation.manifest_sha256) == (record.temperature, record.manifest_sha256)
 
 
@@ -189,18 +190,21 @@ def test_a_cache_that_cannot_be_is_said(data: Path, trained: Path, tmp_path: Pat
 def test_the_command_says_the_scores_and_tests_against_a_champion(
     evaluation: Evaluation, data: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    champion = tmp_path / "champion"
-    shutil.copytree(trained, champion)
-    arguments = ["evaluate", "--trained", str(trained), "--data", str(data), "--robustness-images", "0"]
+    champion, challenger = tmp_path / "champion", tmp_path / "challenger"
+    for copy in (champion, challenger):
+        shutil.copytree(trained, copy)
+    arguments = ["evaluate", "--trained", str(challenger), "--data", str(data), "--robustness-images", "0"]
+    arguments += ["--adversary-images", "6"]
     assert main([*arguments, "--champion", str(champion), "--split", "test"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert said["accuracy"]["value"] == evaluation.accuracy.value
     assert (said["images"], said["champion_p_value"], said["champion_difference"]["high"]) == (36, 1.0, 0.0)
     assert said["mean_corruption_accuracy"] is None
-    again = read_evaluation(trained)
+    again = read_evaluation(challenger)
     assert again.robustness is None
     assert again.comparison is not None
     assert again.comparison.champion == "champion"
+    assert {attack.images for attack in again.attacks} == {6}
 
 
 def test_another_split_leaves_the_evaluation_on_test_alone(data: Path, trained: Path, tmp_path: Path) -> None:

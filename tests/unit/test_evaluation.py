@@ -10,6 +10,7 @@ from scipy import stats
 from driftserve.errors import DataError
 from driftserve.prediction import calibrate
 from driftserve_training.dataset.manifest import Entry, Manifest
+from driftserve_training.evaluation.adversary import EPSILONS, fgsm, measure_attacks, pgd
 from driftserve_training.evaluation.calibration import measure_calibration, reliability
 from driftserve_training.evaluation.comparison import compare
 from driftserve_training.evaluation.confusion import confusion_matrix, f_score, scores_of
@@ -19,6 +20,7 @@ from driftserve_training.evaluation.intervals import interval_of, mean_interval,
 from driftserve_training.evaluation.predictions import Predictions, read_predictions, write_predictions
 from driftserve_training.evaluation.quality import quality_metrics
 from driftserve_training.evaluation.robustness import measure_robustness
+from driftserve_training.evaluation.slices import ATTRIBUTES, slices_of
 from driftserve_training.network.classifier import Classifier
 
 
@@ -176,7 +178,7 @@ def test_a_challenger_is_tested_on_the_images_that_one_alone_tells_right() -> No
 
 
 def test_the_champions_order_of_images_and_classes_does_not_matter() -> None:
-    challenger, champion = _predictions([1, 1, 0, 1]), _predictions([1, 0, 0, 1])
+    challenger, champion = _predictions([1, 1, 0, 0]), _predictions([1, 0, 0, 0])
     turned = Predictions(
         champion.labels[::-1], champion.paths[::-1], champion.targets[::-1], champion.probabilities[::-1, ::-1]
     )
@@ -269,3 +271,70 @@ def test_robustness_is_the_accuracy_on_each_view(generator: np.random.Generator)
     mean = robustness.mean_corruption_accuracy
     assert mean.value == pytest.approx(np.mean([cell.accuracy for cell in robustness.cells]))
     assert mean.low < mean.value < mean.high
+
+
+def _told(is_right: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+    """Probabilities of two classes, and targets, of images of which so many are told right."""
+    return np.eye(2)[is_right.astype(int)], np.ones(len(is_right), np.int64)
+
+
+def test_slices_are_thirds_of_the_images_by_what_they_look_like() -> None:
+    levels = np.arange(10, 250, 20)  # twelve images, dark to bright
+    images = [np.full((40, 40, 3), level, np.uint8) for level in levels]
+    slices = slices_of(images, *_told(levels > 80), seed=0)
+    by_brightness = [part for part in slices if part.attribute == "brightness"]
+    assert [(part.part, part.images) for part in by_brightness] == [("low", 4), ("middle", 4), ("high", 4)]
+    assert [part.accuracy.value for part in by_brightness] == [0.0, 1.0, 1.0]
+    assert (by_brightness[0].low, by_brightness[0].high) == (10.0, 70.0)
+    assert {part.attribute for part in slices} == set(ATTRIBUTES)
+
+
+def test_images_of_another_size_than_most_are_slices_of_their_own() -> None:
+    images = [np.zeros((side, 50, 3), np.uint8) for side in [20, 30] + [50] * 17 + [80]]
+    slices = slices_of(images, *_told(np.array([False] * 2 + [True] * 18)), seed=0)
+    sizes = [(part.part, part.images, part.accuracy.value) for part in slices if part.attribute == "pixels"]
+    assert sizes == [("low", 2, 0.0), ("middle", 17, 1.0), ("high", 1, 1.0)]
+
+
+class FakeLinearClassifier(Classifier):
+    """Tells two classes by the mean of the pixels: the second above 128."""
+
+    def __init__(self) -> None:
+        super().__init__(torch.nn.Identity(), (0.5,) * 3, (0.5,) * 3)
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        distance = pixels.float().mean(dim=(1, 2, 3)) - 128
+        return torch.stack([-distance, distance], dim=1)
+
+
+def test_attacks_go_the_way_that_misleads_and_no_further_than_epsilon() -> None:
+    classifier, generator = FakeLinearClassifier(), torch.Generator().manual_seed(0)
+    pixels = torch.stack([torch.full((3, 4, 4), level, dtype=torch.uint8) for level in (124, 131, 118, 140)])
+    targets = torch.tensor([0, 1, 0, 1])
+    expected = torch.tensor([128, 127, 122, 136], dtype=torch.uint8)  # by hand: towards the other class
+    for changed in (fgsm(classifier, pixels, targets, 4), pgd(classifier, pixels, targets, 4, generator)):
+        assert changed.dtype == torch.uint8
+        assert torch.equal(changed, expected[:, None, None, None].expand_as(changed))
+
+
+def test_an_attack_stays_a_picture() -> None:
+    pixels = torch.stack([torch.full((3, 2, 2), level, dtype=torch.uint8) for level in (1, 254)])
+    targets = torch.tensor([1, 0])  # so that the way that misleads leads out of 0 to 255
+    generator = torch.Generator().manual_seed(0)
+    for changed in (
+        fgsm(FakeLinearClassifier(), pixels, targets, 8),
+        pgd(FakeLinearClassifier(), pixels, targets, 8, generator),
+    ):
+        assert changed[0].unique().tolist() == [0]
+        assert changed[1].unique().tolist() == [255]
+
+
+def test_the_accuracy_under_attack_falls_where_the_images_are_within_epsilon() -> None:
+    pixels = torch.stack([torch.full((3, 4, 4), level, dtype=torch.uint8) for level in (131, 135, 150)])
+    batches = [(pixels[:2], torch.tensor([1, 1])), (pixels[2:], torch.tensor([1]))]
+    attacks = {(attack.name, attack.epsilon): attack for attack in measure_attacks(FakeLinearClassifier(), batches, 0)}
+    assert set(attacks) == {(name, epsilon) for name in ("fgsm", "pgd") for epsilon in EPSILONS}
+    for name in ("fgsm", "pgd"):
+        accuracies = [attacks[name, epsilon].accuracy.value for epsilon in EPSILONS]
+        assert accuracies == pytest.approx([1, 1, 2 / 3, 1 / 3])
+    assert attacks["pgd", 8].images == 3

@@ -28,6 +28,13 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "`all`, or 0 to leave it out (default: %(default)s)",
     )
     parser.add_argument(
+        "--adversary-images",
+        type=_images,
+        default=_DEFAULT.adversary_images,
+        metavar="N",
+        help="of how many to measure the accuracy under attack (FGSM, PGD); `all`, or 0: none (default: %(default)s)",
+    )
+    parser.add_argument(
         "--champion",
         type=Path,
         metavar="PATH",
@@ -67,6 +74,7 @@ def _run(options: argparse.Namespace) -> dict[str, object]:
         AssessmentOptions(
             split=options.split,
             robustness_images=options.robustness_images,
+            adversary_images=options.adversary_images,
             champion=options.champion,
             cache=options.cache,
             batch_size=options.batch_size,

@@ -1,4 +1,4 @@
-"""The evaluation of a training run: its network on a split as it is, corrupted, and against another's."""
+"""The evaluation of a training run: its network on a split as it is, corrupted, attacked, and against another's."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,14 +6,16 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch.utils.data import DataLoader, Subset
 
 from driftserve.errors import DataError
 from driftserve.prediction import calibrate
-from driftserve_training.dataset.images import decoded_images, evaluation_loader
+from driftserve_training.dataset.images import ImageDataset, decoded_images, evaluation_loader
 from driftserve_training.dataset.manifest import Manifest, scan
+from driftserve_training.evaluation.adversary import measure_attacks
 from driftserve_training.evaluation.comparison import compare
 from driftserve_training.evaluation.corrupted import CorruptedImages, choose, read_views
-from driftserve_training.evaluation.document import Comparison, Evaluation, Robustness
+from driftserve_training.evaluation.document import Attack, Comparison, Evaluation, Robustness
 from driftserve_training.evaluation.options import AssessmentOptions
 from driftserve_training.evaluation.predictions import predictions_file, read_predictions, write_predictions
 from driftserve_training.evaluation.quality import write_evaluation
@@ -48,6 +50,7 @@ def assess(trained: Path, data: Path, options: AssessmentOptions) -> Evaluation:
         comparison=_comparison(predictions, options),
         slices=slices_of(decoded_images(manifest, split), probabilities, targets, options.seed),
         robustness=_robustness(classifier, manifest, targets, record, options),
+        attacks=_attacks(classifier, manifest, record, options),
     )
     write_evaluation(trained, evaluation, options.seed)
     return evaluation
@@ -82,3 +85,13 @@ def _robustness(
     images = CorruptedImages(manifest, options.split, places, record.network.image_spec, options.seed)
     views = read_views(images, options.workers, options.cache)
     return measure_robustness(classifier, views, targets[places], options.batch_size, options.seed)
+
+
+def _attacks(
+    classifier: Classifier, manifest: Manifest, record: TrainedRecord, options: AssessmentOptions
+) -> tuple[Attack, ...]:
+    if options.adversary_images == 0:
+        return ()
+    places = choose(manifest, options.split, options.adversary_images, options.seed)
+    images = Subset(ImageDataset(manifest, options.split, record.network.image_spec), places)
+    return measure_attacks(classifier, DataLoader(images, options.batch_size), options.seed)

@@ -99,11 +99,22 @@ class Slice:
 
 
 @dataclass(frozen=True)
+class Attack:
+    """The accuracy on images that were changed by at most `epsilon` grey levels so as to be mistaken."""
+
+    name: str
+    epsilon: int
+    images: int
+    accuracy: Interval
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """The evaluation of one network on one split.
 
     `confusion` has a row a true class and a column a predicted one, in the labels' order. Macro scores are means over
-    the classes, weighted ones are weighted by their images. `robustness` and `comparison` are None where not asked for.
+    the classes, weighted ones are weighted by their images. `robustness` and `comparison` are None, and
+    `attacks` empty, where not asked for.
     """
 
     split: str
@@ -127,3 +138,4 @@ class Evaluation:
     robustness: Robustness | None = None
     comparison: Comparison | None = None
     slices: tuple[Slice, ...] = ()
+    attacks: tuple[Attack, ...] = ()

@@ -8,13 +8,14 @@ from pathlib import Path
 class AssessmentOptions:
     """How far to evaluate.
 
-    `robustness_images` of the split are corrupted: None: all, 0: none, and robustness is not measured. `champion` is
-    the folder of another training run, or its predictions. `cache` keeps corrupted images for the next network, which
-    `workers` processes make, 0: this one.
+    `robustness_images` of the split are corrupted: None: all, 0: none, and robustness is not measured;
+    `adversary_images`, of the same meaning, are attacked. `champion` is the folder of another training run, or its
+    predictions. `cache` keeps corrupted images for the next network, which `workers` processes make, 0: this one.
     """
 
     split: str = "test"
     robustness_images: int | None = 240
+    adversary_images: int | None = 0
     champion: Path | None = None
     cache: Path | None = None
     batch_size: int = 32
