@@ -3,6 +3,7 @@
 import csv
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -27,7 +28,19 @@ from driftserve_training.ranks import Ranks, read_ranks
 TEST_PREDICTIONS_FILE = "predictions-test.csv"
 
 
-def train(configuration: TrainingConfiguration) -> TrainedRecord | None:
+class _Watched(lightning.Callback):
+    """Tells a function of each validation."""
+
+    def __init__(self, watch: Callable[[int, float], None]) -> None:
+        self._watch = watch
+
+    def on_validation_end(self, trainer: lightning.Trainer, *_: object) -> None:
+        self._watch(trainer.current_epoch + 1, float(trainer.callback_metrics["val_accuracy"]))
+
+
+def train(
+    configuration: TrainingConfiguration, watch: Callable[[int, float], None] | None = None
+) -> TrainedRecord | None:
     """Train on `train/`, choose and calibrate on `val/`, report on `test/`; write all to the output.
 
     Under torchrun its processes train together, each on its share of every epoch. The first one does all else; the
@@ -52,6 +65,7 @@ def train(configuration: TrainingConfiguration) -> TrainedRecord | None:
         logger,
         configuration,
         ranks,
+        watch,
     )
     if best_epoch is None:
         return None
@@ -102,6 +116,7 @@ def _fit(
     logger: TensorBoardLogger,
     configuration: TrainingConfiguration,
     ranks: Ranks,
+    watch: Callable[[int, float], None] | None,
 ) -> int | None:
     """Train, and leave the learner with the weights of the best epoch, which is given back (from 1).
 
@@ -118,7 +133,7 @@ def _fit(
         strategy="ddp_find_unused_parameters_true" if ranks.processes > 1 else "auto",
         use_distributed_sampler=False,  # the training loader has its share; every process validates on all of val/
         logger=logger,
-        callbacks=[checkpoint, TQDMProgressBar(refresh_rate=10)],
+        callbacks=[checkpoint, TQDMProgressBar(refresh_rate=10), *([_Watched(watch)] if watch else [])],
         log_every_n_steps=10,
         num_sanity_val_steps=0,
         enable_model_summary=False,
