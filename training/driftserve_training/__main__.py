@@ -16,8 +16,9 @@ from driftserve.errors import DriftserveError
 from driftserve.printable import printable
 from driftserve_training.commands.export import EXPORT
 from driftserve_training.commands.train import TRAIN
+from driftserve_training.commands.tune import TUNE
 
-COMMANDS = {"train": TRAIN, "export": EXPORT}
+COMMANDS = {"train": TRAIN, "tune": TUNE, "export": EXPORT}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
