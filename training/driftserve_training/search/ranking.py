@@ -9,7 +9,7 @@ from optuna.trial import FrozenTrial
 
 from driftserve_training.search.ledger import ERROR, Attempt, State, read_ledger
 from driftserve_training.search.plan import SEARCHED
-from driftserve_training.search.search import SECONDS, TEST_ACCURACY, VAL_ACCURACY
+from driftserve_training.search.scoring import SECONDS, TEST_ACCURACY, VAL_ACCURACY
 from driftserve_training.search.space import Point
 
 _ORDER: Mapping[State, int] = {"complete": 0, "pruned": 1, "running": 2, "waiting": 3, "cut off": 4, "failed": 5}

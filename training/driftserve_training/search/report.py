@@ -32,9 +32,8 @@ def write_trials(ranking: Sequence[Ranked], path: Path) -> None:
         writer.writerow(_COLUMNS)
         for trial in sorted(ranking, key=lambda trial: trial.number):
             point = asdict(trial.point).values() if trial.point else ("", "", "")
-            seconds = None if trial.seconds is None else round(trial.seconds, 1)
-            found = (trial.val_accuracy, trial.test_accuracy, trial.epochs, seconds, trial.error)
-            writer.writerow((trial.number, trial.state, *point, *found))
+            found = (_share(trial.val_accuracy), _share(trial.test_accuracy), trial.epochs, _whole(trial.seconds))
+            writer.writerow((trial.number, trial.state, *point, *found, trial.error or ""))
 
 
 def write_table(ranking: Sequence[Ranked], plan: Plan, tested: Tested | None, path: Path) -> None:
@@ -52,7 +51,7 @@ def write_table(ranking: Sequence[Ranked], plan: Plan, tested: Tested | None, pa
             [trial.point.model, trial.point.optimizer, f"{trial.point.learning_rate:g}"] if trial.point else [""] * 3
         )
         cells += [_share(trial.val_accuracy), *([_share(trial.test_accuracy)] if by_test else [])]
-        cells += [str(trial.epochs), "" if trial.seconds is None else f"{trial.seconds:.0f}"]
+        cells += [str(trial.epochs), _whole(trial.seconds)]
         lines.append(f"| {' | '.join(cells)} |")
     path.write_text("\n".join([*lines, "", _verdict(ranking, plan, tested), ""]))
 
@@ -89,3 +88,7 @@ def _verdict(ranking: Sequence[Ranked], plan: Plan, tested: Tested | None) -> st
 
 def _share(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}"
+
+
+def _whole(value: float | None) -> str:
+    return "" if value is None else f"{value:.0f}"

@@ -4,45 +4,21 @@ import time
 import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from math import isfinite
 
 import optuna
 from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
 from optuna.trial import TrialState
 
-from driftserve.errors import DataError, DriftserveError
-from driftserve_training.search.ledger import AGAIN, ERROR, Attempt, find_attempt, read_ledger
+from driftserve.errors import DriftserveError
+from driftserve_training.search.ledger import AGAIN, Attempt, State, find_attempt, read_ledger
 from driftserve_training.search.locks import Locks
 from driftserve_training.search.plan import Plan
-from driftserve_training.search.space import Point, grid_sampler, suggest, tpe_sampler
+from driftserve_training.search.scoring import Assignment, Train, score_trial
+from driftserve_training.search.space import grid_sampler, suggest, tpe_sampler
 
-VAL_ACCURACY, TEST_ACCURACY, SECONDS = "val_accuracy", "test_accuracy", "seconds"  # attributes of an attempt
 _STILLBORN_AFTER = timedelta(minutes=10)
-
-Watch = Callable[[int, float], None]
-"""What a training tells after each epoch: its number, from 1, and the validation accuracy. It may end the training."""
-
-
-@dataclass(frozen=True)
-class Assignment:
-    """What is to be trained: the trial's number, its point, and whether an attempt before was cut off or failed."""
-
-    number: int
-    point: Point
-    is_again: bool
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a training was worth; `test_accuracy` is None where nobody looked."""
-
-    val_accuracy: float
-    test_accuracy: float | None = None
-
-
-Train = Callable[[Assignment, Watch], Outcome]
 
 
 class Search:
@@ -82,7 +58,8 @@ class Search:
 
     def run(self) -> None:
         """Try what is still to be tried; then wait until the others have done so."""
-        self._queue_again("failed")  # a new start is a new try: what they failed for may be gone
+        with self._locks.turn():
+            self._queue_again("failed")  # a new start is a new try: what they failed for may be gone
         while self._take_turn():
             pass
 
@@ -97,10 +74,10 @@ class Search:
             if "waiting" in states or len(ledger) < self._plan.trials:
                 self._try_one(_Turn(held))
                 return True
-        if "running" not in states:
-            return False
-        self._wait([number for number, state in enumerate(states) if state == "running"])
-        return True
+        unsettled = [number for number, state in enumerate(states) if state in ("running", "cut off")]
+        if unsettled:
+            self._wait(unsettled)
+        return bool(unsettled)
 
     def _try_one(self, turn: "_Turn") -> None:
         try:
@@ -128,44 +105,10 @@ class Search:
         )
         assignment = Assignment(number, suggest(entry, self._plan.space), is_again=attempt.count > 1)
         try:
-            return self._score(assignment, entry)
+            return score_trial(assignment, entry, self._plan, self._train, self._say)
         except UpdateFinishedTrialError:
             turn.is_lost = True
             raise
-
-    def _score(self, assignment: Assignment, entry: optuna.Trial) -> float:
-        """Train, and note in the study what came of it; the score that ranks the trial."""
-        name = f"trial {assignment.number:04d} {' '.join(str(value) for value in asdict(assignment.point).values())}"
-        started = time.monotonic()
-        try:
-            outcome = self._train(assignment, self._watch(entry))
-            score = outcome.test_accuracy if self._plan.rank_by == "test" else outcome.val_accuracy
-            if score is None or not isfinite(score):  # optuna would fail the trial, and give no reason
-                raise DataError(f"expected an accuracy to rank the trial by, got {score}")
-        except optuna.TrialPruned:
-            self._say(f"{name}: given up, below the median")
-            raise
-        except UpdateFinishedTrialError:
-            raise
-        except Exception as error:
-            entry.set_user_attr(ERROR, str(error) or type(error).__name__)
-            self._say(f"{name}: failed: {error}")
-            raise
-        finally:
-            entry.set_user_attr(SECONDS, time.monotonic() - started)
-        entry.set_user_attr(VAL_ACCURACY, outcome.val_accuracy)
-        if outcome.test_accuracy is not None:
-            entry.set_user_attr(TEST_ACCURACY, outcome.test_accuracy)
-        self._say(f"{name}: {self._plan.rank_by} accuracy {score:.4f}")
-        return score
-
-    def _watch(self, trial: optuna.Trial) -> Watch:
-        def watch(epoch: int, val_accuracy: float) -> None:
-            trial.report(val_accuracy, epoch)
-            if epoch < self._plan.epochs and trial.should_prune():  # after the last one there is nothing to save
-                raise optuna.TrialPruned
-
-        return watch
 
     def _bury_dead(self) -> None:
         """Mark as cut off what is said to run, and whose process does not live."""
@@ -179,16 +122,20 @@ class Search:
 
     def _is_dead(self, attempt: Attempt) -> bool:
         if self._has_local_processes:  # whoever asks has the turn, so that none is between its entry and its lock
-            if not self._locks.take_trial(attempt.number):
-                return False
-            self._locks.give_trial_back(attempt.number)
-            return True
+            return self._is_free(attempt)
         started = attempt.entry.datetime_start  # killed before its first heartbeat, optuna would wait for it for ever
         return not attempt.entry.params and started is not None and datetime.now() - started > _STILLBORN_AFTER
 
-    def _queue_again(self, state: str) -> None:
+    def _is_free(self, attempt: Attempt) -> bool:
+        """Whether no living process with this folder works on it, not even one that the heartbeats have given up."""
+        if not self._locks.take_trial(attempt.number):
+            return False
+        self._locks.give_trial_back(attempt.number)
+        return True
+
+    def _queue_again(self, state: State) -> None:
         for attempt in self._ledger():
-            if attempt.state == state:
+            if attempt.state == state and self._is_free(attempt):
                 self._study.enqueue_trial(
                     dict(attempt.entry.params), user_attrs={AGAIN: [attempt.number, attempt.count + 1]}
                 )

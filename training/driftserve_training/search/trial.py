@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import optuna
+import timm
 import timm.optim
 import torch
 from torch.utils.tensorboard import SummaryWriter
@@ -22,7 +23,7 @@ from driftserve_training.network.classifier import create_classifier
 from driftserve_training.network.trained import load_trained
 from driftserve_training.search.plan import Plan
 from driftserve_training.search.report import Tested
-from driftserve_training.search.search import Assignment, Outcome, Watch
+from driftserve_training.search.scoring import Assignment, Outcome, Watch
 from driftserve_training.search.space import Point, Space
 
 _CHECKPOINTS = "checkpoints"
@@ -35,16 +36,27 @@ def trial_folder(output: Path, number: int) -> Path:
     return output / "trials" / f"{number:04d}"
 
 
-def check_space(configuration: TrainingConfiguration, space: Space, classes: int) -> None:
-    """Pass if every model can be built with the weights it shall have, and timm has every optimizer.
+def check_names(space: Space) -> None:
+    """Pass if timm has every model and every optimizer.
 
     Raises:
-        DataError: one cannot, or has not.
+        DataError: it has not.
     """
+    for name in space.models:
+        if not timm.is_model(name.split(".")[0]):
+            raise DataError(f"expected models of timm, got {name!r}; timm.list_models() has their names")
     known = [str(name) for name in timm.optim.list_optimizers()]  # type: ignore[attr-defined]
     for name in space.optimizers:
         if name.lower().removeprefix(_LOOKAHEAD) not in known:
-            raise DataError(f"expected one of timm's optimizers, got {name!r}; they are {', '.join(known)}")
+            raise DataError(f"expected optimizers of timm, got {name!r}; they are {', '.join(known)}")
+
+
+def check_networks(configuration: TrainingConfiguration, space: Space, classes: int) -> None:
+    """Pass if every model can be built with the weights that it shall have.
+
+    Raises:
+        DataError: one cannot.
+    """
     for model in space.models:
         create_classifier(configuration.model_copy(update={"model": model}), classes)
 

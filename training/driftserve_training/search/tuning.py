@@ -33,7 +33,7 @@ from driftserve_training.search.report import (
 )
 from driftserve_training.search.search import Search
 from driftserve_training.search.storage import open_database, open_journal, open_study, storage_errors
-from driftserve_training.search.trial import Training, check_space, remove_losers, trial_folder
+from driftserve_training.search.trial import Training, check_names, check_networks, remove_losers, trial_folder
 
 _LOCKS_FILE = "study.locks"
 _TESTED = "tested"  # attribute of the study: the winner's scores on the test split
@@ -77,8 +77,9 @@ def tune(
         raise DataError(
             "expected one process for a search, got torchrun's; start `tune` several times on one --storage instead"
         )
+    check_names(plan.space)  # before many images are read
     manifest = scan(configuration.data)
-    check_space(configuration, plan.space, len(manifest.labels))
+    check_networks(configuration, plan.space, len(manifest.labels))
     output = configuration.output
     locks = Locks(output / _LOCKS_FILE)
     training = Training(configuration, plan, manifest)
