@@ -17,7 +17,7 @@ _COLUMNS = ("number", "state", *SEARCHED, "val_accuracy", "test_accuracy", "epoc
 
 
 @dataclass(frozen=True)
-class Tested:
+class WinnerScores:
     """The scores of the winner on the test split."""
 
     trial: int
@@ -36,7 +36,7 @@ def write_trials(ranking: Sequence[Ranked], path: Path) -> None:
             writer.writerow((trial.number, trial.state, *point, *found, trial.error or ""))
 
 
-def write_table(ranking: Sequence[Ranked], plan: Plan, tested: Tested | None, path: Path) -> None:
+def write_table(ranking: Sequence[Ranked], plan: Plan, tested: WinnerScores | None, path: Path) -> None:
     """Write the trials as a Markdown table, the best first, and below it what the test split says of the winner."""
     by_test = plan.rank_by == "test"
     lines = [
@@ -70,7 +70,7 @@ def write_winner(ranking: Sequence[Ranked], plan: Plan, study: str, path: Path) 
     path.write_text(comment + yaml.safe_dump(asdict(winner.point), sort_keys=False))
 
 
-def _verdict(ranking: Sequence[Ranked], plan: Plan, tested: Tested | None) -> str:
+def _verdict(ranking: Sequence[Ranked], plan: Plan, tested: WinnerScores | None) -> str:
     winners = complete(ranking)
     if not winners:
         return "No trial has come to its end yet."

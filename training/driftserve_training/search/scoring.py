@@ -7,6 +7,7 @@ from math import isfinite
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
+from optuna.pruners import BasePruner, MedianPruner, NopPruner
 
 from driftserve.errors import DataError
 from driftserve_training.search.ledger import ERROR
@@ -14,6 +15,8 @@ from driftserve_training.search.plan import Plan
 from driftserve_training.search.space import Point
 
 VAL_ACCURACY, TEST_ACCURACY, SECONDS = "val_accuracy", "test_accuracy", "seconds"  # attributes of an attempt
+_STARTUP_TRIALS = 4  # as many have to end before one is given up
+
 Watch = Callable[[int, float], None]
 """What a training tells after each epoch: its number, from 1, and the validation accuracy. It may end the training."""
 
@@ -65,6 +68,13 @@ def score_trial(
         entry.set_user_attr(TEST_ACCURACY, outcome.test_accuracy)
     say(f"{name}: {plan.rank_by} accuracy {score:.4f}")
     return score
+
+
+def make_pruner(plan: Plan) -> BasePruner:
+    """What gives up a trial whose best epoch so far is below the median of the others at that epoch."""
+    if plan.pruner == "none":
+        return NopPruner()
+    return MedianPruner(n_startup_trials=_STARTUP_TRIALS, n_warmup_steps=plan.warmup_epochs)
 
 
 def _watch(entry: optuna.Trial, plan: Plan) -> Watch:

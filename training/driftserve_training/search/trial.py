@@ -22,7 +22,7 @@ from driftserve_training.fitting.training import train
 from driftserve_training.network.classifier import create_classifier
 from driftserve_training.network.trained import load_trained
 from driftserve_training.search.plan import Plan
-from driftserve_training.search.report import Tested
+from driftserve_training.search.report import WinnerScores
 from driftserve_training.search.scoring import Assignment, Outcome, Watch
 from driftserve_training.search.space import Point, Space
 
@@ -98,7 +98,7 @@ class Training:
         self._log(folder, assignment.point, found)
         return Outcome(val_accuracy, test_accuracy)
 
-    def test(self, number: int) -> Tested:
+    def test(self, number: int) -> WinnerScores:
         """The scores of a trial's network on the test split.
 
         Raises:
@@ -109,7 +109,7 @@ class Training:
         loader = evaluation_loader(self._manifest, "test", spec, batch_size, self._configuration.loader_workers)
         logits, targets = score(classifier, loader, "test")
         evaluation = evaluate(calibrate(logits, record.temperature), targets)
-        return Tested(number, evaluation.accuracy, evaluation.macro_f1)
+        return WinnerScores(number, evaluation.accuracy, evaluation.macro_f1)
 
     def _train(self, point: Point, folder: Path, watch: Watch) -> float:
         given = self._configuration.model_dump() | asdict(point) | {"output": folder}

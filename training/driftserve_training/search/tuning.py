@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import optuna
-from optuna.pruners import BasePruner, MedianPruner, NopPruner
 
 from driftserve.errors import DataError
 from driftserve_training.configuration import TrainingConfiguration
@@ -26,18 +25,18 @@ from driftserve_training.search.ranking import Ranked, complete, rank
 from driftserve_training.search.report import (
     TABLE_FILE,
     TRIALS_FILE,
-    Tested,
+    WinnerScores,
     write_table,
     write_trials,
     write_winner,
 )
+from driftserve_training.search.scoring import make_pruner
 from driftserve_training.search.search import Search
 from driftserve_training.search.storage import open_database, open_journal, open_study, storage_errors
 from driftserve_training.search.trial import Training, check_names, check_networks, remove_losers, trial_folder
 
 _LOCKS_FILE = "study.locks"
 _TESTED = "tested"  # attribute of the study: the winner's scores on the test split
-_STARTUP_TRIALS = 4  # as many have to end before one is given up
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class Tuned:
     """What a search found; `tested` is None where the winner's network lies on another machine."""
 
     ranking: tuple[Ranked, ...]
-    tested: Tested | None
+    tested: WinnerScores | None
 
     def summary(self) -> dict[str, object]:
         """The winner and the scores, as JSON."""
@@ -98,13 +97,6 @@ def tune(
             return _conclude(study, plan, training, output)
 
 
-def make_pruner(plan: Plan) -> BasePruner:
-    """What gives up a trial whose best epoch so far is below the median of the others at that epoch."""
-    if plan.pruner == "none":
-        return NopPruner()
-    return MedianPruner(n_startup_trials=_STARTUP_TRIALS, n_warmup_steps=plan.warmup_epochs)
-
-
 def _conclude(study: optuna.Study, plan: Plan, training: Training, output: Path) -> Tuned:
     ranking = rank(study, plan.trials)
     write_trials(ranking, output / TRIALS_FILE)
@@ -121,11 +113,11 @@ def _conclude(study: optuna.Study, plan: Plan, training: Training, output: Path)
     return Tuned(ranking, tested)
 
 
-def _test_once(study: optuna.Study, winner: Ranked, training: Training, output: Path) -> Tested | None:
+def _test_once(study: optuna.Study, winner: Ranked, training: Training, output: Path) -> WinnerScores | None:
     """The winner's scores on the test split, by the process that has its network; others read them in the study."""
     noted = study.user_attrs.get(_TESTED)
     if noted is not None and noted["trial"] == winner.number:
-        return Tested(**noted)
+        return WinnerScores(**noted)
     if not list(trial_folder(output, winner.number).glob("*.pt")):
         return None
     tested = training.test(winner.number)
