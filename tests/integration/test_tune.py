@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import torch
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from driftserve.decode import decode
 from driftserve.preprocess import preprocess
@@ -18,12 +20,13 @@ from driftserve_training.__main__ import main
 from driftserve_training.configuration import TrainingConfiguration
 from driftserve_training.dataset.manifest import scan
 from driftserve_training.network.trained import load_trained
-from driftserve_training.search.plan import make_plan
+from driftserve_training.search.plan import RankBy, make_plan
 from driftserve_training.search.scoring import Assignment
 from driftserve_training.search.space import Point, Space
 from driftserve_training.search.trial import Training
 
 SMALL = ("--no-pretrained", "--image-size", "32", "--epochs", "1", "--batch-size", "16")
+POINT = Point("test_resnet", "adamw", 0.01)
 SEARCHED = ("--models", "test_resnet", "--optimizers", "adamw", "--learning-rates", "0.003,0.01")
 
 
@@ -93,8 +96,6 @@ def test_tensorboard_has_what_each_trial_was_given_and_was_worth(tuned: Path) ->
         events = EventAccumulator(str(tuned / "trials" / folder / "hparams")).Reload()
         assert "search/objective" in events.Tags()["scalars"]
         content = events.summary_metadata["_hparams_/session_start_info"].plugin_data.content
-        from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
-
         given = HParamsPluginData.FromString(content).session_start_info.hparams
         assert (given["model"].string_value, given["learning_rate"].number_value) == ("test_resnet", rate)
 
@@ -107,24 +108,57 @@ def test_another_search_in_the_same_folder_is_refused(
     assert "expected seed 0 as the study 'search' was begun with, got 1" in capsys.readouterr().err
 
 
-def test_a_training_that_is_given_up_ends_at_once_and_leaves_no_weights(data: Path, tmp_path: Path) -> None:
+def _training(data: Path, output: Path, epochs: int, rank_by: RankBy = "validation") -> Training:
     configuration = TrainingConfiguration(
-        data=data, output=tmp_path, pretrained=False, image_size=32, epochs=9, batch_size=16
+        data=data, output=output, pretrained=False, image_size=32, epochs=epochs, batch_size=16
     )
-    plan = make_plan(configuration, Space(("test_resnet",), ("adamw",), (0.01,)))
+    space = Space(("test_resnet",), ("adamw",), (0.01,))
+    return Training(configuration, make_plan(configuration, space, rank_by=rank_by), scan(data))
+
+
+def test_a_training_that_is_given_up_ends_at_once_and_leaves_no_weights(data: Path, tmp_path: Path) -> None:
     seen: list[int] = []
 
     def give_up(epoch: int, _: float) -> None:
         seen.append(epoch)
         raise optuna.TrialPruned
 
-    training = Training(configuration, plan, scan(data))
+    folder = tmp_path / "trials" / "0003"
+    folder.mkdir(parents=True)
+    (folder / "old").write_text("of a search whose journal was removed")
     with pytest.raises(optuna.TrialPruned):
-        training(Assignment(3, Point("test_resnet", "adamw", 0.01), is_again=False), give_up)
+        _training(data, tmp_path, 9)(Assignment(3, POINT, is_again=False), give_up)
     assert seen == [1]
-    left = {path.name for path in (tmp_path / "trials" / "0003").iterdir()}
+    left = {path.name for path in folder.iterdir()}
     assert {"hparams", "tensorboard"} <= left
-    assert not {"checkpoints", "network.pt"} & left
+    assert not {"checkpoints", "network.pt", "old"} & left
+
+
+def test_a_training_that_goes_on_finds_its_folder_as_it_was_and_is_scored_on_test_where_that_ranks(
+    data: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "trials" / "0003"
+    folder.mkdir(parents=True)
+    (folder / "old").write_text("of an attempt that was cut off")
+    training = _training(data, tmp_path, 1, "test")
+    outcome = training(Assignment(3, POINT, is_again=True), lambda *_: None)
+    assert (folder / "old").exists()
+    assert outcome.test_accuracy == training.test(3).accuracy
+    assert outcome.val_accuracy == load_trained(folder)[0].val_accuracy
+
+
+def test_the_scores_on_test_are_noted_once_and_read_by_whoever_has_not_the_network(
+    tuned: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(tuned, other)
+    shutil.rmtree(other / "trials")
+    said = []
+    for output in (tuned, other):
+        assert main(["tune", "--data", str(data), "--output", str(output), *SEARCHED, *SMALL]) == 0
+        said.append(json.loads(capsys.readouterr().out))
+    assert said[0] == said[1]
+    assert said[0]["test_macro_f1"] is not None
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,10 @@ from driftserve.errors import DataError
 from driftserve_training.commands.command import Command
 from driftserve_training.configuration import TrainingConfiguration
 from driftserve_training.parameters import add_flags, from_environment, read_configuration, read_yaml
+from driftserve_training.search.plan import SEARCHED, make_plan
+from driftserve_training.search.space import Space
 
 T = TypeVar("T")
-
-_SEARCHED = ("model", "optimizer", "learning_rate")
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -71,7 +71,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PATH",
         help="folder for best_params.yaml, table, plots and trials/; given again, the search in it goes on",
     )
-    add_flags(parser, TrainingConfiguration, (*_SEARCHED, "output"))
+    add_flags(parser, TrainingConfiguration, (*SEARCHED, "output"))
 
 
 def _run(options: argparse.Namespace) -> dict[str, object]:
@@ -84,8 +84,6 @@ def _run(options: argparse.Namespace) -> dict[str, object]:
 
     from tqdm import tqdm
 
-    from driftserve_training.search.plan import make_plan
-    from driftserve_training.search.space import Space
     from driftserve_training.search.tuning import tune
 
     plan = make_plan(
@@ -103,7 +101,7 @@ def _run(options: argparse.Namespace) -> dict[str, object]:
 
 
 def _refuse_searched(given: Collection[str], place: str) -> None:
-    for name in _SEARCHED:
+    for name in SEARCHED:
         if name in given:
             raise DataError(f"{place}: expected no {name}, which is searched, got one; leave it out, or use `train`")
 

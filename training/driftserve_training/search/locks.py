@@ -8,6 +8,8 @@ from pathlib import Path
 
 from optuna.storages.journal import JournalFileOpenLock
 
+from driftserve.errors import DataError
+
 _TURN, _JOURNAL, _FIRST_TRIAL = 0, 1, 2  # bytes of the file
 
 
@@ -17,11 +19,22 @@ class Locks:
     The kernel gives them back when their process ends, killed or not, and tells so in every container that has the
     folder. A file that says who holds it could not: its process may be gone, and the number be another's by now.
     POSIX's: they keep out other processes only, and closing the file anywhere in this one would give all back.
+
+    Raises:
+        DataError: the file cannot be written or locked.
     """
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            with self.turn():
+                pass
+        except OSError as error:
+            raise DataError(
+                f"{path}: expected a folder to write to, of a file system that has locks, got {error.strerror}; "
+                "choose another --output"
+            ) from error
 
     @contextmanager
     def turn(self) -> Iterator[None]:

@@ -15,8 +15,8 @@ from driftserve.errors import DriftserveError
 from driftserve_training.search.ledger import AGAIN, Attempt, State, find_attempt, read_ledger
 from driftserve_training.search.locks import Locks
 from driftserve_training.search.plan import Plan
+from driftserve_training.search.sampling import sample
 from driftserve_training.search.scoring import Assignment, Train, score_trial
-from driftserve_training.search.space import grid_sampler, suggest, tpe_sampler
 
 _STILLBORN_AFTER = timedelta(minutes=10)
 
@@ -99,11 +99,7 @@ class Search:
             raise _OneTooMany  # two processes have seen the same gap
         number = turn.trial = attempt.number
         turn.held.close()
-        is_grid = self._plan.sampler == "grid"
-        self._study.sampler = (
-            grid_sampler(self._plan.space, number) if is_grid else tpe_sampler(self._plan.seed, number)
-        )
-        assignment = Assignment(number, suggest(entry, self._plan.space), is_again=attempt.count > 1)
+        assignment = Assignment(number, sample(entry, number, self._plan), is_again=attempt.count > 1)
         try:
             return score_trial(assignment, entry, self._plan, self._train, self._say)
         except UpdateFinishedTrialError:

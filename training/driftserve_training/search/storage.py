@@ -21,7 +21,7 @@ from driftserve_training.search.plan import refuse_difference
 JOURNAL_FILE = "study.journal"
 HEARTBEAT_SECONDS = 30
 _MISSED_HEARTBEATS = 4  # after which a trial's process is taken to be dead
-_OPENINGS, _LOOKS = 6, 10
+_OPENINGS, _LOOKS = 5, 10
 _IDENTITY = "search"  # attribute of the study: what it was begun as
 
 
@@ -47,21 +47,12 @@ def open_database(url: str, heartbeat_seconds: int = HEARTBEAT_SECONDS) -> BaseS
         DataError: there is no such database, it cannot be reached, or its driver is not installed.
     """
     with storage_errors(url):
-        for opening in range(1, _OPENINGS + 1):
+        for opening in range(1, _OPENINGS):
             try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore", ExperimentalWarning)
-                    return RDBStorage(
-                        url,
-                        engine_kwargs={"pool_pre_ping": True},  # a trial may outlast a connection
-                        heartbeat_interval=heartbeat_seconds,
-                        grace_period=heartbeat_seconds * _MISSED_HEARTBEATS,
-                    )
+                return _open(url, heartbeat_seconds)
             except (IntegrityError, ProgrammingError):  # another process makes the tables at this moment
-                if opening == _OPENINGS:
-                    raise
-                time.sleep(random.uniform(0.2, 1.0))
-    raise AssertionError("unreachable")
+                time.sleep(random.uniform(0.1, 0.5) * opening)
+        return _open(url, heartbeat_seconds)
 
 
 @contextmanager
@@ -73,7 +64,7 @@ def storage_errors(url: str | None) -> Iterator[None]:
     """
     try:
         yield
-    except (SQLAlchemyError, ImportError, optuna.exceptions.StorageInternalError) as error:
+    except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
         cause = error.__cause__ if isinstance(error, OptunaError) and error.__cause__ else error
         reason = str(getattr(cause, "orig", None) or cause).strip().splitlines()[0]
         raise DataError(
@@ -103,6 +94,23 @@ def open_study(
         study.set_user_attr(_IDENTITY, dict(identity))
     refuse_difference(study.user_attrs[_IDENTITY], identity, name)
     return study
+
+
+def _open(url: str, heartbeat_seconds: int) -> BaseStorage:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        try:
+            return RDBStorage(
+                url,
+                engine_kwargs={"pool_pre_ping": True},  # a trial may outlast a connection
+                heartbeat_interval=heartbeat_seconds,
+                grace_period=heartbeat_seconds * _MISSED_HEARTBEATS,
+            )
+        except ImportError as error:
+            raise DataError(
+                f"--storage {_shown(url)}: expected a database whose driver is installed, got {error}; "
+                "install it, or take postgresql+psycopg"
+            ) from error
 
 
 def _shown(url: str | None) -> str:
