@@ -15,9 +15,10 @@ from typing import NoReturn
 from driftserve.errors import DriftserveError
 from driftserve.printable import printable
 from driftserve_training.commands.export import EXPORT
+from driftserve_training.commands.report import REPORT
 from driftserve_training.commands.train import TRAIN
 
-COMMANDS = {"train": TRAIN, "export": EXPORT}
+COMMANDS = {"train": TRAIN, "export": EXPORT, "report": REPORT}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
