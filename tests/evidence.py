@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from driftserve.corruption import CORRUPTIONS, SEVERITIES
 from driftserve_training.configuration import TrainingConfiguration
 from driftserve_training.dataset.manifest import Entry, Manifest, write_manifest
 from driftserve_training.evaluation.document import (
@@ -15,6 +16,8 @@ from driftserve_training.evaluation.document import (
     Evaluation,
     Interval,
     ReliabilityBin,
+    Robustness,
+    RobustnessCell,
 )
 from driftserve_training.network.classifier import create_classifier
 from driftserve_training.network.trained import TrainedRecord, load_trained, save_trained
@@ -89,6 +92,16 @@ def write_evaluation(run: Path, **chosen: object) -> Evaluation:
     document = {"driftserve": TypeAdapter(Evaluation).dump_python(evaluation, mode="json")}
     (run / "evaluation.json").write_text(json.dumps(document))
     return evaluation
+
+
+def robustness(accuracy: float) -> Robustness:
+    """The fifteen corruptions at five severities; the accuracy falls with severity, and is this on average."""
+    cells = tuple(
+        RobustnessCell(corruption, severity, accuracy + 0.1 * (3 - severity))
+        for corruption in CORRUPTIONS
+        for severity in SEVERITIES
+    )
+    return Robustness(24, 0.85, Interval(accuracy, accuracy - 0.05, accuracy + 0.05), cells)
 
 
 def write_history(run: Path) -> None:
