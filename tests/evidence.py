@@ -5,6 +5,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+from PIL import Image
 from pydantic import TypeAdapter
 
 from driftserve.corruption import CORRUPTIONS, SEVERITIES
@@ -19,6 +20,7 @@ from driftserve_training.evaluation.document import (
     Robustness,
     RobustnessCell,
 )
+from driftserve_training.explanation.document import Explanation, Explanations
 from driftserve_training.network.classifier import create_classifier
 from driftserve_training.network.trained import TrainedRecord, load_trained, save_trained
 
@@ -50,8 +52,7 @@ def write_run(folder: Path) -> None:
         seconds=12.0,
         seed=7,
         val_accuracy=0.75,
-        test_accuracy=0.8,
-        test_macro_f1=0.8,
+        val_macro_f1=0.7,
         manifest_sha256=manifest.sha256,
     )
     save_trained(folder, record, classifier)
@@ -110,3 +111,17 @@ def write_history(run: Path) -> None:
         writer = csv.writer(file)
         writer.writerow(("epoch", "train_loss", "val_loss", "val_accuracy", "val_macro_f1", "learning_rate"))
         writer.writerows([(1, 1.5, 1.25, 0.5, 0.45, 3e-3), (2, 0.75, 0.875, 0.75, 0.7, 1e-5)])
+
+
+def write_explanations(run: Path) -> None:
+    """A right answer and a wrong one, with a picture each, as `explain` writes them."""
+    folder = run / "explanations"
+    folder.mkdir()
+    explained = []
+    for number, (label, predicted) in enumerate((("sea", "sea"), ("sea", "glacier"))):
+        Image.new("RGB", (8, 4), (40 * number, 90, 160)).save(folder / f"{number}.png")
+        explained.append(
+            Explanation(f"test/sea/{number}.jpg", f"{number}.png", label, predicted, 0.625, (0.1, 0.2, 0.3), 0.25, 0.5)
+        )
+    explanations = Explanations("occlusion", "test", 1e-7, tuple(explained))
+    (folder / "explanations.json").write_bytes(TypeAdapter(Explanations).dump_json(explanations))
