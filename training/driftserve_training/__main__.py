@@ -21,10 +21,19 @@ from driftserve_training.commands.evaluate import EVALUATE
 from driftserve_training.commands.export import EXPORT
 from driftserve_training.commands.fetch import FETCH
 from driftserve_training.commands.preprocess import PREPROCESS
+from driftserve_training.commands.report import REPORT
 from driftserve_training.commands.train import TRAIN
 from driftserve_training.commands.tune import TUNE
 
-COMMANDS = {"fetch": FETCH, "preprocess": PREPROCESS, "train": TRAIN, "tune": TUNE, "evaluate": EVALUATE, "export": EXPORT}
+COMMANDS = {
+    "fetch": FETCH,
+    "preprocess": PREPROCESS,
+    "train": TRAIN,
+    "tune": TUNE,
+    "evaluate": EVALUATE,
+    "export": EXPORT,
+    "report": REPORT,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -100,6 +100,10 @@ class TrainingConfiguration(BaseModel):
     seed: int = Field(default=0, ge=0, le=2**32 - 1)
     """Of the weights, the order and the augmentation."""
 
+    def within(self, data: Path) -> "TrainingConfiguration":
+        """The same, all splits in one folder."""
+        return self.model_copy(update={"data": data, "train_data": None, "val_data": None, "test_data": None})
+
     def choices(self) -> dict[str, object]:
         """All but where things lie, as JSON has them."""
         return self.model_dump(mode="json", exclude=set(PLACES))
