@@ -34,6 +34,12 @@ class JobParameters(BaseModel):
     certificate: Literal["short", "full"] = "short"
     """Extent of the drift certificate."""
 
+    robustness_images: int = Field(default=240, ge=0)
+    """Test images of which the accuracy under 75 corruptions is measured; 0: it is not."""
+
+    explained_images: int = Field(default=12, ge=0)
+    """Test images whose answers are explained; 0: none."""
+
     processes_per_host: int | None = Field(default=None, ge=1)
     """Processes that train on each host; by default one a GPU, or one."""
 
