@@ -151,7 +151,7 @@ def test_kept_images_are_those_that_were_made_and_are_read_instead_of_made_again
 
     images = CorruptedImages(scan(data, ("test",)), "test", [3], spec, seed=0)
     (made,) = read_views(images, workers=0, cache=None)
-    (first,) = read_views(images, workers=0, cache=tmp_path)
+    (first,) = read_views(images, workers=1, cache=tmp_path)
     assert np.array_equal(made, first)
     (file,) = tmp_path.iterdir()
     np.save(file, np.full_like(np.load(file), 7))
