@@ -151,7 +151,12 @@ def test_kept_images_are_those_that_were_made_and_are_read_instead_of_made_again
 
     images = CorruptedImages(scan(data, ("test",)), "test", [3], spec, seed=0)
     (made,) = read_views(images, workers=0, cache=None)
-    (first,) = read_views(images, workers=0, cache=tmp_path)
+    standard = standardise(decode((data / scan(data, ("test",)).split("test")[3].path).read_bytes()))
+    assert np.array_equal(made[:1], preprocess([standard], spec))
+    for cell in (("gaussian_noise", 1), ("snow", 2), ("jpeg_compression", 5)):
+        view = 1 + CELLS.index(cell)
+        assert np.array_equal(made[view : view + 1], preprocess([corrupt(standard, *cell, seed=3)], spec))
+    (first,) = read_views(images, workers=1, cache=tmp_path)
     assert np.array_equal(made, first)
     (file,) = tmp_path.iterdir()
     np.save(file, np.full_like(np.load(file), 7))

@@ -13,9 +13,13 @@ _DEFAULT = AssessmentOptions()
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--trained", type=Path, required=True, help="the --output of `train`; evaluation.json goes there"
+        "--trained",
+        type=Path,
+        required=True,
+        metavar="FOLDER",
+        help="the --output of `train`; evaluation.json goes there",
     )
-    parser.add_argument("--data", type=Path, required=True, help="the --data of `train`")
+    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="the --data of `train`")
     parser.add_argument(
         "--split", choices=[*SPLITS, STREAM], default=_DEFAULT.split, help="which images of it (default: %(default)s)"
     )
