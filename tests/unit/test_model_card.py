@@ -181,7 +181,11 @@ def test_a_certificate_says_what_there_were_too_few_images_for(full: Path) -> No
     bare = CERTIFICATE.model_copy(update={"false_alarms": (), "power": ()})
     text = _page(replace(gather(full), certificate=bare)).text
     assert "Not measured: false alarms of windows and long windows" in text
-    assert "Not measured: whether corrupted images are seen" in text
+    assert "Not measured: whether corrupted images are seen." in text
+    few = CERTIFICATE.model_copy(update={"power": CERTIFICATE.power[1:]})
+    text = _page(replace(gather(full), certificate=few)).text
+    assert "Not measured: whether corrupted images are seen: 24 of them are too few for a window." in text
+    assert "jpeg compression" in text
 
 
 def test_the_json_has_the_content_of_the_page(full: Path) -> None:
