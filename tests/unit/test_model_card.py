@@ -1,6 +1,7 @@
 import hashlib
 import json
 import re
+import shutil
 import subprocess
 import sys
 from base64 import b64decode
@@ -16,7 +17,7 @@ from driftserve.certificate import Certificate, FalseAlarms, Power
 from driftserve.errors import DataError
 from driftserve_training.__main__ import main
 from driftserve_training.card.card import ModelCard, gather
-from driftserve_training.card.files import render
+from driftserve_training.card.files import CardFiles, render
 from driftserve_training.card.plots import draw_confusion, draw_curves, draw_heat_map, draw_reliability
 from driftserve_training.evaluation.document import Comparison, Interval
 from driftserve_training.network.trained import load_trained
@@ -58,15 +59,33 @@ def run(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.fixture
-def full(run: Path) -> Path:
-    """A run of which everything is known."""
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of which everything is known; the tests only read it."""
+    run = tmp_path_factory.mktemp("full") / "run"
+    run.mkdir()
+    write_run(run)
     write_history(run)
     write_evaluation(run, robustness=robustness(0.55), comparison=COMPARISON)
     write_explanations(run)
     (run / "certificate.json").write_text(CERTIFICATE.model_dump_json())
     (run / "configuration.json").write_text(json.dumps({"optimizer": "lion", "augmentation": "/home/me/my.json"}))
     return run
+
+
+@pytest.fixture(scope="module")
+def card(full: Path) -> ModelCard:
+    return gather(full)
+
+
+@pytest.fixture(scope="module")
+def files(card: ModelCard) -> CardFiles:
+    return render(card)
+
+
+@pytest.fixture(scope="module")
+def page(files: CardFiles) -> "Page":
+    return _parse(files)
 
 
 class Page(HTMLParser):
@@ -94,29 +113,36 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.elements if name == tag]
 
 
-def _page(card: ModelCard) -> Page:
-    page = Page(render(card).page.decode())
+def _parse(files: CardFiles) -> Page:
+    page = Page(files.page.decode())
     assert page.open == []
     page.text = " ".join(page.text.split())
     return page
 
 
-def test_the_card_and_its_json_are_the_same_bytes_in_another_process(full: Path, tmp_path: Path) -> None:
+def test_the_card_and_its_json_are_the_same_bytes_in_another_process(
+    full: Path, files: CardFiles, tmp_path: Path
+) -> None:
     command = [sys.executable, "-m", "driftserve_training", "report", "--trained", str(full), "--output"]
     done = subprocess.run([*command, str(tmp_path / "again.html")], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert main(["report", "--trained", str(full)]) == 0
-    for ours, again in (("card.html", "again.html"), ("card.json", "again.json")):
-        assert (full / ours).read_bytes() == (tmp_path / again).read_bytes()
+    assert (tmp_path / "again.html").read_bytes() == files.page
+    assert (tmp_path / "again.json").read_bytes() == files.document
     said = json.loads(done.stdout)
     assert said["card"] == str(tmp_path / "again.html")
-    assert said["card_sha256"] == hashlib.sha256((full / "card.json").read_bytes()).hexdigest()
-    assert said["card_sha256"] in (full / "card.html").read_text()
+    assert said["card_sha256"] == hashlib.sha256(files.document).hexdigest()
+    assert said["card_sha256"] in files.page.decode()
 
 
-def test_the_page_asks_for_nothing_and_names_no_path_of_this_machine(full: Path) -> None:
-    text = render(gather(full)).page.decode()
-    page = Page(text)
+def test_a_card_is_written_into_the_runs_folder(run: Path) -> None:
+    assert main(["report", "--trained", str(run)]) == 0
+    files = render(gather(run))
+    assert (run / "card.html").read_bytes() == files.page
+    assert (run / "card.json").read_bytes() == files.document
+
+
+def test_the_page_asks_for_nothing_and_names_no_path_of_this_machine(full: Path, files: CardFiles, page: Page) -> None:
+    text = files.page.decode()
     assert all(str(image["src"]).startswith("data:image/") for image in page.all("img"))
     assert {tag for tag, _ in page.elements}.isdisjoint({"script", "link", "iframe", "object", "base", "form", "svg"})
     assert "url(" not in text
@@ -127,8 +153,7 @@ def test_the_page_asks_for_nothing_and_names_no_path_of_this_machine(full: Path)
     assert "my.json" in text
 
 
-def test_every_picture_has_words_and_every_table_says_what_its_rows_and_columns_are(full: Path) -> None:
-    page = _page(gather(full))
+def test_every_picture_has_words_and_every_table_says_what_its_rows_and_columns_are(page: Page) -> None:
     images = page.all("img")
     assert len(images) == 2 + 2 + 1 + 1 + 2  # curves, confusion and reliability, robustness, power, explanations
     assert all(len(str(image["alt"])) > 20 for image in images)
@@ -137,8 +162,7 @@ def test_every_picture_has_words_and_every_table_says_what_its_rows_and_columns_
     assert any(meta.get("name") == "viewport" for meta in page.all("meta"))
 
 
-def test_the_page_shows_what_was_measured(full: Path) -> None:
-    text = _page(gather(full)).text
+def test_the_page_shows_what_was_measured(page: Page) -> None:
     for fact in (
         *LABELS,
         "0.800 (0.700 to 0.900)",  # scores
@@ -154,13 +178,13 @@ def test_the_page_shows_what_was_measured(full: Path) -> None:
         "0.975",
         "fog",
     ):
-        assert fact in text, fact
-    assert "This card does not say" not in text
+        assert fact in page.text, fact
+    assert "This card does not say" not in page.text
 
 
 def test_what_was_not_measured_is_said(run: Path) -> None:
-    card = gather(run)
-    page = _page(card)
+    files = render(gather(run))
+    page = _parse(files)
     assert len(page.all("img")) == 2
     stated = re.findall(r"\((train|explain|export|evaluate [^)]*) would\)", page.text)
     assert stated == [
@@ -171,21 +195,25 @@ def test_what_was_not_measured_is_said(run: Path) -> None:
         "train",
         "train",
     ]
-    document = json.loads(render(card).document)
+    document = json.loads(files.document)
     assert [document[name] for name in ("explanations", "certificate", "choices", "history")] == [None, None, None, []]
     assert document["evaluation"]["robustness"] is None
 
 
-def test_a_certificate_says_what_there_were_too_few_images_for(full: Path) -> None:
-    assert "Not measured: false alarms of long windows" in _page(gather(full)).text
+def test_a_certificate_says_what_there_were_too_few_images_for(card: ModelCard, page: Page) -> None:
+    assert "Not measured: false alarms of long windows" in page.text
     bare = CERTIFICATE.model_copy(update={"false_alarms": (), "power": ()})
-    text = _page(replace(gather(full), certificate=bare)).text
+    text = _parse(render(replace(card, certificate=bare))).text
     assert "Not measured: false alarms of windows and long windows" in text
-    assert "Not measured: whether corrupted images are seen" in text
+    assert "Not measured: whether corrupted images are seen." in text
+    few = CERTIFICATE.model_copy(update={"power": CERTIFICATE.power[1:]})
+    text = _parse(render(replace(card, certificate=few))).text
+    assert "Not measured: whether corrupted images are seen: 24 of them are too few for a window." in text
+    assert "jpeg compression" in text
 
 
-def test_the_json_has_the_content_of_the_page(full: Path) -> None:
-    document = json.loads(render(gather(full)).document)
+def test_the_json_has_the_content_of_the_page(full: Path, files: CardFiles) -> None:
+    document = json.loads(files.document)
     record, classifier = load_trained(full)
     assert document["trained"]["manifest_sha256"] == record.manifest_sha256
     assert document["parameters"] == sum(parameter.numel() for parameter in classifier.parameters())
@@ -201,8 +229,8 @@ def test_the_json_has_the_content_of_the_page(full: Path) -> None:
     ]
 
 
-def test_the_pictures_are_in_the_page_as_they_are(full: Path) -> None:
-    sources = [str(image["src"]) for image in _page(gather(full)).all("img")]
+def test_the_pictures_are_in_the_page_as_they_are(full: Path, page: Page) -> None:
+    sources = [str(image["src"]) for image in page.all("img")]
     shown = [b64decode(source.split(",")[1]) for source in sources if source.startswith("data:image/png")]
     assert shown == [path.read_bytes() for path in sorted((full / "explanations").glob("*.png"))]
 
@@ -213,7 +241,7 @@ def test_a_label_cannot_put_markup_into_the_page(run: Path) -> None:
     labels = (hostile, *LABELS[1:])
     scores = replace(card.evaluation.classes[0], label=hostile)
     evaluation = replace(card.evaluation, labels=labels, classes=(scores, *card.evaluation.classes[1:]))
-    page = _page(replace(card, trained=replace(card.trained, labels=labels), evaluation=evaluation))
+    page = _parse(render(replace(card, trained=replace(card.trained, labels=labels), evaluation=evaluation)))
     assert all(str(image["src"]).startswith("data:") for image in page.all("img"))
     assert hostile in page.text
 
@@ -254,16 +282,17 @@ def test_a_manifest_of_other_images_is_refused(run: Path) -> None:
     ],
 )
 def test_what_a_card_cannot_be_made_of_is_said_in_one_line(
-    full: Path, file: str, content: str | None, message: str, capsys: pytest.CaptureFixture[str]
+    full: Path, file: str, content: str | None, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    broken = Path(shutil.copytree(full, tmp_path / "broken"))
     if content is None:
-        (full / file).unlink()
+        (broken / file).unlink()
     else:
-        (full / file).write_text(content)
-    assert main(["report", "--trained", str(full)]) == 2
+        (broken / file).write_text(content)
+    assert main(["report", "--trained", str(broken)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert message in line
-    assert not (full / "card.html").exists()
+    assert not (broken / "card.html").exists()
 
 
 def test_a_page_that_is_no_html_file_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:

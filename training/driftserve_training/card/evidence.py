@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from driftserve.certificate import Certificate
 from driftserve.errors import DataError
-from driftserve_training.dataset.manifest import Entry, Manifest
+from driftserve_training.dataset.manifest import MANIFEST_FILE, Entry, Manifest
 from driftserve_training.evaluation.document import Evaluation
 from driftserve_training.explanation.document import Explanations
 
@@ -18,7 +18,6 @@ CERTIFICATE_FILE = "certificate.json"
 _EXPLANATIONS_FILE = Path("explanations", "explanations.json")
 _CONFIGURATION_FILE = "configuration.json"
 _HISTORY_FILE = "history.csv"
-_MANIFEST_FILE = "manifest.csv"
 
 Choice = str | int | float | bool | None
 _Kind = TypeVar("_Kind")
@@ -131,7 +130,7 @@ def read_images(trained: Path) -> Manifest:
     Raises:
         DataError: it cannot be read.
     """
-    path = trained / _MANIFEST_FILE
+    path = trained / MANIFEST_FILE
     try:
         with path.open(newline="") as file:
             entries = tuple(

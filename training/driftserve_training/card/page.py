@@ -41,7 +41,7 @@ def _draw(card: ModelCard) -> Mapping[str, _Drawing]:
         drawings |= _curves(card.history, card.trained.best_epoch)
     if card.evaluation.robustness:
         drawings["robustness"] = _robustness(card.evaluation.robustness)
-    if card.certificate and card.certificate.power:
+    if card.certificate and any(cell.power is not None for cell in card.certificate.power):
         drawings["power"] = _power(card.certificate)
     return drawings
 

@@ -84,7 +84,7 @@ def draw_reliability(confidence: Sequence[float], accuracy: Sequence[float], ima
 
     def paint(axes: Axes) -> None:
         axes.plot([0, 1], [0, 1], color=_INK, linewidth=0.8, linestyle=":", label="as sure as right")
-        sizes = 12 + 150 * number[full] / max(number.max(initial=0), 1)
+        sizes = 12 + 150 * number[full] / number.max(initial=1)
         sure, right = np.array(confidence)[full], np.array(accuracy)[full]
         axes.plot(sure, right, color=_FIRST, linewidth=1)
         axes.scatter(sure, right, s=sizes, color=_FIRST, alpha=0.75, label="images of a bin")
