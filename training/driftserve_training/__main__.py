@@ -14,10 +14,11 @@ from typing import NoReturn
 
 from driftserve.errors import DriftserveError
 from driftserve.printable import printable
+from driftserve_training.commands.explain import EXPLAIN
 from driftserve_training.commands.export import EXPORT
 from driftserve_training.commands.train import TRAIN
 
-COMMANDS = {"train": TRAIN, "export": EXPORT}
+COMMANDS = {"train": TRAIN, "explain": EXPLAIN, "export": EXPORT}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

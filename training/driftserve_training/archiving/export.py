@@ -2,8 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
@@ -29,6 +28,7 @@ from driftserve_training.dataset.manifest import Manifest, scan
 from driftserve_training.network.classifier import Classifier
 from driftserve_training.network.graph import build_graph, save_scripted, to_tensor
 from driftserve_training.network.parity import Parity, compare, refuse_disparity
+from driftserve_training.network.threads import threads_given_back
 from driftserve_training.network.trained import TrainedRecord, load_trained
 
 
@@ -60,7 +60,7 @@ def export(
     graph = build_graph(classifier, pixel_batches(manifest, "train", spec))
     eager_logits = _eager_logits(classifier, pixel_batches(manifest, "val", spec))
 
-    with tempfile.TemporaryDirectory() as scratch, _threads_given_back():
+    with tempfile.TemporaryDirectory() as scratch, threads_given_back():
         scripted = Path(scratch, MODEL_FILE)
         save_scripted(graph, spec, scripted)
         model = Model(scripted, spec.height, spec.width)
@@ -102,16 +102,6 @@ def _accuracy(manifest: Manifest, reference: Scored) -> float:
     """The share of the reference's images whose most probable label is theirs."""
     targets = [manifest.labels.index(entry.label) for entry in manifest.split("val")]
     return float((reference.probabilities.argmax(axis=1) == targets).mean())
-
-
-@contextmanager
-def _threads_given_back() -> Iterator[None]:
-    """A served model takes one thread for itself, and for its whole process."""
-    threads = torch.get_num_threads()
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _place(archive: Path, directory: Path) -> Path:
