@@ -120,7 +120,8 @@ def test_every_choice_of_a_run_is_a_hyperparameter_and_reaches_it(tmp_path: Path
 
 
 def test_every_hyperparameter_has_a_row_in_the_docs_with_its_default() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "training.md").read_text()
+    docs = Path(__file__).parents[2] / "docs"
+    page = (docs / "training.md").read_text() + (docs / "training-job.md").read_text()
     rows = dict(re.findall(r"^\| `(\w+)` \| ([^|]*) \|", page, re.MULTILINE))
     assert set(rows) == set(NAMES)
     winner = read_winner()

@@ -5,7 +5,7 @@
 
 Reads `input/` under /opt/ml; leaves `model/<name>.mar` and, in `output/data/`, weights, scores and logs. Exit status:
 0 done, 1 failed, 143 stopped by SIGTERM; `output/failure` then says why, the reason first, of which SageMaker shows
-1,024 characters. docs/training.md has the hyperparameters and the channels.
+1,024 characters. docs/training-job.md has the hyperparameters and the channels.
 """
 
 import contextlib
