@@ -38,9 +38,10 @@ KAGGLES_OWN = {
 
 def _zip(members: Mapping[str, bytes], **attributes: int) -> bytes:
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(buffer, "w") as archive:
         for name, body in members.items():
             member = zipfile.ZipInfo(name)
+            member.compress_type = zipfile.ZIP_DEFLATED
             for attribute, value in attributes.items():
                 setattr(member, attribute, value)
             archive.writestr(member, body)
