@@ -248,9 +248,8 @@ def test_a_folder_of_objects_is_read_like_an_export(
     (release / "b.png").write_bytes(png(70))
     (release / ".hidden").write_text("no record")
     local = "/data/local-files/?d=images/a%20b.png"
-    write(
-        release, [_task(1, local, _annotation("ice", 1), _annotation("ice", 2)), _task(2, "b.png", _annotation("sea"))]
-    )
+    votes = [_annotation("ice", 1), _annotation("ice", 2), _annotation("sea", 3)]
+    write(release, [_task(1, local, *votes), _task(2, "b.png", _annotation("sea"))])
     prepared = prepare(fetched, release.parent / "out", annotations=str(release))
     assert (prepared.relabelled, prepared.added) == (1, 1)
 

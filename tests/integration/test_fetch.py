@@ -38,9 +38,10 @@ KAGGLES_OWN = {
 
 def _zip(members: Mapping[str, bytes], **attributes: int) -> bytes:
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(buffer, "w") as archive:
         for name, body in members.items():
             member = zipfile.ZipInfo(name)
+            member.compress_type = zipfile.ZIP_DEFLATED
             for attribute, value in attributes.items():
                 setattr(member, attribute, value)
             archive.writestr(member, body)
@@ -190,11 +191,20 @@ def test_a_hostile_or_broken_zip_file_is_refused_by_the_members_name(body: bytes
     assert listing(tmp_path) == ["scenes.zip"]
 
 
-def test_a_zip_file_with_a_corrupt_member_is_refused_by_its_name(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("place", "byte"), [(45, 0x07), (200, 0xFF)])  # a block of no type; other pixels
+def test_a_zip_file_with_a_corrupt_member_is_refused_by_its_name(place: int, byte: int, tmp_path: Path) -> None:
     body = bytearray(_zip({"train/sea/0.png": png(0)}))
-    body[200] ^= 0xFF  # amid the compressed bytes
+    body[place] = byte
     (tmp_path / "scenes.zip").write_bytes(body)
     with pytest.raises(DataError, match=r"got 'train/sea/0\.png' corrupt"):
+        fetch(str(tmp_path / "scenes.zip"), tmp_path / "out")
+
+
+def test_an_encrypted_zip_file_is_refused(tmp_path: Path) -> None:
+    body = bytearray(_zip({"train/sea/0.png": png(0)}))
+    body[body.index(b"PK\x01\x02") + 8] |= 1  # APPNOTE.TXT 4.4.4
+    (tmp_path / "scenes.zip").write_bytes(body)
+    with pytest.raises(DataError, match=r"got 'train/sea/0\.png' encrypted"):
         fetch(str(tmp_path / "scenes.zip"), tmp_path / "out")
 
 

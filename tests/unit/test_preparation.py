@@ -57,7 +57,8 @@ def test_made_again_it_is_left_as_it_is(fetched: Path, tmp_path: Path) -> None:
     again = prepare(fetched, tmp_path / "out")
     assert (first.is_unchanged, again.is_unchanged) == (False, True)
     assert again.manifest_sha256 == first.manifest_sha256
-    assert (tmp_path / "out" / "manifest.csv").stat() == before
+    after = (tmp_path / "out" / "manifest.csv").stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["fetched", "out"]
 
 
@@ -144,8 +145,9 @@ def test_the_same_image_twice_in_one_split_counts_once_and_is_no_fault(fetched: 
 def test_ten_files_are_named_and_the_rest_are_counted(fetched: Path, tmp_path: Path) -> None:
     for path in (fetched / "seg_train").rglob("*.png"):
         path.write_bytes(b"broken")
-    with pytest.raises(DataError, match=r"got 12 that cannot: (seg_train/\S+ \([^)]*\)[^)]*\), ){9}.* and 2 more;"):
+    with pytest.raises(DataError, match=r"got 12 that cannot: .* and 2 more;") as refusal:
         prepare(fetched, tmp_path / "out")
+    assert str(refusal.value).count("seg_train/") == 10
 
 
 @pytest.mark.parametrize(

@@ -15,11 +15,10 @@ from driftserve_training.dataset.annotation import Merged, merge
 from driftserve_training.dataset.candidate import Candidate, Rejection, read_candidate
 from driftserve_training.dataset.checks import check, check_classes
 from driftserve_training.dataset.layout import PREDICTION, Layout, read_layout
-from driftserve_training.dataset.manifest import Entry, Manifest, write_manifest
+from driftserve_training.dataset.manifest import MANIFEST_FILE, Entry, Manifest, write_manifest
 from driftserve_training.dataset.release import read_release
 from driftserve_training.dataset.staging import Staging, place, refuse_occupied, staged
 
-MANIFEST_FILE = "manifest.csv"
 REJECTED_FILE = "rejected.csv"
 
 _NAMED_AT_MOST = 10
