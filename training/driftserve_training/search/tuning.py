@@ -9,7 +9,8 @@ import optuna
 
 from driftserve.errors import DataError
 from driftserve_training.configuration import TrainingConfiguration
-from driftserve_training.dataset.manifest import scan
+from driftserve_training.dataset.location import located
+from driftserve_training.dataset.manifest import Manifest, scan
 from driftserve_training.parameters import BEST_PARAMETERS_FILE
 from driftserve_training.ranks import read_ranks
 from driftserve_training.search.locks import Locks
@@ -77,7 +78,18 @@ def tune(
             "expected one process for a search, got torchrun's; start `tune` several times on one --storage instead"
         )
     check_names(plan.space)  # before many images are read
-    manifest = scan(configuration.data)
+    with located(configuration) as data:
+        return _tune(configuration.within(data), scan(data), plan, storage_url, study_name, say)
+
+
+def _tune(
+    configuration: TrainingConfiguration,
+    manifest: Manifest,
+    plan: Plan,
+    storage_url: str | None,
+    study_name: str,
+    say: Callable[[str], None],
+) -> Tuned:
     check_networks(configuration, plan.space, len(manifest.labels))
     output = configuration.output
     locks = Locks(output / _LOCKS_FILE)
