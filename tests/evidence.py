@@ -1,7 +1,6 @@
 """A run's folder with the evidence that a card and an export ask for, drawn up instead of measured."""
 
 import csv
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from pydantic import TypeAdapter
 from driftserve.corruption import CORRUPTIONS, SEVERITIES
 from driftserve_training.configuration import TrainingConfiguration
 from driftserve_training.dataset.manifest import Entry, Manifest, write_manifest
+from driftserve_training.evaluation import quality
 from driftserve_training.evaluation.document import (
     Calibration,
     ClassScores,
@@ -90,8 +90,7 @@ def write_evaluation(run: Path, **chosen: object) -> Evaluation:
         ),
     )
     evaluation = replace(evaluation, **chosen)  # type: ignore[arg-type]
-    document = {"driftserve": TypeAdapter(Evaluation).dump_python(evaluation, mode="json")}
-    (run / "evaluation.json").write_text(json.dumps(document))
+    quality.write_evaluation(run, evaluation, seed=0)
     return evaluation
 
 

@@ -18,6 +18,7 @@ from typing import NoReturn
 from driftserve.errors import DriftserveError
 from driftserve.printable import printable
 from driftserve_training.commands.evaluate import EVALUATE
+from driftserve_training.commands.explain import EXPLAIN
 from driftserve_training.commands.export import EXPORT
 from driftserve_training.commands.fetch import FETCH
 from driftserve_training.commands.preprocess import PREPROCESS
@@ -31,6 +32,7 @@ COMMANDS = {
     "train": TRAIN,
     "tune": TUNE,
     "evaluate": EVALUATE,
+    "explain": EXPLAIN,
     "export": EXPORT,
     "report": REPORT,
 }

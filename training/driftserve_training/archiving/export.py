@@ -13,12 +13,14 @@ from driftserve.verification import verify_archive
 from driftserve_training.archiving.certifying import certify_images
 from driftserve_training.archiving.contracting import to_contract
 from driftserve_training.archiving.golden import choose_golden
-from driftserve_training.archiving.served import script, threads_given_back
+from driftserve_training.archiving.served import script
 from driftserve_training.card.card import ModelCard, gather
 from driftserve_training.card.evidence import CERTIFICATE_FILE
 from driftserve_training.card.files import PAGE_FILE, render, write_card
 from driftserve_training.dataset.manifest import scan
+from driftserve_training.explanation.agreement import refuse_other_answers
 from driftserve_training.network.parity import Parity
+from driftserve_training.network.threads import threads_given_back
 from driftserve_training.network.trained import load_trained
 
 
@@ -49,6 +51,9 @@ def export(
     manifest = scan(data, ("train", "val"))
     with tempfile.TemporaryDirectory() as scratch, threads_given_back():
         served = script(record, classifier, manifest, Path(scratch, MODEL_FILE))
+        if evidence.explanations is not None:
+            spec = record.network.image_spec
+            refuse_other_answers(evidence.explanations, data, served.model, spec, record.temperature)
         golden, images = choose_golden(manifest, served)
         certificate = certify_images(certificate_images or data / "val", served, record, effort)
         card = replace(evidence, certificate=certificate)

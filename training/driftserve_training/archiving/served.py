@@ -1,7 +1,6 @@
 """The scripted network, as it will serve, and what it says of the validation images."""
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -51,16 +50,6 @@ def script(record: TrainedRecord, classifier: Classifier, manifest: Manifest, gr
     parity = compare(eager_logits, reference.logits, record.temperature)
     refuse_disparity(parity, "scripted")
     return Served(graph, model, score_images, reference, _accuracy(manifest, reference), parity)
-
-
-@contextmanager
-def threads_given_back() -> Iterator[None]:
-    """A served model takes one thread for itself, and for its whole process."""
-    threads = torch.get_num_threads()
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _eager_logits(classifier: Classifier, batches: Iterable[npt.NDArray[np.uint8]]) -> npt.NDArray[np.float32]:

@@ -15,13 +15,10 @@ from driftserve import __version__
 from driftserve.certificate import Certificate
 from driftserve.errors import DataError
 from driftserve_training.card.evidence import (
-    EVALUATION_FILE,
     Choice,
     Epoch,
     read_certificate,
     read_choices,
-    read_evaluation,
-    read_explanations,
     read_history,
     read_images,
     read_picture,
@@ -29,7 +26,8 @@ from driftserve_training.card.evidence import (
 from driftserve_training.card.limits import to_limits
 from driftserve_training.dataset.manifest import Manifest
 from driftserve_training.evaluation.document import Evaluation
-from driftserve_training.explanation.document import Explanations
+from driftserve_training.evaluation.quality import evaluation_file, read_evaluation
+from driftserve_training.explanation.document import Explanations, read_explanations
 from driftserve_training.network.trained import TrainedRecord, load_trained
 
 SCHEMA_VERSION = 1
@@ -91,7 +89,7 @@ def gather(trained: Path) -> ModelCard:
             f"got {manifest.sha256[:12]}; train again"
         )
     evaluation = read_evaluation(trained)
-    _refuse_other_network(evaluation, record, trained / EVALUATION_FILE)
+    _refuse_other_network(evaluation, record, trained / evaluation_file("test"))
     explanations = read_explanations(trained)
     return ModelCard(
         schema_version=SCHEMA_VERSION,

@@ -10,12 +10,9 @@ from pydantic import TypeAdapter, ValidationError
 from driftserve.certificate import Certificate
 from driftserve.errors import DataError
 from driftserve_training.dataset.manifest import MANIFEST_FILE, Entry, Manifest
-from driftserve_training.evaluation.document import Evaluation
-from driftserve_training.explanation.document import Explanations
+from driftserve_training.explanation.document import FOLDER
 
-EVALUATION_FILE = "evaluation.json"
 CERTIFICATE_FILE = "certificate.json"
-_EXPLANATIONS_FILE = Path("explanations", "explanations.json")
 _CONFIGURATION_FILE = "configuration.json"
 _HISTORY_FILE = "history.csv"
 
@@ -35,39 +32,9 @@ class Epoch:
     learning_rate: float
 
 
-@dataclass(frozen=True)
-class _EvaluationFile:
-    """`evaluation.json`: beside our part there is SageMaker's, which says less."""
-
-    driftserve: Evaluation
-
-
-_EVALUATION = TypeAdapter(_EvaluationFile)
-_EXPLANATIONS = TypeAdapter(Explanations)
 _CERTIFICATE = TypeAdapter(Certificate)
 _CONFIGURATION = TypeAdapter(dict[str, Choice])
 _HISTORY = TypeAdapter(tuple[Epoch, ...])
-
-
-def read_evaluation(trained: Path) -> Evaluation:
-    """The evaluation in a run's folder.
-
-    Raises:
-        DataError: there is none, or it breaks the schema.
-    """
-    found = _read(trained / EVALUATION_FILE, _EVALUATION)
-    if found is None:
-        raise DataError(f"{trained}: expected {EVALUATION_FILE}, got none; run `evaluate` first")
-    return found.driftserve
-
-
-def read_explanations(trained: Path) -> Explanations | None:
-    """The explanations in a run's folder; None where `explain` did not run.
-
-    Raises:
-        DataError: they break the schema.
-    """
-    return _read(trained / _EXPLANATIONS_FILE, _EXPLANATIONS)
 
 
 def read_picture(trained: Path, name: str) -> bytes:
@@ -76,7 +43,7 @@ def read_picture(trained: Path, name: str) -> bytes:
     Raises:
         DataError: it cannot be read.
     """
-    path = (trained / _EXPLANATIONS_FILE).with_name(name)
+    path = trained / FOLDER / name
     try:
         return path.read_bytes()
     except OSError as error:

@@ -28,6 +28,9 @@ from driftserve_training.network.trained import TrainedRecord, save_trained
 from driftserve_training.ranks import Ranks, read_ranks
 
 CONFIGURATION_FILE = "configuration.json"
+# Of an earlier run, and of what was found out about it.
+_LEFTOVERS = ("tensorboard", "explanations")
+_LEFTOVER_FILES = ("trained.json", "network.pt", "evaluation*.json", "predictions-*.csv", "certificate.json", "card.*")
 
 
 def train(
@@ -119,7 +122,10 @@ def _prepare(
     output = configuration.output
     output.mkdir(parents=True, exist_ok=True)
     if is_new:
-        shutil.rmtree(output / "tensorboard", ignore_errors=True)
+        for folder_name in _LEFTOVERS:
+            shutil.rmtree(output / folder_name, ignore_errors=True)
+        for leftover in (path for pattern in _LEFTOVER_FILES for path in output.glob(pattern)):
+            leftover.unlink()
         begin(folder, configuration, manifest.sha256)
     write_manifest(manifest, output / "manifest.csv")
     (output / CONFIGURATION_FILE).write_text(json.dumps(configuration.choices() | {"model": model}, indent=1))

@@ -115,8 +115,11 @@ def _archive(chosen: JobParameters, trained: Path, data: Path, model: Path, seco
     from driftserve_training.archiving.export import export
     from driftserve_training.evaluation.assessment import assess
     from driftserve_training.evaluation.options import AssessmentOptions
+    from driftserve_training.explanation.explaining import explain
 
     evaluation = assess(trained, data, AssessmentOptions(robustness_images=chosen.robustness_images))
+    if chosen.explained_images:
+        explain(trained, data, images=chosen.explained_images)
     effort = FULL if chosen.certificate == "full" else SHORT
     with tempfile.TemporaryDirectory() as scratch:
         archive, _ = export(trained, data, Path(scratch), chosen.name, chosen.version, effort)

@@ -1,0 +1,93 @@
+"""`explain`: show what in an image speaks for its label, and test whether that is so."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import get_args
+
+from driftserve_training.commands.command import Command
+from driftserve_training.configuration import SPLITS, STREAM
+from driftserve_training.explanation.document import DOCUMENT_FILE, FOLDER, Method
+
+_MOST_IMAGES = 100  # of two digits in a picture's name, and more than anyone looks at
+_MOST_SEED = 2**32 - 1
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--trained", type=Path, required=True, help="the --output of `train`; explanations/ is put there"
+    )
+    parser.add_argument("--data", type=Path, required=True, help="the --data of `train`")
+    parser.add_argument(
+        "--split", choices=(*SPLITS, STREAM), default="test", help="which images to explain (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--images",
+        type=_between(1, _MOST_IMAGES),
+        default=12,
+        metavar="N",
+        help="how many: half of them mistakes, the surest ones, if there are so many (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--method",
+        choices=get_args(Method),
+        default="integrated_gradients",
+        help="integrated_gradients: of every pixel, for any network; grad_cam: coarse and quick, for convolutional "
+        "networks; occlusion: covers one part after another, slow (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--seed",
+        type=_between(0, _MOST_SEED),
+        default=0,
+        metavar="N",
+        help="of the draw of images and of the random orders that the test compares with (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--steps",
+        type=_between(2, 10_000),
+        default=64,
+        metavar="N",
+        help="of integrated_gradients: the more, the more exact and the slower (default: %(default)s)",
+    )
+
+
+def _run(options: argparse.Namespace) -> dict[str, object]:
+    from driftserve_training.explanation.explaining import explain
+
+    document = explain(
+        options.trained,
+        options.data,
+        options.split,
+        options.images,
+        options.method,
+        options.seed,
+        options.steps,
+    )
+    faithfulness = document.faithfulness
+    return {
+        "explanations": str(options.trained / FOLDER / DOCUMENT_FILE),
+        "images": len(document.explanations),
+        "mistakes": sum(one.label != one.predicted for one in document.explanations),
+        "parity_max_abs_diff": document.parity_max_abs_diff,
+        "deletion_gain": faithfulness and faithfulness.gain.value,
+        "better_than_random": faithfulness and faithfulness.better_than_random,
+        "deletion_gain_over_moved": faithfulness and faithfulness.gain_over_moved.value,
+    }
+
+
+def _between(low: int, high: int) -> Callable[[str], int]:
+    """What argparse calls with a flag's text: the number, if it lies in [low, high]."""
+
+    def check(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = low - 1
+        if not low <= number <= high:
+            raise argparse.ArgumentTypeError(f"expected a whole number from {low} to {high}, got {text!r}")
+        return number
+
+    return check
+
+
+EXPLAIN = Command("show what in an image speaks for its label, and test that by taking it away", _add_arguments, _run)

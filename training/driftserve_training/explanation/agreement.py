@@ -1,0 +1,82 @@
+"""That the network which is explained and the one which is served are one: the same answers to the same images."""
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from driftserve.contract import MODEL_FILE, ImageSpec
+from driftserve.decode import decode
+from driftserve.errors import DataError, ModelError
+from driftserve.model import Model
+from driftserve.preprocess import preprocess
+from driftserve_training.explanation.document import Explanations
+from driftserve_training.explanation.twin import Twin
+from driftserve_training.network.graph import build_graph, save_scripted
+from driftserve_training.network.parity import TOLERANCE, Parity, compare, refuse_disparity
+from driftserve_training.network.threads import threads_given_back
+
+_AT_ONCE = 32
+
+
+def read_pixels(data: Path, images: Sequence[str], spec: ImageSpec) -> npt.NDArray[np.uint8]:
+    """Images of a data set, by their paths in it, as the service takes them, (N, 3, H, W) uint8."""
+    return preprocess([decode((data / image).read_bytes()) for image in images], spec)
+
+
+def prove_twin(twin: Twin, pixels: npt.NDArray[np.uint8], spec: ImageSpec, temperature: float) -> Parity:
+    """The parity of the twin and of a graph as archives hold it, loaded as it is served.
+
+    Raises:
+        ModelError: they do not agree.
+    """
+    with tempfile.TemporaryDirectory() as scratch, threads_given_back():
+        scripted = Path(scratch, MODEL_FILE)
+        save_scripted(build_graph(twin.classifier, [pixels]), spec, scripted)
+        served = _served_logits(Model(scripted, spec.height, spec.width), pixels)
+    parity = compare(twin.logits(twin.normalise(pixels)), served, temperature)
+    refuse_disparity(parity, "scripted")
+    return parity
+
+
+def refuse_other_answers(
+    explanations: Explanations, data: Path, model: Model, spec: ImageSpec, temperature: float
+) -> float:
+    """Hold an archive's graph against the explained network: the largest difference of a probability.
+
+    Args:
+        explanations: with the eager network's logits.
+        data: the data set that has the explained images.
+        model: the archive's graph.
+        spec: the contract's.
+        temperature: the contract's.
+
+    Raises:
+        DataError: an explained image is not there any more.
+        ModelError: the graph answers otherwise, for it is of another training run, or the images have changed.
+    """
+    explained = np.array([one.logits for one in explanations.explanations], np.float32)
+    try:
+        pixels = read_pixels(data, [one.image for one in explanations.explanations], spec)
+    except OSError as error:
+        raise DataError(
+            f"{data}: expected the images that were explained, got {error.strerror} for {error.filename}; "
+            "run `explain` again"
+        ) from error
+    served = _served_logits(model, pixels)
+    difference = np.inf
+    if served.shape == explained.shape:
+        difference = compare(explained, served, temperature).max_abs_diff
+    if not difference <= TOLERANCE:  # NaN is no agreement
+        raise ModelError(
+            f"expected the network that was explained, its probabilities within {TOLERANCE}, got a difference of "
+            f"{difference:.2e}; run `explain` again"
+        )
+    return difference
+
+
+def _served_logits(model: Model, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    starts = range(0, len(pixels), _AT_ONCE)
+    return np.concatenate([model(pixels[start : start + _AT_ONCE]).logits for start in starts])

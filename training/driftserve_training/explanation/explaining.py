@@ -1,0 +1,143 @@
+"""From a trained network and a split to explanations: choose, prove the twin, attribute, test, draw, write."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from tqdm import tqdm
+
+from driftserve.errors import DataError
+from driftserve.prediction import calibrate, to_prediction
+from driftserve_training.dataset.images import evaluation_loader
+from driftserve_training.dataset.manifest import Entry, Manifest, scan
+from driftserve_training.evaluation.scores import score
+from driftserve_training.explanation.agreement import prove_twin, read_pixels
+from driftserve_training.explanation.attribution import COMPLETENESS_TOLERANCE, Attribution, attribute
+from driftserve_training.explanation.document import Explanation, Explanations, Method, write_explanations
+from driftserve_training.explanation.faithfulness import Deletion, delete, summarise
+from driftserve_training.explanation.picture import draw
+from driftserve_training.explanation.selection import select
+from driftserve_training.explanation.twin import Twin
+from driftserve_training.network.trained import TrainedRecord, load_trained
+
+_BATCH_SIZE = 32
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Explained:
+    """One image with all that was found of it; `logits` are (1, K) float32."""
+
+    entry: Entry
+    logits: npt.NDArray[np.float32]
+    attribution: Attribution
+    deletion: Deletion
+
+
+def explain(
+    trained: Path,
+    data: Path,
+    split: str = "test",
+    images: int = 12,
+    method: Method = "integrated_gradients",
+    seed: int = 0,
+    steps: int = 64,
+) -> Explanations:
+    """Explain images of a split, right and wrong ones; written to `<trained>/explanations`.
+
+    Args:
+        trained: a training run.
+        data: its data set.
+        split: the folder of the data set that the images are of.
+        images: how many, or all there are.
+        method: of attribution.
+        seed: of the draw of images and of random orders.
+        steps: on the path of Integrated Gradients.
+
+    Raises:
+        DataError: the training run or the data set cannot be used, or the method not on this network.
+        ModelError: eager and scripted network do not agree, or the attributions do not add up; nothing is written.
+    """
+    record, classifier = load_trained(trained)
+    spec = record.network.image_spec
+    classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    twin = Twin(classifier)
+    if method == "grad_cam":
+        twin.refuse_without_map(spec.height, spec.width)
+    manifest = _scan(data, split, record)
+    logits, targets = score(classifier, evaluation_loader(manifest, split, spec, _BATCH_SIZE, workers=0), split)
+    chosen = select(calibrate(logits, record.temperature), targets, images, seed)
+    entries = [manifest.split(split)[index] for index in chosen]
+    pixels = read_pixels(data, [entry.path for entry in entries], spec)
+    parity = prove_twin(twin, pixels, spec, record.temperature)
+
+    explained, pictures = [], {}
+    shown = tqdm(zip(entries, pixels, strict=True), desc=method, total=len(entries), unit="image")
+    for index, (entry, one) in enumerate(shown):
+        picture = f"explanation-{index:02}.png"
+        explained.append(_explain_one(twin, record, entry, one, method, seed, steps))
+        pictures[picture] = draw(one, explained[-1].attribution.heat_map)
+    document = Explanations(
+        method=method,
+        split=split,
+        parity_max_abs_diff=parity.max_abs_diff,
+        explanations=tuple(
+            _to_explanation(one, picture, record) for one, picture in zip(explained, pictures, strict=True)
+        ),
+        faithfulness=summarise([one.deletion for one in explained], seed),
+        seed=seed,
+        steps=steps if method == "integrated_gradients" else None,
+    )
+    write_explanations(trained, document, pictures)
+    return document
+
+
+def _scan(data: Path, split: str, record: TrainedRecord) -> Manifest:
+    manifest = scan(data, (split,))
+    if manifest.labels != record.labels:
+        raise DataError(
+            f"{data}: expected the classes that were trained, {', '.join(record.labels)}, "
+            f"got {', '.join(manifest.labels)} in {split}/; give the data of the training run"
+        )
+    return manifest
+
+
+def _explain_one(
+    twin: Twin,
+    record: TrainedRecord,
+    entry: Entry,
+    pixels: npt.NDArray[np.uint8],
+    method: Method,
+    seed: int,
+    steps: int,
+) -> _Explained:
+    inputs = twin.normalise(pixels[None])
+    logits = twin.logits(inputs)
+    target = int(logits[0].argmax())
+    attribution = attribute(twin, inputs, target, method, steps)
+    error = attribution.completeness_error
+    if error is not None and error > COMPLETENESS_TOLERANCE:
+        _logger.warning(
+            "%s: the attributions miss %.0f %% of what they divide up; more --steps help", entry.path, 100 * error
+        )
+    deletion = delete(twin, inputs, attribution.heat_map, target, record.temperature, seed)
+    return _Explained(entry, logits, attribution, deletion)
+
+
+def _to_explanation(explained: _Explained, picture: str, record: TrainedRecord) -> Explanation:
+    prediction = to_prediction(calibrate(explained.logits, record.temperature)[0], record.labels)
+    return Explanation(
+        image=explained.entry.path,
+        picture=picture,
+        label=explained.entry.label,
+        predicted=prediction.label,
+        probability=prediction.score,
+        logits=tuple(explained.logits[0].tolist()),
+        deletion_auc=explained.deletion.auc,
+        random_deletion_auc=explained.deletion.random_auc,
+        moved_deletion_auc=explained.deletion.moved_auc,
+        completeness_error=explained.attribution.completeness_error,
+    )

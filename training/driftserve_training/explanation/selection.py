@@ -1,0 +1,41 @@
+"""Which images are explained: the surest mistakes and right ones, of as many classes as there are."""
+
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
+
+import numpy as np
+import numpy.typing as npt
+
+
+def select(
+    probabilities: npt.NDArray[np.float64], targets: npt.NDArray[np.int64], number: int, seed: int
+) -> tuple[int, ...]:
+    """The places of up to `number` images: right ones, drawn at random, then as many mistakes, the surest first.
+
+    Both go round the true classes. Where there are too few of one kind, the other fills up.
+
+    >>> sure = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.7, 0.3]])
+    >>> select(sure, np.array([0, 1, 1, 1]), number=3, seed=0)
+    (0, 1, 3)
+
+    Args:
+        probabilities: (N, K), of all images.
+        targets: (N,) class indices.
+        number: how many to choose.
+        seed: of the draw.
+    """
+    is_right = probabilities.argmax(axis=1) == targets
+    shuffled = np.random.default_rng(seed).permutation(len(targets))
+    surest = np.argsort(-probabilities.max(axis=1), kind="stable")
+    right = list(_round_the_classes(shuffled[is_right[shuffled]], targets))
+    wrong = list(_round_the_classes(surest[~is_right[surest]], targets))
+    mistakes = max(min(len(wrong), number // 2), number - len(right))
+    return (*right[: number - mistakes], *wrong[:mistakes])
+
+
+def _round_the_classes(order: Sequence[int] | npt.NDArray[np.int64], targets: npt.NDArray[np.int64]) -> Iterator[int]:
+    """The images of an order, the first of each class, then the second of each; within a turn in that order."""
+    places = [int(index) for index in order]
+    by_class = [[index for index in places if targets[index] == label] for label in np.unique(targets)]
+    for turn in zip_longest(*by_class):
+        yield from sorted((index for index in turn if index is not None), key=places.index)

@@ -1,0 +1,80 @@
+"""The network as explanations need it: on floats, with gradients, in the two steps of an archive's graph."""
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from driftserve.errors import DataError
+from driftserve.prediction import calibrate
+from driftserve_training.network.classifier import Classifier
+from driftserve_training.network.graph import to_tensor
+
+_AT_ONCE = 32
+
+
+class Twin(nn.Module):
+    """Normalised input, (N, 3, H, W) float32, to logits, (N, K), by way of the last feature map.
+
+    In `features` and `head` as `ExportGraph` takes them, and on floats, since pixels have no gradient. Its parameters
+    are the classifier's own, of which none is learned any more.
+    """
+
+    def __init__(self, classifier: Classifier) -> None:
+        super().__init__()
+        self.classifier = classifier.eval().requires_grad_(False)
+        self.features = _Features(classifier.backbone)
+        self.head = _Head(classifier.backbone)
+
+    def normalise(self, pixels: npt.NDArray[np.uint8]) -> torch.Tensor:
+        """The input, (N, 3, H, W) float32, for pixels, (N, 3, H, W) uint8."""
+        return self.classifier.normalise(to_tensor(pixels))
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Logits, (N, K)."""
+        logits: torch.Tensor = self.head(self.features(inputs))
+        return logits
+
+    def logits(self, inputs: torch.Tensor) -> npt.NDArray[np.float32]:
+        """The same of any number of inputs, in batches and without gradients."""
+        with torch.inference_mode():
+            return np.concatenate([self(batch).numpy() for batch in torch.split(inputs, _AT_ONCE)])
+
+    def probabilities(self, inputs: torch.Tensor, temperature: float) -> npt.NDArray[np.float64]:
+        """The calibrated probabilities, (N, K), that would be served."""
+        return calibrate(self.logits(inputs), temperature)
+
+    def refuse_without_map(self, height: int, width: int) -> None:
+        """Pass if the features are a map of channels first and of several cells, (N, C, h, w).
+
+        Raises:
+            DataError: they are not: tokens of a transformer, a map with channels last, or a single cell.
+        """
+        with torch.inference_mode():
+            shape = tuple(self.features(torch.zeros(1, 3, height, width)).shape)
+        channels = self.classifier.backbone.num_features
+        if len(shape) != 4 or shape[1] != channels or shape[2] * shape[3] == 1:
+            raise DataError(
+                f"expected a feature map (N, {channels}, h, w) of several cells for grad_cam, got {shape}; "
+                "take another --method, or train at a larger image size"
+            )
+
+
+class _Features(nn.Module):
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self._backbone = backbone
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        feature_map: torch.Tensor = self._backbone.forward_features(inputs)  # type: ignore[operator]
+        return feature_map
+
+
+class _Head(nn.Module):
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self._backbone = backbone
+
+    def forward(self, feature_map: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self._backbone.forward_head(feature_map)  # type: ignore[operator]
+        return logits
