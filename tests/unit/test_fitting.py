@@ -41,7 +41,7 @@ def test_the_rate_rises_then_falls_as_half_a_cosine() -> None:
     assert rate_share(0, 100, 0.0) == 1.0
 
 
-@pytest.mark.parametrize("name", ["adamw", "sgd", "lamb", "lion"])
+@pytest.mark.parametrize("name", ["adamw", "sgd", "lamb", "lion", "lookahead_adam"])
 def test_timms_optimizers_take_a_rate_of_their_own_for_the_features(name: str) -> None:
     head, features = (torch.nn.Parameter(torch.ones(3)) for _ in range(2))
     optimizer = create_optimizer(name, [{"params": [head]}, {"params": [features], "lr": 0.01}], 0.1, 0.0)

@@ -8,6 +8,8 @@ from timm.optim import create_optimizer_v2, list_optimizers  # type: ignore[attr
 
 from driftserve.errors import DataError
 
+_LOOKAHEAD = "lookahead_"  # timm wraps any optimizer in it
+
 
 def refuse_unknown_optimizer(name: str) -> None:
     """Pass if timm knows the optimizer.
@@ -16,7 +18,7 @@ def refuse_unknown_optimizer(name: str) -> None:
         DataError: it does not.
     """
     known = [str(other) for other in list_optimizers()]
-    if name.lower() not in known:
+    if name.lower().removeprefix(_LOOKAHEAD) not in known:
         close = ", ".join(other for other in known if other[:3] == name.lower()[:3]) or ", ".join(known)
         raise DataError(f"expected one of timm's optimizers, got {name!r}; near it: {close}")
 
