@@ -29,9 +29,9 @@ from driftserve_demo.synthetic import write_dataset
 from driftserve_training.__main__ import main
 from driftserve_training.archiving.export import export
 from driftserve_training.card.card import gather
-from driftserve_training.card.evidence import read_evaluation
 from driftserve_training.card.files import render
 from driftserve_training.configuration import TrainingConfiguration
+from driftserve_training.evaluation.quality import read_evaluation
 from driftserve_training.fitting.training import train
 from driftserve_training.network import graph
 from driftserve_training.network.trained import load_trained
