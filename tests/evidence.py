@@ -20,7 +20,7 @@ from driftserve_training.evaluation.document import (
     Robustness,
     RobustnessCell,
 )
-from driftserve_training.explanation.document import Explanation, Explanations
+from driftserve_training.explanation.document import Explanation, Explanations, Faithfulness
 from driftserve_training.network.classifier import create_classifier
 from driftserve_training.network.trained import TrainedRecord, load_trained, save_trained
 
@@ -116,11 +116,12 @@ def write_explanations(run: Path) -> None:
     """A right answer and a wrong one, with a picture each, as `explain` writes them."""
     folder = run / "explanations"
     folder.mkdir()
+    faithfulness = Faithfulness(Interval(0.115, 0.015, 0.215), 0.75, Interval(0.05, -0.05, 0.15), 0.5)
     explained = []
     for number, (label, predicted) in enumerate((("sea", "sea"), ("sea", "glacier"))):
         Image.new("RGB", (8, 4), (40 * number, 90, 160)).save(folder / f"{number}.png")
         explained.append(
             Explanation(f"test/sea/{number}.jpg", f"{number}.png", label, predicted, 0.625, (0.1, 0.2, 0.3), 0.25, 0.5)
         )
-    explanations = Explanations("occlusion", "test", 1e-7, tuple(explained))
+    explanations = Explanations("occlusion", "test", 1e-7, tuple(explained), faithfulness)
     (folder / "explanations.json").write_bytes(TypeAdapter(Explanations).dump_json(explanations))

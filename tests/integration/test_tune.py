@@ -165,7 +165,7 @@ def test_the_scores_on_test_are_noted_once_and_read_by_whoever_has_not_the_netwo
     ("wrong", "message"),
     [
         (["--models", "resnet_1999"], "expected models of timm, got 'resnet_1999'"),
-        (["--optimizers", "adamw,nonsense"], "expected optimizers of timm, got 'nonsense'"),
+        (["--optimizers", "adamw,nonsense"], "expected one of timm's optimizers, got 'nonsense'"),
         (["--trials", "3"], "expected no number of trials with a grid, which runs its 2 combinations once"),
         (["--sampler", "tpe"], "expected a number of trials with the sampler tpe"),
         (["--data", "/nowhere"], "expected images"),

@@ -29,6 +29,7 @@ from driftserve_training.explanation.document import Explanations, read_explanat
 from driftserve_training.explanation.explaining import explain
 from driftserve_training.explanation.faithfulness import Deletion, _moved, delete, deletion_auc, rank_cells, summarise
 from driftserve_training.explanation.picture import draw
+from driftserve_training.explanation.randomisation import _cascade, randomise, rank_correlation
 from driftserve_training.explanation.selection import select
 from driftserve_training.explanation.twin import Twin
 from driftserve_training.network import graph
@@ -283,6 +284,36 @@ def test_where_one_kind_is_too_few_the_other_fills_up(mistakes: int, chosen_mist
     assert sum(index < mistakes for index in chosen) == chosen_mistakes
 
 
+def test_attributions_are_held_against_those_of_a_network_that_forgets(twin: Twin, test_inputs: torch.Tensor) -> None:
+    targets = twin.logits(test_inputs[:2]).argmax(axis=1).tolist()
+    stages = randomise(twin, test_inputs[:2], targets, "integrated_gradients", steps=16, seed=2)
+    assert [stage.layer for stage in stages][::5] == ["fc", "conv1.0"]
+    assert len(stages) == 6
+    assert all(abs(stage.rank_correlation) < 0.5 for stage in stages[-3:])
+    assert twin.logits(test_inputs[:2]).argmax(axis=1).tolist() == targets
+    assert stages == randomise(twin, test_inputs[:2], targets, "integrated_gradients", steps=16, seed=2)
+
+
+def test_attributions_that_see_the_image_alone_stay_as_they_are(generator: np.random.Generator) -> None:
+    """Of weights that are all the same, what is drawn anew from their mean and spread is what it was."""
+    twin = _linear_twin(torch.full((2, 3, 32, 32), 0.3))
+    inputs = twin.normalise(generator.integers(0, 256, (2, 3, 32, 32)).astype(np.uint8))
+    stages = randomise(twin, inputs, [0, 1], "integrated_gradients", steps=2, seed=2)
+    assert [stage.rank_correlation for stage in stages] == pytest.approx([1.0, 1.0], abs=1e-3)
+
+
+def test_every_parameter_is_forgotten_in_the_end(twin: Twin) -> None:
+    forgotten = [id(parameter) for _, parameters in _cascade(twin.classifier.backbone) for parameter in parameters]
+    assert sorted(forgotten) == sorted(id(parameter) for parameter in twin.classifier.backbone.parameters())
+
+
+def test_the_rank_correlation_is_of_ranks_and_none_where_a_map_is_flat(generator: np.random.Generator) -> None:
+    first, second = generator.normal(size=(2, 6, 7)).astype(np.float32)
+    ranks = np.stack([each.ravel().argsort().argsort() for each in (first, second)])
+    assert rank_correlation(first, second) == pytest.approx(np.corrcoef(ranks)[0, 1])
+    assert rank_correlation(first, np.zeros_like(first)) == 0.0
+
+
 def test_the_picture_shows_the_image_and_red_where_it_speaks_for_the_label(pixels: np.ndarray) -> None:
     heat_map = np.zeros((32, 32), np.float32)
     heat_map[:16], heat_map[24:] = 1.0, -1.0
@@ -319,13 +350,14 @@ def test_the_document_tells_what_was_explained(explained: Explanations, trained:
     kinds = {one.label == one.predicted for one in explained.explanations}
     assert kinds == {True, False}
     assert explained.parity_max_abs_diff <= 1e-4
+    assert len(explained.randomisation) == 6
 
 
 def test_the_same_seed_gives_the_same_files_in_place_of_the_earlier_ones(
     explained: Explanations, trained: Path, data: Path, tmp_path: Path
 ) -> None:
     run = shutil.copytree(trained, tmp_path / "run")
-    explain(run, data, images=3, method="grad_cam", seed=4)
+    explain(run, data, images=3, method="grad_cam", seed=4, randomisation=False)
     assert len(list((run / "explanations").iterdir())) == 4
     explain(run, data, images=6, seed=3, steps=8)
     files = {path.name: path.read_bytes() for path in (run / "explanations").iterdir()}
@@ -388,7 +420,7 @@ def test_grad_cam_without_a_feature_map_is_refused(
     run = _save_run(tmp_path, data, model, steps=0, image_size=image_size)
     with pytest.raises(DataError, match=rf"expected a feature map .* for grad_cam, got {found}"):
         explain(run, data, method="grad_cam")
-    assert explain(run, data, images=1, steps=4).explanations
+    assert explain(run, data, images=1, steps=4, randomisation=False).randomisation == ()
 
 
 def test_the_data_of_another_run_is_refused(trained: Path, data: Path, tmp_path: Path) -> None:
@@ -402,7 +434,17 @@ def test_the_command_explains_and_says_where(
     trained: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = shutil.copytree(trained, tmp_path / "run", ignore=shutil.ignore_patterns("explanations"))
-    arguments = ["--trained", str(run), "--data", str(data), "--images", "4", "--method", "occlusion", "--seed", "2"]
+    arguments = [
+        "--trained",
+        str(run),
+        "--data",
+        str(data),
+        "--images",
+        "4",
+        "--method",
+        "occlusion",
+        "--no-randomisation",
+    ]
     assert main(["explain", *arguments]) == 0
     done = json.loads(capsys.readouterr().out)
     document = read_explanations(run)

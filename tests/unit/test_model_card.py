@@ -19,7 +19,7 @@ from driftserve_training.__main__ import main
 from driftserve_training.card.card import ModelCard, gather
 from driftserve_training.card.files import CardFiles, render
 from driftserve_training.card.plots import draw_confusion, draw_curves, draw_heat_map, draw_reliability
-from driftserve_training.evaluation.document import Comparison, Interval
+from driftserve_training.evaluation.document import Attack, Comparison, Interval, Slice
 from driftserve_training.network.trained import load_trained
 from evidence import LABELS, robustness, write_evaluation, write_explanations, write_history, write_run
 
@@ -48,6 +48,8 @@ COMPARISON = Comparison(
     champion_alone_right=1,
     p_value=0.375,
 )
+SLICE = Slice("brightness", "low", 0.1, 0.25, 11, Interval(0.64, 0.54, 0.74))
+ATTACK = Attack("fgsm", 2, 12, Interval(0.31, 0.21, 0.41))
 
 
 @pytest.fixture
@@ -66,7 +68,7 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run.mkdir()
     write_run(run)
     write_history(run)
-    write_evaluation(run, robustness=robustness(0.55), comparison=COMPARISON)
+    write_evaluation(run, robustness=robustness(0.55), comparison=COMPARISON, slices=(SLICE,), attacks=(ATTACK,))
     write_explanations(run)
     (run / "certificate.json").write_text(CERTIFICATE.model_dump_json())
     (run / "configuration.json").write_text(json.dumps({"optimizer": "lion", "augmentation": "/home/me/my.json"}))
@@ -105,6 +107,7 @@ class Page(HTMLParser):
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
+        self.text += " " if tag in ("th", "td") else ""
 
     def handle_data(self, data: str) -> None:
         self.text += data
@@ -170,9 +173,12 @@ def test_the_page_shows_what_was_measured(page: Page) -> None:
         "lion",  # a parameter
         "0.021",  # calibration
         "0.550 (0.500 to 0.600)",  # corrupted
+        "brightness low 0.1 0.25 11 0.640 (0.540 to 0.740)",  # a slice
+        "FGSM 2 12 0.310 (0.210 to 0.410)",  # an attack
         "0.085 (0.012 to 0.155)",  # against the champion
         "0.375",
         "Deletion AUC 0.250, random 0.500",
+        "0.115 (0.015 to 0.215), on 75 % of them",  # faithfulness
         "60 images of val/",  # the certificate
         "0.00012",
         "0.975",
@@ -189,6 +195,7 @@ def test_what_was_not_measured_is_said(run: Path) -> None:
     stated = re.findall(r"\((train|explain|export|evaluate [^)]*) would\)", page.text)
     assert stated == [
         "evaluate --robustness-images N",
+        "evaluate --adversary-images N",
         "evaluate --champion RUN",
         "explain",
         "export",
@@ -261,6 +268,13 @@ def test_an_evaluation_of_another_network_is_refused(run: Path, change: dict[str
         gather(run)
 
 
+def test_an_evaluation_of_validation_images_is_no_test(run: Path) -> None:
+    write_evaluation(run, split="val")
+    (run / "evaluation-val.json").replace(run / "evaluation.json")
+    with pytest.raises(DataError, match="expected the split test, got val"):
+        gather(run)
+
+
 def test_a_manifest_of_other_images_is_refused(run: Path) -> None:
     manifest = run / "manifest.csv"
     manifest.write_text("".join(manifest.read_text().splitlines(keepends=True)[:-1]))
@@ -271,8 +285,16 @@ def test_a_manifest_of_other_images_is_refused(run: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "content", "message"),
     [
-        ("evaluation.json", None, "expected evaluation.json, got none; run `evaluate` first"),
-        ("evaluation.json", '{"driftserve": {}}', "evaluation.json: driftserve.split: "),
+        (
+            "evaluation.json",
+            None,
+            "evaluation.json: expected an evaluation, got No such file or directory; run `evaluate` first",
+        ),
+        (
+            "evaluation.json",
+            '{"driftserve": {}}',
+            "evaluation.json: multiclass_classification_metrics: Field required; run `evaluate` again",
+        ),
         ("trained.json", None, "expected a finished training run"),
         ("manifest.csv", "path,split\n", "expected the manifest"),
         ("history.csv", "epoch,train_loss\n1,x\n", "history.csv: expected a row of numbers an epoch, got 0.train_loss"),

@@ -8,13 +8,12 @@ from pathlib import Path
 from driftserve.archive import MODEL_FILE, write_archive, write_model_tarball
 from driftserve.certificate import Certificate
 from driftserve.certification import SHORT, Effort
-from driftserve.errors import DataError
 from driftserve.verification import verify_archive
 from driftserve_training.archiving.certifying import certify_images
 from driftserve_training.archiving.contracting import to_contract
 from driftserve_training.archiving.golden import choose_golden
 from driftserve_training.archiving.served import script
-from driftserve_training.card.card import ModelCard, gather
+from driftserve_training.card.card import gather
 from driftserve_training.card.evidence import CERTIFICATE_FILE
 from driftserve_training.card.files import PAGE_FILE, render, write_card
 from driftserve_training.dataset.manifest import scan
@@ -41,12 +40,12 @@ def export(
     added, is written into `trained` as well; the archive names its digests.
 
     Raises:
-        DataError: the training run or the data set cannot be used; the run was not evaluated on `test/`.
+        DataError: the training run or the data set cannot be used, or the run was not evaluated.
         ModelError: eager and scripted network do not agree, or the network is too unsure of every
             validation image to make it golden; nothing is left in `output`.
         ArchiveError: the archive could not be written, or was not accepted when read back.
     """
-    evidence = _gather_evidence(trained)
+    evidence = gather(trained)
     record, classifier = load_trained(trained)
     manifest = scan(data, ("train", "val"))
     with tempfile.TemporaryDirectory() as scratch, threads_given_back():
@@ -67,17 +66,6 @@ def export(
     for directory in (trained, output):
         write_card(files, directory / PAGE_FILE)
     return placed, served.parity
-
-
-def _gather_evidence(trained: Path) -> ModelCard:
-    """All that is known of the network before its export."""
-    card = gather(trained)
-    if card.evaluation.split != "test":
-        raise DataError(
-            f"{trained}: expected an evaluation of test/, got one of {card.evaluation.split}/; "
-            "run `evaluate` with --split test"
-        )
-    return card
 
 
 def _place(archive: Path, directory: Path) -> Path:

@@ -115,6 +115,7 @@ def card_to_json(card: ModelCard) -> bytes:
 def _refuse_other_network(evaluation: Evaluation, record: TrainedRecord, path: Path) -> None:
     """Pass if an evaluation is of this network; the temperature, fitted to its logits, tells two runs apart."""
     facts = {
+        "split": ("test", evaluation.split),
         "network": (record.network.model, evaluation.network),
         "labels": (record.labels, evaluation.labels),
         "manifest": (record.manifest_sha256, evaluation.manifest_sha256),

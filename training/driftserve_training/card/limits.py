@@ -32,9 +32,13 @@ def to_limits(evaluation: Evaluation, explanations: Explanations | None) -> tupl
             "An explanation shows what one answer hangs on, not that the reason is a good one; "
             f"{len(explanations.explanations)} images are examples, not a proof."
         )
+    if evaluation.attacks:
+        limits.append(
+            "The attacks are simple ones, by somebody who has the weights. What a better one, or a sticker in the "
+            "picture, does is not known."
+        )
     limits.append(
-        "Nothing here was examined for people in the images, for fairness among groups, or against somebody who alters "
-        "images to deceive it. Leave decisions about people, or about safety, to no classifier that was tested no "
-        "further than this."
+        "Nothing here was examined for people in the images, or for fairness among groups. Leave decisions about "
+        "people, or about safety, to no classifier that was tested no further than this."
     )
     return tuple(limits)

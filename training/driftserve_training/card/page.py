@@ -132,6 +132,7 @@ def _unmeasured(card: ModelCard) -> list[tuple[str, str]]:
     """What this card says nothing of, and the command that would."""
     found = {
         ("how accurate it is on corrupted images", "evaluate --robustness-images N"): card.evaluation.robustness,
+        ("how it answers to images altered to deceive it", "evaluate --adversary-images N"): card.evaluation.attacks,
         ("whether it is better than another network", "evaluate --champion RUN"): card.evaluation.comparison,
         ("what it looks at in an image", "explain"): card.explanations,
         ("what its drift detector sees", "export"): card.certificate,

@@ -49,6 +49,13 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="of integrated_gradients: the more, the more exact and the slower (default: %(default)s)",
     )
+    parser.add_argument(
+        "--randomisation",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="whether to test, too, that the explanations change when the network forgets, layer by layer "
+        "(default: %(default)s)",
+    )
 
 
 def _run(options: argparse.Namespace) -> dict[str, object]:
@@ -62,6 +69,7 @@ def _run(options: argparse.Namespace) -> dict[str, object]:
         options.method,
         options.seed,
         options.steps,
+        options.randomisation,
     )
     faithfulness = document.faithfulness
     return {

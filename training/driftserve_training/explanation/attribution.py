@@ -17,7 +17,7 @@ _AT_ONCE = 16  # inputs that the network takes together
 _SQUARES_ACROSS = 8
 COMPLETENESS_TOLERANCE = 0.1  # a share of the change of the logit
 _SMALL_CHANGE = 1.0  # of a logit, below which an error counts as a share of this
-_MOST_DOUBLING = 8
+DOUBLINGS = 3  # to eight times the steps
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,15 @@ class Attribution:
     completeness_error: float | None = None
 
 
-def attribute(twin: Twin, one: torch.Tensor, target: int, method: Method, steps: int) -> Attribution:
-    """What speaks for the logit of a target class in an input, (1, 3, H, W) float32, by one method."""
+def attribute(
+    twin: Twin, one: torch.Tensor, target: int, method: Method, steps: int, doublings: int = DOUBLINGS
+) -> Attribution:
+    """What speaks for the logit of a target class in an input, (1, 3, H, W) float32, by one method.
+
+    `steps` are those of Integrated Gradients, doubled at most `doublings` times.
+    """
     if method == "integrated_gradients":
-        return _integrated_gradients(twin, one, target, steps)
+        return _integrated_gradients(twin, one, target, steps, doublings)
     return Attribution(_grad_cam(twin, one, target) if method == "grad_cam" else _occlusion(twin, one, target))
 
 
@@ -40,15 +45,15 @@ def baseline_of(inputs: torch.Tensor) -> torch.Tensor:
     return inputs.mean(dim=(2, 3), keepdim=True).expand_as(inputs).contiguous()
 
 
-def _integrated_gradients(twin: Twin, one: torch.Tensor, target: int, steps: int) -> Attribution:
+def _integrated_gradients(twin: Twin, one: torch.Tensor, target: int, steps: int, doublings: int) -> Attribution:
     """The gradient on the straight path from the baseline, times the way (Sundararajan et al. 2017).
 
     The parts of all channels and pixels promise to add up to the change of the logit. Where they do not, the steps of
-    the quadrature (Gauss-Legendre) are doubled, up to eight times as many: rectifiers make a path of many kinks.
+    the quadrature (Gauss-Legendre) are doubled: rectifiers make a path of many kinks.
     """
     baseline = baseline_of(one)
     change = twin.logits(one)[0, target] - twin.logits(baseline)[0, target]
-    most_steps = _MOST_DOUBLING * steps
+    most_steps = steps * 2**doublings
     while True:
         parts, difference = IntegratedGradients(twin).attribute(
             one, baseline, target=target, n_steps=steps, internal_batch_size=_AT_ONCE, return_convergence_delta=True

@@ -58,10 +58,23 @@ class Faithfulness:
 
 
 @dataclass(frozen=True)
+class RandomisedStage:
+    """The rank correlation of the attributions with those of the network that has forgotten all from its head down.
+
+    `layer` is timm's name of the lowest layer that was drawn anew; the correlation, Spearman's, is the mean over
+    images. Near 0 the attributions were of what the network had learned.
+    """
+
+    layer: str
+    rank_correlation: float
+
+
+@dataclass(frozen=True)
 class Explanations:
     """The explanations of some images of a split, right and wrong ones, by one method.
 
     `steps` are those of Integrated Gradients' path, `seed` that of the draw of images and of random orders.
+    `randomisation` is empty where it was not asked for.
     """
 
     method: Method
@@ -71,6 +84,7 @@ class Explanations:
     faithfulness: Faithfulness | None = None
     seed: int = 0
     steps: int | None = None
+    randomisation: tuple[RandomisedStage, ...] = ()
 
 
 _ADAPTER = TypeAdapter(Explanations)

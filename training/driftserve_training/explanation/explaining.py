@@ -16,14 +16,22 @@ from driftserve_training.dataset.manifest import Entry, Manifest, scan
 from driftserve_training.evaluation.scores import score
 from driftserve_training.explanation.agreement import prove_twin, read_pixels
 from driftserve_training.explanation.attribution import COMPLETENESS_TOLERANCE, Attribution, attribute
-from driftserve_training.explanation.document import Explanation, Explanations, Method, write_explanations
+from driftserve_training.explanation.document import (
+    Explanation,
+    Explanations,
+    Method,
+    RandomisedStage,
+    write_explanations,
+)
 from driftserve_training.explanation.faithfulness import Deletion, delete, summarise
 from driftserve_training.explanation.picture import draw
+from driftserve_training.explanation.randomisation import randomise
 from driftserve_training.explanation.selection import select
 from driftserve_training.explanation.twin import Twin
 from driftserve_training.network.trained import TrainedRecord, load_trained
 
 _BATCH_SIZE = 32
+_RANDOMISED_IMAGES = 4
 _logger = logging.getLogger(__name__)
 
 
@@ -45,6 +53,7 @@ def explain(
     method: Method = "integrated_gradients",
     seed: int = 0,
     steps: int = 64,
+    randomisation: bool = True,
 ) -> Explanations:
     """Explain images of a split, right and wrong ones; written to `<trained>/explanations`.
 
@@ -56,6 +65,7 @@ def explain(
         method: of attribution.
         seed: of the draw of images and of random orders.
         steps: on the path of Integrated Gradients.
+        randomisation: whether the attributions of some of the images are held against those of networks that forget.
 
     Raises:
         DataError: the training run or the data set cannot be used, or the method not on this network.
@@ -90,6 +100,7 @@ def explain(
         faithfulness=summarise([one.deletion for one in explained], seed),
         seed=seed,
         steps=steps if method == "integrated_gradients" else None,
+        randomisation=_randomise(twin, pixels, method, steps, seed) if randomisation else (),
     )
     write_explanations(trained, document, pictures)
     return document
@@ -125,6 +136,16 @@ def _explain_one(
         )
     deletion = delete(twin, inputs, attribution.heat_map, target, record.temperature, seed)
     return _Explained(entry, logits, attribution, deletion)
+
+
+def _randomise(
+    twin: Twin, pixels: npt.NDArray[np.uint8], method: Method, steps: int, seed: int
+) -> tuple[RandomisedStage, ...]:
+    """The randomisation test on a few of the images, right and wrong ones."""
+    some = np.unique(np.linspace(0, len(pixels) - 1, _RANDOMISED_IMAGES).round().astype(int))
+    inputs = twin.normalise(pixels[some])
+    targets = twin.logits(inputs).argmax(axis=1).tolist()
+    return randomise(twin, inputs, targets, method, steps, seed)
 
 
 def _to_explanation(explained: _Explained, picture: str, record: TrainedRecord) -> Explanation:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import optuna
 import timm
-import timm.optim
 import torch
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
@@ -18,8 +17,10 @@ from driftserve_training.configuration import TrainingConfiguration
 from driftserve_training.dataset.images import evaluation_loader
 from driftserve_training.dataset.manifest import Manifest
 from driftserve_training.evaluation.scores import evaluate, score
+from driftserve_training.fitting.optimization import refuse_unknown_optimizer
 from driftserve_training.fitting.training import train
 from driftserve_training.network.classifier import create_classifier
+from driftserve_training.network.exportable import refuse_unexportable
 from driftserve_training.network.trained import load_trained
 from driftserve_training.search.plan import Plan
 from driftserve_training.search.report import WinnerScores
@@ -28,7 +29,6 @@ from driftserve_training.search.space import Point, Space
 
 _CHECKPOINTS = "checkpoints"
 _WEIGHTS = "*.pt"
-_LOOKAHEAD = "lookahead_"  # timm wraps any optimizer in it
 
 
 def trial_folder(output: Path, number: int) -> Path:
@@ -45,20 +45,19 @@ def check_names(space: Space) -> None:
     for name in space.models:
         if not timm.is_model(name.split(".")[0]):
             raise DataError(f"expected models of timm, got {name!r}; timm.list_models() has their names")
-    known = [str(name) for name in timm.optim.list_optimizers()]  # type: ignore[attr-defined]
     for name in space.optimizers:
-        if name.lower().removeprefix(_LOOKAHEAD) not in known:
-            raise DataError(f"expected optimizers of timm, got {name!r}; they are {', '.join(known)}")
+        refuse_unknown_optimizer(name)
 
 
 def check_networks(configuration: TrainingConfiguration, space: Space, classes: int) -> None:
-    """Pass if every model can be built with the weights that it shall have.
+    """Pass if every model can be built with the weights that it shall have, and written as TorchScript.
 
     Raises:
         DataError: one cannot.
     """
     for model in space.models:
-        create_classifier(configuration.model_copy(update={"model": model}), classes)
+        classifier, network = create_classifier(configuration.model_copy(update={"model": model}), classes)
+        refuse_unexportable(classifier, network.image_spec, model)
 
 
 class Training:
