@@ -16,6 +16,12 @@ def to_limits(evaluation: Evaluation, explanations: Explanations | None) -> tupl
         "wrong labels in it, nor of what training with another seed would give.",
         "Probabilities are calibrated on validation images. On drifted images they promise too much, as a rule.",
     ]
+    if evaluation.label_issues:
+        limits.append(
+            f"Of the {evaluation.images} images that it was measured on, {evaluation.label_issues} have a label that "
+            "it contradicts with confidence (confident learning): mistakes of its own, or of whoever labelled them. "
+            "The scores count all of them as its own."
+        )
     if evaluation.robustness:
         limits.append(
             "The corruptions are made by a program, one at a time. Real noise, blur and weather come together, and "

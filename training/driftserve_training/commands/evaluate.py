@@ -17,7 +17,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         metavar="FOLDER",
-        help="the --output of `train`; evaluation.json goes there",
+        help="the --output of `train`; evaluation.json goes there, and label_issues-<split>.csv, the images whose label "
+        "is probably wrong",
     )
     parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="the --data of `train`")
     parser.add_argument(
@@ -94,6 +95,7 @@ def _run(options: argparse.Namespace) -> dict[str, object]:
         "macro_f1": asdict(evaluation.macro_f1),
         "ece": evaluation.calibrated.ece,
         "mean_corruption_accuracy": asdict(robustness.mean_corruption_accuracy) if robustness else None,
+        "label_issues": evaluation.label_issues,
         "champion_difference": asdict(comparison.difference) if comparison else None,
         "champion_p_value": comparison.p_value if comparison else None,
     }

@@ -38,12 +38,22 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         help="leave out images that cannot be used (corrupt, too small, in two splits or under two labels), listed in "
         "rejected.csv; without it they are an error",
     )
+    parser.add_argument(
+        "--near-duplicates",
+        choices=("list", "refuse", "drop"),
+        default="list",
+        help="what to do with images that are nearly the same as one in another split, such as the same photo smaller "
+        "or compressed anew: list them in near_duplicates.csv; refuse them as an error; or drop them, of train first, "
+        "then of stream and val, so that test keeps its own (default: %(default)s)",
+    )
 
 
 def _run(options: argparse.Namespace) -> dict[str, object]:
     from driftserve_training.dataset.preparation import PreparationRules, prepare
 
-    rules = PreparationRules(options.val_fraction, options.seed, options.smallest, options.drop)
+    rules = PreparationRules(
+        options.val_fraction, options.seed, options.smallest, options.drop, options.near_duplicates
+    )
     return {"output": str(options.output), **asdict(prepare(options.data, options.output, rules, options.annotations))}
 
 

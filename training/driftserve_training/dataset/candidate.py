@@ -1,11 +1,12 @@
 """An image that asks to be in a data set."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from driftserve.decode import decode
 from driftserve.errors import BadRequest
+from driftserve_training.dataset.perceptual_hash import perceptual_hash
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,8 @@ class Candidate:
     """Why no network can take it; None for most."""
     file_name: str
     """Its name in the data set."""
+    perceptual_hash: int | None = None
+    """What it looks like, in 64 bits; None where there is nothing to see."""
     is_new: bool = False
     """Whether it comes from annotators, and not from the fetched folders."""
 
@@ -45,14 +48,13 @@ def read_candidate(file: Path, name: str, split: str, label: str, smallest: int)
         smallest: pixels that the shorter side must have.
     """
     body = file.read_bytes()
-    return Candidate(file, name, split, label, hashlib.sha256(body).hexdigest(), _problem(body, smallest), file.name)
-
-
-def _problem(body: bytes, smallest: int) -> str | None:
+    candidate = Candidate(file, name, split, label, hashlib.sha256(body).hexdigest(), None, file.name)
     try:
-        height, width, _ = decode(body).shape
+        image = decode(body)
     except BadRequest as error:
-        return f"corrupt: {error}"
+        return replace(candidate, problem=f"corrupt: {error}")
+    height, width, _ = image.shape
     if min(height, width) < smallest:
-        return f"too small: {width}x{height}, expected at least {smallest} pixels on the shorter side"
-    return None
+        problem = f"too small: {width}x{height}, expected at least {smallest} pixels on the shorter side"
+        return replace(candidate, problem=problem)
+    return replace(candidate, perceptual_hash=perceptual_hash(image))

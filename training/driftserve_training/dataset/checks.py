@@ -13,7 +13,7 @@ from driftserve.errors import DataError
 from driftserve_training.configuration import STREAM
 from driftserve_training.dataset.candidate import Candidate, Rejection
 
-_PRECEDENCE = ("test", "val", STREAM, "train")
+PRECEDENCE = ("test", "val", STREAM, "train")
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def check(candidates: Iterable[Candidate]) -> Checked:
         if len({candidate.label for candidate in same}) > 1:
             faults += _conflicts(same)
             continue
-        first, *others = sorted(same, key=lambda one: (_PRECEDENCE.index(one.split), one.name))
+        first, *others = sorted(same, key=lambda one: (PRECEDENCE.index(one.split), one.name))
         kept.append(first)
         for other in others:
             if other.split == first.split:

@@ -2,9 +2,9 @@
 
 import csv
 import hashlib
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
@@ -16,8 +16,16 @@ from driftserve_training.dataset.candidate import Candidate, Rejection, read_can
 from driftserve_training.dataset.checks import check, check_classes
 from driftserve_training.dataset.layout import PREDICTION, Layout, read_layout
 from driftserve_training.dataset.manifest import MANIFEST_FILE, Entry, Manifest, write_manifest
+from driftserve_training.dataset.near_duplicates import (
+    NEAR_DUPLICATES_FILE,
+    NearDuplicate,
+    Treatment,
+    find_near_duplicates,
+    write_near_duplicates,
+)
 from driftserve_training.dataset.release import read_release
 from driftserve_training.dataset.staging import Staging, place, refuse_occupied, staged
+from driftserve_training.dataset.validation import with_validation
 
 REJECTED_FILE = "rejected.csv"
 
@@ -36,14 +44,20 @@ class PreparationRules:
     """Pixels that an image's shorter side must have."""
     drop: bool = False
     """Whether images that cannot be used are left out; else they are an error."""
+    near_duplicates: Treatment = "list"
+    """What becomes of images that are nearly the same as one in another split: listed, an error, or left out."""
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What was written: images by split and class, how many were rejected and by annotators relabelled or added."""
+    """What was written: images by split and class, how many were rejected, by annotators relabelled or added.
+
+    `near_duplicates` counts the images that are nearly the same as one in another split, left out or not.
+    """
 
     images: Mapping[str, Mapping[str, int]]
     rejected: int
+    near_duplicates: int
     relabelled: int
     added: int
     manifest_sha256: str
@@ -65,8 +79,8 @@ def prepare(
         annotations: a Label Studio release: a file, a folder or `s3://<bucket>/<prefix>`.
 
     Raises:
-        DataError: images cannot be used and `rules.drop` is not set, a split or class is missing, the release is none,
-            or the output holds another data set.
+        DataError: images cannot be used and `rules.drop` is not set, or are nearly the same and refused; a split or
+            class is missing, the release is none, or the output holds another data set.
     """
     rules = rules or PreparationRules()
     if not source.is_dir():
@@ -78,23 +92,19 @@ def prepare(
         checked = check(merged.candidates)
         if checked.faults and not rules.drop:
             raise _fault(source, checked.faults)
-        candidates = _with_validation(checked.kept, rules)
+        candidates = with_validation(checked.kept, rules.val_fraction, rules.seed)
+        near = find_near_duplicates(candidates)
+        if near and rules.near_duplicates == "refuse":
+            raise _nearly_the_same(source, near)
+        dropped = [one.rejection for one in near] if rules.near_duplicates == "drop" else []
+        candidates = _without(candidates, dropped)
         check_classes(candidates, str(source))
-        rejected = sorted((*merged.listed, *checked.faults, *checked.repeats), key=lambda one: one.path)
+        rejected = sorted((*merged.listed, *checked.faults, *checked.repeats, *dropped), key=lambda one: one.path)
+        write_near_duplicates(near, staging.whole / NEAR_DUPLICATES_FILE)
         manifest, is_unchanged = _written(candidates, rejected, staging)
-    return Prepared(_counts(manifest), len(rejected), merged.relabelled, merged.added, manifest.sha256, is_unchanged)
-
-
-def validation_share(sha256: str, seed: int) -> float:
-    """A number in [0, 1) for an image: below the fraction asked for, it is a validation image.
-
-    It hangs on the image's bytes and the seed only, so other images that come or go move none.
-
-    >>> 0 <= validation_share("00ff", seed=0) < 1
-    True
-    """
-    digest = hashlib.sha256(f"{seed}:{sha256}".encode()).digest()
-    return int.from_bytes(digest[:6], "big") / 2**48
+    return Prepared(
+        _counts(manifest), len(rejected), len(near), merged.relabelled, merged.added, manifest.sha256, is_unchanged
+    )
 
 
 def _candidates(source: Path, rules: PreparationRules, annotations: str | None, scratch: Path) -> Merged:
@@ -118,31 +128,28 @@ def _read(layout: Layout, smallest: int) -> tuple[Candidate, ...]:
 
 
 def _fault(source: Path, faults: Sequence[Rejection]) -> DataError:
-    shown = ", ".join(f"{fault.path} ({fault.reason})" for fault in faults[:_NAMED_AT_MOST])
-    more = f" and {len(faults) - _NAMED_AT_MOST} more" if len(faults) > _NAMED_AT_MOST else ""
     return DataError(
-        f"{source}: expected images that can be used, got {len(faults)} that cannot: {shown}{more}; repair or remove "
-        "them, or leave them out with --drop"
+        f"{source}: expected images that can be used, got {len(faults)} that cannot: {_shown(faults)}; repair or "
+        "remove them, or leave them out with --drop"
     )
 
 
-def _with_validation(candidates: Sequence[Candidate], rules: PreparationRules) -> list[Candidate]:
-    """The candidates, some of train's now val's; as they are where val is there already.
+def _nearly_the_same(source: Path, near: Sequence[NearDuplicate]) -> DataError:
+    return DataError(
+        f"{source}: expected another picture in every split, got {len(near)} images like those of another: "
+        f"{_shown([one.rejection for one in near])}; remove them, or give --near-duplicates drop, or list"
+    )
 
-    Of a class at least one image is chosen and one is not, whatever the fraction. New images of annotators stay.
-    """
-    if any(candidate.split == "val" for candidate in candidates):
-        return list(candidates)
-    shares: defaultdict[str, dict[str, float]] = defaultdict(dict)
-    for one in candidates:
-        if one.split == "train" and not one.is_new:
-            shares[one.label][one.sha256] = validation_share(one.sha256, rules.seed)
-    chosen: set[str] = set()
-    for by_digest in shares.values():
-        ordered = sorted(by_digest, key=by_digest.__getitem__)
-        below = sum(share < rules.val_fraction for share in by_digest.values())
-        chosen.update(ordered[: min(max(below, 1), len(ordered) - 1)])
-    return [replace(one, split="val") if one.split == "train" and one.sha256 in chosen else one for one in candidates]
+
+def _shown(rejections: Sequence[Rejection]) -> str:
+    shown = ", ".join(f"{one.path} ({one.reason})" for one in rejections[:_NAMED_AT_MOST])
+    more = f" and {len(rejections) - _NAMED_AT_MOST} more" if len(rejections) > _NAMED_AT_MOST else ""
+    return shown + more
+
+
+def _without(candidates: Sequence[Candidate], dropped: Sequence[Rejection]) -> list[Candidate]:
+    names = {one.path for one in dropped}
+    return [candidate for candidate in candidates if candidate.name not in names]
 
 
 def _written(candidates: Iterable[Candidate], rejected: Sequence[Rejection], staging: Staging) -> tuple[Manifest, bool]:

@@ -16,6 +16,7 @@ from driftserve_training.evaluation.adversary import measure_attacks
 from driftserve_training.evaluation.comparison import compare
 from driftserve_training.evaluation.corrupted import CorruptedImages, choose, read_views
 from driftserve_training.evaluation.document import Attack, Comparison, Evaluation, Robustness
+from driftserve_training.evaluation.label_issues import find_label_issues, label_issues_file, write_label_issues
 from driftserve_training.evaluation.options import AssessmentOptions
 from driftserve_training.evaluation.predictions import predictions_file, read_predictions, write_predictions
 from driftserve_training.evaluation.quality import write_evaluation
@@ -28,7 +29,7 @@ from driftserve_training.network.trained import TrainedRecord, load_trained
 
 
 def assess(trained: Path, data: Path, options: AssessmentOptions) -> Evaluation:
-    """The evaluation of a training run; it and the predictions are written into the run's folder.
+    """The evaluation of a training run; it, the predictions and label issues are written into the run's folder.
 
     Raises:
         DataError: the training run, the data set or the champion cannot be used.
@@ -51,6 +52,7 @@ def assess(trained: Path, data: Path, options: AssessmentOptions) -> Evaluation:
         slices=slices_of(decoded_images(manifest, split), probabilities, targets, options.seed),
         robustness=_robustness(classifier, manifest, targets, record, options),
         attacks=_attacks(classifier, manifest, record, options),
+        label_issues=_label_issues(predictions, trained, split),
     )
     write_evaluation(trained, evaluation, options.seed)
     return evaluation
@@ -70,6 +72,14 @@ def _comparison(predictions: Path, options: AssessmentOptions) -> Comparison | N
         return None
     file = champion / predictions_file(options.split) if champion.is_dir() else champion
     return compare(read_predictions(predictions), read_predictions(file), champion.resolve().name, options.seed)
+
+
+def _label_issues(predictions: Path, trained: Path, split: str) -> int | None:
+    if split == "train":  # of its own labels a network is sure
+        return None
+    issues = find_label_issues(read_predictions(predictions))
+    write_label_issues(trained / label_issues_file(split), issues)
+    return len(issues)
 
 
 def _robustness(

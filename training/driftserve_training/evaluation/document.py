@@ -114,7 +114,8 @@ class Evaluation:
 
     `confusion` has a row a true class and a column a predicted one, in the labels' order. Macro scores are means over
     the classes, weighted ones are weighted by their images. `robustness` and `comparison` are None, and
-    `attacks` empty, where not asked for.
+    `attacks` empty, where not asked for. `label_issues` counts the images whose label is probably wrong; None for those
+    that the network was trained on.
     """
 
     split: str
@@ -139,3 +140,4 @@ class Evaluation:
     comparison: Comparison | None = None
     slices: tuple[Slice, ...] = ()
     attacks: tuple[Attack, ...] = ()
+    label_issues: int | None = None
