@@ -5,13 +5,15 @@ from io import BytesIO
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+from scipy.ndimage import gaussian_filter
 
 from driftserve_training.explanation.attribution import HeatMap
 
 SIDE = 192  # of each half, in pixels, the longer one
 _GAP = 4
 _FOR, _AGAINST = np.array((214, 39, 40)), np.array((31, 119, 180))  # red, blue
-_STRONG_QUANTILE = 0.99  # a single pixel of a gradient may be ten times any other
+_STRONG_QUANTILE = 0.99  # a few pixels may be ten times all others
+_SMOOTHING = 32  # a standard deviation is this part of the side
 
 
 def draw(pixels: npt.NDArray[np.uint8], heat_map: HeatMap) -> bytes:
@@ -36,10 +38,14 @@ def draw(pixels: npt.NDArray[np.uint8], heat_map: HeatMap) -> bytes:
 
 
 def _heat(grey: npt.NDArray[np.uint8], heat_map: HeatMap) -> npt.NDArray[np.uint8]:
-    """The attribution in colour over a pale grey image, (H, W, 3)."""
+    """The attribution in colour over a pale grey image, (H, W, 3).
+
+    Smoothed to about the cells of the deletion test: pixel by pixel a gradient's signs alternate, and show nothing.
+    """
+    smooth = gaussian_filter(heat_map.astype(np.float64), min(heat_map.shape) / _SMOOTHING)
     pale = (255 - 0.5 * (255.0 - grey))[..., None]
-    strong = np.quantile(np.abs(heat_map), _STRONG_QUANTILE) or np.abs(heat_map).max() or 1.0
-    strength = np.clip(heat_map / strong, -1, 1)[..., None]
+    strong = np.quantile(np.abs(smooth), _STRONG_QUANTILE) or np.abs(smooth).max() or 1.0
+    strength = np.clip(smooth / strong, -1, 1)[..., None]
     colour = np.where(strength > 0, _FOR, _AGAINST)
-    opacity = np.abs(strength)
+    opacity = 0.8 * np.abs(strength)
     return np.asarray((1 - opacity) * pale + opacity * colour, np.float64).round().astype(np.uint8)
