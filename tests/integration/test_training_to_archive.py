@@ -32,6 +32,7 @@ from driftserve_training.card.card import gather
 from driftserve_training.card.files import render
 from driftserve_training.configuration import TrainingConfiguration
 from driftserve_training.evaluation.quality import read_evaluation
+from driftserve_training.explanation.document import Explanation, Explanations, write_explanations
 from driftserve_training.fitting.training import train
 from driftserve_training.network import graph
 from driftserve_training.network.trained import load_trained
@@ -248,6 +249,19 @@ def test_a_network_that_is_sure_of_nothing_is_refused(data: Path, trained: Path,
     write_evaluation(unsure)
     with pytest.raises(ModelError, match=r"expected a validation image .* more than 0\.1 apart, got none in 60"):
         export(unsure, data, tmp_path / "out", "scenes", "1")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_network_that_answers_otherwise_than_the_one_that_was_explained_is_refused(
+    data: Path, trained: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "trained"
+    shutil.copytree(trained, run)
+    told = Explanation("val/sea/0000.jpg", "0.png", "sea", "sea", 0.9, (9.0, 0.0, 0.0, 0.0, 0.0, 0.0), 0.2, 0.5)
+    picture = (data / "val/sea/0000.jpg").read_bytes()
+    write_explanations(run, Explanations("occlusion", "val", 1e-7, (told,)), {"0.png": picture})
+    with pytest.raises(ModelError, match=r"expected the network that was explained, .*; run `explain` again"):
+        export(run, data, tmp_path / "out", "scenes", "1")
     assert not (tmp_path / "out").exists()
 
 

@@ -79,6 +79,16 @@ def test_training_ends_early_without_a_better_loss(data: Path, tmp_path: Path) -
     assert len((tmp_path / "history.csv").read_text().splitlines()) < 30
 
 
+def test_a_new_run_leaves_nothing_of_what_was_known_of_the_one_before(data: Path, tmp_path: Path) -> None:
+    stale = ("evaluation.json", "predictions-test.csv", "certificate.json", "card.html", "explanations/a.png")
+    (tmp_path / "explanations").mkdir()
+    for name in (*stale, "notes.txt"):
+        (tmp_path / name).touch()
+    train(_configuration(data, tmp_path))
+    assert not any((tmp_path / name).exists() for name in stale)
+    assert (tmp_path / "notes.txt").exists()
+
+
 @pytest.mark.parametrize("chosen", [{"mixup": 0.2}, {"cutmix": 1.0, "batch_size": 7}], ids=["mixup", "cutmix, odd"])
 def test_images_are_mixed_with_their_labels(data: Path, tmp_path: Path, chosen: dict[str, float]) -> None:
     seen = []
