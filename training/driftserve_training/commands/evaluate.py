@@ -17,8 +17,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         metavar="FOLDER",
-        help="the --output of `train`; evaluation.json goes there, and label_issues-<split>.csv, the images whose label "
-        "is probably wrong",
+        help="the --output of `train`; evaluation.json goes there, and label_issues-<split>.csv, the images whose "
+        "label is probably wrong",
     )
     parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="the --data of `train`")
     parser.add_argument(
