@@ -1,5 +1,6 @@
 """A real network, evaluated: what is written, and what it is held to."""
 
+import csv
 import json
 import shutil
 from collections.abc import Iterator
@@ -210,6 +211,37 @@ def test_the_command_says_the_scores_and_tests_against_a_champion(
     assert again.comparison is not None
     assert again.comparison.champion == "champion"
     assert {attack.images for attack in again.attacks} == {6}
+
+
+def test_an_image_under_a_wrong_label_is_named_first_with_the_right_one(
+    data: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The surest of all that the network tells is put under another label."""
+    predictions = read_predictions(trained / "predictions-test.csv")
+    surest = int(np.where(predictions.is_right, predictions.probabilities.max(axis=1), 0.0).argmax())
+    right, path = predictions.targets[surest], predictions.paths[surest]
+    wrong = predictions.labels[int(predictions.probabilities[surest].argmin())]
+    shutil.copytree(data, tmp_path / "data")
+    (tmp_path / "data" / path).rename(tmp_path / "data" / "test" / wrong / "misplaced.jpg")
+    shutil.copytree(trained, tmp_path / "trained")
+    command = ["evaluate", "--trained", str(tmp_path / "trained"), "--data", str(tmp_path / "data")]
+    assert main([*command, "--robustness-images", "0"]) == 0
+    with (tmp_path / "trained" / "label_issues-test.csv").open(newline="") as file:
+        issues = list(csv.DictReader(file))
+    first = issues[0]
+    assert (first["path"], first["label"], first["suggested_label"]) == (f"test/{wrong}/misplaced.jpg", wrong, right)
+    assert json.loads(capsys.readouterr().out)["label_issues"] == len(issues)
+    assert read_evaluation(tmp_path / "trained").label_issues == len(issues)
+
+
+def test_of_the_images_that_it_learned_from_a_network_doubts_no_label(
+    data: Path, trained: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(data / "val", tmp_path / "data" / "train")
+    shutil.copytree(trained, tmp_path / "trained")
+    evaluation = assess(tmp_path / "trained", tmp_path / "data", AssessmentOptions(split="train", robustness_images=0))
+    assert evaluation.label_issues is None
+    assert not (tmp_path / "trained" / "label_issues-train.csv").exists()
 
 
 def test_another_split_leaves_the_evaluation_on_test_alone(data: Path, trained: Path, tmp_path: Path) -> None:
