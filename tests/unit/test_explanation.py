@@ -325,7 +325,7 @@ def test_the_picture_shows_the_image_and_red_where_it_speaks_for_the_label(pixel
     heat = picture[:, 196:]
     assert (heat[:80, :, 0] > heat[:80, :, 2] + 100).all()
     assert (heat[160:, :, 2] > heat[160:, :, 0] + 100).all()
-    assert (heat[110:130].std(axis=2) < 1).all()
+    assert (heat[116:124].std(axis=2) < 4).all()  # no colour, but for what the smoothing carries over
     assert png == draw(pixels[0], heat_map)
 
 
