@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,11 +17,12 @@ import torch
 from driftserve.archive import read_contract
 from driftserve.servers.ports import free_ports
 from driftserve_demo.synthetic import write_dataset
-from driftserve_training.job.hyperparameters import Hyperparameters
+from driftserve_training.job.hyperparameters import NAMES
 from processes import is_alive, running, wait_for
 
 TRAIN = Path(__file__).parents[2] / "container" / "train.py"
 SMALL = {"image-size": "48", "epochs": "2", "batch-size": "16", "sagemaker_program": '"train.py"'}
+SMALL |= {"robustness-images": "0", "explained-images": "0"}
 FROM_SCRATCH = SMALL | {"model": '"test_resnet"', "pretrained": "false"}
 MakeJob = Callable[..., Path]
 
@@ -77,10 +79,13 @@ def test_a_job_leaves_one_archive_that_is_accepted_and_its_scores(make_job: Make
     said = json.loads(done.stdout.splitlines()[-1])
     trained = json.loads((base / "output/data/trained.json").read_text())
     assert said["archive"] == str(base / "model" / "coast.mar")
-    assert said["test_accuracy"] == trained["test_accuracy"] == contract.evaluation["test_accuracy"]
+    evaluation = json.loads((base / "output/data/evaluation.json").read_text())
+    assert said["test_accuracy"] == evaluation["driftserve"]["accuracy"]["value"]
+    assert said["test_accuracy"] == contract.evaluation["test_accuracy"]
+    assert re.findall(r"^epoch=(\d) val_accuracy=0\.\d{4}$", done.stdout, re.MULTILINE) == ["1", "2"]
     assert (trained["epochs"], trained["manifest_sha256"]) == (2, contract.provenance["manifest_sha256"])
     left = {path.name for path in (base / "output/data").iterdir()}
-    assert left >= {"network.pt", "manifest.csv", "predictions-test.csv", "tensorboard"}
+    assert left >= {"network.pt", "manifest.csv", "predictions-test.csv", "tensorboard", "card.html", "card.json"}
     assert not (base / "output/failure").exists()
 
 
@@ -90,7 +95,7 @@ def test_a_job_leaves_one_archive_that_is_accepted_and_its_scores(make_job: Make
         (FROM_SCRATCH, "expected images as train/<class>/<image>.jpg, got none"),
         (
             FROM_SCRATCH | {"epoch": "2"},
-            f"hyperparameters out of {', '.join(Hyperparameters.model_fields)}, got 'epoch'; ",
+            f"hyperparameters out of {', '.join(NAMES)}, got 'epoch'; ",
         ),
     ],
     ids=["no images", "unknown hyperparameter"],
@@ -122,13 +127,35 @@ def test_a_job_that_is_stopped_ends_at_once_and_says_so(make_job: MakeJob, data:
     base = make_job(FROM_SCRATCH | {"epochs": "1000"}, training=data)
     environment = {"SAGEMAKER_BASE_DIR": str(base)}
     with running("driftserve_training.job", environment=environment, log=tmp_path / "log") as job:
-        wait_for(lambda: list((base / "output/data").glob("checkpoints/*")))  # it trains
+        wait_for(lambda: list((base / "output/data").glob("checkpoints/*.ckpt")))  # it trains
         job.send_signal(signal.SIGTERM)
         assert job.wait(10) == 128 + signal.SIGTERM
     reason = "ended by SIGTERM before the model was written: the job was stopped"
     assert (base / "output" / "failure").read_text() == f"{reason}\n"
     assert f"driftserve_training: {reason}" in (tmp_path / "log").read_text()
     assert _names(base / "model") == []
+
+
+def test_a_job_that_was_interrupted_goes_on_from_its_checkpoints_on_another_machine(
+    make_job: MakeJob, data: Path, tmp_path: Path
+) -> None:
+    first = make_job(FROM_SCRATCH | {"epochs": "8"}, "first", training=data)
+    (first / "checkpoints").mkdir()
+    with running(
+        "driftserve_training.job", environment={"SAGEMAKER_BASE_DIR": str(first)}, log=tmp_path / "log"
+    ) as job:
+        wait_for(lambda: b"epoch=3 " in (tmp_path / "log").read_bytes())  # the second is kept
+        job.kill()
+        job.wait(10)
+    second = make_job(FROM_SCRATCH | {"epochs": "8"}, "second", training=data)
+    (first / "checkpoints").rename(second / "checkpoints")  # as SageMaker brings them back
+    done = _train(second)
+    assert done.returncode == 0, done.stderr
+    epochs = [int(epoch) for epoch in re.findall(r"^epoch=(\d)", done.stdout, re.MULTILINE)]
+    assert epochs == list(range(epochs[0], 9))
+    assert epochs[0] > 2
+    assert len((second / "output/data/history.csv").read_text().splitlines()) == 9
+    assert _names(second / "model") == ["scenes.mar"]
 
 
 def _weights(folder: Path) -> Path:
@@ -168,7 +195,7 @@ def test_two_hosts_train_together_and_the_first_alone_writes(make_job: MakeJob, 
     assert "All distributed processes registered. Starting with 2 processes" in log_text
     assert log_text.count('{"archive": ') == 1
     assert '{"archive": ' not in (tmp_path / "localhost.log").read_text()
-    (kept,) = (first / "output/data/checkpoints").iterdir()
+    (kept,) = (first / "output/data/checkpoints").glob("*.ckpt")
     state = torch.load(kept, map_location="cpu", weights_only=True)
     # 96 images in shares of 48 make 3 batches of 16 an epoch, where one process would see 6.
     assert state["global_step"] == 3 * (state["epoch"] + 1)
@@ -188,7 +215,7 @@ def test_processes_of_one_host_are_stopped_as_one(make_job: MakeJob, data: Path,
     base = make_job(FROM_SCRATCH | {"processes_per_host": "2", "epochs": "1000"}, training=data)
     environment = {"SAGEMAKER_BASE_DIR": str(base), "MASTER_PORT": str(free_ports(1)[0])}
     with running("driftserve_training.job", environment=environment, log=tmp_path / "log") as job:
-        wait_for(lambda: list((base / "output/data").glob("checkpoints/*")))
+        wait_for(lambda: list((base / "output/data").glob("checkpoints/*.ckpt")))
         ranks = psutil.Process(job.pid).children()
         assert len(ranks) == 2
         job.send_signal(signal.SIGTERM)

@@ -1,8 +1,9 @@
 """One real run, small: train a timm network, export it, and hold the archive to what was promised."""
 
-import csv
+import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import torch
 from PIL import Image
 
 from driftserve.archive import MODEL_FILE, read_archive, read_contract, unpack_archive
+from driftserve.cli import main as inspect
 from driftserve.decode import decode
 from driftserve.errors import DataError, ModelError
 from driftserve.features import feature_names
@@ -24,11 +26,17 @@ from driftserve.prediction import calibrate
 from driftserve.preprocess import preprocess
 from driftserve.verification import verify_archive
 from driftserve_demo.synthetic import write_dataset
+from driftserve_training.__main__ import main
 from driftserve_training.archiving.export import export
+from driftserve_training.card.card import gather
+from driftserve_training.card.files import render
 from driftserve_training.configuration import TrainingConfiguration
-from driftserve_training.fitting.training import TEST_PREDICTIONS_FILE, train
+from driftserve_training.evaluation.quality import read_evaluation
+from driftserve_training.explanation.document import Explanation, Explanations, write_explanations
+from driftserve_training.fitting.training import train
 from driftserve_training.network import graph
 from driftserve_training.network.trained import load_trained
+from evidence import robustness, write_evaluation
 
 
 @pytest.fixture(scope="module")
@@ -46,19 +54,26 @@ def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             data=data, output=output, model="test_resnet", pretrained=False, image_size=48, epochs=2, batch_size=16
         )
     )
+    write_evaluation(output)
     return output
 
 
 @pytest.fixture(scope="module")
-def exported(data: Path, trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def carded(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run once more: an export leaves its card in it, and some tests export something else."""
+    return Path(shutil.copytree(trained, tmp_path_factory.mktemp("carded") / "run"))
+
+
+@pytest.fixture(scope="module")
+def exported(data: Path, carded: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("exported")
-    export(trained, data, output, "scenes", "3")
+    export(carded, data, output, "scenes", "3")
     return output
 
 
-def test_a_run_leaves_record_weights_predictions_manifest_and_logs(trained: Path) -> None:
+def test_a_run_leaves_record_weights_manifest_and_logs(trained: Path) -> None:
     record, classifier = load_trained(trained)
-    assert 0 <= record.test_accuracy <= 1
+    assert 0 <= record.val_accuracy <= 1
     assert record.best_epoch in (1, 2)
     assert record.labels == ("buildings", "forest", "glacier", "mountain", "sea", "street")
     assert not classifier.training
@@ -72,22 +87,13 @@ def test_tensorboard_has_the_metrics_and_the_confusion_matrix(trained: Path) -> 
     events = EventAccumulator(str(trained / "tensorboard"))
     events.Reload()
     assert {
-        "train_loss",
+        "val_loss",
         "val_accuracy",
-        "test_accuracy",
-        "test_macro_f1",
-        "test_macro_precision",
-        "test_macro_recall",
+        "val_macro_f1",
+        "val_macro_precision",
+        "val_macro_recall",
     } <= set(events.Tags()["scalars"])
-    assert events.Tags()["images"] == ["test_confusion"]
-
-
-def test_the_predictions_are_those_of_the_recorded_accuracy(trained: Path) -> None:
-    record, _ = load_trained(trained)
-    with (trained / TEST_PREDICTIONS_FILE).open() as file:
-        rows = list(csv.DictReader(file))
-    hits = [max(record.labels, key=lambda label: float(row[label])) == row["label"] for row in rows]
-    assert np.mean(hits) == pytest.approx(record.test_accuracy)
+    assert "val_confusion" in events.Tags()["images"]
 
 
 def test_the_model_folder_holds_the_one_archive_and_the_tarball_the_same(exported: Path) -> None:
@@ -104,7 +110,78 @@ def test_the_contract_says_what_was_trained(exported: Path, trained: Path) -> No
     assert contract.feature_names == feature_names(record.labels, contract.embedding_size)
     assert {len(values) for values in contract.reference.values()} == {60}  # val/
     assert contract.provenance["manifest_sha256"] == record.manifest_sha256
-    assert contract.evaluation["test_accuracy"] == record.test_accuracy
+    evaluation = read_evaluation(trained)
+    assert contract.evaluation == {
+        "val_accuracy": record.val_accuracy,
+        "test_accuracy": evaluation.accuracy.value,
+        "test_macro_f1": evaluation.macro_f1.value,
+        "test_ece": evaluation.calibrated.ece,
+        "parity_max_abs_diff": contract.evaluation["parity_max_abs_diff"],
+    }
+
+
+def test_the_archive_names_its_card_which_lies_beside_it_and_in_the_run(exported: Path, carded: Path) -> None:
+    provenance = read_contract(exported / "model" / "scenes.mar").provenance
+    for folder in (exported, carded):
+        for name, file in (("card_sha256", "card.json"), ("card_page_sha256", "card.html")):
+            assert provenance[name] == hashlib.sha256((folder / file).read_bytes()).hexdigest()
+    assert main(["report", "--trained", str(carded), "--archive", str(exported / "model")]) == 0
+
+
+def test_the_card_of_an_export_has_the_archives_certificate_and_is_made_again_the_same(
+    exported: Path, carded: Path
+) -> None:
+    contract = read_contract(exported / "model" / "scenes.mar")
+    card = gather(carded)
+    assert card.certificate == contract.certificate
+    assert render(card).document == (exported / "card.json").read_bytes()
+    assert render(card).page == (exported / "card.html").read_bytes()
+
+
+def test_the_archives_card_is_shown_by_inspect(exported: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert inspect(["inspect", str(exported / "model")]) == 0
+    digest = hashlib.sha256((exported / "card.json").read_bytes()).hexdigest()
+    assert re.search(rf"provenance\.card_sha256 +{digest}\n", capsys.readouterr().out)
+
+
+def test_a_card_that_was_changed_is_not_the_archives(
+    exported: Path, carded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for file in ("card.json", "card.html"):
+        shutil.copytree(carded, tmp_path / file)
+        changed = tmp_path / file / file
+        changed.write_bytes(changed.read_bytes().replace(b"test_resnet", b"best_resnet"))
+        assert main(["report", "--trained", str(changed.parent), "--archive", str(exported / "model")]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert f"{file}: expected the card " in line
+    shutil.rmtree(tmp_path / "card.json")
+    assert main(["report", "--trained", str(tmp_path), "--archive", str(exported / "model")]) == 2
+    assert "expected card.json, got none" in capsys.readouterr().err
+
+
+def test_a_card_is_not_held_against_an_archive_without_one(
+    archive: Path, carded: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["report", "--trained", str(carded), "--archive", str(archive)]) == 2
+    assert "expected card_sha256 in the provenance, got none; export the archive again" in capsys.readouterr().err
+
+
+def test_an_export_without_an_evaluation_is_refused(data: Path, trained: Path, tmp_path: Path) -> None:
+    bare = Path(shutil.copytree(trained, tmp_path / "run"))
+    (bare / "evaluation.json").unlink()
+    with pytest.raises(DataError, match=r"evaluation\.json: expected an evaluation, .*; run `evaluate` first"):
+        export(bare, data, tmp_path / "out", "scenes", "1")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_accuracy_on_corrupted_images_is_promised_where_it_was_measured(
+    data: Path, trained: Path, tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(trained, tmp_path / "run"))
+    write_evaluation(run, robustness=robustness(0.5))
+    archive, _ = export(run, data, tmp_path / "run", "scenes", "1")  # an output that is the run itself
+    assert read_contract(archive).evaluation["mean_corruption_accuracy"] == 0.5
+    assert main(["report", "--trained", str(run), "--archive", str(archive)]) == 0
 
 
 def test_the_archived_graph_gives_the_eager_networks_answers_on_every_test_image(
@@ -112,11 +189,13 @@ def test_the_archived_graph_gives_the_eager_networks_answers_on_every_test_image
 ) -> None:
     contract = unpack_archive(exported / "model" / "scenes.mar", tmp_path)
     model = Model(tmp_path / MODEL_FILE, 48, 48)
-    with (trained / TEST_PREDICTIONS_FILE).open() as file:
-        for row in csv.DictReader(file):
-            image = decode((data / row["path"]).read_bytes())
-            served = calibrate(model(preprocess([image], contract.image_spec)).logits, contract.temperature)[0]
-            assert np.abs(served - [float(row[label]) for label in contract.labels]).max() <= 1e-4
+    _, classifier = load_trained(trained)
+    images = [decode(path.read_bytes()) for path in sorted((data / "test").glob("*/*.jpg"))]
+    pixels = preprocess(images, contract.image_spec)
+    with torch.inference_mode():
+        eager = classifier(torch.from_numpy(pixels)).numpy()
+    served = model(pixels).logits
+    assert np.abs(calibrate(served, contract.temperature) - calibrate(eager, contract.temperature)).max() <= 1e-4
 
 
 def test_principal_components_of_training_images_are_centred_and_uncorrelated(
@@ -154,7 +233,8 @@ def test_large_validation_images_are_kept_small_and_answered_as_they_are_kept(
     for path in (copy / "val").glob("*/*.jpg"):
         with Image.open(path) as image:
             image.resize((900, 600)).save(path)
-    export(trained, copy, tmp_path / "out", "scenes", "1")
+    run = Path(shutil.copytree(trained, tmp_path / "run"))
+    export(run, copy, tmp_path / "out", "scenes", "1")
     verified = verify_archive(tmp_path / "out" / "model" / "scenes.mar", tmp_path / "model", allowed=())
     for golden in verified.contract.golden:
         with Image.open(verified.directory / golden.file) as image:
@@ -166,8 +246,22 @@ def test_a_network_that_is_sure_of_nothing_is_refused(data: Path, trained: Path,
     shutil.copytree(trained, unsure)
     record = json.loads((unsure / "trained.json").read_text())
     (unsure / "trained.json").write_text(json.dumps(record | {"temperature": 1000.0}))
+    write_evaluation(unsure)
     with pytest.raises(ModelError, match=r"expected a validation image .* more than 0\.1 apart, got none in 60"):
         export(unsure, data, tmp_path / "out", "scenes", "1")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_network_that_answers_otherwise_than_the_one_that_was_explained_is_refused(
+    data: Path, trained: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "trained"
+    shutil.copytree(trained, run)
+    told = Explanation("val/sea/0000.jpg", "0.png", "sea", "sea", 0.9, (9.0, 0.0, 0.0, 0.0, 0.0, 0.0), 0.2, 0.5)
+    picture = (data / "val/sea/0000.jpg").read_bytes()
+    write_explanations(run, Explanations("occlusion", "val", 1e-7, (told,)), {"0.png": picture})
+    with pytest.raises(ModelError, match=r"expected the network that was explained, .*; run `explain` again"):
+        export(run, data, tmp_path / "out", "scenes", "1")
     assert not (tmp_path / "out").exists()
 
 
@@ -213,7 +307,7 @@ def test_the_command_refuses_bad_data_in_one_line(tmp_path: Path) -> None:
         text=True,
         env=os.environ,
     )
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith("driftserve_training: ")
     assert "Traceback" not in done.stderr
 
@@ -240,7 +334,8 @@ def test_real_images_train_too(intel: Path, tmp_path: Path) -> None:
             data=tmp_path / "data", output=tmp_path / "out", weights=weights, image_size=96, epochs=3, head_epochs=2
         )
     )
-    assert record.test_accuracy > 0.5
+    assert record is not None
+    assert record.val_accuracy > 0.5
     assert json.loads((tmp_path / "out" / "trained.json").read_text())["network"]["model"] == "mobilenetv2_035"
 
 
@@ -258,6 +353,7 @@ def test_the_archive_names_no_path_of_the_machine_that_made_it(exported: Path) -
 @pytest.mark.parametrize("model", ["deit_tiny_distilled_patch16_224", "convnext_atto"])
 def test_other_kinds_of_networks_are_exported_too(data: Path, tmp_path: Path, model: str) -> None:
     train(TrainingConfiguration(data=data, output=tmp_path, model=model, pretrained=False, image_size=32, epochs=1))
+    write_evaluation(tmp_path)
     _, parity = export(tmp_path, data, tmp_path / "out", "scenes", "1")
     assert parity.argmax_agreement == 1.0
 

@@ -2,11 +2,13 @@ import csv
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from driftserve.errors import DataError
 from driftserve_demo.synthetic import write_dataset
 from driftserve_training.dataset.manifest import scan, write_manifest
+from images import encode, scene
 
 
 @pytest.fixture
@@ -63,3 +65,20 @@ def test_splits_with_other_classes_are_refused(folder: Path) -> None:
     shutil.rmtree(folder / "test" / "sea")
     with pytest.raises(DataError, match=r"expected the classes .* in test/, got"):
         scan(folder)
+
+
+def test_a_folder_is_held_against_the_manifest_that_lies_in_it(folder: Path) -> None:
+    write_manifest(scan(folder), folder / "manifest.csv")
+    assert scan(folder, ("train", "val")).split("test") == ()  # a part of it is as promised, too
+    changed = folder / "val" / "sea" / "0001.jpg"
+    changed.write_bytes(encode(scene(np.random.default_rng(8)), "JPEG"))
+    with pytest.raises(DataError, match=r"expected the images that it names, got others: val/sea/0001.jpg; preprocess"):
+        scan(folder)
+    changed.unlink()
+    with pytest.raises(DataError, match=r"expected the images that it names, got others: val/sea/0001\.jpg"):
+        scan(folder, ("train", "val"))
+
+
+def test_a_manifest_of_others_is_passed_over(folder: Path) -> None:
+    (folder / "manifest.csv").write_text("path,label,sha256\ntrain/sea/0000.jpg,sea,0\n")
+    assert len(scan(folder).entries) == 6 * 7

@@ -2,7 +2,6 @@ import json
 import os
 import re
 from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +15,14 @@ from driftserve_training.dataset.images import training_loader
 from driftserve_training.dataset.manifest import Entry, Manifest
 from driftserve_training.job.channels import find_channels
 from driftserve_training.job.hosts import Hosts, read_hosts
-from driftserve_training.job.hyperparameters import Hyperparameters, read_hyperparameters
-from driftserve_training.job.job import read_job
+from driftserve_training.job.hyperparameters import (
+    NAMES,
+    TRAINING_NAMES,
+    Hyperparameters,
+    JobParameters,
+    read_hyperparameters,
+)
+from driftserve_training.parameters import read_winner, to_configuration
 from driftserve_training.ranks import Ranks, read_ranks
 
 Write = Callable[[object], Path]
@@ -35,6 +40,10 @@ def write(tmp_path: Path) -> Write:
     return write
 
 
+def _training(path: Path) -> TrainingConfiguration:
+    return read_hyperparameters(path).to_training(Path("data"), Path("output"), None)
+
+
 def _channels(tmp_path: Path, *names: str) -> Path:
     for name in names:
         (tmp_path / "data" / name / "sea").mkdir(parents=True)
@@ -43,26 +52,26 @@ def _channels(tmp_path: Path, *names: str) -> Path:
 
 def test_hyperparameters_are_strings_of_what_they_mean(write: Write) -> None:
     given = {"model": "resnet18", "epochs": "7", "learning_rate": "1e-4", "pretrained": "false", "image_size": "64"}
-    chosen = read_hyperparameters(write(given))
+    chosen = _training(write(given))
     assert (chosen.model, chosen.epochs, chosen.learning_rate) == ("resnet18", 7, 1e-4)
-    assert (chosen.pretrained, chosen.image_size, chosen.batch_size) == (False, 64, TrainingConfiguration.batch_size)
+    assert (chosen.pretrained, chosen.image_size, chosen.batch_size) == (False, 64, 32)
 
 
 def test_strings_that_an_sdk_wrote_as_json_are_read(write: Write) -> None:
     given = {"model": '"mobilenetv2_100"', "version": '"3"', "epochs": '"7"', "certificate": '"full"'}
-    chosen = read_hyperparameters(write(given))
-    assert (chosen.model, chosen.version, chosen.epochs, chosen.certificate) == ("mobilenetv2_100", "3", 7, "full")
+    job, training = read_hyperparameters(write(given)).job, _training(write(given))
+    assert (training.model, job.version, training.epochs, job.certificate) == ("mobilenetv2_100", "3", 7, "full")
 
 
 def test_a_hyphen_is_an_underscore_but_not_beside_one(write: Write) -> None:
-    assert read_hyperparameters(write({"batch-size": "8"})).batch_size == 8
+    assert _training(write({"batch-size": "8"})).batch_size == 8
     with pytest.raises(DataError, match="expected batch_size once, got it as batch_size and batch-size"):
         read_hyperparameters(write({"batch-size": "8", "batch_size": "8"}))
 
 
 def test_what_the_platform_adds_is_passed_over(write: Write) -> None:
     given = {"sagemaker_program": '"a.py"', "sagemaker_region": "x", "_tuning_objective_metric": "loss", "epochs": "2"}
-    assert read_hyperparameters(write(given)) == Hyperparameters(epochs=2)
+    assert read_hyperparameters(write(given)) == Hyperparameters(JobParameters(), {"epochs": "2"})
 
 
 @pytest.mark.parametrize("key", ["learning_rte", "sagemaker", "data", "weights", "lr\nx"])
@@ -70,7 +79,7 @@ def test_an_unknown_hyperparameter_is_refused_with_those_that_are_known(write: W
     with pytest.raises(DataError) as caught:
         read_hyperparameters(write({key: "1"}))
     assert f"got {key!r}" in str(caught.value)
-    assert all(name in str(caught.value) for name in Hyperparameters.model_fields)
+    assert all(name in str(caught.value) for name in NAMES)
     assert "\n" not in str(caught.value)
 
 
@@ -99,25 +108,28 @@ def test_a_wrong_value_is_named(write: Write, given: object, message: str) -> No
 
 def test_without_a_file_the_defaults_are_those_of_the_command(tmp_path: Path) -> None:
     chosen = read_hyperparameters(tmp_path / "none.json").to_training(tmp_path, tmp_path, None)
-    assert chosen == TrainingConfiguration(data=tmp_path, output=tmp_path)
+    assert chosen == to_configuration({"data": tmp_path, "output": tmp_path})
 
 
 def test_every_choice_of_a_run_is_a_hyperparameter_and_reaches_it(tmp_path: Path) -> None:
-    names = {field.name for field in fields(TrainingConfiguration)} - {"data", "output", "weights"}
-    assert names < set(Hyperparameters.model_fields)
-    other = {"model": "resnet18", "pretrained": False, "image_size": 40, "label_smoothing": 0.5}
-    other |= dict.fromkeys(names - set(other), 9)
-    given = Hyperparameters.model_validate(other).to_training(tmp_path, tmp_path / "o", tmp_path / "w")
+    other: dict[str, object] = {"model": "resnet18", "pretrained": False, "image_size": 40, "label_smoothing": 0.5}
+    other |= {"optimizer": "sgd", "warmup": 0.5, "augmentation": "none", "precision": "bf16-mixed", "ema_decay": 0.5}
+    other |= dict.fromkeys(set(TRAINING_NAMES) - set(other), 9)
+    given = Hyperparameters(JobParameters(), other).to_training(tmp_path, tmp_path / "o", tmp_path / "w")
     assert given == TrainingConfiguration(data=tmp_path, output=tmp_path / "o", weights=tmp_path / "w", **other)  # type: ignore[arg-type]
 
 
 def test_every_hyperparameter_has_a_row_in_the_docs_with_its_default() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "training.md").read_text()
+    docs = Path(__file__).parents[2] / "docs"
+    page = (docs / "training.md").read_text() + (docs / "training-job.md").read_text()
     rows = dict(re.findall(r"^\| `(\w+)` \| ([^|]*) \|", page, re.MULTILINE))
-    assert set(rows) == set(Hyperparameters.model_fields)
-    for name, field in Hyperparameters.model_fields.items():
-        if field.default is not None:
-            assert rows[name] == f"`{str(field.default).lower()}`"
+    assert set(rows) == set(NAMES)
+    winner = read_winner()
+    for name in NAMES:
+        field = (TrainingConfiguration.model_fields | JobParameters.model_fields)[name]
+        default = winner.get(name, field.default)
+        if default is not None:
+            assert rows[name] == f"`{str(default).lower()}`"
 
 
 def test_hosts_with_suffixes_are_counted_alike_on_every_host(write: Write) -> None:
@@ -228,12 +240,6 @@ def test_a_channel_of_weights_holds_one_file_and_its_record(tmp_path: Path) -> N
         find_channels(folder, tmp_path / "none.json")
 
 
-def test_a_job_without_a_network_is_refused_before_an_image_is_read(tmp_path: Path) -> None:
-    (tmp_path / "input" / "data" / "training").mkdir(parents=True)
-    with pytest.raises(DataError, match="expected the hyperparameter model, a timm name, or a channel weights"):
-        read_job(tmp_path)
-
-
 def test_torchruns_variables_say_which_process_this_is(monkeypatch: pytest.MonkeyPatch) -> None:
     assert read_ranks() == Ranks(rank=0, processes=1, processes_per_host=1)
     for name, value in {"RANK": "5", "WORLD_SIZE": "6", "LOCAL_WORLD_SIZE": "2"}.items():
@@ -249,16 +255,15 @@ def test_the_processes_share_every_epoch_in_equal_parts_and_in_another_order(tmp
     for number in range(9):  # an image's brightness is its number
         Image.new("RGB", (8, 8), (number * 20,) * 3).save(tmp_path / f"{number}.png")
         entries.append(Entry(f"{number}.png", "train", "sea" if number % 2 else "ice", str(number)))
+    manifest = Manifest(tmp_path, tuple(entries))
     spec = ImageSpec(height=8, width=8, resize_shorter_side=8, interpolation="bilinear")
-    loaders = [
-        training_loader(Manifest(tmp_path, tuple(entries)), spec, 6, 0, 1, Ranks(rank, 2, 2)) for rank in range(2)
-    ]
+    loaders = [training_loader(manifest, spec, "light", 6, 0, 1, Ranks(rank, 2, 2)) for rank in (0, 1)]
     orders = []
     for epoch in range(2):
         shares = []
         for loader in loaders:
             loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
-            shares.append(list(loader.sampler))
+            shares.append([draw.index for draw in loader.sampler])
             assert sum(len(targets) for _, targets in loader) == 5  # none is dropped from a share of one batch
         assert set(np.concatenate(shares)) == set(range(9))
         orders.append(shares)

@@ -1,6 +1,9 @@
 """The command line: `python -m driftserve_training COMMAND`, from images to an archive.
 
+    python -m driftserve_training fetch --output build/fetched
+    python -m driftserve_training preprocess --data build/fetched --output build/data
     python -m driftserve_training train --data DATA --output build/scenes --weights FILE --image-size 128
+    python -m driftserve_training evaluate --trained build/scenes --data DATA
     python -m driftserve_training export --trained build/scenes --data DATA --output build/scenes
 
 Exit status: 0 done, 2 what was given cannot be used; one line on stderr says why.
@@ -14,11 +17,25 @@ from typing import NoReturn
 
 from driftserve.errors import DriftserveError
 from driftserve.printable import printable
+from driftserve_training.commands.evaluate import EVALUATE
 from driftserve_training.commands.explain import EXPLAIN
 from driftserve_training.commands.export import EXPORT
+from driftserve_training.commands.fetch import FETCH
+from driftserve_training.commands.preprocess import PREPROCESS
+from driftserve_training.commands.report import REPORT
 from driftserve_training.commands.train import TRAIN
+from driftserve_training.commands.tune import TUNE
 
-COMMANDS = {"train": TRAIN, "explain": EXPLAIN, "export": EXPORT}
+COMMANDS = {
+    "fetch": FETCH,
+    "preprocess": PREPROCESS,
+    "train": TRAIN,
+    "tune": TUNE,
+    "evaluate": EVALUATE,
+    "explain": EXPLAIN,
+    "export": EXPORT,
+    "report": REPORT,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,7 +61,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="python -m driftserve_training", description="From images to an archive.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, command in COMMANDS.items():
-        command.add_arguments(commands.add_parser(name, help=command.help, description=f"{command.help}.".capitalize()))
+        description = f"{command.help[0].upper()}{command.help[1:]}."
+        command.add_arguments(commands.add_parser(name, help=command.help, description=description))
     return parser
 
 

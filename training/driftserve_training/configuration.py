@@ -9,6 +9,9 @@ SPLITS = ("train", "val", "test")
 # Held-out traffic, where there is some: never trained on, but read, so that it cannot leak into the others.
 STREAM = "stream"
 
+# The parameters that say where things lie, and change no result.
+PLACES = ("data", "train_data", "val_data", "test_data", "output", "weights")
+
 Precision = Literal["auto", "32-true", "16-mixed", "bf16-mixed"]
 
 
@@ -19,8 +22,17 @@ class TrainingConfiguration(BaseModel):
         frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True, protected_namespaces=()
     )
 
-    data: Path
+    data: Path | None = None
     """Folder with train/, val/ and test/, each <class>/<image>, as `preprocess` writes it."""
+
+    train_data: Path | None = None
+    """Folder with <class>/<image> to train on, in place of train/ in `data`."""
+
+    val_data: Path | None = None
+    """The same to choose the best epoch by, in place of val/."""
+
+    test_data: Path | None = None
+    """The same to test on, in place of test/: read, so that none of it is among the others."""
 
     output: Path
     """Folder for weights, scores and TensorBoard logs; a run that was cut off in it goes on."""
@@ -67,6 +79,15 @@ class TrainingConfiguration(BaseModel):
     augmentation: str = Field(default="light", min_length=1)
     """`none`, `light`, `realistic`, or a file with an albumentations pipeline as JSON."""
 
+    mixup: float = Field(default=0.0, ge=0)
+    """Alpha of mixup, which blends pairs of images and their labels; 0: none."""
+
+    cutmix: float = Field(default=0.0, ge=0)
+    """Alpha of CutMix, which pastes a part of another image; 0: none. Of both, each batch gets one."""
+
+    ema_decay: float = Field(default=0.0, ge=0, lt=1)
+    """Of the moving average of the weights, which is validated and kept in their place; 0: none."""
+
     patience: int = Field(default=0, ge=0)
     """Epochs without a better validation loss after which training ends early; 0: none end it."""
 
@@ -78,6 +99,14 @@ class TrainingConfiguration(BaseModel):
 
     seed: int = Field(default=0, ge=0, le=2**32 - 1)
     """Of the weights, the order and the augmentation."""
+
+    def within(self, data: Path) -> "TrainingConfiguration":
+        """The same, all splits in one folder."""
+        return self.model_copy(update={"data": data, "train_data": None, "val_data": None, "test_data": None})
+
+    def choices(self) -> dict[str, object]:
+        """All but where things lie, as JSON has them."""
+        return self.model_dump(mode="json", exclude=set(PLACES))
 
     @property
     def is_pretrained(self) -> bool:

@@ -24,18 +24,17 @@ _CONFIG_FLAG = "config"
 
 def add_flags(parser: argparse.ArgumentParser, kind: type[BaseModel], leave_out: Collection[str] = ()) -> None:
     """Give a parser `--config FILE` and a flag for each field of a model; what is not given stays away."""
-    parser.add_argument(
-        "--config", type=Path, metavar="FILE", help="parameters as YAML; flags and environment go first"
-    )
+    group = parser.add_argument_group("parameters of training")
+    group.add_argument("--config", type=Path, metavar="FILE", help="parameters as YAML; flags and environment go first")
     for name, field in kind.model_fields.items():
         if name not in leave_out:
             flag = f"--{name.replace('_', '-')}"
             if field.annotation is bool:
-                parser.add_argument(
+                group.add_argument(
                     flag, action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=_help(name, field)
                 )
             else:
-                parser.add_argument(
+                group.add_argument(
                     flag, type=_checked(field), default=argparse.SUPPRESS, metavar=_kind(field), help=_help(name, field)
                 )
 

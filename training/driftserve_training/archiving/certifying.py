@@ -9,23 +9,23 @@ from driftserve.certificate import Certificate
 from driftserve.certification import Effort, certify
 from driftserve.contract import DriftPolicy
 from driftserve.features import feature_names
-from driftserve.population import Cell, Score, image_files, score_population, targets_of
+from driftserve.population import Cell, image_files, score_population, targets_of
+from driftserve_training.archiving.served import Served
+from driftserve_training.network.trained import TrainedRecord
 
 
-def certify_images(
-    folder: Path, labels: Sequence[str], score: Score, effort: Effort, seed: int, embedding_size: int
-) -> Certificate:
-    """The certificate of a model by the images of a folder, `<class>/<image>`, in random halves.
+def certify_images(folder: Path, served: Served, record: TrainedRecord, effort: Effort) -> Certificate:
+    """The certificate of a network by the images of a folder, `<class>/<image>`, in random halves.
 
     Raises:
         DataError: the folder has too few images, images of other labels, or one that cannot be decoded.
     """
     files = image_files(folder, "*/*")
-    targets = targets_of(files, labels)
-    names = feature_names(labels, embedding_size)
-    population = score_population(files, targets, names, score, effort.cells, effort.images, seed, _shown)
+    targets = targets_of(files, record.labels)
+    names = feature_names(record.labels, served.reference.embedding_size)
+    population = score_population(files, targets, names, served.score, effort.cells, effort.images, record.seed, _shown)
     source = f"{len(files)} images of {folder.name}/ at 224x224, in random halves: one the reference, one the traffic"
-    return certify(population, DriftPolicy(), effort, source, seed)
+    return certify(population, DriftPolicy(), effort, source, record.seed)
 
 
 def _shown(cells: Sequence[Cell]) -> Iterable[Cell]:

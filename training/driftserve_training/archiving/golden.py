@@ -9,12 +9,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from driftserve.contract import MIN_GOLDEN_MARGIN, GoldenImage, ImageSpec, margin_of
+from driftserve.contract import MIN_GOLDEN_MARGIN, GoldenImage, margin_of
 from driftserve.decode import decode
 from driftserve.errors import ModelError
-from driftserve.model import Model
-from driftserve.prediction import calibrate, to_prediction
-from driftserve.preprocess import preprocess
+from driftserve.prediction import to_prediction
+from driftserve_training.archiving.served import Served
 from driftserve_training.dataset.manifest import Manifest
 
 MOST_IMAGES = 8
@@ -22,17 +21,12 @@ _LONGEST_SIDE = 512  # in pixels, so that an archive stays small
 _TELLING_MARGINS = (0.3, 0.9)  # where a small change of the network moves the probabilities most, and swaps none
 
 
-def choose_golden(
-    manifest: Manifest, probabilities: npt.NDArray[np.float64], model: Model, spec: ImageSpec, temperature: float
-) -> tuple[tuple[GoldenImage, ...], dict[str, bytes]]:
+def choose_golden(manifest: Manifest, served: Served) -> tuple[tuple[GoldenImage, ...], dict[str, bytes]]:
     """Up to eight golden images, of as many predicted classes as there are, with the PNG of each by its file name.
 
     Args:
         manifest: the images to choose from are those of `val/`.
-        probabilities: (N, K) of these images, in the manifest's order.
-        model: the graph that is archived; it answers the very PNG that is kept.
-        spec: the contract's.
-        temperature: the contract's.
+        served: the network that is archived, which has answered these images; it answers the very PNG that is kept.
 
     Raises:
         ModelError: the network tells no validation image's class clearly enough.
@@ -40,9 +34,9 @@ def choose_golden(
     entries = manifest.split("val")
     golden: list[GoldenImage] = []
     images: dict[str, bytes] = {}
-    for index in _candidates(probabilities):
+    for index in _candidates(served.reference.probabilities):
         png = _to_png(manifest.folder / entries[index].path)
-        answer = calibrate(model(preprocess([decode(png)], spec)).logits, temperature)[0]
+        answer = served.score([decode(png)]).probabilities[0]
         if margin_of(answer.tolist()) > MIN_GOLDEN_MARGIN:  # a smaller copy may be less clear
             file = f"golden-{len(golden):02}.png"
             label = to_prediction(answer, manifest.labels).label

@@ -1,18 +1,18 @@
 """Images of a manifest as the network takes them, through the decode and preprocess that serve."""
 
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.utils.data import DataLoader, Dataset, DistributedSampler
+from torch.utils.data import DataLoader, Dataset
 
 from driftserve.contract import ImageSpec
 from driftserve.decode import decode
 from driftserve.preprocess import preprocess
-from driftserve_training.dataset.augmentation import Image, build_augmentation
-from driftserve_training.dataset.manifest import Entry, Manifest
+from driftserve_training.dataset.augmentation import Augment, Image, build_augmentation
+from driftserve_training.dataset.manifest import Manifest
+from driftserve_training.dataset.order import Draw, EpochOrder, seed_of
 from driftserve_training.ranks import Ranks
 
 Sample = tuple[torch.Tensor, int]
@@ -21,50 +21,68 @@ Sample = tuple[torch.Tensor, int]
 class ImageDataset(Dataset[Sample]):
     """Pairs of pixels, (3, H, W) uint8, and class index."""
 
-    def __init__(
-        self,
-        folder: Path,
-        entries: Sequence[Entry],
-        labels: Sequence[str],
-        spec: ImageSpec,
-        augment: Callable[[Image], Image] | None = None,
-    ) -> None:
-        self._files = [folder / entry.path for entry in entries]
+    def __init__(self, manifest: Manifest, split: str, spec: ImageSpec) -> None:
+        entries, labels = manifest.split(split), manifest.labels
+        self._files = [manifest.folder / entry.path for entry in entries]
         self._targets = [labels.index(entry.label) for entry in entries]
         self._spec = spec
-        self._augment = augment
 
     def __len__(self) -> int:
         return len(self._files)
 
     def __getitem__(self, index: int) -> Sample:
+        return self.sample(index, None)
+
+    def sample(self, index: int, change: Callable[[Image], Image] | None) -> Sample:
+        """The image at an index, changed before it is preprocessed."""
         image = decode(self._files[index].read_bytes())
-        if self._augment is not None:
-            image = self._augment(image)
+        if change is not None:
+            image = change(image)
         return torch.from_numpy(preprocess([image], self._spec)[0]), self._targets[index]
 
 
+class AugmentedDataset(Dataset[Sample]):
+    """The same of drawn images, each changed as its draw says."""
+
+    def __init__(self, images: ImageDataset, augment: Augment | None, seed: int) -> None:
+        self._images = images
+        self._augment = augment
+        self._seed = seed
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, draw: Draw) -> Sample:
+        augment = self._augment
+        if augment is None:
+            return self._images[draw.index]
+        return self._images.sample(draw.index, lambda image: augment(image, seed_of(self._seed, draw)))
+
+
 def training_loader(
-    manifest: Manifest, spec: ImageSpec, batch_size: int, workers: int, seed: int, ranks: Ranks | None = None
+    manifest: Manifest,
+    spec: ImageSpec,
+    augmentation: str,
+    batch_size: int,
+    workers: int,
+    seed: int,
+    ranks: Ranks | None = None,
 ) -> DataLoader[Sample]:
     """The training images, augmented and shuffled; a last batch that is not full is left out.
 
-    Of several processes each gets its share, equal ones: a few images come twice where they do not divide.
+    Raises:
+        DataError: there is no such augmentation.
     """
-    ranks = ranks or Ranks()
-    augment = build_augmentation(seed + ranks.rank)
-    dataset = ImageDataset(manifest.folder, manifest.split("train"), manifest.labels, spec, augment)
-    share: DistributedSampler[Sample] | None = None
-    if ranks.processes > 1:
-        share = DistributedSampler(dataset, ranks.processes, ranks.rank, seed=seed)
+    images = ImageDataset(manifest, "train", spec)
+    order = EpochOrder(images, ranks or Ranks(), seed)
     return DataLoader(
-        dataset,
+        AugmentedDataset(images, build_augmentation(augmentation), seed),
         batch_size=batch_size,
-        shuffle=share is None,
-        sampler=share,
-        drop_last=(len(share) if share else len(dataset)) > batch_size,
+        sampler=order,
+        drop_last=len(order) > batch_size,
         num_workers=workers,
         persistent_workers=workers > 0,
+        pin_memory=torch.cuda.is_available(),
         generator=torch.Generator().manual_seed(seed),
     )
 
@@ -73,8 +91,7 @@ def evaluation_loader(
     manifest: Manifest, split: str, spec: ImageSpec, batch_size: int, workers: int
 ) -> DataLoader[Sample]:
     """The images of a split as they are, in the manifest's order."""
-    dataset = ImageDataset(manifest.folder, manifest.split(split), manifest.labels, spec)
-    return DataLoader(dataset, batch_size=batch_size, num_workers=workers)
+    return DataLoader(ImageDataset(manifest, split, spec), batch_size=batch_size, num_workers=workers)
 
 
 def decoded_images(manifest: Manifest, split: str) -> Iterator[Image]:

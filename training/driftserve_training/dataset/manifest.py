@@ -13,6 +13,8 @@ from driftserve.decode import MEDIA_TYPES, decode
 from driftserve.errors import BadRequest, DataError
 from driftserve_training.configuration import SPLITS
 
+MANIFEST_FILE = "manifest.csv"
+_COLUMNS = ("path", "split", "label", "sha256")
 _NAMED_AT_MOST = 10
 
 
@@ -53,8 +55,8 @@ def scan(folder: Path, splits: Sequence[str] = SPLITS) -> Manifest:
     """The manifest of a folder, after every image was decoded once.
 
     Raises:
-        DataError: a split is missing or has other labels than the first, an image is corrupt, or
-            the same image is in two splits; the message names the files.
+        DataError: a split is missing or has other labels than the first, an image is corrupt,
+            the same image is in two splits, or the folder is not what `preprocess` left; the message names the files.
     """
     entries: list[Entry] = []
     corrupt: list[str] = []
@@ -75,6 +77,7 @@ def scan(folder: Path, splits: Sequence[str] = SPLITS) -> Manifest:
     manifest = Manifest(folder, tuple(entries))
     _check_labels(manifest, splits)
     _check_leakage(manifest)
+    _check_promised(manifest, splits)
     return manifest
 
 
@@ -82,8 +85,22 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
     """Write the manifest as CSV: path, split, label, sha256."""
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(("path", "split", "label", "sha256"))
+        writer.writerow(_COLUMNS)
         writer.writerows((entry.path, entry.split, entry.label, entry.sha256) for entry in manifest.entries)
+
+
+def _check_promised(manifest: Manifest, splits: Sequence[str]) -> None:
+    """Hold the images against the manifest that `preprocess` has left among them, where it has."""
+    path = manifest.folder / MANIFEST_FILE
+    if not path.is_file():
+        return
+    with path.open(newline="") as file:
+        rows = list(csv.reader(file))
+    if not rows or tuple(rows[0]) != _COLUMNS:
+        return  # another's
+    promised = {Entry(*row) for row in rows[1:] if len(row) == len(_COLUMNS) and row[1] in splits}
+    if changed := sorted({entry.path for entry in promised.symmetric_difference(manifest.entries)}):
+        raise DataError(f"{path}: expected the images that it names, got others: {_listed(changed)}; preprocess again")
 
 
 def _check_labels(manifest: Manifest, splits: Sequence[str]) -> None:

@@ -38,7 +38,10 @@ class Calibration:
 
 @dataclass(frozen=True)
 class ReliabilityBin:
-    """The images whose highest probability lies in (low, high]: how sure the network was, how often it was right."""
+    """The images whose highest probability lies in (low, high]: how sure the network was, how often it was right.
+
+    A bin without images is left out.
+    """
 
     low: float
     high: float
@@ -58,7 +61,10 @@ class RobustnessCell:
 
 @dataclass(frozen=True)
 class Robustness:
-    """The accuracy under fifteen corruptions at five severities; `clean_accuracy` is of the same images as they are."""
+    """The accuracy under fifteen corruptions at five severities.
+
+    `clean_accuracy` is of the same images uncorrupted, at the 224x224 pixels of the corruptions.
+    """
 
     images: int
     clean_accuracy: float
@@ -81,11 +87,35 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class Slice:
+    """The images with an attribute in [low, high], the `part` (low, middle, high) of all of them."""
+
+    attribute: str
+    part: str
+    low: float
+    high: float
+    images: int
+    accuracy: Interval
+
+
+@dataclass(frozen=True)
+class Attack:
+    """The accuracy on images that were changed by at most `epsilon` grey levels so as to be mistaken."""
+
+    name: str
+    epsilon: int
+    images: int
+    accuracy: Interval
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """The evaluation of one network on one split.
 
     `confusion` has a row a true class and a column a predicted one, in the labels' order. Macro scores are means over
-    the classes, weighted ones are weighted by their images. `robustness` and `comparison` are None where not asked for.
+    the classes, weighted ones are weighted by their images. `robustness` and `comparison` are None, and
+    `attacks` empty, where not asked for. `label_issues` counts the images whose label is probably wrong; None for those
+    that the network was trained on.
     """
 
     split: str
@@ -108,3 +138,6 @@ class Evaluation:
     reliability: tuple[ReliabilityBin, ...]
     robustness: Robustness | None = None
     comparison: Comparison | None = None
+    slices: tuple[Slice, ...] = ()
+    attacks: tuple[Attack, ...] = ()
+    label_issues: int | None = None

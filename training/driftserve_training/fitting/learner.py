@@ -1,66 +1,130 @@
-"""The training step: cross-entropy, AdamW and a one-cycle schedule, as a Lightning module.
+"""The training step: cross-entropy, an optimizer, a schedule and the scores of an epoch, as a Lightning module.
 
 A pretrained network learns in two stages (Kumar et al. 2022): first its head alone, so that the
 random head does not distort the features, then everything, the features at a lower rate.
 """
 
+from functools import partial
+
 import lightning
+import numpy as np
 import torch
+from timm.data.mixup import Mixup
 from torch.nn.functional import cross_entropy
-from torchmetrics.classification import MulticlassAccuracy
+from torchmetrics import MetricCollection
+from torchmetrics.classification import (
+    MulticlassAccuracy,
+    MulticlassConfusionMatrix,
+    MulticlassF1Score,
+    MulticlassPrecision,
+    MulticlassRecall,
+)
 
 from driftserve_training.configuration import TrainingConfiguration
+from driftserve_training.fitting.optimization import create_optimizer, rate_share
 from driftserve_training.network.classifier import Classifier
+
+CLASS_SCORES = ("f1", "precision", "recall")
 
 
 class Learner(lightning.LightningModule):
-    """Trains a classifier; logs `train_loss`, `val_loss` and `val_accuracy`."""
+    """Trains a classifier; logs losses and accuracy, and F1, precision and recall of the classes and their means."""
 
-    def __init__(self, classifier: Classifier, classes: int, configuration: TrainingConfiguration) -> None:
+    def __init__(self, classifier: Classifier, labels: tuple[str, ...], configuration: TrainingConfiguration) -> None:
         super().__init__()
         self.classifier = classifier
-        self.classes = classes
+        self.labels = labels
         self._configuration = configuration
         self._head_epochs = configuration.head_epochs if configuration.is_pretrained else 0
         self._head = list(classifier.head_parameters())
         head = {id(parameter) for parameter in self._head}
         self._features = [parameter for parameter in classifier.parameters() if id(parameter) not in head]
-        self._accuracy = MulticlassAccuracy(classes, average="micro")
+        classes = len(labels)
+        self._mix = _create_mix(configuration, classes)
+        self._scores = MetricCollection(
+            {
+                "accuracy": MulticlassAccuracy(classes, average="micro"),
+                "f1": MulticlassF1Score(classes, average="none"),
+                "precision": MulticlassPrecision(classes, average="none"),
+                "recall": MulticlassRecall(classes, average="none"),
+                "confusion": MulticlassConfusionMatrix(classes),
+            }
+        )
+        self.confusion = torch.zeros(classes, classes, dtype=torch.long)  # of the last validation, rows true classes
 
     def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], _: int) -> torch.Tensor:
         """The loss of one batch."""
         pixels, targets = batch
-        logits = self.classifier(pixels.contiguous(memory_format=torch.channels_last))
-        loss = cross_entropy(logits, targets, label_smoothing=self._configuration.label_smoothing)
-        self.log("train_loss", loss, prog_bar=True)
+        if self._mix is None:
+            loss = cross_entropy(self(pixels), targets, label_smoothing=self._configuration.label_smoothing)
+        else:
+            even = len(pixels) - len(pixels) % 2  # pairs are mixed
+            mixed, soft_targets = self._mix(pixels[:even].float(), targets[:even])
+            loss = cross_entropy(self(mixed), soft_targets)
+        self.log("train_loss", loss, prog_bar=True, on_step=True, on_epoch=True)
         return loss
 
     def validation_step(self, batch: tuple[torch.Tensor, torch.Tensor], _: int) -> None:
-        """Add one batch to the epoch's loss and accuracy."""
+        """Add one batch to the epoch's loss and scores."""
         pixels, targets = batch
-        logits = self.classifier(pixels.contiguous(memory_format=torch.channels_last))
-        self._accuracy(logits, targets)
-        self.log("val_loss", cross_entropy(logits, targets), sync_dist=True)
-        self.log("val_accuracy", self._accuracy, prog_bar=True)
+        logits = self(pixels)
+        self._scores.update(logits, targets)
+        self.log("val_loss", cross_entropy(logits, targets), sync_dist=True, batch_size=len(targets))
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the epoch's scores; every process validated on the same images, so theirs are the same."""
+        scores = self._scores.compute()
+        self._scores.reset()
+        self.confusion = scores["confusion"].cpu()
+        self.log("val_accuracy", scores["accuracy"], prog_bar=True)
+        for name in CLASS_SCORES:
+            self.log(f"val_macro_{name}", scores[name].mean())
+            self.log_dict(
+                {f"val_{name}/{label}": value for label, value in zip(self.labels, scores[name], strict=True)}
+            )
 
     def on_train_epoch_start(self) -> None:
-        """Keep the features as they are, batch statistics too, during the head's epochs."""
+        """Keep the features as they are, batch statistics too, during the head's epochs.
+
+        What is random in the network, as dropout, follows from seed, epoch and process, so that a run that was cut
+        off goes on as it would have.
+        """
         learns_features = self.current_epoch >= self._head_epochs
         for parameter in self._features:
             parameter.requires_grad_(learns_features)
         self.classifier.train(learns_features)
+        place = (self._configuration.seed, self.current_epoch, self.global_rank)
+        seed = int(np.random.SeedSequence(place).generate_state(1)[0])
+        torch.manual_seed(seed)
+        np.random.seed(seed)
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Logits, (N, K), of pixels, (N, 3, H, W) in 0..255."""
+        logits: torch.Tensor = self.classifier(pixels.contiguous(memory_format=torch.channels_last))
+        return logits
 
     def configure_optimizers(self) -> torch.optim.Optimizer | dict[str, object]:  # type: ignore[override]
-        """AdamW with a one-cycle schedule over all steps (Smith and Topin 2019)."""
-        rate = self._configuration.learning_rate
-        features_rate = rate * (self._configuration.features_rate if self._head_epochs else 1.0)
-        optimiser = torch.optim.AdamW(
-            [{"params": self._head}, {"params": self._features}], weight_decay=self._configuration.weight_decay
+        """The optimizer, its rates rising, then falling as a cosine, over all steps."""
+        chosen = self._configuration
+        features_rate = chosen.learning_rate * (chosen.features_rate if self._head_epochs else 1.0)
+        optimizer = create_optimizer(
+            chosen.optimizer,
+            [{"params": self._head}, {"params": self._features, "lr": features_rate}],
+            chosen.learning_rate,
+            chosen.weight_decay,
         )
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimiser,
-            max_lr=[rate, features_rate],
-            total_steps=int(self.trainer.estimated_stepping_batches),
-            pct_start=0.1,
-        )
-        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        share = partial(rate_share, steps=int(self.trainer.estimated_stepping_batches), warmup=chosen.warmup)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, share)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def _create_mix(configuration: TrainingConfiguration, classes: int) -> Mixup | None:
+    """What blends a batch's images and labels (Zhang et al. 2018), or pastes parts of them (Yun et al. 2019)."""
+    if not (configuration.mixup or configuration.cutmix):
+        return None
+    return Mixup(  # type: ignore[no-untyped-call]
+        mixup_alpha=configuration.mixup,
+        cutmix_alpha=configuration.cutmix,
+        label_smoothing=configuration.label_smoothing,
+        num_classes=classes,
+    )

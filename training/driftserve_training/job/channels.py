@@ -3,7 +3,6 @@
 The images come as one channel of any name that holds train/, val/ and test/, or as channels of these names.
 """
 
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from driftserve.errors import DataError
 from driftserve_training.configuration import SPLITS, STREAM
+from driftserve_training.dataset.location import gathered
 from driftserve_training.job.platform_file import read_platform_file
 
 _WEIGHTS = "weights"
@@ -41,10 +41,8 @@ class Channels:
         if None in self.folders:
             yield self.folders[None]
             return
-        with tempfile.TemporaryDirectory() as scratch:
-            for split, folder in self.folders.items():
-                Path(scratch, str(split)).symlink_to(folder.resolve(), target_is_directory=True)
-            yield Path(scratch)
+        with gathered({str(split): folder for split, folder in self.folders.items()}) as folder:
+            yield folder
 
 
 def find_channels(folder: Path, record: Path) -> Channels:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from driftserve.contract import ModelName, ModelVersion
 from driftserve.errors import DataError
-from driftserve_training.configuration import TrainingConfiguration
+from driftserve_training.configuration import PLACES, TrainingConfiguration
 from driftserve_training.job.platform_file import first_problem, read_platform_file
 from driftserve_training.parameters import from_environment, to_configuration
 
@@ -33,6 +33,12 @@ class JobParameters(BaseModel):
 
     certificate: Literal["short", "full"] = "short"
     """Extent of the drift certificate."""
+
+    robustness_images: int = Field(default=240, ge=0)
+    """Test images of which the accuracy under 75 corruptions is measured; 0: it is not."""
+
+    explained_images: int = Field(default=12, ge=0)
+    """Test images whose answers are explained; 0: none."""
 
     processes_per_host: int | None = Field(default=None, ge=1)
     """Processes that train on each host; by default one a GPU, or one."""
@@ -57,8 +63,7 @@ class Hyperparameters:
         return to_configuration(folders, self.training, from_environment(os.environ))
 
 
-# Folders are channels.
-TRAINING_NAMES = tuple(name for name in TrainingConfiguration.model_fields if name not in ("data", "output", "weights"))
+TRAINING_NAMES = tuple(name for name in TrainingConfiguration.model_fields if name not in PLACES)  # these are channels
 NAMES = (*TRAINING_NAMES, *JobParameters.model_fields)
 
 

@@ -5,7 +5,7 @@
 
 Reads `input/` under /opt/ml; leaves `model/<name>.mar` and, in `output/data/`, weights, scores and logs. Exit status:
 0 done, 1 failed, 143 stopped by SIGTERM; `output/failure` then says why, the reason first, of which SageMaker shows
-1,024 characters. docs/training.md has the hyperparameters and the channels.
+1,024 characters. docs/training-job.md has the hyperparameters and the channels.
 """
 
 import contextlib
@@ -23,12 +23,13 @@ from pathlib import Path
 from typing import NoReturn
 
 import torch
+from tqdm import tqdm
 
 from driftserve.errors import DataError, DriftserveError
 from driftserve.printable import printable
 from driftserve_training.job.channels import Channels, find_channels
 from driftserve_training.job.hosts import Hosts, read_hosts
-from driftserve_training.job.hyperparameters import Hyperparameters, read_hyperparameters
+from driftserve_training.job.hyperparameters import Hyperparameters, JobParameters, read_hyperparameters
 from driftserve_training.ranks import read_ranks
 
 _BASE_VARIABLE = "SAGEMAKER_BASE_DIR"  # SageMaker's own toolkit reads it too
@@ -92,20 +93,39 @@ def run(job: Job, base: Path) -> None:
     Raises:
         DriftserveError: the data, the network or the archive is refused.
     """
-    from driftserve.certification import FULL, SHORT
-    from driftserve_training.archiving.export import export
     from driftserve_training.fitting.training import train
 
-    chosen, trained = job.hyperparameters.job, base / "output" / "data"
-    with job.channels.data() as data, tempfile.TemporaryDirectory() as scratch:
-        record = train(job.hyperparameters.to_training(data, trained, job.channels.weights))
-        if record is None:
-            return
-        effort = FULL if chosen.certificate == "full" else SHORT
+    trained = base / "output" / "data"
+    checkpoints = base / "checkpoints"  # which SageMaker keeps, and brings back, where a job asks for it
+    with job.channels.data() as data:
+        configuration = job.hyperparameters.to_training(data, trained, job.channels.weights)
+        record = train(configuration, checkpoints if checkpoints.is_dir() else None, _say_epoch)
+        if record is not None:
+            _archive(job.hyperparameters.job, trained, data, base / "model", record.seconds)
+
+
+def _say_epoch(epoch: int, val_accuracy: float) -> None:
+    """A line of the log that a metric definition of SageMaker's can read."""
+    tqdm.write(f"epoch={epoch} val_accuracy={val_accuracy:.4f}", file=sys.stdout)  # on a line of its own, off the bar's
+
+
+def _archive(chosen: JobParameters, trained: Path, data: Path, model: Path, seconds: float) -> None:
+    """Gather the evidence for a trained network, and leave its archive."""
+    from driftserve.certification import FULL, SHORT
+    from driftserve_training.archiving.export import export
+    from driftserve_training.evaluation.assessment import assess
+    from driftserve_training.evaluation.options import AssessmentOptions
+    from driftserve_training.explanation.explaining import explain
+
+    evaluation = assess(trained, data, AssessmentOptions(robustness_images=chosen.robustness_images))
+    if chosen.explained_images:
+        explain(trained, data, images=chosen.explained_images)
+    effort = FULL if chosen.certificate == "full" else SHORT
+    with tempfile.TemporaryDirectory() as scratch:
         archive, _ = export(trained, data, Path(scratch), chosen.name, chosen.version, effort)
-        placed = _place(archive, base / "model")
-    scores = {"test_accuracy": record.test_accuracy, "test_macro_f1": record.test_macro_f1, "seconds": record.seconds}
-    print(json.dumps({"archive": str(placed), **scores}))
+        placed = _place(archive, model)
+    scores = {"test_accuracy": evaluation.accuracy.value, "test_macro_f1": evaluation.macro_f1.value}
+    print(json.dumps({"archive": str(placed), **scores, "seconds": seconds}))
 
 
 def _place(archive: Path, directory: Path) -> Path:

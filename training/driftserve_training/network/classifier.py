@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import timm
@@ -12,7 +13,7 @@ from torch import nn
 from driftserve.contract import ImageSpec
 from driftserve.errors import DataError
 from driftserve_training.configuration import TrainingConfiguration
-from driftserve_training.network.weights import Channels, WeightsRecord, read_weights_record
+from driftserve_training.network.weights import Channels, WeightsRecord, find_weights, read_weights_record
 
 _TIMMS_LICENSE = "as timm states for its weights"
 
@@ -65,16 +66,17 @@ def create_classifier(configuration: TrainingConfiguration, classes: int) -> tup
     Raises:
         DataError: timm does not know the model, or its weights cannot be had.
     """
-    known = read_weights_record(configuration.weights) if configuration.weights else None
+    weights = find_weights(configuration.weights, configuration.model) if configuration.weights else None
+    known = read_weights_record(weights) if weights else None
     name = configuration.model or (known.model if known else None)
     if name is None:
         raise DataError(
             "expected the name of a timm model, got none; give --model, or weights with a .json beside them"
         )
     if known is not None and name != known.model:
-        raise DataError(f"{configuration.weights}: expected weights of {name}, got weights of {known.model}")
+        raise DataError(f"{weights}: expected weights of {name}, got weights of {known.model}")
     arguments = _model_arguments(name, known, configuration.image_size)
-    backbone = _create_backbone(name, arguments, classes, configuration, known)
+    backbone = _create_backbone(name, arguments, classes, configuration.is_pretrained, weights, known)
     record = _describe(backbone, name, arguments, classes, configuration, known)
     classifier = Classifier(backbone, record.mean, record.std)
     if configuration.is_pretrained:  # a head of zeros starts without opinions: timm's own init cost a whole epoch
@@ -108,18 +110,17 @@ def _create_backbone(
     name: str,
     arguments: dict[str, Any],
     classes: int,
-    configuration: TrainingConfiguration,
+    is_pretrained: bool,
+    weights: Path | None,
     known: WeightsRecord | None,
 ) -> nn.Module:
-    if configuration.weights is not None:
-        overlay: dict[str, object] = {"file": str(configuration.weights)}
+    if weights is not None:
+        overlay: dict[str, object] = {"file": str(weights)}
         if known is not None:
             overlay |= known.model_dump(include={"mean", "std", "input_size", "interpolation"})
         arguments = arguments | {"pretrained_cfg_overlay": overlay}
     try:
-        backbone: nn.Module = timm.create_model(
-            name, pretrained=configuration.is_pretrained, num_classes=classes, **arguments
-        )
+        backbone: nn.Module = timm.create_model(name, pretrained=is_pretrained, num_classes=classes, **arguments)
     except (OSError, RuntimeError) as error:
         raise DataError(
             f"the weights of {name} cannot be had: {error}; give a weights file, or train from scratch"

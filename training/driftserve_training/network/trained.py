@@ -25,8 +25,7 @@ class TrainedRecord:
     seconds: float
     seed: int
     val_accuracy: float
-    test_accuracy: float
-    test_macro_f1: float
+    val_macro_f1: float
     manifest_sha256: str
 
 

@@ -1,4 +1,4 @@
-"""What is known of a weights file: `<file>.json` beside it."""
+"""Weights files, and what is known of each: `<file>.json` beside it."""
 
 from pathlib import Path
 from typing import Annotated
@@ -23,6 +23,24 @@ class WeightsRecord(BaseModel):
     input_size: tuple[Annotated[int, Field(ge=3, le=3)], int, int]
     interpolation: Interpolation = "bicubic"
     license: str = "not stated"
+
+
+def find_weights(path: Path, model: str | None) -> Path:
+    """The weights file at a path: itself, or of a folder the one whose record names the model.
+
+    Raises:
+        DataError: there is none, or the model is not said, or several are of it.
+    """
+    if not path.is_dir():
+        return path
+    records = {file: read_weights_record(file) for file in sorted(path.iterdir()) if file.suffix != ".json"}
+    models = {file: record.model for file, record in records.items() if record is not None}
+    fitting = [file for file, name in models.items() if name == model] if model else list(models)
+    if len(fitting) != 1:
+        of_model = f" of {model}" if model else ""
+        names = ", ".join(f"{file.name} of {name}" for file, name in models.items()) or "none with a record"
+        raise DataError(f"{path}: expected one weights file{of_model}, got {names}; name a model, or one file")
+    return fitting[0]
 
 
 def read_weights_record(weights: Path) -> WeightsRecord | None:

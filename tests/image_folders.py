@@ -1,0 +1,28 @@
+"""Folders of small images for tests, no two of the same bytes."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from images import encode
+
+
+def png(seed: int, side: int = 40) -> bytes:
+    """A square image of noise, another one for each seed."""
+    return encode(np.random.default_rng(seed).integers(0, 256, (side, side, 3), np.uint8))
+
+
+def write_images(folder: Path, numbers: Mapping[str, int], seed: int = 0) -> Path:
+    """Write `<name>/<number>.png` for each name with its number of images; the folder."""
+    for name, number in numbers.items():
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for _ in range(number):
+            (folder / name / f"{seed}.png").write_bytes(png(seed))
+            seed += 1
+    return folder
+
+
+def listing(folder: Path) -> list[str]:
+    """The files below a folder, by their relative names."""
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())

@@ -1,0 +1,380 @@
+"""Data sets fetched from a folder, a zip file, S3 (moto's server over HTTP) and Kaggle (a fake of its API)."""
+
+import io
+import json
+import signal
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
+
+import boto3
+import pytest
+
+from driftserve.errors import DataError
+from driftserve_demo.local_aws import local_aws
+from driftserve_training.__main__ import main
+from driftserve_training.dataset.source import fetch
+from driftserve_training.dataset.zipped import unzip
+from fake_kaggle import TOKEN, FakeKaggle, fake_kaggle
+from image_folders import listing, png, write_images
+
+PLAIN = {"train/sea": 2, "train/street": 2, "test/sea": 1, "test/street": 1}
+FETCHED = [
+    "seg_test/sea/4.png",
+    "seg_test/street/5.png",
+    "seg_train/sea/0.png",
+    "seg_train/sea/1.png",
+    "seg_train/street/2.png",
+    "seg_train/street/3.png",
+]
+KAGGLES_OWN = {
+    f"seg_{name.split('/')[0]}/seg_{name}": number for name, number in PLAIN.items()
+}  # seg_train/seg_train/sea
+
+
+def _zip(members: Mapping[str, bytes], **attributes: int) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, body in members.items():
+            member = zipfile.ZipInfo(name)
+            member.compress_type = zipfile.ZIP_DEFLATED
+            for attribute, value in attributes.items():
+                setattr(member, attribute, value)
+            archive.writestr(member, body)
+    return buffer.getvalue()
+
+
+def _zipped(folder: Path) -> bytes:
+    return _zip({name: (folder / name).read_bytes() for name in listing(folder)})
+
+
+@pytest.fixture(scope="module")
+def aws() -> Iterator[dict[str, str]]:
+    with local_aws() as environment:
+        yield environment
+
+
+@pytest.fixture
+def s3(aws: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Any:
+    for name, value in aws.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    client = boto3.Session().client("s3")
+    client.create_bucket(Bucket="scenes", CreateBucketConfiguration={"LocationConstraint": aws["AWS_DEFAULT_REGION"]})
+    yield client
+    urlopen(Request(f"{aws['AWS_ENDPOINT_URL']}/moto-api/reset", method="POST")).close()  # noqa: S310
+
+
+@pytest.fixture(scope="module")
+def kaggle_server() -> Iterator[FakeKaggle]:
+    archive = {name: png(number) for number, name in enumerate(("seg_train/seg_train/sea/0.png",
+        "seg_train/seg_train/street/1.png", "seg_test/seg_test/sea/2.png", "seg_test/seg_test/street/3.png",
+        "seg_pred/seg_pred/4.png"))}  # fmt: skip
+    bodies = {"owner/scenes": _zip(archive), "owner/secret": _zip(archive), "owner/broken": b"no archive"}
+    with fake_kaggle(bodies, private=frozenset({"owner/secret"})) as fake:
+        yield fake
+
+
+@pytest.fixture
+def kaggle(kaggle_server: FakeKaggle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeKaggle:
+    for name, value in kaggle_server.environment(tmp_path / "home").items():
+        monkeypatch.setenv(name, value)
+    for name in ("KAGGLE_API_TOKEN", "KAGGLE_USERNAME", "KAGGLE_KEY", "KAGGLE_KERNEL_RUN_TYPE"):
+        monkeypatch.delenv(name, raising=False)
+    kaggle_server.requests.clear()
+    return kaggle_server
+
+
+@pytest.mark.parametrize("layout", [PLAIN, KAGGLES_OWN, {f"archive/{name}": n for name, n in PLAIN.items()}])
+def test_every_known_layout_becomes_the_same(layout: dict[str, int], tmp_path: Path) -> None:
+    source = write_images(tmp_path / "source", layout)
+    fetched = fetch(str(source), tmp_path / "out")
+    assert listing(tmp_path / "out") == FETCHED
+    assert fetched.images == {"train": 4, "test": 2}
+    assert fetched.classes == ("sea", "street")
+    assert (tmp_path / "out" / "seg_train" / "sea" / "1.png").read_bytes() == png(1)
+
+
+def test_validation_stream_and_unlabelled_images_come_too(tmp_path: Path) -> None:
+    source = write_images(
+        tmp_path / "source",
+        {**PLAIN, "validation/sea": 1, "validation/street": 1, "stream/sea": 1, "pred": 2, ".hidden/sea": 1},
+    )
+    fetched = fetch(str(source), tmp_path / "out")
+    assert fetched.images == {"train": 4, "val": 2, "test": 2, "stream": 1, "pred": 2}
+    assert set(listing(tmp_path / "out")) > {"seg_val/sea/6.png", "seg_val/street/7.png", "seg_pred/9.png"}
+
+
+def test_files_that_are_no_images_are_skipped_and_counted(tmp_path: Path) -> None:
+    source = write_images(tmp_path / "source", PLAIN)
+    (source / "README.md").write_text("scenes")
+    (source / "train" / "sea" / "Thumbs.db").write_text("no image")
+    assert fetch(str(source), tmp_path / "out").skipped == 2
+    assert listing(tmp_path / "out") == FETCHED
+
+
+def test_a_symbolic_link_comes_as_the_file_it_leads_to(tmp_path: Path) -> None:
+    source = write_images(tmp_path / "source", PLAIN)
+    (tmp_path / "elsewhere.png").write_bytes(png(99))
+    (source / "train" / "sea" / "link.png").symlink_to("../../../elsewhere.png")
+    fetch(str(source), tmp_path / "out")
+    fetched = tmp_path / "out" / "seg_train" / "sea" / "link.png"
+    assert not fetched.is_symlink()
+    assert fetched.read_bytes() == png(99)
+
+
+@pytest.mark.parametrize(
+    ("layout", "said"),
+    [
+        ({"train/sea": 1, "train/street": 1}, r"got no test among train/"),
+        ({"a/sea": 1, "b/sea": 1}, r"got no train and no test among a/, b/"),
+        ({**PLAIN, "train/forest": 0}, r"got none in train/forest/"),
+        ({**PLAIN, "test": 0, "train/.x": 0, "stream": 0}, r"<class>/<image> in stream/, got no class"),
+        ({**PLAIN, "seg_train/sea": 1}, r"expected one folder of train images, got seg_train/ and train/"),
+        ({"": 2}, r"got no train and no test among no folder at all"),
+    ],
+)
+def test_what_is_missing_in_a_source_is_named(layout: dict[str, int], said: str, tmp_path: Path) -> None:
+    source = write_images(tmp_path / "source", layout)
+    with pytest.raises(DataError, match=said):
+        fetch(str(source), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["source"]
+
+
+def test_an_output_that_holds_something_is_refused(tmp_path: Path) -> None:
+    source = write_images(tmp_path / "source", PLAIN)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("mine")
+    with pytest.raises(DataError, match=r"expected a new or empty folder, got one with files"):
+        fetch(str(source), tmp_path / "out")
+    with pytest.raises(DataError, match=r"expected a new or empty folder, got a file"):
+        fetch(str(source), tmp_path / "out" / "mine.txt")
+
+
+def test_an_empty_folder_or_a_link_to_one_is_written_to(tmp_path: Path) -> None:
+    source = write_images(tmp_path / "source", PLAIN)
+    (tmp_path / "real").mkdir()
+    (tmp_path / "out").symlink_to("real")
+    fetch(str(source), tmp_path / "out")
+    assert listing(tmp_path / "real") == FETCHED
+
+
+def test_a_zip_file_is_unpacked(tmp_path: Path) -> None:
+    source = write_images(tmp_path / "source", KAGGLES_OWN)
+    (source / "notes.txt").write_text("notes")
+    (tmp_path / "scenes.zip").write_bytes(_zipped(source))
+    fetched = fetch(str(tmp_path / "scenes.zip"), tmp_path / "out")
+    assert listing(tmp_path / "out") == FETCHED
+    assert fetched.skipped == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"no zip", r"expected a zip file, got File is not a zip file"),
+        (_zip({"../out.png": png(0)}), r"got '\.\./out\.png', which leads elsewhere"),
+        (_zip({"/tmp/out.png": png(0)}), r"got '/tmp/out\.png', which leads elsewhere"),  # noqa: S108
+        (_zip({"a/b.png": b"/etc/passwd"}, external_attr=0o120777 << 16, create_system=3), r"got the link 'a/b\.png'"),
+        (_zip({"x.png": png(0), "x.png/y.png": png(1)}), r"expected each name once, got 'x\.png/y\.png'"),
+        (_zip({"x.png": png(0), "./x.png": png(1)}), r"expected each name once, got '\./x\.png'"),
+    ],
+)
+def test_a_hostile_or_broken_zip_file_is_refused_by_the_members_name(body: bytes, said: str, tmp_path: Path) -> None:
+    (tmp_path / "scenes.zip").write_bytes(body)
+    with pytest.raises(DataError, match=said):
+        fetch(str(tmp_path / "scenes.zip"), tmp_path / "deep" / "out")
+    assert listing(tmp_path) == ["scenes.zip"]
+
+
+@pytest.mark.parametrize(("place", "byte"), [(45, 0x07), (200, 0xFF)])  # a block of no type; other pixels
+def test_a_zip_file_with_a_corrupt_member_is_refused_by_its_name(place: int, byte: int, tmp_path: Path) -> None:
+    body = bytearray(_zip({"train/sea/0.png": png(0)}))
+    body[place] = byte
+    (tmp_path / "scenes.zip").write_bytes(body)
+    with pytest.raises(DataError, match=r"got 'train/sea/0\.png' corrupt"):
+        fetch(str(tmp_path / "scenes.zip"), tmp_path / "out")
+
+
+def test_an_encrypted_zip_file_is_refused(tmp_path: Path) -> None:
+    body = bytearray(_zip({"train/sea/0.png": png(0)}))
+    body[body.index(b"PK\x01\x02") + 8] |= 1  # APPNOTE.TXT 4.4.4
+    (tmp_path / "scenes.zip").write_bytes(body)
+    with pytest.raises(DataError, match=r"got 'train/sea/0\.png' encrypted"):
+        fetch(str(tmp_path / "scenes.zip"), tmp_path / "out")
+
+
+def test_a_zip_file_that_unpacks_to_too_much_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "scenes.zip").write_bytes(_zip({"train/sea/0.png": bytes(100_000)}))
+    with pytest.raises(DataError, match=r"expected at most 99999 bytes unpacked, got 100000"):
+        unzip(tmp_path / "scenes.zip", tmp_path, "scenes.zip", most_bytes=99_999)
+
+
+def test_all_objects_below_a_prefix_are_fetched(s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than one page of the list; a neighbour whose name begins alike is not below it."""
+    source = write_images(tmp_path / "source", PLAIN)
+    for name in listing(source):
+        s3.put_object(Bucket="scenes", Key=f"2026/{name}", Body=(source / name).read_bytes())
+    s3.put_object(Bucket="scenes", Key="2026/a/notes.txt", Body=b"")
+    monkeypatch.setenv("MOTO_S3_DEFAULT_MAX_KEYS", "3")  # a page's size; S3's own is 1,000
+    s3.put_object(Bucket="scenes", Key="2026-old/train/sea/old.png", Body=png(7))
+    s3.put_object(Bucket="scenes", Key="2026/train/", Body=b"")  # what the console makes of a folder
+    fetched = fetch("s3://scenes/2026", tmp_path / "out")
+    assert listing(tmp_path / "out") == FETCHED
+    assert fetched.skipped == 1
+
+
+def test_an_empty_class_folder_in_s3_is_refused(s3: Any, tmp_path: Path) -> None:
+    source = write_images(tmp_path / "source", PLAIN)
+    for name in listing(source):
+        s3.put_object(Bucket="scenes", Key=f"2026/{name}", Body=(source / name).read_bytes())
+    s3.put_object(Bucket="scenes", Key="2026/train/forest/", Body=b"")
+    with pytest.raises(DataError, match=r"s3://scenes/2026/: expected images .* got none in train/forest/"):
+        fetch("s3://scenes/2026/", tmp_path / "out")
+
+
+def test_a_zip_file_in_s3_is_fetched_and_unpacked(s3: Any, tmp_path: Path) -> None:
+    s3.put_object(Bucket="scenes", Key="all.zip", Body=_zipped(write_images(tmp_path / "source", PLAIN)))
+    fetch("s3://scenes/all.zip", tmp_path / "out")
+    assert listing(tmp_path / "out") == FETCHED
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("s3://scenes/wrong", r"s3://scenes/wrong: expected objects below that prefix, got none"),
+        ("s3://no-such-bucket/x", r"s3://no-such-bucket/x: .*NoSuchBucket"),
+        ("s3://scenes/none.zip", r"s3://scenes/none\.zip: .*404"),
+        ("s3://Not_A_Bucket!/x", r"Invalid bucket name"),
+        ("s3:///x", r"expected s3://<bucket>/<prefix>, got no bucket"),
+    ],
+)
+def test_a_wrong_address_in_s3_is_named(s3: Any, source: str, said: str, tmp_path: Path) -> None:
+    assert s3
+    with pytest.raises(DataError, match=said):
+        fetch(source, tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_key_that_leads_out_of_the_folder_is_refused(s3: Any, tmp_path: Path) -> None:
+    s3.put_object(Bucket="scenes", Key="2026/train/../../../evil.png", Body=png(0))
+    with pytest.raises(DataError, match=r"got 'train/\.\./\.\./\.\./evil\.png', which leads elsewhere"):
+        fetch("s3://scenes/2026", tmp_path / "out")
+
+
+def test_missing_credentials_and_network_are_one_line(
+    s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert s3
+    with monkeypatch.context() as without:
+        without.delenv("AWS_ACCESS_KEY_ID")
+        without.delenv("AWS_SECRET_ACCESS_KEY")
+        without.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+        without.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+        assert main(["fetch", "--source", "s3://scenes/x", "--output", str(tmp_path / "out")]) == 2
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")  # the port that nobody listens to
+    assert main(["fetch", "--source", "s3://scenes/x", "--output", str(tmp_path / "out")]) == 2
+    first, second = capsys.readouterr().err.splitlines()
+    assert "Unable to locate credentials" in first
+    assert "Could not connect to the endpoint" in second
+
+
+def test_kaggles_data_set_comes_with_its_version_and_only_once(kaggle: FakeKaggle, tmp_path: Path) -> None:
+    fetched = fetch("kaggle:owner/scenes", tmp_path / "out")
+    assert fetched.source == "kaggle:owner/scenes/versions/2"
+    assert fetched.images == {"train": 2, "test": 2, "pred": 1}
+    assert listing(tmp_path / "out")[0] == "seg_pred/4.png"
+    fetch("kaggle:owner/scenes", tmp_path / "again")
+    assert sum("archive.zip" in path for path in kaggle.requests) == 1
+    assert fetch("kaggle:owner/scenes/versions/1", tmp_path / "old").source == "kaggle:owner/scenes/versions/1"
+
+
+def test_a_private_data_set_takes_a_token(kaggle: FakeKaggle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(DataError, match=r"kaggle:owner/secret: .* got 403 from Kaggle; .* KAGGLE_API_TOKEN"):
+        fetch("kaggle:owner/secret", tmp_path / "out")
+    assert len(kaggle.requests) == 1
+    monkeypatch.setenv("KAGGLE_API_TOKEN", TOKEN)
+    assert fetch("kaggle:owner/secret", tmp_path / "out").images["train"] == 2
+
+
+@pytest.mark.parametrize(
+    ("handle", "said"),
+    [
+        ("owner/none", r"got 404 from Kaggle; check the name"),
+        ("owner/scenes/versions/9", r"got 404 from Kaggle"),
+        ("owner/broken", r"got Unsupported archive type"),
+        ("scenes", r"got Invalid dataset handle: scenes"),
+    ],
+)
+def test_a_data_set_that_kaggle_does_not_have_is_named(
+    kaggle: FakeKaggle, handle: str, said: str, tmp_path: Path
+) -> None:
+    assert kaggle
+    with pytest.raises(DataError, match=rf"^kaggle:{handle}: .*{said}"):
+        fetch(f"kaggle:{handle}", tmp_path / "out")
+
+
+def test_without_a_network_kaggle_is_one_line(
+    kaggle: FakeKaggle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert kaggle
+    for name in ("HTTP_PROXY", "http_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    with pytest.raises(DataError, match=r"got no answer from Kaggle .* check the network"):
+        fetch("kaggle:owner/scenes", tmp_path / "out")
+
+
+def test_the_command_prints_one_line_of_json(kaggle: FakeKaggle, tmp_path: Path) -> None:
+    """In a process of its own: kagglehub would write its log to stdout."""
+    assert kaggle
+    command = [sys.executable, "-m", "driftserve_training", "fetch", "--source", "kaggle:owner/scenes", "--output"]
+    done = subprocess.run([*command, tmp_path / "out"], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["images"] == {"train": 2, "test": 2, "pred": 1}
+
+
+def test_a_killed_fetch_leaves_no_output_and_the_next_one_clears_up(tmp_path: Path) -> None:
+    source = write_images(tmp_path / "source", PLAIN)
+    script = (
+        "import sys, time, pathlib\n"
+        "from driftserve_training.dataset.staging import staged\n"
+        "with staged(pathlib.Path(sys.argv[1])) as staging:\n"
+        "    (staging.whole / 'half.png').write_text('half')\n"
+        "    print('written', flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script, tmp_path / "out"], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline()
+        with pytest.raises(DataError, match=r"got another process that does"):
+            fetch(str(source), tmp_path / "out")
+        process.send_signal(signal.SIGKILL)
+    assert not (tmp_path / "out").exists()
+    fetch(str(source), tmp_path / "out")
+    assert listing(tmp_path / "out") == FETCHED
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "source"]
+
+
+def test_an_output_that_is_a_mount_of_its_own_is_filled(tmp_path: Path) -> None:
+    """As in containers, where nothing can be renamed to it."""
+    write_images(tmp_path / "source", PLAIN)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "copy").mkdir()
+    within = (
+        'mount -t tmpfs none "$2/out" && "$1" -m driftserve_training fetch --source "$2/source" --output "$2/out" && '
+        'cp -r "$2/out/." "$2/copy"'
+    )
+    enter = ["unshare", "--user", "--map-root-user", "--mount"]
+    if subprocess.run([*enter, "true"], capture_output=True).returncode:
+        pytest.skip("no mounts of one's own are allowed here")
+    subprocess.run([*enter, "sh", "-c", within, "sh", sys.executable, tmp_path], capture_output=True, check=True)
+    assert listing(tmp_path / "copy") == FETCHED
+
+
+def test_a_source_that_is_nothing_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fetch", "--source", str(tmp_path / "none"), "--output", str(tmp_path / "out")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "none: expected kaggle:<owner>/<name>, s3://<bucket>/<prefix>, or a folder or zip file" in line

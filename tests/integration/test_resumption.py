@@ -1,0 +1,79 @@
+"""Training runs that are killed, and go on as if nothing had been."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from driftserve_demo.synthetic import write_dataset
+from driftserve_training.network.trained import load_trained
+from processes import running, wait_for
+
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}
+# Dropout, so that it takes more than the same images to go on as before.
+RECORD = (
+    '{"model": "test_resnet", "model_kwargs": {"drop_rate": 0.2}, "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], '
+)
+RECORD += '"input_size": [3, 32, 32]}'
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    write_dataset(folder, {"train": 32, "val": 10, "test": 2}, seed=5)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def arguments(data: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    import timm
+    from safetensors.torch import save_file
+
+    torch.manual_seed(3)
+    weights = tmp_path_factory.mktemp("weights") / "w.safetensors"
+    save_file(timm.create_model("test_resnet").state_dict(), weights)
+    weights.with_name("w.safetensors.json").write_text(RECORD)
+    chosen = {"data": data, "weights": weights, "image-size": 32, "epochs": 3, "batch-size": 2}
+    chosen |= {"augmentation": "realistic", "optimizer": "sgd", "learning-rate": 0.02}
+    return [text for name, value in chosen.items() for text in (f"--{name}", str(value))]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(arguments: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("uninterrupted")
+    assert _train(arguments, output).returncode == 0
+    return output
+
+
+def _train(arguments: list[str], output: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "driftserve_training", "train", *arguments, "--output", str(output)]
+    return subprocess.run(command, capture_output=True, text=True, env=os.environ | ONE_THREAD, timeout=120)
+
+
+def _kill_in_second_epoch(arguments: list[str], output: Path, log: Path) -> None:
+    command = ["driftserve_training", "train", *arguments, "--output", str(output)]
+    with running(*command, environment=ONE_THREAD, log=log) as run:
+        wait_for(lambda: re.search(rb"Epoch 1: .* [1-8]\d/96", log.read_bytes()))
+        run.send_signal(signal.SIGKILL)
+        run.wait(10)
+    assert len((output / "history.csv").read_text().splitlines()) == 2, "killed too late: the second epoch was over"
+
+
+def test_a_run_that_was_killed_in_mid_epoch_ends_as_one_that_was_not(
+    arguments: list[str], uninterrupted: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "run"
+    _kill_in_second_epoch(arguments, output, tmp_path / "log")
+    resumed = _train(arguments, output)
+    assert resumed.returncode == 0, resumed.stderr
+    assert "Epoch 0:" not in resumed.stdout + resumed.stderr
+    assert (output / "history.csv").read_text() == (uninterrupted / "history.csv").read_text()
+    (theirs, weights), (ours, resumed_weights) = load_trained(uninterrupted), load_trained(output)
+    assert (ours.temperature, ours.val_accuracy) == (theirs.temperature, theirs.val_accuracy)
+    expected = weights.state_dict()
+    assert all(torch.equal(value, expected[name]) for name, value in resumed_weights.state_dict().items())

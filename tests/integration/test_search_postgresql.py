@@ -1,0 +1,48 @@
+"""One study in a real PostgreSQL: processes without a folder in common, as on several machines."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from driftserve_training.search.ranking import rank
+from postgresql import postgresql
+from processes import running, wait_for
+from searches import accuracy_of, main, plan_of, search
+
+ENVIRONMENT = {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])}
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with postgresql() as address:
+        yield address
+
+
+def test_machines_share_a_study_and_take_over_what_one_had_begun_when_it_died(url: str, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+
+    def machine(name: str, *good: str) -> tuple[str, ...]:
+        return ("searches", str(tmp_path / name), str(log), url, *good)
+
+    with (
+        running(*machine("a", "1"), environment=ENVIRONMENT, log=tmp_path / "a.log") as killed,
+        running(*machine("b"), environment=ENVIRONMENT, log=tmp_path / "b.log") as other,
+    ):
+        wait_for(lambda: log.exists() and "endless" in log.read_text())
+        killed.kill()
+        assert other.wait(100) == 0, (tmp_path / "b.log").read_text()
+    lines = log.read_text().splitlines()
+    (half,) = [line.split()[1] for line in lines if "endless" in line]
+    assert sorted(line for line in lines if "first" in line) == [f"begun {number} first" for number in range(8)]
+    assert [line for line in lines if "again" in line] == [f"begun {half} again"]
+    assert sorted(line for line in lines if "ended" in line) == [f"ended {number}" for number in range(8)]
+
+    plan = plan_of(tmp_path, pruner="none")
+    main(tmp_path / "c", log, url)  # a third, too late: nothing is left to do
+    assert log.read_text().splitlines() == lines
+    ranking = rank(search(tmp_path / "c", plan, url=url), 8)
+    assert {trial.state for trial in ranking} == {"complete"}
+    assert [trial.score for trial in ranking] == sorted((trial.score for trial in ranking), reverse=True)
+    assert all(trial.point and trial.score == pytest.approx(accuracy_of(trial.point)) for trial in ranking)

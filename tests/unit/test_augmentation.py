@@ -1,0 +1,69 @@
+from pathlib import Path
+
+import albumentations as A  # noqa: N812
+import numpy as np
+import pytest
+
+from driftserve.errors import DataError
+from driftserve_training.dataset.augmentation import build_augmentation
+from driftserve_training.dataset.order import Draw, EpochOrder, seed_of
+from driftserve_training.ranks import Ranks
+
+
+@pytest.fixture
+def image(generator: np.random.Generator) -> np.ndarray:
+    return generator.integers(0, 255, (50, 70, 3)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("name", ["light", "realistic"])
+def test_augmentation_keeps_size_and_type_and_follows_from_the_seed(name: str, image: np.ndarray) -> None:
+    first, second = build_augmentation(name), build_augmentation(name)
+    assert first is not None
+    assert second is not None
+    changed = {seed: first(image, seed) for seed in range(40)}
+    assert all(other.shape == image.shape and other.dtype == np.uint8 for other in changed.values())
+    assert all(np.array_equal(changed[seed], second(image, seed)) for seed in (7, 3, 39))  # whatever came before
+    assert len({other.tobytes() for other in changed.values()}) > 30
+
+
+def test_none_is_no_augmentation() -> None:
+    assert build_augmentation("none") is None
+
+
+def test_a_pipeline_of_ones_own_is_read_from_json(image: np.ndarray, tmp_path: Path) -> None:
+    A.save(A.Compose([A.VerticalFlip(p=1.0)]), tmp_path / "own.json", data_format="json")
+    augment = build_augmentation(str(tmp_path / "own.json"))
+    assert augment is not None
+    assert np.array_equal(augment(image, 1), image[::-1])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, r"augmentation: expected none, light, realistic, or a file .*, got .*own\.json"),
+        ("{", r"own\.json: expected a pipeline as albumentations\.save writes it"),
+        ('{"transform": {"__class_fullname__": "os.system"}}', r"own\.json: expected a pipeline as albumentations"),
+    ],
+)
+def test_what_is_no_pipeline_is_refused(text: str | None, message: str, tmp_path: Path) -> None:
+    if text is not None:
+        (tmp_path / "own.json").write_text(text)
+    with pytest.raises(DataError, match=message):
+        build_augmentation(str(tmp_path / "own.json"))
+
+
+def test_an_epochs_order_is_shared_without_overlap_and_differs_from_the_next() -> None:
+    shares = [EpochOrder(range(10), Ranks(rank, 2, 2), seed=3) for rank in (0, 1)]
+    first = [list(share) for share in shares]
+    assert sorted(draw.index for share in first for draw in share) == list(range(10))
+    for share in shares:
+        share.set_epoch(1)
+    second = list(shares[0])
+    assert {draw.epoch for draw in second} == {1}
+    assert [draw.index for draw in second] != [draw.index for draw in first[0]]
+
+
+def test_every_draw_has_a_seed_of_its_own() -> None:
+    seeds = {seed_of(seed, Draw(epoch, index)) for seed in (0, 1) for epoch in range(3) for index in range(50)}
+    assert len(seeds) == 300
+    assert max(seeds) < 2**32

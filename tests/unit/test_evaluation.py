@@ -1,0 +1,340 @@
+import math
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from scipy import stats
+
+from driftserve.errors import DataError
+from driftserve.prediction import calibrate
+from driftserve_training.dataset.manifest import Entry, Manifest
+from driftserve_training.evaluation.adversary import EPSILONS, fgsm, measure_attacks, pgd
+from driftserve_training.evaluation.calibration import measure_calibration, reliability
+from driftserve_training.evaluation.comparison import compare
+from driftserve_training.evaluation.confusion import confusion_matrix, f_score, scores_of
+from driftserve_training.evaluation.corrupted import CELLS, VIEWS, choose
+from driftserve_training.evaluation.document import Interval
+from driftserve_training.evaluation.intervals import interval_of, mean_interval, resample_confusion
+from driftserve_training.evaluation.predictions import Predictions, read_predictions, write_predictions
+from driftserve_training.evaluation.quality import quality_metrics
+from driftserve_training.evaluation.robustness import measure_robustness
+from driftserve_training.evaluation.slices import ATTRIBUTES, slices_of
+from driftserve_training.network.classifier import Classifier
+
+
+def _guesses(
+    generator: np.random.Generator, number: int, classes: int, right: float
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Predicted and right class indices; so large a share of the predictions is right, the others by chance."""
+    targets = generator.integers(0, classes, number)
+    return np.where(generator.random(number) < right, targets, generator.integers(0, classes, number)), targets
+
+
+@pytest.mark.parametrize("absent", [None, "no image", "neither image nor prediction"])
+def test_scores_are_those_of_torchmetrics(generator: np.random.Generator, absent: str | None) -> None:
+    from torchmetrics.functional import classification  # after driftserve_training, which makes it importable
+
+    predicted, targets = _guesses(generator, 200, 5, 0.6)
+    if absent:
+        targets = np.where(targets == 4, 0, targets)
+    if absent == "neither image nor prediction":
+        predicted = np.where(predicted == 4, 0, predicted)
+    scores = scores_of(confusion_matrix(predicted, targets, 5))
+    assert scores.accuracy == pytest.approx((predicted == targets).mean())
+    arguments = (torch.from_numpy(predicted), torch.from_numpy(targets), 5)
+    for name in ("f1", "precision", "recall"):
+        reference = getattr(classification, "multiclass_f1_score" if name == "f1" else f"multiclass_{name}")
+        for average in ("macro", "weighted"):
+            got = getattr(scores, f"{average}_{name}")
+            assert got == pytest.approx(float(reference(*arguments, average=average)), abs=1e-6)
+        assert getattr(scores, name) == pytest.approx(reference(*arguments, average=None).numpy(), abs=1e-6)
+
+
+def test_scores_by_their_definitions() -> None:
+    scores = scores_of(confusion_matrix(np.array([0, 0, 1, 2, 2, 2]), np.array([0, 1, 1, 2, 2, 0]), 3))
+    assert scores.macro_precision == pytest.approx((1 / 2 + 1 + 2 / 3) / 3)
+    assert scores.macro_recall == pytest.approx((1 / 2 + 1 / 2 + 1) / 3)
+    assert scores.macro_f1 == pytest.approx((1 / 2 + 2 / 3 + 4 / 5) / 3)
+    assert f_score(np.array([[3, 1], [2, 4]]), 2.0)[0] == pytest.approx(5 * 0.6 * 0.75 / (4 * 0.6 + 0.75))
+
+
+def test_quality_is_that_of_the_example_in_sagemakers_documentation() -> None:
+    metrics = quality_metrics(np.array([[1180, 510], [268, 138]]), seed=0)
+    expected = {
+        "accuracy": 0.6288167938931297,
+        "weighted_recall": 0.6288167938931297,
+        "weighted_precision": 0.6983172269629505,
+        "weighted_f0_5": 0.6803947317178771,
+        "weighted_f1": 0.6571162346664904,
+        "weighted_f2": 0.6384024354394601,
+    }
+    assert {name: metrics[name].value for name in expected} == pytest.approx(expected, abs=1e-12)
+    assert set(metrics) == {*expected, *(f"{name}_best_constant_classifier" for name in expected)}
+    assert metrics["accuracy_best_constant_classifier"].value == pytest.approx(1690 / 2096)
+    of_a_share = math.sqrt(0.6288 * 0.3712 / 2096)
+    assert metrics["accuracy"].standard_deviation == pytest.approx(of_a_share, rel=0.1)
+
+
+@pytest.mark.parametrize("score", ["accuracy", "macro_f1", "weighted_precision"])
+def test_intervals_are_those_of_resampled_images(generator: np.random.Generator, score: str) -> None:
+    predicted, targets = _guesses(generator, 150, 3, 0.7)
+    confusion = confusion_matrix(predicted, targets, 3)
+    value = float(getattr(scores_of(confusion), score))
+    interval = interval_of(value, getattr(scores_of(resample_confusion(confusion, 3)), score))
+
+    def of_images(*drawn: npt.NDArray[np.int64]) -> float:
+        return float(getattr(scores_of(confusion_matrix(drawn[0], drawn[1], 3)), score))
+
+    reference = stats.bootstrap(
+        (predicted, targets), of_images, paired=True, vectorized=False, n_resamples=2000, method="percentile", rng=4
+    ).confidence_interval
+    assert (interval.value, interval.low, interval.high) == pytest.approx((value, *reference), abs=0.012)
+
+
+def test_the_interval_of_a_mean_draws_an_images_results_together(generator: np.random.Generator) -> None:
+    results = generator.random((60, 1)) < generator.random((60, 40))  # alike within an image
+    interval = mean_interval(results.mean(axis=1), 3)
+    reference = stats.bootstrap(
+        (results.mean(axis=1),), np.mean, n_resamples=2000, method="percentile", rng=4
+    ).confidence_interval
+    assert (interval.low, interval.high) == pytest.approx(tuple(reference), abs=0.01)
+    alone = mean_interval(results.ravel().astype(np.float64), 3)
+    assert interval.high - interval.low > 1.5 * (alone.high - alone.low)
+
+
+def test_of_many_intervals_95_in_100_hold_the_truth(generator: np.random.Generator) -> None:
+    held = 0
+    for seed in range(300):
+        right = (generator.random(200) < 0.8).astype(np.float64)
+        interval = mean_interval(right, seed)
+        held += interval.low <= 0.8 <= interval.high
+    assert 0.91 <= held / 300 <= 0.98
+
+
+def test_the_same_seed_gives_the_same_interval(generator: np.random.Generator) -> None:
+    values = generator.random(50)
+    assert mean_interval(values, 7) == mean_interval(values, 7) != mean_interval(values, 8)
+
+
+def test_calibration_against_independent_references(generator: np.random.Generator) -> None:
+    from torchmetrics.classification import MulticlassCalibrationError
+
+    logits = generator.normal(0, 2, (500, 4)).astype(np.float32)
+    targets = generator.integers(0, 4, 500)
+    probabilities = calibrate(logits, 1.3)
+    calibration = measure_calibration(probabilities, targets)
+
+    reference = MulticlassCalibrationError(4, n_bins=15, norm="l1")
+    assert calibration.ece == pytest.approx(
+        float(reference(torch.from_numpy(probabilities), torch.from_numpy(targets))), abs=1e-6
+    )
+    loss = torch.nn.functional.cross_entropy(torch.from_numpy(logits).double() / 1.3, torch.from_numpy(targets))
+    assert calibration.nll == pytest.approx(float(loss))
+    squares = [
+        sum((p - (k == t)) ** 2 for k, p in enumerate(row)) for row, t in zip(probabilities, targets, strict=True)
+    ]
+    assert calibration.brier == pytest.approx(float(np.mean(squares)))
+
+
+def test_a_network_that_is_wrong_and_certain_is_the_worst_there_is() -> None:
+    calibration = measure_calibration(np.eye(3)[[0, 0, 1]], np.array([1, 2, 0]))
+    assert (calibration.ece, calibration.brier) == (1.0, 2.0)
+    assert math.isfinite(calibration.nll)
+
+
+def test_a_bin_holds_its_upper_end_and_empty_ones_are_left_out() -> None:
+    probabilities = np.array([[1.0, 0.0], [0.4, 0.6], [0.61, 0.39]])
+    low, middle, high = reliability(probabilities, np.array([0, 0, 0]))
+    assert (low.high, low.images, low.confidence, low.accuracy) == pytest.approx((0.6, 1, 0.6, 0.0))
+    assert (middle.low, middle.images, middle.accuracy) == pytest.approx((0.6, 1, 1.0))
+    assert (high.low, high.high, high.images) == pytest.approx((14 / 15, 1.0, 1))
+
+
+def _predictions(is_right: list[int]) -> Predictions:
+    """Predictions of two classes, the first being right for every image, told right where there is a 1."""
+    right = np.array(is_right)
+    return Predictions(
+        ("sea", "forest"),
+        tuple(f"test/sea/{place}.jpg" for place in range(len(right))),
+        ("sea",) * len(right),
+        np.column_stack([0.1 + 0.8 * right, 0.9 - 0.8 * right]),
+    )
+
+
+def test_a_challenger_is_tested_on_the_images_that_one_alone_tells_right() -> None:
+    challenger = _predictions([1] * 10 + [0] * 2 + [1] * 80 + [0] * 8)
+    champion = _predictions([0] * 10 + [1] * 2 + [1] * 80 + [0] * 8)
+    comparison = compare(challenger, champion, "old", seed=0)
+    assert (comparison.challenger_alone_right, comparison.champion_alone_right, comparison.images) == (10, 2, 100)
+    assert comparison.p_value == pytest.approx(2 * sum(math.comb(12, k) for k in range(3)) / 2**12)
+    assert comparison.difference.value == pytest.approx(0.08)
+    assert (comparison.challenger_accuracy, comparison.champion_accuracy) == pytest.approx((0.90, 0.82))
+    normal = 1.96 * math.sqrt((0.12 - 0.08**2) / 100)  # the variance of a paired difference
+    assert (comparison.difference.low, comparison.difference.high) == pytest.approx(
+        (0.08 - normal, 0.08 + normal), abs=0.02
+    )
+
+
+def test_the_champions_order_of_images_and_classes_does_not_matter() -> None:
+    challenger, champion = _predictions([1, 1, 0, 0]), _predictions([1, 0, 0, 0])
+    turned = Predictions(
+        champion.labels[::-1], champion.paths[::-1], champion.targets[::-1], champion.probabilities[::-1, ::-1]
+    )
+    assert compare(challenger, turned, "old", 0) == compare(challenger, champion, "old", 0)
+
+
+def test_equal_networks_do_not_differ() -> None:
+    comparison = compare(_predictions([1, 0, 1]), _predictions([1, 0, 1]), "old", 0)
+    assert (comparison.p_value, comparison.difference) == (1.0, Interval(0.0, 0.0, 0.0))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"paths": ("test/sea/0.jpg", "test/sea/9.jpg")}, r"old: expected predictions of the same 2 images, .*sea/1"),
+        ({"paths": ("test/sea/0.jpg",) * 2}, r"old: expected predictions of the same 2 images, got 2"),
+        ({"targets": ("sea", "forest")}, r"expected the same right labels, got forest instead of sea for .*1\.jpg"),
+        ({"labels": ("sea", "street")}, r"expected predictions of sea, forest, got sea, street"),
+    ],
+)
+def test_a_champion_of_other_images_is_refused(change: dict[str, tuple[str, ...]], message: str) -> None:
+    ours = _predictions([1, 0])
+    theirs = {"labels": ours.labels, "paths": ours.paths, "targets": ours.targets} | change
+    with pytest.raises(DataError, match=message):
+        compare(ours, Predictions(**theirs, probabilities=ours.probabilities), "old", 0)
+
+
+def test_predictions_are_read_as_they_were_written(tmp_path: Path, generator: np.random.Generator) -> None:
+    probabilities = generator.dirichlet(np.ones(2), 3)
+    entries = [Entry(f"val/sea/{place}, odd.jpg", "val", "sea", "") for place in range(3)]
+    write_predictions(tmp_path / "p.csv", entries, ("forest", "sea"), probabilities)
+    predictions = read_predictions(tmp_path / "p.csv")
+    assert np.array_equal(predictions.probabilities, probabilities)
+    assert (predictions.labels, predictions.targets) == (("forest", "sea"), ("sea",) * 3)
+    assert predictions.paths == tuple(entry.path for entry in entries)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "path,label,sea\n", "path,label,sea\na,sea,much\n", "path,label,sea\na,sea\n", "a,b,c\na,sea,1\n"],
+    ids=["empty", "no rows", "no number", "a row too short", "other columns"],
+)
+def test_what_holds_no_predictions_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "p.csv").write_text(text)
+    with pytest.raises(DataError, match=r"p\.csv: expected .*; run `evaluate` to write them"):
+        read_predictions(tmp_path / "p.csv")
+
+
+def _manifest(**images: int) -> Manifest:
+    entries = [
+        Entry(f"test/{label}/{place}.jpg", "test", label, "")
+        for label, number in images.items()
+        for place in range(number)
+    ]
+    return Manifest(Path(), tuple(entries))
+
+
+def test_images_are_chosen_as_equally_from_the_labels_as_they_allow() -> None:
+    manifest = _manifest(forest=20, sea=3, street=20)
+    places = choose(manifest, "test", 13, seed=1)
+    labels = [manifest.entries[place].label for place in places]
+    assert (labels.count("forest"), labels.count("sea"), labels.count("street")) == (5, 3, 5)
+    assert places == choose(manifest, "test", 13, seed=1) != choose(manifest, "test", 13, seed=2)
+    assert places == sorted(set(places))
+    assert choose(manifest, "test", None, 1) == choose(manifest, "test", 99, 1) == list(range(43))
+
+
+class FakeClassifier(Classifier):
+    """Takes an image for the class that its first pixel says."""
+
+    def __init__(self) -> None:
+        super().__init__(torch.nn.Identity(), (0.5,) * 3, (0.5,) * 3)
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        return torch.eye(3)[pixels[:, 0, 0, 0].long()]
+
+
+def test_robustness_is_the_accuracy_on_each_view(generator: np.random.Generator) -> None:
+    said = generator.integers(0, 3, (8, VIEWS)).astype(np.uint8)
+    views = [np.broadcast_to(row[:, None, None, None], (VIEWS, 3, 2, 2)).copy() for row in said]
+    targets = np.arange(8) % 3
+    robustness = measure_robustness(FakeClassifier(), iter(views), targets, batch_size=30, seed=0)
+    assert robustness.images == 8
+    assert robustness.clean_accuracy == pytest.approx(
+        np.mean([row[0] == t for row, t in zip(said, targets, strict=True)])
+    )
+    for place, (cell, (name, severity)) in enumerate(zip(robustness.cells, CELLS, strict=True)):
+        expected = np.mean([row[1 + place] == t for row, t in zip(said, targets, strict=True)])
+        assert (cell.corruption, cell.severity, cell.accuracy) == (name, severity, pytest.approx(expected))
+    mean = robustness.mean_corruption_accuracy
+    assert mean.value == pytest.approx(np.mean([cell.accuracy for cell in robustness.cells]))
+    assert mean.low < mean.value < mean.high
+
+
+def _told(is_right: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+    """Probabilities of two classes, and targets, of images of which so many are told right."""
+    return np.eye(2)[is_right.astype(int)], np.ones(len(is_right), np.int64)
+
+
+def test_slices_are_thirds_of_the_images_by_what_they_look_like() -> None:
+    levels = np.arange(10, 250, 20)  # twelve images, dark to bright
+    images = [np.full((40, 40, 3), level, np.uint8) for level in levels]
+    slices = slices_of(images, *_told(levels > 80), seed=0)
+    by_brightness = [part for part in slices if part.attribute == "brightness"]
+    assert [(part.part, part.images) for part in by_brightness] == [("low", 4), ("middle", 4), ("high", 4)]
+    assert [part.accuracy.value for part in by_brightness] == [0.0, 1.0, 1.0]
+    assert (by_brightness[0].low, by_brightness[0].high) == (10.0, 70.0)
+    assert {part.attribute for part in slices} == set(ATTRIBUTES)
+
+
+def test_images_of_another_size_than_most_are_slices_of_their_own() -> None:
+    images = [np.zeros((side, 50, 3), np.uint8) for side in [20, 30] + [50] * 17 + [80]]
+    slices = slices_of(images, *_told(np.array([False] * 2 + [True] * 18)), seed=0)
+    sizes = [(part.part, part.images, part.accuracy.value) for part in slices if part.attribute == "pixels"]
+    assert sizes == [("low", 2, 0.0), ("middle", 17, 1.0), ("high", 1, 1.0)]
+
+
+class FakeLinearClassifier(Classifier):
+    """Tells two classes by the mean of the pixels: the second above 128."""
+
+    def __init__(self) -> None:
+        super().__init__(torch.nn.Identity(), (0.5,) * 3, (0.5,) * 3)
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        distance = pixels.float().mean(dim=(1, 2, 3)) - 128
+        return torch.stack([-distance, distance], dim=1)
+
+
+def test_attacks_go_the_way_that_misleads_and_no_further_than_epsilon() -> None:
+    classifier, generator = FakeLinearClassifier(), torch.Generator().manual_seed(0)
+    pixels = torch.stack([torch.full((3, 4, 4), level, dtype=torch.uint8) for level in (124, 131, 118, 140)])
+    targets = torch.tensor([0, 1, 0, 1])
+    expected = torch.tensor([128, 127, 122, 136], dtype=torch.uint8)  # by hand: towards the other class
+    for changed in (fgsm(classifier, pixels, targets, 4), pgd(classifier, pixels, targets, 4, generator)):
+        assert changed.dtype == torch.uint8
+        assert torch.equal(changed, expected[:, None, None, None].expand_as(changed))
+
+
+def test_an_attack_stays_a_picture() -> None:
+    pixels = torch.stack([torch.full((3, 2, 2), level, dtype=torch.uint8) for level in (1, 254)])
+    targets = torch.tensor([1, 0])  # so that the way that misleads leads out of 0 to 255
+    generator = torch.Generator().manual_seed(0)
+    for changed in (
+        fgsm(FakeLinearClassifier(), pixels, targets, 8),
+        pgd(FakeLinearClassifier(), pixels, targets, 8, generator),
+    ):
+        assert changed[0].unique().tolist() == [0]
+        assert changed[1].unique().tolist() == [255]
+
+
+def test_the_accuracy_under_attack_falls_where_the_images_are_within_epsilon() -> None:
+    pixels = torch.stack([torch.full((3, 4, 4), level, dtype=torch.uint8) for level in (131, 135, 150)])
+    batches = [(pixels[:2], torch.tensor([1, 1])), (pixels[2:], torch.tensor([1]))]
+    attacks = {(attack.name, attack.epsilon): attack for attack in measure_attacks(FakeLinearClassifier(), batches, 0)}
+    assert set(attacks) == {(name, epsilon) for name in ("fgsm", "pgd") for epsilon in EPSILONS}
+    for name in ("fgsm", "pgd"):
+        accuracies = [attacks[name, epsilon].accuracy.value for epsilon in EPSILONS]
+        assert accuracies == pytest.approx([1, 1, 2 / 3, 1 / 3])
+    assert attacks["pgd", 8].images == 3

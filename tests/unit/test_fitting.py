@@ -1,0 +1,199 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from driftserve.contract import ImageSpec
+from driftserve.errors import DataError
+from driftserve_demo.synthetic import write_dataset
+from driftserve_training.configuration import TrainingConfiguration
+from driftserve_training.dataset.images import ImageDataset
+from driftserve_training.dataset.manifest import scan
+from driftserve_training.fitting.optimization import create_optimizer, rate_share, refuse_unknown_optimizer
+from driftserve_training.fitting.pictures import confusion_figure, mistakes_figure
+from driftserve_training.fitting.resumption import begin, find_checkpoint
+from driftserve_training.fitting.training import train
+from driftserve_training.network.classifier import Classifier, create_classifier
+from driftserve_training.network.exportable import refuse_unexportable
+from driftserve_training.network.trained import load_trained
+
+SPEC = ImageSpec(height=32, width=32, resize_shorter_side=32, interpolation="bilinear")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    write_dataset(folder, {"train": 8, "val": 6, "test": 2}, seed=5)
+    return folder
+
+
+def _configuration(data: Path, output: Path, **chosen: object) -> TrainingConfiguration:
+    small = {"model": "test_resnet", "pretrained": False, "image_size": 32, "epochs": 1, "batch_size": 8}
+    return TrainingConfiguration(data=data, output=output, **(small | chosen))  # type: ignore[arg-type]
+
+
+def test_the_rate_rises_then_falls_as_half_a_cosine() -> None:
+    shares = [rate_share(step, 100, 0.1) for step in range(101)]
+    assert shares[:10] == pytest.approx([step / 11 for step in range(1, 11)])
+    assert shares[10:] == pytest.approx([(1 + np.cos(np.pi * step / 90)) / 2 for step in range(91)])
+    assert rate_share(0, 100, 0.0) == 1.0
+
+
+@pytest.mark.parametrize("name", ["adamw", "sgd", "lamb", "lion", "lookahead_adam"])
+def test_timms_optimizers_take_a_rate_of_their_own_for_the_features(name: str) -> None:
+    head, features = (torch.nn.Parameter(torch.ones(3)) for _ in range(2))
+    optimizer = create_optimizer(name, [{"params": [head]}, {"params": [features], "lr": 0.01}], 0.1, 0.0)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.1, 0.01]
+    (head.sum() + features.sum()).backward()
+    optimizer.step()
+    assert (1 - head).sum() > (1 - features).sum() > 0
+
+
+def test_an_unknown_optimizer_is_refused_with_those_near_it() -> None:
+    with pytest.raises(DataError, match=r"expected one of timm's optimizers, got 'adamx'; near it: .*adamw"):
+        refuse_unknown_optimizer("adamx")
+
+
+def test_what_is_watched_can_end_a_run(data: Path, tmp_path: Path) -> None:
+    class Enough(Exception):
+        pass
+
+    seen: list[tuple[int, float]] = []
+
+    def watch(epoch: int, accuracy: float) -> None:
+        seen.append((epoch, accuracy))
+        if epoch == 2:
+            raise Enough
+
+    with pytest.raises(Enough):
+        train(_configuration(data, tmp_path, epochs=9), watch=watch)
+    assert [epoch for epoch, _ in seen] == [1, 2]
+    assert all(0 <= accuracy <= 1 for _, accuracy in seen)
+    assert not (tmp_path / "trained.json").exists()
+
+
+def test_training_ends_early_without_a_better_loss(data: Path, tmp_path: Path) -> None:
+    train(_configuration(data, tmp_path, epochs=40, learning_rate=5.0, warmup=0.0, patience=2))
+    assert len((tmp_path / "history.csv").read_text().splitlines()) < 30
+
+
+def test_a_new_run_leaves_nothing_of_what_was_known_of_the_one_before(data: Path, tmp_path: Path) -> None:
+    stale = ("evaluation.json", "predictions-test.csv", "certificate.json", "card.html", "explanations/a.png")
+    (tmp_path / "explanations").mkdir()
+    for name in (*stale, "notes.txt"):
+        (tmp_path / name).touch()
+    train(_configuration(data, tmp_path))
+    assert not any((tmp_path / name).exists() for name in stale)
+    assert (tmp_path / "notes.txt").exists()
+
+
+@pytest.mark.parametrize("chosen", [{"mixup": 0.2}, {"cutmix": 1.0, "batch_size": 7}], ids=["mixup", "cutmix, odd"])
+def test_images_are_mixed_with_their_labels(data: Path, tmp_path: Path, chosen: dict[str, float]) -> None:
+    seen = []
+    for name, mixing in (("plain", {"batch_size": chosen.get("batch_size", 8)}), ("mixed", chosen)):
+        train(_configuration(data, tmp_path / name, label_smoothing=0.0, **mixing))
+        seen.append((tmp_path / name / "history.csv").read_text())
+    assert seen[0] != seen[1]
+
+
+def test_the_average_of_the_weights_is_what_is_kept(data: Path, tmp_path: Path) -> None:
+    train(_configuration(data, tmp_path / "plain"))
+    train(_configuration(data, tmp_path / "average", ema_decay=0.999))
+    torch.manual_seed(0)  # the runs' own
+    start, _ = create_classifier(_configuration(data, tmp_path), 6)
+    expected = [parameter.detach() for parameter in start.head_parameters()]
+    moved = []
+    for name in ("plain", "average"):
+        weights = load_trained(tmp_path / name)[1].head_parameters()
+        moved.append(max(float((new.detach() - old).abs().max()) for new, old in zip(weights, expected, strict=True)))
+    assert 0 < moved[1] < 0.3 * moved[0]  # the average begins with the first step
+
+
+def test_tensorboard_has_all_that_is_promised(data: Path, tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    checkpoints = tmp_path / "elsewhere"
+    record = train(_configuration(data, tmp_path / "run", epochs=2, augmentation="realistic"), checkpoints)
+    assert record is not None
+    assert {path.suffix for path in checkpoints.iterdir()} == {".ckpt", ".json"}
+    assert not (checkpoints / "last.ckpt").exists()
+    board = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
+    board.Reload()
+    tags = board.Tags()
+    scores = {f"val_{name}/{label}" for name in ("f1", "precision", "recall") for label in record.labels}
+    assert set(tags["scalars"]) >= scores | {"val_macro_f1", "val_macro_precision", "val_macro_recall"}
+    assert set(tags["scalars"]) >= {"train_loss_step", "train_loss_epoch", "val_loss", "val_accuracy"}
+    assert any(tag.startswith("lr-") for tag in tags["scalars"])
+    assert set(tags["images"]) >= {"augmented", "val_confusion", "val_mistakes"}
+    assert "_hparams_/session_start_info" in json.dumps(board.summary_metadata, default=str)
+    assert json.loads((tmp_path / "run" / "configuration.json").read_text())["augmentation"] == "realistic"
+
+
+def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
+    folder, ours = tmp_path / "checkpoints", _configuration(tmp_path, tmp_path)
+    assert find_checkpoint(folder, ours, "m") is None
+    begin(folder, ours, "m")
+    (folder / "last.ckpt").touch()
+    elsewhere = ours.model_copy(update={"data": Path("moved"), "loader_workers": 3})
+    assert find_checkpoint(folder, elsewhere, "m") == folder / "last.ckpt"
+    with pytest.raises(DataError, match=r"expected the parameters of the run .*, seed 0, got 5; give these"):
+        find_checkpoint(folder, ours.model_copy(update={"seed": 5}), "m")
+    with pytest.raises(DataError, match="manifest_sha256 m, got n"):
+        find_checkpoint(folder, ours, "n")
+
+
+def test_sixteen_bits_without_a_gpu_are_refused(data: Path, tmp_path: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(DataError, match="precision: expected 32-true or bf16-mixed on a processor, got 16-mixed"):
+        train(_configuration(data, tmp_path, precision="16-mixed"))
+
+
+def test_mistakes_are_drawn_the_surest_first(data: Path) -> None:
+    manifest = scan(data)
+    images = ImageDataset(manifest, "val", SPEC)
+    targets = np.array([images[index][1] for index in range(len(images))])
+    probabilities = np.full((len(images), 6), 0.02)
+    probabilities[np.arange(len(images)), targets] = 0.9
+    assert mistakes_figure(images, probabilities, targets, manifest.labels) is None
+    for index, sure in ((3, 0.6), (7, 0.8)):
+        probabilities[index] = 0.04
+        probabilities[index, (targets[index] + 1) % 6] = sure
+    figure = mistakes_figure(images, probabilities, targets, manifest.labels)
+    assert figure is not None
+    titles = [place.get_title() for place in figure.axes if place.get_title()]
+    assert [title.split()[1] for title in titles] == ["0.80", "0.60"]
+    assert titles[0].endswith(f"is {manifest.labels[targets[7]]}")
+
+
+def test_the_confusion_matrix_is_drawn() -> None:
+    figure = confusion_figure(torch.tensor([[1, 0], [1, 7]]), ("sea", "forest"))
+    assert {text.get_text() for text in figure.axes[0].texts} >= {"1", "0", "7"}
+
+
+class _Branching(torch.nn.Module):
+    """Looks at its input to choose what to do: a trace keeps one of the two ways."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = torch.nn.Linear(3, 2)
+
+    def forward_features(self, x: torch.Tensor) -> torch.Tensor:
+        return x if len(x) == 1 else 5 * x
+
+    def forward_head(self, x: torch.Tensor, pre_logits: bool = False) -> torch.Tensor:
+        pooled = x.mean(dim=(2, 3))
+        return pooled if pre_logits else self.head(pooled)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.forward_head(self.forward_features(x))
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+def test_a_network_that_a_trace_does_not_keep_is_refused_before_it_is_trained() -> None:
+    classifier = Classifier(_Branching(), (0.5,) * 3, (0.25,) * 3)
+    with pytest.raises(DataError, match="expected a graph of branching that gives the network's logits"):
+        refuse_unexportable(classifier, SPEC, "branching")
+    assert classifier.training

@@ -1,0 +1,110 @@
+from pathlib import Path
+
+import pytest
+
+from driftserve.errors import DataError
+from driftserve_training.__main__ import main
+from driftserve_training.configuration import TrainingConfiguration
+from driftserve_training.dataset.location import located
+from driftserve_training.parameters import from_environment, read_winner, read_yaml, to_configuration
+
+PLACES = {"data": "d", "output": "o"}
+
+
+def test_the_first_source_that_names_a_parameter_decides() -> None:
+    flags, environment, file = {"epochs": 1}, {"epochs": "2", "seed": "2"}, {"epochs": 3, "seed": 3, "batch_size": 3}
+    chosen = to_configuration(PLACES | flags, environment, file)
+    assert (chosen.epochs, chosen.seed, chosen.batch_size, chosen.head_epochs) == (1, 2, 3, 1)
+    assert (chosen.model, chosen.optimizer) == (read_winner()["model"], read_winner()["optimizer"])
+
+
+def test_weights_say_their_model_themselves() -> None:
+    assert to_configuration(PLACES | {"weights": "w"}).model is None
+    assert to_configuration(PLACES | {"weights": "w", "model": "resnet18"}).model == "resnet18"
+
+
+def test_the_winner_names_parameters_only() -> None:
+    winner = read_winner()
+    assert set(winner) == {"model", "optimizer", "learning_rate"}
+    assert TrainingConfiguration.model_validate(PLACES | winner).learning_rate == winner["learning_rate"]
+
+
+def test_yaml_is_read_with_either_hyphen(tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text("learning-rate: 1e-2\nbatch_size: 8\n")
+    chosen = to_configuration(PLACES, read_yaml(path))
+    assert (chosen.learning_rate, chosen.batch_size) == (0.01, 8)
+    path.write_text("# nothing\n")
+    assert read_yaml(path) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("learning_rte: 1", r"p\.yaml: expected parameters out of .*learning_rate.*, got 'learning_rte'; leave it out"),
+        ("- epochs", r"p\.yaml: expected parameters as `name: value`, got list"),
+        ("a: [", r"p\.yaml: expected YAML, got while parsing"),
+        (None, r"p\.yaml: expected a file that can be read, got No such file"),
+    ],
+)
+def test_yaml_that_is_wrong_is_refused_in_one_line(text: str | None, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(DataError, match=message) as caught:
+        read_yaml(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_variables_with_the_prefix_are_parameters_and_no_others() -> None:
+    environment = {"DRIFTSERVE_TRAINING_EPOCHS": "7", "DRIFTSERVE_DATA": "x", "PATH": "y"}
+    assert from_environment(environment) == {"epochs": "7"}
+    with pytest.raises(DataError, match=r"DRIFTSERVE_TRAINING_EPOCH: expected parameters out of .*, got 'epoch'"):
+        from_environment({"DRIFTSERVE_TRAINING_EPOCH": "7"})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "--epochs", "0"], "argument --epochs: Input should be greater than or equal to 1, got '0'"),
+        (["train", "--precision", "7"], "argument --precision: Input should be 'auto', '32-true'"),
+        (["train", "--lr", "1"], "unrecognized arguments: --lr 1"),
+        (["train", "--data", "d"], "output: Field required"),
+        (["train", "--output", "o"], "expected data, or a folder for each split, got none for train, val, test"),
+        (["train", "--data", "d", "--output", "o", "--optimizer", "adamx"], "expected one of timm's optimizers"),
+        (["train", "--data", "nowhere", "--output", "o"], "nowhere: expected images as train/<class>/<image>.jpg"),
+        (["train", "--config", "nowhere.yaml"], "nowhere.yaml: expected a file that can be read"),
+        (["fit"], "invalid choice: 'fit'"),
+        ([], "the following arguments are required: COMMAND"),
+    ],
+)
+def test_wrong_input_is_one_line_and_status_2(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        status = main(arguments)
+    except SystemExit as ended:
+        status = ended.code  # type: ignore[assignment]
+    assert status == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("driftserve_training: ")
+    assert message in line
+
+
+def test_splits_may_lie_elsewhere(tmp_path: Path) -> None:
+    for name in ("all/train", "all/val", "all/test", "all/stream", "other"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "mark").write_text(name)
+    given = {"data": tmp_path / "all", "output": "o", "test_data": tmp_path / "other"}
+    with located(TrainingConfiguration.model_validate(given)) as folder:
+        marks = {path.name: (path / "mark").read_text() for path in folder.iterdir()}
+    assert marks == {"train": "all/train", "val": "all/val", "test": "other", "stream": "all/stream"}
+
+
+def test_a_split_that_lies_nowhere_is_named(tmp_path: Path) -> None:
+    given = TrainingConfiguration(output=tmp_path, train_data=tmp_path, val_data=tmp_path)
+    with (
+        pytest.raises(DataError, match="expected data, or a folder for each split, got none for test; name it"),
+        located(given),
+    ):
+        pass

@@ -1,0 +1,344 @@
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState, create_trial
+
+from driftserve.errors import DataError
+from driftserve_training.configuration import TrainingConfiguration
+from driftserve_training.parameters import read_yaml
+from driftserve_training.search.ledger import AGAIN, ERROR, find_attempt, read_ledger
+from driftserve_training.search.plan import identify, make_plan, refuse_difference
+from driftserve_training.search.plots import draw_history, draw_importances, importances
+from driftserve_training.search.ranking import complete, rank
+from driftserve_training.search.report import WinnerScores, write_table, write_trials, write_winner
+from driftserve_training.search.scoring import Assignment, Outcome, Watch
+from driftserve_training.search.space import Point, Space
+from driftserve_training.search.storage import open_database
+from processes import running, wait_for
+from searches import SPACE, accuracy_of, fake_training, main, plan_of, search
+
+ENVIRONMENT = {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])}
+TPE = {"sampler": "tpe", "pruner": "none"}
+
+
+class FakeTraining:
+    """Counts what it is given; does what it is told at one trial."""
+
+    def __init__(self, at: int | None = None, error: BaseException | None = None) -> None:
+        self.seen: list[Assignment] = []
+        self._at, self._error = at, error
+
+    def __call__(self, assignment: Assignment, watch: Watch) -> Outcome:
+        self.seen.append(assignment)
+        if assignment.number == self._at and self._error is not None:
+            raise self._error
+        return fake_training(assignment, watch)
+
+    @property
+    def numbers(self) -> list[int]:
+        return [assignment.number for assignment in self.seen]
+
+
+def test_a_grid_runs_each_combination_once_in_its_order(tmp_path: Path) -> None:
+    training = FakeTraining()
+    search(tmp_path, plan_of(tmp_path, pruner="none"), training)
+    assert [assignment.point for assignment in training.seen] == list(SPACE.combinations())
+
+
+def test_a_search_that_has_ended_trains_nothing_more(tmp_path: Path) -> None:
+    search(tmp_path, plan_of(tmp_path))
+    training = FakeTraining()
+    search(tmp_path, plan_of(tmp_path), training)
+    assert training.seen == []
+
+
+def test_tpe_draws_between_the_rates_the_same_for_the_same_seed_and_finds_the_better_half(tmp_path: Path) -> None:
+    training, other = FakeTraining(), FakeTraining()
+    search(tmp_path / "a", plan_of(tmp_path, trials=30, **TPE), training)
+    search(tmp_path / "b", plan_of(tmp_path, trials=30, **TPE), other)
+    rates = [assignment.point.learning_rate for assignment in training.seen]
+    assert training.seen == other.seen
+    assert min(rates) > 0.001
+    assert max(rates) < 0.01
+    assert len(set(rates)) == 30
+    assert abs(np.mean(np.log(rates[:10])) - np.log(0.001 * 0.01) / 2) < 0.5  # log-uniform before it knows anything
+    assert np.mean([assignment.point.model == "large" for assignment in training.seen[15:]]) > 0.6
+
+
+def test_a_search_that_was_cut_off_draws_on_as_if_it_had_not_been(tmp_path: Path) -> None:
+    whole, begun, rest = FakeTraining(), FakeTraining(), FakeTraining()
+    search(tmp_path / "whole", plan_of(tmp_path, trials=14, **TPE), whole)
+    search(tmp_path / "parts", plan_of(tmp_path, trials=6, **TPE), begun)
+    search(tmp_path / "parts", plan_of(tmp_path, trials=14, **TPE), rest)
+    assert whole.seen == begun.seen + rest.seen
+
+
+def test_a_trial_far_below_the_others_is_given_up_but_not_at_once_nor_at_the_end(tmp_path: Path) -> None:
+    points = Space(("large", "hopeless"), ("adamw",), (0.001, 0.002, 0.003, 0.004, 0.01))
+    reported: dict[int, list[int]] = {}
+
+    def training(assignment: Assignment, watch: Watch) -> Outcome:
+        late = assignment.number == 9  # falls below the median in the last epoch, in which the others leap
+        accuracy = accuracy_of(assignment.point)
+        for epoch in range(1, 5):
+            reported.setdefault(assignment.number, []).append(epoch)
+            watch(epoch, 0.85 if late else accuracy + 0.1 * (epoch == 4))
+        return Outcome(accuracy)
+
+    plan = plan_of(tmp_path, points)
+    states = [trial.state for trial in sorted(rank(search(tmp_path, plan, training), 10), key=lambda each: each.number)]
+    assert states == ["complete"] * 5 + ["pruned"] * 4 + ["complete"]
+    assert reported[5] == [1]
+
+
+def test_no_trial_is_given_up_while_its_head_learns_alone(tmp_path: Path) -> None:
+    pretrained = TrainingConfiguration(data=tmp_path, output=tmp_path, head_epochs=2)
+    assert make_plan(pretrained, SPACE).warmup_epochs == 3
+    assert plan_of(tmp_path).warmup_epochs == 1
+
+
+def test_a_trial_that_fails_is_noted_and_the_others_go_on_and_a_new_start_tries_it_again(tmp_path: Path) -> None:
+    said: list[str] = []
+    plan = plan_of(tmp_path, pruner="none")
+    study = search(tmp_path, plan, FakeTraining(2, DataError("no such weights")), say=said.append)
+    assert [(trial.number, trial.error) for trial in rank(study, 8) if trial.state == "failed"] == [
+        (2, "no such weights")
+    ]
+    assert len(complete(rank(study, 8))) == 7
+    assert "trial 0002 small sgd 0.001: failed: no such weights" in said
+
+    training = FakeTraining()
+    study = search(tmp_path, plan, training)
+    assert training.seen == [Assignment(2, SPACE.combinations()[2], is_again=True)]
+    assert {trial.state for trial in rank(study, 8)} == {"complete"}
+
+
+def test_a_trial_that_is_tried_again_keeps_what_was_drawn_for_it(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, trials=20, **TPE)
+    first, again = FakeTraining(11, DataError("the disk is full")), FakeTraining()
+    search(tmp_path, plan, first)
+    search(tmp_path, plan, again)
+    assert [assignment.point for assignment in again.seen] == [first.seen[11].point]
+
+
+def test_a_trial_is_locked_while_it_trains_and_free_when_it_has_ended(tmp_path: Path) -> None:
+    code = "import fcntl, sys; fcntl.lockf(open(sys.argv[1], 'r+'), fcntl.LOCK_EX | fcntl.LOCK_NB)"
+
+    def is_free() -> bool:
+        locked = [sys.executable, "-c", code, str(tmp_path / "study.locks")]
+        return subprocess.run(locked, check=False, stderr=subprocess.DEVNULL).returncode == 0
+
+    seen: list[bool] = []
+    search(
+        tmp_path,
+        plan_of(tmp_path, Space(("small",), ("sgd",), (0.1,))),
+        lambda assignment, watch: seen.append(is_free()) or fake_training(assignment, watch),  # type: ignore[func-returns-value]
+    )
+    assert (seen, is_free()) == ([False], True)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("a bug"), SystemExit()], ids=repr)
+def test_what_ends_the_process_leaves_its_trial_for_the_next_start(tmp_path: Path, error: BaseException) -> None:
+    plan = plan_of(tmp_path, pruner="none")
+    with pytest.raises(type(error)):
+        search(tmp_path, plan, FakeTraining(3, error))
+    training = FakeTraining()
+    study = search(tmp_path, plan, training)
+    assert sorted(training.numbers) == [3, 4, 5, 6, 7]
+    assert [assignment.number for assignment in training.seen if assignment.is_again] == [3]
+    assert [trial.number for trial in complete(rank(study, 8))] == [5, 7, 4, 6, 1, 3, 0, 2]
+
+
+def test_a_process_that_was_taken_to_be_dead_lets_go_of_its_trial_and_goes_on(tmp_path: Path) -> None:
+    said: list[str] = []
+    attempts: list[int] = []
+
+    def training(assignment: Assignment, watch: Watch) -> Outcome:
+        attempts.append(assignment.number)
+        if attempts == [0, 1]:
+            elsewhere = JournalStorage(JournalFileBackend(str(tmp_path / "study.journal")))
+            optuna.load_study(storage=elsewhere, study_name="fake").tell(1, state=TrialState.FAIL)
+        return fake_training(assignment, watch)
+
+    study = search(tmp_path, plan_of(tmp_path, pruner="none"), training, say=said.append)
+    assert said[1] == "trial 0001 was given to another process, as this one had not been heard of"
+    assert attempts == [0, 1, 1, *range(2, 8)]
+    assert len(complete(rank(study, 8))) == 8
+
+
+def test_an_accuracy_that_is_no_number_fails_its_trial(tmp_path: Path) -> None:
+    study = search(tmp_path, plan_of(tmp_path), lambda *_: Outcome(float("nan")))
+    assert {trial.error for trial in rank(study, 8)} == {"expected an accuracy to rank the trial by, got nan"}
+
+
+def test_processes_share_a_search_and_what_a_killed_one_had_begun_is_run_again(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    arguments = ("searches", str(tmp_path), str(log), "-", "2")
+    with running(*arguments, environment=ENVIRONMENT, log=tmp_path / "output") as killed, ThreadPoolExecutor() as pool:
+        wait_for(lambda: log.exists() and log.read_text().count("\n"))
+        other = pool.submit(main, tmp_path, log, None)
+        wait_for(lambda: log.read_text().count("ended") == 7)
+        assert not other.done()  # it waits for what is said to run
+        killed.kill()
+        killed.wait()
+        other.result(60)
+    lines = log.read_text().splitlines()
+    (half,) = [line.split()[1] for line in lines if "endless" in line]
+    assert sorted(line for line in lines if "ended" in line) == [f"ended {number}" for number in range(8)]
+    assert sorted(line for line in lines if "first" in line) == [f"begun {number} first" for number in range(8)]
+    assert [line for line in lines if "again" in line] == [f"begun {half} again"]
+
+
+def test_of_two_next_attempts_at_a_trial_the_first_counts() -> None:
+    def entry(number: int, state: TrialState, **attributes: object) -> optuna.trial.FrozenTrial:
+        made = create_trial(state=state, user_attrs=attributes, value=0.5 if state == TrialState.COMPLETE else None)
+        made.number = number
+        return made
+
+    ledger = read_ledger(
+        [
+            entry(0, TrialState.FAIL),
+            entry(1, TrialState.FAIL, **{ERROR: "why"}),
+            entry(2, TrialState.RUNNING, **{AGAIN: [0, 2]}),
+            entry(3, TrialState.WAITING, **{AGAIN: [0, 2]}),
+            entry(4, TrialState.COMPLETE),
+        ]
+    )
+    assert [(attempt.number, attempt.entry.number, attempt.state) for attempt in ledger] == [
+        (0, 2, "running"),
+        (1, 1, "failed"),
+        (2, 4, "complete"),
+    ]
+    assert find_attempt(ledger, 3) is None
+
+
+@pytest.mark.parametrize(
+    ("changed", "name"),
+    [
+        ({"epochs": 9}, "epochs"),
+        ({"batch_size": 8}, "batch_size"),
+        ({"weights": Path("other")}, "weights"),
+        ({"augmentation": "b.json"}, "augmentation"),
+    ],
+    ids=["epochs", "batch size", "weights", "augmentation"],
+)
+def test_a_study_of_another_search_is_refused(
+    tmp_path: Path, changed: dict[str, object], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for file, text in (("weights", "1"), ("other", "2"), ("a.json", "{}"), ("b.json", "[]")):
+        Path(file).write_text(text)
+    begun = TrainingConfiguration(
+        data=tmp_path, output=tmp_path, weights=Path("weights"), augmentation="a.json", loader_workers=2
+    )
+    moved = TrainingConfiguration(
+        data=Path("/a"), output=Path("/b"), weights=tmp_path / "weights", augmentation=str(tmp_path / "a.json")
+    )
+    other = begun.model_copy(update=changed)
+    identity = identify(make_plan(begun, SPACE), begun, "0a")
+    refuse_difference(identity, identify(make_plan(moved, SPACE), moved, "0a"), "search")  # is the same search
+    with pytest.raises(DataError, match=rf"expected {name} .* as the study 'search' was begun with, got .*; give it"):
+        refuse_difference(identity, identify(make_plan(other, SPACE), other, "0a"), "search")
+    with pytest.raises(DataError, match="expected images 0a"):
+        refuse_difference(identity, identify(make_plan(begun, SPACE), begun, "0b"), "search")
+    space = Space(("small",), SPACE.optimizers, SPACE.learning_rates)
+    with pytest.raises(DataError, match="expected models"):
+        refuse_difference(identity, identify(make_plan(begun, space), begun, "0a"), "search")
+
+
+def test_the_identity_outlives_the_process_in_the_journal(tmp_path: Path) -> None:
+    search(tmp_path, plan_of(tmp_path))
+    with pytest.raises(DataError, match="expected plan grid as the study 'fake' was begun with, got tpe"):
+        search(tmp_path, plan_of(tmp_path, trials=3, **TPE))
+
+
+def test_a_broken_journal_is_said(tmp_path: Path) -> None:
+    search(tmp_path, plan_of(tmp_path))
+    journal = tmp_path / "study.journal"
+    journal.write_bytes(b'{"op_code":' + journal.read_bytes())
+    with pytest.raises(DataError, match=r"study\.journal: expected a study's journal, got Expecting"):
+        search(tmp_path, plan_of(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("postgresql+psycopg://me:secret@127.0.0.1:1/x", r"me:\*\*\*@127.0.0.1:1/x: expected a database .*refused"),
+        ("nonsense", r"--storage \(no URL\): expected a database"),
+        ("oracle://me:secret@somewhere/x", r"oracle://me:\*\*\*@somewhere/x: expected a database whose driver"),
+    ],
+    ids=["nobody there", "no URL", "no driver"],
+)
+def test_a_storage_that_cannot_be_used_is_one_line_without_the_password(url: str, message: str) -> None:
+    with pytest.raises(DataError, match=message) as refused:
+        open_database(url)
+    assert "\n" not in str(refused.value)
+    assert "secret" not in str(refused.value)
+
+
+def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match=r"study\.locks: expected a folder to write to"):
+        search(tmp_path / "file", plan_of(tmp_path))
+
+
+def test_by_test_accuracy_where_it_is_asked_for(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, rank_by="test", pruner="none")
+    study = search(tmp_path, plan, lambda assignment, _: Outcome(0.5, 1 - accuracy_of(assignment.point)))
+    winner, *_ = ranking = rank(study, 8)
+    assert (winner.number, winner.score, winner.val_accuracy) == (0, pytest.approx(0.399), 0.5)
+    write_table(ranking, plan, WinnerScores(0, 0.399, 0.4), tmp_path / "table.md")
+    table = (tmp_path / "table.md").read_text()
+    assert "it was selected on this very split" in table
+    assert "| 1 | 0000 | small | adamw | 0.001 | 0.5000 | 0.3990 |" in table
+
+
+def test_the_tables_say_what_was_found(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path)
+    ranking = rank(search(tmp_path, plan, FakeTraining(6, DataError("of a, b"))), 8)
+    write_table(ranking, plan, WinnerScores(5, 0.75, 0.7), tmp_path / "table.md")
+    write_trials(ranking, tmp_path / "trials.csv")
+    lines = (tmp_path / "table.md").read_text().splitlines()
+    assert lines[2] == "| 1 | 0005 | large | adamw | 0.01 | 0.8100 | 4 | 0 |"
+    assert lines[9] == "| failed | 0006 | large | sgd | 0.001 |  | 0 | 0 |"
+    assert lines[-1].endswith("The winner was then scored once on the test split: accuracy 0.7500, macro F1 0.7000.")
+    assert (tmp_path / "trials.csv").read_text().splitlines()[7] == '6,failed,large,sgd,0.001,,,0,0,"of a, b"'
+
+
+def test_the_winners_parameters_are_a_configuration(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path)
+    write_winner(rank(search(tmp_path, plan), 8), plan, "fake", tmp_path / "best.yaml")
+    assert read_yaml(tmp_path / "best.yaml") == {"model": "large", "optimizer": "adamw", "learning_rate": 0.01}
+    first = (tmp_path / "best.yaml").read_text().splitlines()[0]
+    assert first == "# The winner of the search 'fake': trial 0005 of 8 trials, validation accuracy 0.8100."
+
+
+def test_what_decides_is_found_most_important(tmp_path: Path) -> None:
+    space = Space(("small", "large"), ("adamw", "sgd", "lamb"), (0.001, 0.002, 0.003))
+    accuracies = {"small": 0.6, "large": 0.8}
+    plan = plan_of(tmp_path, space, pruner="none")
+    shares = importances(search(tmp_path, plan, lambda assignment, _: Outcome(accuracies[assignment.point.model])))
+    assert sum(shares.values()) == pytest.approx(1)
+    assert next(iter(shares)) == "model"
+    assert shares["optimizer"] == pytest.approx(0, abs=0.01)
+
+
+def test_the_plots_are_drawn_even_of_a_single_trial(tmp_path: Path) -> None:
+    one = Space(("small",), ("adamw",), (0.001,))
+    study = search(tmp_path, plan_of(tmp_path, one))
+    assert importances(study) == {}
+    draw_importances(importances(study), tmp_path / "importances.png")
+    draw_history(rank(study, 1), "validation", tmp_path / "history.png")
+    assert all((tmp_path / name).read_bytes().startswith(b"\x89PNG") for name in ("importances.png", "history.png"))
+
+
+def test_a_point_names_what_a_configuration_has() -> None:
+    assert set(Point.__dataclass_fields__) <= set(TrainingConfiguration.model_fields)

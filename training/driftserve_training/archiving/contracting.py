@@ -1,0 +1,74 @@
+"""The contract of an archive: what the network promises, and where the evidence for it is."""
+
+from datetime import datetime, timezone
+
+import torch
+
+from driftserve import __version__
+from driftserve.certificate import Certificate
+from driftserve.contract import SCHEMA_VERSION, Contract, DriftPolicy, GoldenImage
+from driftserve.features import feature_names
+from driftserve_training.archiving.served import Served
+from driftserve_training.card.card import ModelCard
+from driftserve_training.card.files import CardFiles
+from driftserve_training.network.trained import TrainedRecord
+
+
+def to_contract(
+    name: str,
+    version: str,
+    card: ModelCard,
+    files: CardFiles,
+    served: Served,
+    golden: tuple[GoldenImage, ...],
+    certificate: Certificate,
+) -> Contract:
+    """The contract of a network under a name and a version; `files` are the card's, whose digests it keeps."""
+    record, reference = card.trained, served.reference
+    names = feature_names(record.labels, reference.embedding_size)
+    return Contract(
+        schema_version=SCHEMA_VERSION,
+        name=name,
+        version=version,
+        labels=record.labels,
+        image_spec=record.network.image_spec,
+        temperature=record.temperature,
+        embedding_size=reference.embedding_size,
+        drift=DriftPolicy(),
+        reference={
+            feature: tuple(column) for feature, column in zip(names, reference.features.T.tolist(), strict=True)
+        },
+        reference_accuracy=served.accuracy,
+        certificate=certificate,
+        golden=golden,
+        files={},  # write_archive fills them in
+        evaluation=_scores(card) | {"parity_max_abs_diff": served.parity.max_abs_diff},
+        provenance={**_provenance(record), **files.digests},
+    )
+
+
+def _scores(card: ModelCard) -> dict[str, float]:
+    """The scores that a registry sorts by; the card has all of them, with their intervals."""
+    evaluation = card.evaluation
+    scores = {
+        "val_accuracy": card.trained.val_accuracy,
+        "test_accuracy": evaluation.accuracy.value,
+        "test_macro_f1": evaluation.macro_f1.value,
+        "test_ece": evaluation.calibrated.ece,
+    }
+    if evaluation.robustness:
+        scores["mean_corruption_accuracy"] = evaluation.robustness.mean_corruption_accuracy.value
+    return scores
+
+
+def _provenance(record: TrainedRecord) -> dict[str, str | int | float]:
+    return {
+        "network": record.network.model,
+        "weights_license": record.network.weights_license,
+        "manifest_sha256": record.manifest_sha256,
+        "seed": record.seed,
+        "epochs": record.epochs,
+        "driftserve": __version__,
+        "torch": torch.__version__,
+        "exported_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }

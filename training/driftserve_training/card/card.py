@@ -1,0 +1,150 @@
+"""The model card: all that is known of one trained network, gathered from its run's folder."""
+
+import hashlib
+import platform
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import timm
+import torch
+from pydantic import Field, TypeAdapter
+
+from driftserve import __version__
+from driftserve.certificate import Certificate
+from driftserve.errors import DataError
+from driftserve_training.card.evidence import (
+    Choice,
+    Epoch,
+    read_certificate,
+    read_choices,
+    read_history,
+    read_images,
+    read_picture,
+)
+from driftserve_training.card.limits import to_limits
+from driftserve_training.dataset.manifest import Manifest
+from driftserve_training.evaluation.document import Evaluation
+from driftserve_training.evaluation.quality import evaluation_file, read_evaluation
+from driftserve_training.explanation.document import Explanations, read_explanations
+from driftserve_training.network.trained import TrainedRecord, load_trained
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class SplitImages:
+    """How many images of each label a split has, in the labels' order."""
+
+    split: str
+    images: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """The PNG of one explanation; of its content JSON has the digest alone."""
+
+    file: str
+    sha256: str
+    content: Annotated[bytes, Field(exclude=True)]
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """A network with all the evidence for it.
+
+    What was not measured is None, or empty. `parameters` counts the network's numbers that training sets, `choices`
+    are what training was told, `versions` those of the software that made the card.
+    """
+
+    schema_version: int
+    trained: TrainedRecord
+    parameters: int
+    images: tuple[SplitImages, ...]
+    choices: dict[str, Choice] | None
+    versions: dict[str, str]
+    history: tuple[Epoch, ...]
+    evaluation: Evaluation
+    explanations: Explanations | None
+    pictures: tuple[Picture, ...]
+    certificate: Certificate | None
+    limits: tuple[str, ...]
+
+
+_ADAPTER = TypeAdapter(ModelCard)
+
+
+def gather(trained: Path) -> ModelCard:
+    """The card of the network in a run's folder.
+
+    Raises:
+        DataError: there is no finished run, it was not evaluated, or what it holds is of another network or data set.
+    """
+    record, classifier = load_trained(trained)
+    manifest = read_images(trained)
+    if manifest.sha256 != record.manifest_sha256:
+        raise DataError(
+            f"{trained}: expected the manifest {record.manifest_sha256[:12]} that was trained on, "
+            f"got {manifest.sha256[:12]}; train again"
+        )
+    evaluation = read_evaluation(trained)
+    _refuse_other_network(evaluation, record, trained / evaluation_file("test"))
+    explanations = read_explanations(trained)
+    return ModelCard(
+        schema_version=SCHEMA_VERSION,
+        trained=record,
+        parameters=sum(parameter.numel() for parameter in classifier.parameters()),
+        images=_count(manifest, record.labels),
+        choices=read_choices(trained),
+        versions=_versions(),
+        history=read_history(trained),
+        evaluation=evaluation,
+        explanations=explanations,
+        pictures=_pictures(trained, explanations),
+        certificate=read_certificate(trained),
+        limits=to_limits(evaluation, explanations),
+    )
+
+
+def card_to_json(card: ModelCard) -> bytes:
+    """The card as JSON, the same bytes for the same card."""
+    return _ADAPTER.dump_json(card, indent=1) + b"\n"
+
+
+def _refuse_other_network(evaluation: Evaluation, record: TrainedRecord, path: Path) -> None:
+    """Pass if an evaluation is of this network; the temperature, fitted to its logits, tells two runs apart."""
+    facts = {
+        "split": ("test", evaluation.split),
+        "network": (record.network.model, evaluation.network),
+        "labels": (record.labels, evaluation.labels),
+        "manifest": (record.manifest_sha256, evaluation.manifest_sha256),
+        "temperature": (record.temperature, evaluation.temperature),
+    }
+    for name, (expected, got) in facts.items():
+        if got != expected:
+            raise DataError(f"{path}: expected the {name} {expected}, got {got}; run `evaluate` again")
+
+
+def _count(manifest: Manifest, labels: tuple[str, ...]) -> tuple[SplitImages, ...]:
+    numbers = Counter((entry.split, entry.label) for entry in manifest.entries)
+    splits = dict.fromkeys(entry.split for entry in manifest.entries)  # an ordered set
+    return tuple(SplitImages(split, tuple(numbers[split, label] for label in labels)) for split in splits)
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "driftserve": __version__,
+        "torch": torch.__version__,
+        "timm": timm.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def _pictures(trained: Path, explanations: Explanations | None) -> tuple[Picture, ...]:
+    names = [explanation.picture for explanation in explanations.explanations] if explanations else []
+    contents = [read_picture(trained, name) for name in names]
+    return tuple(
+        Picture(name, hashlib.sha256(content).hexdigest(), content)
+        for name, content in zip(names, contents, strict=True)
+    )

@@ -1,0 +1,69 @@
+"""A model card on disk: `card.html` for people, `card.json` for programs, and the archive that names their digests."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from driftserve.archive import find_archive, read_contract
+from driftserve.contract import file_sha256
+from driftserve.errors import DataError
+from driftserve_training.card.card import ModelCard, card_to_json
+from driftserve_training.card.page import to_page
+
+PAGE_FILE = "card.html"
+DOCUMENT_FILE = "card.json"
+
+
+@dataclass(frozen=True)
+class CardFiles:
+    """The bytes of a card's two files."""
+
+    page: bytes
+    document: bytes
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """The SHA-256 of both, by the names that they have in an archive's provenance."""
+        return {
+            "card_sha256": hashlib.sha256(self.document).hexdigest(),
+            "card_page_sha256": hashlib.sha256(self.page).hexdigest(),
+        }
+
+
+def render(card: ModelCard) -> CardFiles:
+    """The files of a card, the same bytes for the same card."""
+    document = card_to_json(card)
+    return CardFiles(to_page(card, hashlib.sha256(document).hexdigest()).encode(), document)
+
+
+def write_card(files: CardFiles, page: Path) -> None:
+    """Write the page to a path, and the JSON beside it."""
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_bytes(files.page)
+    page.with_suffix(".json").write_bytes(files.document)
+
+
+def refuse_other_card(directory: Path, archive: Path) -> None:
+    """Pass if the card in a directory is the one whose digests the archive names; nothing is rendered anew.
+
+    Args:
+        directory: with `card.html` and `card.json`: a run's folder, or where they were copied to.
+        archive: a `.mar`, or a directory that holds one.
+
+    Raises:
+        DataError: there is no card, or it is another one; or the archive was exported without.
+        ArchiveError: the archive cannot be read.
+    """
+    archive = find_archive(archive)
+    provenance = read_contract(archive).provenance
+    for name, file in (("card_sha256", DOCUMENT_FILE), ("card_page_sha256", PAGE_FILE)):
+        expected = provenance.get(name)
+        if expected is None:
+            raise DataError(f"{archive}: expected {name} in the provenance, got none; export the archive again")
+        if not (directory / file).is_file():
+            raise DataError(f"{directory}: expected {file}, got none; give the folder that `export` wrote the card to")
+        if (got := file_sha256(directory / file)) != expected:
+            raise DataError(
+                f"{directory / file}: expected the card {expected}, which {archive.name} names, got {got}; "
+                "give the card of this very export, or export again"
+            )

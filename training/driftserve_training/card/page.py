@@ -1,0 +1,162 @@
+"""The model card as a page: one HTML file that holds its pictures, and asks for nothing from anywhere."""
+
+from base64 import b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+
+import numpy as np
+from jinja2 import Environment, StrictUndefined
+
+from driftserve.certificate import Certificate
+from driftserve_training.card.card import ModelCard
+from driftserve_training.card.evidence import Epoch
+from driftserve_training.card.plots import Matrix, draw_confusion, draw_curves, draw_heat_map, draw_reliability
+from driftserve_training.evaluation.document import Evaluation, Interval, Robustness
+
+_TEMPLATE = files("driftserve_training.card") / "template.html"
+
+
+@dataclass(frozen=True)
+class _Drawing:
+    """A plot as an SVG, and what it shows in words, for those who do not see it."""
+
+    svg: bytes
+    words: str
+
+
+def to_page(card: ModelCard, digest: str) -> str:
+    """The card as HTML, the same text for the same card; `digest` is that of the same card as JSON."""
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"share": _share, "span": _span, "named": _named}
+    environment.globals |= {"svg": _svg_uri, "png": _png_uri}
+    template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
+    return template.render(card=card, digest=digest, drawings=_draw(card), unmeasured=_unmeasured(card)) + "\n"
+
+
+def _draw(card: ModelCard) -> Mapping[str, _Drawing]:
+    """The plots by name; what was not measured has none."""
+    drawings = {"confusion": _confusion(card.evaluation), "reliability": _reliability(card.evaluation)}
+    if card.history:
+        drawings |= _curves(card.history, card.trained.best_epoch)
+    if card.evaluation.robustness:
+        drawings["robustness"] = _robustness(card.evaluation.robustness)
+    if card.certificate and any(cell.power is not None for cell in card.certificate.power):
+        drawings["power"] = _power(card.certificate)
+    return drawings
+
+
+def _curves(history: tuple[Epoch, ...], best: int) -> dict[str, _Drawing]:
+    losses = draw_curves(
+        [epoch.train_loss for epoch in history],
+        [epoch.val_loss for epoch in history],
+        ("training loss", "validation loss"),
+        best,
+    )
+    scores = draw_curves(
+        [epoch.val_accuracy for epoch in history],
+        [epoch.val_macro_f1 for epoch in history],
+        ("validation accuracy", "validation macro F1"),
+        best,
+    )
+    first, last = history[0], history[-1]
+    return {
+        "losses": _Drawing(
+            losses,
+            f"Curves over {len(history)} epochs: training loss from {first.train_loss:.3f} to {last.train_loss:.3f}, "
+            f"validation loss from {first.val_loss:.3f} to {last.val_loss:.3f}",
+        ),
+        "scores": _Drawing(
+            scores,
+            f"Curves over {len(history)} epochs: validation accuracy from {first.val_accuracy:.3f} to "
+            f"{last.val_accuracy:.3f}, validation macro F1 from {first.val_macro_f1:.3f} to {last.val_macro_f1:.3f}",
+        ),
+    }
+
+
+def _confusion(evaluation: Evaluation) -> _Drawing:
+    matrix = np.array(evaluation.confusion, float)
+    wrong = matrix - np.diag(np.diag(matrix))
+    words = "Confusion matrix; no image was taken for another class"
+    if wrong.any():
+        true, predicted = np.unravel_index(wrong.argmax(), wrong.shape)
+        words = (
+            f"Confusion matrix; most often {evaluation.labels[true]} was taken for {evaluation.labels[predicted]}, "
+            f"{wrong.max():.0f} of {matrix[true].sum():.0f} times"
+        )
+    return _Drawing(draw_confusion(evaluation.labels, matrix), words)
+
+
+def _reliability(evaluation: Evaluation) -> _Drawing:
+    bins = evaluation.reliability
+    svg = draw_reliability([b.confidence for b in bins], [b.accuracy for b in bins], [b.images for b in bins])
+    return _Drawing(
+        svg, f"Reliability diagram: calibrated probabilities are off by {evaluation.calibrated.ece:.3f} (ECE)"
+    )
+
+
+def _robustness(robustness: Robustness) -> _Drawing:
+    found = {(cell.corruption, cell.severity): cell.accuracy for cell in robustness.cells}
+    rows, columns, values = _grid(found)
+    means = values.mean(axis=1)
+    svg = draw_heat_map(rows, [*columns, "mean"], np.column_stack([values, means]), "severity")
+    worst = int(means.argmin())
+    return _Drawing(
+        svg,
+        f"Heat map of accuracy under {len(rows)} corruptions at {len(columns)} severities; "
+        f"worst on average: {rows[worst].replace('_', ' ')}, {means[worst]:.3f}",
+    )
+
+
+def _power(certificate: Certificate) -> _Drawing:
+    missing = float("nan")
+    found = {
+        (cell.corruption, cell.severity): missing if cell.power is None else cell.power for cell in certificate.power
+    }
+    rows, columns, values = _grid(found)
+    return _Drawing(
+        draw_heat_map(rows, columns, values, "severity"),
+        f"Heat map of the share of windows with an alarm, under {len(rows)} corruptions at {len(columns)} severities",
+    )
+
+
+def _grid(found: Mapping[tuple[str, int], float]) -> tuple[list[str], list[str], Matrix]:
+    """The corruptions in their order, the severities, and a value for each pair, (R, C); NaN where there is none."""
+    rows = list(dict.fromkeys(corruption for corruption, _ in found))
+    columns = sorted({severity for _, severity in found})
+    values = [[found.get((row, column), float("nan")) for column in columns] for row in rows]
+    return rows, [str(column) for column in columns], np.array(values)
+
+
+def _unmeasured(card: ModelCard) -> list[tuple[str, str]]:
+    """What this card says nothing of, and the command that would."""
+    found = {
+        ("how accurate it is on corrupted images", "evaluate --robustness-images N"): card.evaluation.robustness,
+        ("how it answers to images altered to deceive it", "evaluate --adversary-images N"): card.evaluation.attacks,
+        ("whether it is better than another network", "evaluate --champion RUN"): card.evaluation.comparison,
+        ("what it looks at in an image", "explain"): card.explanations,
+        ("what its drift detector sees", "export"): card.certificate,
+        ("how training went, epoch by epoch", "train"): card.history,
+        ("what training was told", "train"): card.choices,
+    }
+    return [sentence for sentence, value in found.items() if not value]
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _span(interval: Interval) -> str:
+    return f"{interval.value:.3f} ({interval.low:.3f} to {interval.high:.3f})"
+
+
+def _named(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _svg_uri(drawing: _Drawing) -> str:
+    return f"data:image/svg+xml;base64,{b64encode(drawing.svg).decode()}"
+
+
+def _png_uri(content: bytes) -> str:
+    return f"data:image/png;base64,{b64encode(content).decode()}"

@@ -1,0 +1,125 @@
+"""The plots of a model card: from plain values to SVG, the same bytes for the same values.
+
+Text is drawn as outlines and the ground is left out, so that a page needs no fonts and may turn the plots dark.
+"""
+
+from collections.abc import Callable, Sequence
+from io import BytesIO
+
+import matplotlib
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+_INK = "#1f2328"
+_FIRST, _SECOND = "#0072b2", "#d55e00"  # told apart by the colour-blind, too (Okabe and Ito 2008)
+_MOST_NUMBERED = 20  # rows of a matrix whose cells still have room for a number
+_STYLE = {
+    "svg.hashsalt": "driftserve",  # else each drawing names its parts anew
+    "font.size": 9,
+    "axes.edgecolor": _INK,
+    "axes.labelcolor": _INK,
+    "text.color": _INK,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
+
+Matrix = npt.NDArray[np.float64]
+
+
+def draw_curves(first: Sequence[float], second: Sequence[float], names: tuple[str, str], best: int) -> bytes:
+    """Two values of each epoch, and a line at the best epoch, counted from 1."""
+
+    def paint(axes: Axes) -> None:
+        epochs = range(1, len(first) + 1)
+        axes.plot(epochs, first, color=_FIRST, marker="o", markersize=3, label=names[0])
+        axes.plot(epochs, second, color=_SECOND, marker="s", markersize=3, linestyle="--", label=names[1])
+        axes.axvline(best, color=_INK, linewidth=0.8, linestyle=":", label="epoch kept")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xlabel("epoch")
+        axes.legend(frameon=False)
+
+    return _to_svg(paint, 4.2, 3.0)
+
+
+def draw_confusion(labels: Sequence[str], matrix: Matrix) -> bytes:
+    """Counts, (K, K), a row a true class and a column a predicted one; the colour is the share of the row."""
+    share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    texts = [[f"{value:.0f}" for value in row] for row in matrix]
+
+    def paint(axes: Axes) -> None:
+        _paint_cells(axes, labels, labels, share, texts)
+        axes.set_xlabel("predicted")
+        axes.set_ylabel("true")
+
+    side = 2.0 + 0.45 * min(len(labels), _MOST_NUMBERED)
+    return _to_svg(paint, side, side)
+
+
+def draw_heat_map(rows: Sequence[str], columns: Sequence[str], values: Matrix, heading: str) -> bytes:
+    """Shares in [0, 1], (R, C), as colours and numbers; what is not a number stays empty."""
+    texts = [["" if np.isnan(value) else f"{value:.2f}" for value in row] for row in values]
+
+    def paint(axes: Axes) -> None:
+        _paint_cells(axes, rows, columns, values, texts)
+        axes.set_xlabel(heading)
+
+    return _to_svg(paint, 2.0 + 0.55 * len(columns), 0.9 + 0.27 * len(rows))
+
+
+def draw_reliability(confidence: Sequence[float], accuracy: Sequence[float], images: Sequence[int]) -> bytes:
+    """A reliability diagram (Niculescu-Mizil and Caruana 2005): how often right against how sure, a dot a bin.
+
+    Args:
+        confidence: the mean of each bin, in [0, 1].
+        accuracy: the share of each bin that was right.
+        images: how many each bin has; a larger dot has more, an empty bin has none.
+    """
+    number = np.array(images, float)
+    full = number > 0
+
+    def paint(axes: Axes) -> None:
+        axes.plot([0, 1], [0, 1], color=_INK, linewidth=0.8, linestyle=":", label="as sure as right")
+        sizes = 12 + 150 * number[full] / number.max(initial=1)
+        sure, right = np.array(confidence)[full], np.array(accuracy)[full]
+        axes.plot(sure, right, color=_FIRST, linewidth=1)
+        axes.scatter(sure, right, s=sizes, color=_FIRST, alpha=0.75, label="images of a bin")
+        axes.set_xlim(0, 1.02)
+        axes.set_ylim(0, 1.02)
+        axes.set_xlabel("highest probability")
+        axes.set_ylabel("share right")
+        axes.legend(frameon=False, loc="upper left", markerscale=0.6)
+
+    return _to_svg(paint, 4.2, 3.8)
+
+
+def _paint_cells(
+    axes: Axes, rows: Sequence[str], columns: Sequence[str], shares: Matrix, texts: Sequence[Sequence[str]]
+) -> None:
+    """A grid whose first row is on top, dark where the share is high."""
+    axes.pcolormesh(shares, cmap="Blues", vmin=0, vmax=1, edgecolors="white", linewidth=0.5)
+    axes.set_xticks(np.arange(len(columns)) + 0.5, columns, rotation=45 if max(map(len, columns)) > 4 else 0)
+    axes.set_yticks(np.arange(len(rows)) + 0.5, [name.replace("_", " ") for name in rows])
+    axes.tick_params(length=0)
+    axes.invert_yaxis()
+    axes.spines[:].set_visible(False)
+    if len(rows) <= _MOST_NUMBERED:
+        for (row, column), share in np.ndenumerate(shares):
+            ink = "white" if share > 0.55 else _INK
+            axes.text(column + 0.5, row + 0.5, texts[row][column], ha="center", va="center", color=ink, fontsize=8)
+
+
+def _to_svg(paint: Callable[[Axes], None], width: float, height: float) -> bytes:
+    """What is painted, as an SVG without the time, in our style whatever the user's is; sizes in inches."""
+    buffer = BytesIO()
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(_STYLE)
+        figure = Figure(figsize=(width, height), layout="constrained")
+        paint(figure.subplots())
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    return buffer.getvalue()

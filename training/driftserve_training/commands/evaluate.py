@@ -1,0 +1,118 @@
+"""`evaluate`: what a trained network is worth on images that it has not seen."""
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+
+from driftserve_training.commands.command import Command
+from driftserve_training.configuration import SPLITS, STREAM
+from driftserve_training.evaluation.options import AssessmentOptions
+
+_DEFAULT = AssessmentOptions()
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--trained",
+        type=Path,
+        required=True,
+        metavar="FOLDER",
+        help="the --output of `train`; evaluation.json goes there, and label_issues-<split>.csv, the images whose "
+        "label is probably wrong",
+    )
+    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="the --data of `train`")
+    parser.add_argument(
+        "--split", choices=[*SPLITS, STREAM], default=_DEFAULT.split, help="which images of it (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--robustness-images",
+        type=_images,
+        default=_DEFAULT.robustness_images,
+        metavar="N",
+        help="of how many of them to measure the accuracy under 15 corruptions at 5 severities, the slow part; "
+        "`all`, or 0 to leave it out (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--adversary-images",
+        type=_images,
+        default=_DEFAULT.adversary_images,
+        metavar="N",
+        help="of how many to measure the accuracy under attack (FGSM, PGD); `all`, or 0: none (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--champion",
+        type=Path,
+        metavar="PATH",
+        help="another evaluated --trained folder, or its predictions-<split>.csv, to test this network against",
+    )
+    parser.add_argument(
+        "--cache",
+        type=Path,
+        metavar="FOLDER",
+        help="keep corrupted images here, for the next network that takes them at the same size",
+    )
+    parser.add_argument(
+        "--batch-size", type=_positive, default=_DEFAULT.batch_size, metavar="N", help="(default: %(default)s)"
+    )
+    parser.add_argument(
+        "--workers",
+        type=_number,
+        default=_DEFAULT.workers,
+        metavar="N",
+        help="processes that read and corrupt (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--seed",
+        type=_number,
+        default=_DEFAULT.seed,
+        metavar="N",
+        help="of resamples and corruptions (default: %(default)s)",
+    )
+
+
+def _run(options: argparse.Namespace) -> dict[str, object]:
+    from driftserve_training.evaluation.assessment import assess
+
+    evaluation = assess(
+        options.trained,
+        options.data,
+        AssessmentOptions(
+            split=options.split,
+            robustness_images=options.robustness_images,
+            adversary_images=options.adversary_images,
+            champion=options.champion,
+            cache=options.cache,
+            batch_size=options.batch_size,
+            workers=options.workers,
+            seed=options.seed,
+        ),
+    )
+    robustness, comparison = evaluation.robustness, evaluation.comparison
+    return {
+        "split": evaluation.split,
+        "images": evaluation.images,
+        "accuracy": asdict(evaluation.accuracy),
+        "macro_f1": asdict(evaluation.macro_f1),
+        "ece": evaluation.calibrated.ece,
+        "mean_corruption_accuracy": asdict(robustness.mean_corruption_accuracy) if robustness else None,
+        "label_issues": evaluation.label_issues,
+        "champion_difference": asdict(comparison.difference) if comparison else None,
+        "champion_p_value": comparison.p_value if comparison else None,
+    }
+
+
+def _images(text: str) -> int | None:
+    return None if text == "all" else _number(text, expected="a whole number of at least 0 or `all`")
+
+
+def _positive(text: str) -> int:
+    return _number(text, least=1, expected="a whole number of at least 1")
+
+
+def _number(text: str, least: int = 0, expected: str = "a whole number of at least 0") -> int:
+    if not text.isdecimal() or int(text) < least:
+        raise argparse.ArgumentTypeError(f"expected {expected}, got {text!r}")
+    return int(text)
+
+
+EVALUATE = Command("measure what a trained network is worth, and how sure that is", _add_arguments, _run)

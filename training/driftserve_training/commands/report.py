@@ -1,0 +1,48 @@
+"""`report`: the model card of a trained network, or whether a card is an archive's."""
+
+import argparse
+from pathlib import Path
+
+from driftserve_training.commands.command import Command
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--trained", type=Path, required=True, metavar="RUN", help="the --output of `train`, after `evaluate`"
+    )
+    chosen = parser.add_mutually_exclusive_group()
+    chosen.add_argument(
+        "--output",
+        type=_page,
+        metavar="FILE.html",
+        help="where to write the page, and beside it the same as .json (default: RUN/card.html)",
+    )
+    chosen.add_argument(
+        "--archive",
+        type=Path,
+        metavar="FILE.mar",
+        help="write nothing; only check that RUN's card is the one that this archive names",
+    )
+
+
+def _run(options: argparse.Namespace) -> dict[str, object]:
+    from driftserve_training.card.card import gather
+    from driftserve_training.card.files import DOCUMENT_FILE, PAGE_FILE, refuse_other_card, render, write_card
+
+    if options.archive:
+        refuse_other_card(options.trained, options.archive)
+        return {"card": str(options.trained / DOCUMENT_FILE), "archive": str(options.archive)}
+    files = render(gather(options.trained))
+    page = options.output or options.trained / PAGE_FILE
+    write_card(files, page)
+    return {"card": str(page), **files.digests}
+
+
+def _page(text: str) -> Path:
+    path = Path(text)
+    if path.suffix != ".html":
+        raise argparse.ArgumentTypeError(f"expected a name that ends in .html, got {text!r}")
+    return path
+
+
+REPORT = Command("write the model card of a trained network: one page, and the same as JSON", _add_arguments, _run)

@@ -1,0 +1,136 @@
+"""`tune`: try models, optimizers and learning rates, and write down the best."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import TypeVar
+
+from driftserve.errors import DataError
+from driftserve_training.commands.command import Command
+from driftserve_training.configuration import TrainingConfiguration
+from driftserve_training.parameters import add_flags, from_environment, read_configuration, read_yaml
+from driftserve_training.search.plan import SEARCHED, make_plan
+from driftserve_training.search.space import Space
+
+T = TypeVar("T")
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    searched = parser.add_argument_group("what is searched")
+    searched.add_argument(
+        "--models", type=_models, required=True, metavar="NAME,...", help="timm models, separated by commas"
+    )
+    searched.add_argument(
+        "--optimizers",
+        type=_models,
+        default=("adamw", "sgd"),
+        metavar="NAME,...",
+        help="timm's optimizers (default: adamw,sgd)",
+    )
+    searched.add_argument(
+        "--learning-rates",
+        type=_rates,
+        default=(0.001, 0.003, 0.01),
+        metavar="X,...",
+        help="the rates of a grid; tpe takes any between the least and the greatest (default: 0.001,0.003,0.01)",
+    )
+    how = parser.add_argument_group("how it is searched")
+    how.add_argument(
+        "--sampler",
+        choices=["grid", "tpe"],
+        default="grid",
+        help="grid: every combination once; tpe: --trials of them, where the earlier ones make hope (default: grid)",
+    )
+    how.add_argument("--trials", type=_count, metavar="N", help="trainings of the sampler tpe; those that ended count")
+    how.add_argument(
+        "--pruner",
+        choices=["median", "none"],
+        default="median",
+        help="median: a training below the median of the others at its epoch is given up (default: median)",
+    )
+    how.add_argument(
+        "--rank-by",
+        choices=["validation", "test"],
+        default="validation",
+        help="validation: test/ is used once, for the winner; test: by test/, which then is no estimate any more "
+        "(default: validation)",
+    )
+    how.add_argument(
+        "--storage",
+        metavar="URL",
+        help="database for several machines on one study, postgresql+psycopg://USER@HOST/NAME "
+        "(default: a journal in --output, for several processes)",
+    )
+    how.add_argument("--study", default="search", metavar="NAME", help="its name in the storage (default: search)")
+    how.add_argument(
+        "--output",
+        type=Path,
+        default=argparse.SUPPRESS,
+        metavar="PATH",
+        help="folder for best_params.yaml, table, plots and trials/; given again, the search in it goes on",
+    )
+    add_flags(parser, TrainingConfiguration, (*SEARCHED, "output"))
+
+
+def _run(options: argparse.Namespace) -> dict[str, object]:
+    for place, given in (
+        ("the environment", from_environment(os.environ)),
+        (str(options.config), read_yaml(options.config) if options.config else {}),
+    ):
+        _refuse_searched(given, place)
+    configuration = read_configuration(options, os.environ)
+
+    from tqdm import tqdm
+
+    from driftserve_training.search.tuning import tune
+
+    plan = make_plan(
+        configuration,
+        Space(options.models, options.optimizers, options.learning_rates),
+        options.sampler,
+        options.trials,
+        options.pruner,
+        options.rank_by,
+    )
+    tuned = tune(
+        configuration, plan, options.storage, options.study, lambda line: tqdm.write(f"tune: {line}", file=sys.stderr)
+    )
+    return tuned.summary()
+
+
+def _refuse_searched(given: Collection[str], place: str) -> None:
+    for name in SEARCHED:
+        if name in given:
+            raise DataError(f"{place}: expected no {name}, which is searched, got one; leave it out, or use `train`")
+
+
+def _models(text: str) -> tuple[str, ...]:
+    return _list(text, str)
+
+
+def _rates(text: str) -> tuple[float, ...]:
+    rates = _list(text, float)
+    if not all(0 < rate < float("inf") for rate in rates):
+        raise argparse.ArgumentTypeError(f"expected rates over 0, got {text!r}")
+    return rates
+
+
+def _list(text: str, kind: Callable[[str], T]) -> tuple[T, ...]:
+    try:
+        values = tuple(kind(part.strip()) for part in text.split(","))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"expected numbers, separated by commas, got {text!r}") from error
+    if "" in values or len(set(values)) < len(values):
+        raise argparse.ArgumentTypeError(f"expected each value once, separated by commas, got {text!r}")
+    return values
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
+    return int(text)
+
+
+TUNE = Command("try models, optimizers and learning rates, and write down the best", _add_arguments, _run)

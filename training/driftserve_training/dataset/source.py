@@ -1,0 +1,93 @@
+"""A data set brought from where it is published into the layout that `preprocess` reads."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from driftserve.decode import MEDIA_TYPES
+from driftserve.errors import DataError
+from driftserve_training.dataset.bucket import SCHEME, download, download_prefix, read_address
+from driftserve_training.dataset.kaggle import download_dataset
+from driftserve_training.dataset.layout import read_layout
+from driftserve_training.dataset.staging import place, refuse_occupied, staged
+from driftserve_training.dataset.zipped import unzip
+
+KAGGLE = "kaggle:"
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """What was fetched: images by split, the classes, and how many files were skipped as no images."""
+
+    source: str
+    images: Mapping[str, int]
+    classes: tuple[str, ...]
+    skipped: int
+
+
+@dataclass(frozen=True)
+class _Local:
+    """A source on this machine; `skipped` files were left where they are."""
+
+    folder: Path
+    source: str
+    skipped: int = 0
+
+
+def fetch(source: str, output: Path) -> Fetched:
+    """Bring a data set into `seg_train/<class>/`, `seg_test/<class>/` and where it has them seg_val, seg_pred, stream.
+
+    Args:
+        source: `kaggle:<owner>/<name>`, `s3://<bucket>/<prefix>`, `s3://<bucket>/<key>.zip`, a folder or a zip
+            file; in it one of the layouts of `layout`.
+        output: a new or empty folder; it is written whole or not at all.
+
+    Raises:
+        DataError: the source cannot be read or has no such layout, or the output cannot be written.
+    """
+    refuse_occupied(output)
+    with staged(output) as staging:
+        local = _brought(source, staging.scratch)
+        layout = read_layout(local.folder, source)
+        for image in layout.images:
+            place(image.file, staging.whole / image.fetched_path)
+        staging.publish()
+    return Fetched(
+        local.source,
+        dict(Counter(image.split for image in layout.images)),
+        tuple(sorted({image.label for image in layout.images if image.label})),
+        local.skipped + layout.skipped,
+    )
+
+
+def _brought(source: str, scratch: Path) -> _Local:
+    if source.startswith(KAGGLE):
+        folder = download_dataset(source.removeprefix(KAGGLE))
+        is_newest = "/versions/" not in source and folder.parent.name == "versions"
+        return _Local(folder, f"{source}/versions/{folder.name}" if is_newest else source)
+    if source.startswith(SCHEME) and source.endswith(".zip"):
+        file = scratch / "downloaded.zip"
+        download([(read_address(source), file)])
+        return _unzipped(file, source, scratch / "unpacked")
+    if source.startswith(SCHEME):
+        skipped = download_prefix(read_address(source), scratch, _is_image)
+        return _Local(scratch, source, skipped)
+    path = Path(source)
+    if path.is_dir():
+        return _Local(path, source)
+    if path.is_file():
+        return _unzipped(path, source, scratch)
+    raise DataError(
+        f"{source}: expected kaggle:<owner>/<name>, s3://<bucket>/<prefix>, or a folder or zip file that is there, "
+        "got none of these; correct the source"
+    )
+
+
+def _unzipped(file: Path, source: str, folder: Path) -> _Local:
+    folder.mkdir(exist_ok=True)
+    return _Local(folder, source, unzip(file, folder, source))
+
+
+def _is_image(path: PurePosixPath) -> bool:
+    return path.suffix.lower() in MEDIA_TYPES

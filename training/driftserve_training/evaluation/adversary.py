@@ -1,0 +1,83 @@
+"""How little it takes to mislead a network on purpose: a probe, not a defence."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn.functional import cross_entropy
+from tqdm import tqdm
+
+from driftserve_training.evaluation.document import Attack
+from driftserve_training.evaluation.intervals import mean_interval
+from driftserve_training.network.classifier import Classifier
+
+EPSILONS = (1, 2, 4, 8)  # grey levels that a pixel may be changed by
+STEPS = 10
+_STEP_SHARE = 0.25  # of epsilon, a step: ten reach the edge from anywhere inside
+
+
+def measure_attacks(
+    classifier: Classifier, batches: Iterable[tuple[torch.Tensor, torch.Tensor]], seed: int
+) -> tuple[Attack, ...]:
+    """The accuracy on images that were changed, as little as each epsilon says, so as to be mistaken.
+
+    By one step along the sign of the gradient (`fgsm`, Goodfellow et al. 2015), and by ten from a random start, each
+    brought back to within epsilon (`pgd`, Madry et al. 2018). The changed images are whole grey levels, as a file is.
+
+    Args:
+        classifier: ready to evaluate.
+        batches: pixels, (N, 3, H, W) uint8, and class indices, (N,).
+        seed: of the random starts and the intervals.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    is_right: dict[tuple[str, int], list[npt.NDArray[np.bool_]]] = {}
+    for pixels, targets in tqdm(batches, desc="attacks", unit="batch"):
+        for epsilon in EPSILONS:
+            changed = {
+                "fgsm": fgsm(classifier, pixels, targets, epsilon),
+                "pgd": pgd(classifier, pixels, targets, epsilon, generator),
+            }
+            for name, images in changed.items():
+                is_right.setdefault((name, epsilon), []).append(_is_right(classifier, images, targets))
+    return tuple(_to_attack(name, epsilon, parts, seed) for (name, epsilon), parts in sorted(is_right.items()))
+
+
+def fgsm(classifier: Classifier, pixels: torch.Tensor, targets: torch.Tensor, epsilon: int) -> torch.Tensor:
+    """The images, (N, 3, H, W) uint8, after one step of `epsilon` grey levels."""
+    start = pixels.float()
+    return _to_pixels(start + epsilon * _uphill(classifier, start, targets))
+
+
+def pgd(
+    classifier: Classifier, pixels: torch.Tensor, targets: torch.Tensor, epsilon: int, generator: torch.Generator
+) -> torch.Tensor:
+    """The images, (N, 3, H, W) uint8, after ten steps within `epsilon` grey levels of what they were."""
+    origin = pixels.float()
+    lowest, highest = (origin - epsilon).clamp(0, 255), (origin + epsilon).clamp(0, 255)
+    place = origin + epsilon * (2 * torch.rand(origin.shape, generator=generator) - 1)
+    for _ in range(STEPS):
+        place = place.clamp(lowest, highest)
+        place = place + epsilon * _STEP_SHARE * _uphill(classifier, place, targets)
+    return _to_pixels(place.clamp(lowest, highest))
+
+
+def _uphill(classifier: Classifier, images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """The direction, -1, 0 or 1 a value, in which the loss rises."""
+    images = images.detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(cross_entropy(classifier(images), targets, reduction="sum"), images)
+    return gradient.sign()
+
+
+def _to_pixels(images: torch.Tensor) -> torch.Tensor:
+    return images.clamp(0, 255).round().to(torch.uint8)
+
+
+def _is_right(classifier: Classifier, pixels: torch.Tensor, targets: torch.Tensor) -> npt.NDArray[np.bool_]:
+    with torch.inference_mode():
+        return np.asarray((classifier(pixels).argmax(dim=1) == targets).numpy())
+
+
+def _to_attack(name: str, epsilon: int, parts: Sequence[npt.NDArray[np.bool_]], seed: int) -> Attack:
+    is_right = np.concatenate(parts)
+    return Attack(name, epsilon, len(is_right), mean_interval(is_right.astype(np.float64), seed))

@@ -1,0 +1,56 @@
+"""Champion against challenger: whether one network is better than another on the same images."""
+
+import numpy as np
+from scipy.stats import binomtest
+
+from driftserve.errors import DataError
+from driftserve_training.evaluation.document import Comparison
+from driftserve_training.evaluation.intervals import mean_interval
+from driftserve_training.evaluation.predictions import Predictions
+
+
+def compare(challenger: Predictions, champion: Predictions, name: str, seed: int) -> Comparison:
+    """How the challenger does against the champion of that name, image by image.
+
+    McNemar's exact test (McNemar 1947): where the networks are equally good, either is as likely to be the one that
+    is right alone. The difference of the accuracies is the challenger's less the champion's.
+
+    Raises:
+        DataError: they are not of the same images with the same right labels.
+    """
+    challenger_right, champion_right = challenger.is_right, champion.is_right[_places(challenger, champion, name)]
+    challenger_alone = int((challenger_right & ~champion_right).sum())
+    champion_alone = int((champion_right & ~challenger_right).sum())
+    apart = challenger_alone + champion_alone
+    return Comparison(
+        champion=name,
+        images=len(challenger.paths),
+        champion_accuracy=float(champion_right.mean()),
+        challenger_accuracy=float(challenger_right.mean()),
+        difference=mean_interval(challenger_right.astype(np.float64) - champion_right, seed),
+        challenger_alone_right=challenger_alone,
+        champion_alone_right=champion_alone,
+        p_value=float(binomtest(challenger_alone, apart).pvalue) if apart else 1.0,
+    )
+
+
+def _places(challenger: Predictions, champion: Predictions, name: str) -> list[int]:
+    """Where the champion has each of the challenger's images."""
+    if set(champion.labels) != set(challenger.labels):
+        raise DataError(
+            f"{name}: expected predictions of {', '.join(challenger.labels)}, got {', '.join(champion.labels)}"
+        )
+    ours, theirs = (dict(zip(of.paths, of.targets, strict=True)) for of in (challenger, champion))
+    if ours.keys() != theirs.keys() or len(champion.paths) != len(theirs):
+        odd = min(ours.keys() ^ theirs.keys(), default="one twice")
+        raise DataError(
+            f"{name}: expected predictions of the same {len(ours)} images, got {len(champion.paths)}, among what "
+            f"differs {odd}; run `evaluate` on it with this data"
+        )
+    if others := [path for path, label in ours.items() if theirs[path] != label]:
+        raise DataError(
+            f"{name}: expected the same right labels, got {theirs[others[0]]} instead of {ours[others[0]]} for "
+            f"{others[0]}; run `evaluate` on it with this data"
+        )
+    place = {path: index for index, path in enumerate(champion.paths)}
+    return [place[path] for path in challenger.paths]

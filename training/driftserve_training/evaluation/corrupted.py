@@ -1,0 +1,126 @@
+"""Images under the fifteen corruptions of the drift benchmark at five severities, as a network takes them."""
+
+import hashlib
+import json
+import uuid
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from driftserve import __version__
+from driftserve.contract import ImageSpec
+from driftserve.corruption import CORRUPTIONS, SEVERITIES, corrupt
+from driftserve.errors import DataError
+from driftserve.population import Cell, read_standard
+from driftserve.preprocess import preprocess
+from driftserve_training.dataset.manifest import Manifest
+
+CELLS: tuple[Cell, ...] = tuple((name, severity) for name in CORRUPTIONS for severity in SEVERITIES)
+VIEWS = 1 + len(CELLS)
+
+Views = npt.NDArray[np.uint8]  # (76, 3, H, W): an image uncorrupted, then in the order of CELLS
+
+
+class CorruptedImages(Dataset[torch.Tensor]):
+    """The views of some images of a split, (76, 3, H, W) uint8 each.
+
+    All, the uncorrupted one too, are resized to the side of the corruptions first: else a part of what is measured
+    would be the resizing. An image's corruptions depend on the seed and on its place in the split alone.
+    """
+
+    def __init__(self, manifest: Manifest, split: str, places: Sequence[int], spec: ImageSpec, seed: int) -> None:
+        entries = manifest.split(split)
+        self._files = [manifest.folder / entries[place].path for place in places]
+        self._seeds = [seed + place for place in places]
+        self._spec = spec
+        self.digest = _digest([entries[place].sha256 for place in places], self._seeds, spec)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        standard = read_standard(self._files[index])
+        corrupted = [corrupt(standard, name, severity, self._seeds[index]) for name, severity in CELLS]
+        return torch.from_numpy(preprocess([standard, *corrupted], self._spec))
+
+
+def choose(manifest: Manifest, split: str, number: int | None, seed: int) -> list[int]:
+    """The places in a split of so many of its images, drawn at random, as equally from the labels as they allow.
+
+    None, and a number beyond what there is, are all.
+    """
+    entries = manifest.split(split)
+    if number is None or number >= len(entries):
+        return list(range(len(entries)))
+    of_label: defaultdict[str, list[int]] = defaultdict(list)
+    for place in np.random.default_rng(seed).permutation(len(entries)).tolist():
+        of_label[entries[place].label].append(place)
+    rounds = sorted((turn, label, place) for label, places in of_label.items() for turn, place in enumerate(places))
+    return sorted(place for _, _, place in rounds[:number])
+
+
+def read_views(images: CorruptedImages, workers: int, cache: Path | None) -> Iterator[Views]:
+    """The views of each image, in order; a progress bar shows how far it is.
+
+    Args:
+        images: of which.
+        workers: processes that corrupt, beside this one; 0: this one does.
+        cache: folder in which they are kept, and found again by whatever takes the same images at the same size.
+
+    Raises:
+        DataError: an image cannot be decoded, or the cache cannot be written.
+    """
+    if cache is None:
+        yield from _make(images, workers)
+        return
+    file = cache / f"corrupted-{images.digest[:16]}.npy"
+    if not file.exists():
+        try:
+            _keep(file, _make(images, workers), len(images))
+        except OSError as error:
+            raise DataError(f"{cache}: expected a cache, got {error}; choose another folder, or none") from error
+    for views in tqdm(np.load(file, mmap_mode="r"), desc="corruptions, kept", unit="image"):
+        yield np.array(views).transpose(0, 3, 1, 2)
+
+
+def _make(images: CorruptedImages, workers: int) -> Iterator[Views]:
+    for views in tqdm(DataLoader(images, batch_size=None, num_workers=workers), desc="corruptions", unit="image"):
+        yield views.numpy()
+
+
+def _keep(file: Path, made: Iterator[Views], number: int) -> None:
+    """Write views as one array, (N, 76, H, W, 3), that is there when it is whole: others may be after the same.
+
+    Row by row: a full disk is an error of a write, where it would kill a process that writes to mapped memory.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_name(f"{file.stem}-{uuid.uuid4().hex}.part")
+    try:
+        with part.open("xb") as stream:
+            for index, views in enumerate(made):
+                pixels = np.ascontiguousarray(views.transpose(0, 2, 3, 1))
+                if index == 0:
+                    _write_header(stream, (number, *pixels.shape))
+                stream.write(pixels.tobytes())
+        part.replace(file)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _write_header(file: IO[bytes], shape: tuple[int, ...]) -> None:
+    """What goes before the pixels in a .npy file."""
+    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)  # type: ignore[no-untyped-call]
+
+
+def _digest(images: Sequence[str], seeds: Sequence[int], spec: ImageSpec) -> str:
+    """What the views depend on, as a name."""
+    depends_on = [__version__, CELLS, list(images), list(seeds), spec.model_dump()]
+    return hashlib.sha256(json.dumps(depends_on).encode()).hexdigest()

@@ -1,0 +1,98 @@
+"""`evaluation.json`: a model's quality as SageMaker Model Monitor writes it, and beside it our own evaluation.
+
+The model registry and the pipeline's conditions read the first part:
+https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-model-quality-metrics.html
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import TypeAdapter, ValidationError
+
+from driftserve.errors import DataError
+from driftserve_training.evaluation.confusion import scores_of, weighted_f_score
+from driftserve_training.evaluation.document import Evaluation
+from driftserve_training.evaluation.intervals import resample_confusion
+
+_Confusion = npt.NDArray[np.int64]
+
+_METRICS: dict[str, Callable[[_Confusion], npt.NDArray[np.float64]]] = {
+    "accuracy": lambda confusion: scores_of(confusion).accuracy,
+    "weighted_recall": lambda confusion: scores_of(confusion).weighted_recall,
+    "weighted_precision": lambda confusion: scores_of(confusion).weighted_precision,
+    "weighted_f0_5": partial(weighted_f_score, beta=0.5),
+    "weighted_f1": partial(weighted_f_score, beta=1.0),
+    "weighted_f2": partial(weighted_f_score, beta=2.0),
+}
+
+
+@dataclass(frozen=True)
+class QualityMetric:
+    """A metric and its standard deviation over resamples."""
+
+    value: float
+    standard_deviation: float
+
+
+@dataclass(frozen=True)
+class _File:
+    """The file as a whole."""
+
+    multiclass_classification_metrics: dict[str, QualityMetric | dict[str, dict[str, int]]]
+    driftserve: Evaluation
+
+
+_ADAPTER = TypeAdapter(_File)
+
+
+def evaluation_file(split: str) -> str:
+    """The name of the file, in the folder of a training run, with the evaluation on a split; `test` is what counts."""
+    return "evaluation.json" if split == "test" else f"evaluation-{split}.json"
+
+
+def write_evaluation(trained: Path, evaluation: Evaluation, seed: int) -> None:
+    """Write an evaluation into the folder of its training run."""
+    confusion = np.array(evaluation.confusion)
+    named = {
+        label: dict(zip(evaluation.labels, row, strict=True))
+        for label, row in zip(evaluation.labels, evaluation.confusion, strict=True)
+    }
+    document = _File({"confusion_matrix": named, **quality_metrics(confusion, seed)}, evaluation)
+    (trained / evaluation_file(evaluation.split)).write_bytes(_ADAPTER.dump_json(document, indent=2))
+
+
+def read_evaluation(trained: Path, split: str = "test") -> Evaluation:
+    """The evaluation of a training run.
+
+    Raises:
+        DataError: it was not evaluated on that split.
+    """
+    path = trained / evaluation_file(split)
+    try:
+        return _ADAPTER.validate_json(path.read_bytes()).driftserve
+    except OSError as error:
+        raise DataError(f"{path}: expected an evaluation, got {error.strerror}; run `evaluate` first") from error
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise DataError(f"{path}: {place}: {first['msg']}; run `evaluate` again") from error
+
+
+def quality_metrics(confusion: npt.NDArray[np.int64], seed: int) -> dict[str, QualityMetric]:
+    """Model Monitor's metrics of a confusion matrix, (K, K), by their names there.
+
+    The standard deviations are of the bootstrap, where Model Monitor takes that of five draws of 80 % of the images.
+    The best constant classifier says the most frequent label.
+    """
+    constant = np.zeros_like(confusion)
+    constant[:, confusion.sum(axis=1).argmax()] = confusion.sum(axis=1)
+    metrics = {}
+    for suffix, matrix in (("", confusion), ("_best_constant_classifier", constant)):
+        resampled = resample_confusion(matrix, seed)
+        for name, metric in _METRICS.items():
+            metrics[f"{name}{suffix}"] = QualityMetric(float(metric(matrix)), float(metric(resampled).std()))
+    return metrics

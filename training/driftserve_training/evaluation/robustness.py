@@ -1,0 +1,40 @@
+"""What is left of the accuracy on corrupted images."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from driftserve_training.evaluation.corrupted import CELLS, Views
+from driftserve_training.evaluation.document import Robustness, RobustnessCell
+from driftserve_training.evaluation.intervals import mean_interval
+from driftserve_training.network.classifier import Classifier
+
+
+def measure_robustness(
+    classifier: Classifier, images: Iterable[Views], targets: npt.NDArray[np.int64], batch_size: int, seed: int
+) -> Robustness:
+    """The accuracy of a network on each view of images whose class indices are the targets, (N,).
+
+    The mean over all corruptions and severities is not divided by another network's, as that of Hendrycks and
+    Dietterich (2019) is. An image's results come and go together in the resamples of its interval.
+    """
+    predicted = np.stack([_predict(classifier, views, batch_size) for views in images])  # (N, 76)
+    is_right = predicted == targets[:, None]
+    return Robustness(
+        images=len(targets),
+        clean_accuracy=float(is_right[:, 0].mean()),
+        mean_corruption_accuracy=mean_interval(is_right[:, 1:].mean(axis=1), seed),
+        cells=tuple(
+            RobustnessCell(corruption, severity, float(accuracy))
+            for (corruption, severity), accuracy in zip(CELLS, is_right[:, 1:].mean(axis=0), strict=True)
+        ),
+    )
+
+
+def _predict(classifier: Classifier, views: Views, batch_size: int) -> npt.NDArray[np.int64]:
+    """The class indices, (76,)."""
+    with torch.inference_mode():
+        batches = torch.split(torch.from_numpy(views), batch_size)
+        return np.concatenate([classifier(batch).argmax(dim=1).numpy() for batch in batches])

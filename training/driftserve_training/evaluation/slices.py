@@ -1,0 +1,61 @@
+"""Where a network fails: its accuracy on the small and the large images, the dark and the bright ones."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+
+from driftserve.features import IMAGE_STATISTICS, features
+from driftserve.raster import to_raster
+from driftserve_training.evaluation.document import Slice
+from driftserve_training.evaluation.intervals import mean_interval
+
+STATISTICS = ("brightness", "contrast", "sharpness")  # of those that are watched for drift, the ones a user can name
+ATTRIBUTES = ("pixels", *STATISTICS)
+
+_NAMES = ("low", "middle", "high")
+
+
+def slices_of(
+    images: Iterable[npt.NDArray[np.uint8]],
+    probabilities: npt.NDArray[np.float64],
+    targets: npt.NDArray[np.int64],
+    seed: int,
+) -> tuple[Slice, ...]:
+    """The accuracy on slices of decoded images, (H, W, 3) each, by their attributes: thirds of them.
+
+    Args:
+        images: N of them.
+        probabilities: (N, K), of the images.
+        targets: (N,), the right class indices.
+        seed: of the intervals.
+    """
+    is_right = (probabilities.argmax(axis=1) == targets).astype(np.float64)
+    values = np.array([_attributes(image) for image in images])
+    return tuple(
+        Slice(
+            attribute=attribute,
+            part=_NAMES[part],
+            low=float(column[inside].min()),
+            high=float(column[inside].max()),
+            images=int(inside.sum()),
+            accuracy=mean_interval(is_right[inside], seed),
+        )
+        for attribute, column in zip(ATTRIBUTES, values.T, strict=True)
+        for part in range(len(_NAMES))
+        if (inside := _parts(column) == part).any()
+    )
+
+
+def _attributes(image: npt.NDArray[np.uint8]) -> tuple[float, ...]:
+    """The values of `ATTRIBUTES` of an image; its statistics by the code that watches for drift."""
+    unused = np.full((1, 2), 0.5), np.empty((1, 0), np.float32)
+    (row,) = features([to_raster(image)], *unused)
+    statistics = dict(zip(IMAGE_STATISTICS, row[-len(IMAGE_STATISTICS) :].tolist(), strict=True))
+    return (image.shape[0] * image.shape[1], *(statistics[name] for name in STATISTICS))
+
+
+def _parts(values: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    """The part, 0, 1 or 2, of each value: thirds, or below, at and above a value that most have."""
+    lower, upper = np.quantile(values, [1 / 3, 2 / 3])
+    return np.where(values < lower, 0, np.where(values > upper, 2, 1))

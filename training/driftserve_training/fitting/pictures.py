@@ -1,0 +1,75 @@
+"""What TensorBoard shows beside curves: augmented samples, what was taken for what, the surest mistakes."""
+
+from collections.abc import Sequence
+
+import lightning
+import matplotlib.figure
+import numpy as np
+import numpy.typing as npt
+import torch
+from lightning.pytorch.callbacks import Callback
+from torch.utils.tensorboard.writer import SummaryWriter
+from torchmetrics.utilities.plot import plot_confusion_matrix
+
+from driftserve_training.dataset.images import ImageDataset
+from driftserve_training.fitting.learner import Learner
+
+_SAMPLES = 32
+_MISTAKES = 16
+_COLUMNS = 4
+
+
+class Pictures(Callback):
+    """Draws the first augmented samples, and after every epoch the confusion matrix of the validation images."""
+
+    def __init__(self, board: SummaryWriter) -> None:
+        self._board = board
+
+    def on_train_batch_start(
+        self, trainer: lightning.Trainer, _: lightning.LightningModule, batch: Sequence[torch.Tensor], __: int
+    ) -> None:
+        """Show the first samples of the run as the network gets them."""
+        if trainer.global_step == 0:
+            self._board.add_images("augmented", batch[0][:_SAMPLES], 0)
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Draw the confusion matrix of the epoch."""
+        if isinstance(pl_module, Learner):
+            figure = confusion_figure(pl_module.confusion, pl_module.labels)
+            self._board.add_figure("val_confusion", figure, trainer.current_epoch)
+
+
+def confusion_figure(matrix: torch.Tensor, labels: Sequence[str]) -> matplotlib.figure.Figure:
+    """A confusion matrix, (K, K), as a figure: a row a true class, a column a predicted one."""
+    figure = matplotlib.figure.Figure(figsize=(6, 6), layout="constrained")
+    plot_confusion_matrix(matrix, ax=figure.subplots(), labels=list(labels))
+    return figure
+
+
+def mistakes_figure(
+    images: ImageDataset, probabilities: npt.NDArray[np.float64], targets: npt.NDArray[np.int64], labels: Sequence[str]
+) -> matplotlib.figure.Figure | None:
+    """The images that the network is surest about and wrong, None where there is no such.
+
+    Args:
+        images: in the order of the probabilities.
+        probabilities: (N, K).
+        targets: (N,) class indices.
+        labels: of the K classes.
+    """
+    predicted = probabilities.argmax(axis=1)
+    wrong = np.flatnonzero(predicted != targets)
+    surest = wrong[np.argsort(-probabilities[wrong].max(axis=1), kind="stable")][:_MISTAKES]
+    if not len(surest):
+        return None
+    rows = -(-len(surest) // _COLUMNS)
+    figure = matplotlib.figure.Figure(figsize=(2.5 * _COLUMNS, 2.8 * rows), layout="constrained")
+    places = figure.subplots(rows, _COLUMNS, squeeze=False).ravel()
+    for place in places:
+        place.axis("off")
+    for place, index in zip(places, surest, strict=False):
+        pixels, target = images[int(index)]
+        place.imshow(pixels.permute(1, 2, 0).numpy())
+        sure = probabilities[index].max()
+        place.set_title(f"{labels[predicted[index]]} {sure:.2f}\nis {labels[target]}", fontsize=9)
+    return figure

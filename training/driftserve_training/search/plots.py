@@ -1,0 +1,65 @@
+"""What a search looks like: its history, and how much each parameter mattered."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import matplotlib.figure
+import matplotlib.ticker
+import optuna
+from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+
+from driftserve_training.search.ranking import Ranked, complete
+
+HISTORY_FILE = "history.png"
+IMPORTANCES_FILE = "importances.png"
+_TOP_TRIALS = 5  # PED-ANOVA's authors want as many among the best that it asks about
+
+
+def importances(study: optuna.Study) -> Mapping[str, float]:
+    """The share of each searched parameter in whether a trial is among the best, largest first; together 1.
+
+    PED-ANOVA (Watanabe et al. 2023), over the trials that came to their end. The best are a tenth, or five, but no
+    more than half of them. Empty where there are fewer than two.
+    """
+    ended = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+    if len(ended) < 2:
+        return {}
+    share = max(0.1, min(0.5, _TOP_TRIALS / len(ended)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # equal scores make equal importances, which the plot shows
+        return get_param_importances(study, evaluator=PedAnovaImportanceEvaluator(target_quantile=share))
+
+
+def draw_importances(shares: Mapping[str, float], path: Path) -> None:
+    """Draw importances as bars into a PNG."""
+    figure = matplotlib.figure.Figure(figsize=(7, 2.5), layout="constrained")
+    axes = figure.subplots()
+    names = list(shares)[::-1]
+    bars = axes.barh([name.replace("_", " ") for name in names], [shares[name] for name in names])
+    axes.bar_label(bars, fmt="%.2f", padding=3)
+    axes.set(xlim=(0, 1.1), xlabel="importance for being among the best trials (PED-ANOVA)")
+    if not shares:
+        axes.text(0.55, 0.5, "fewer than two trials came to their end", ha="center", transform=axes.transAxes)
+    figure.savefig(path, dpi=120)
+
+
+def draw_history(ranking: Sequence[Ranked], rank_by: str, path: Path) -> None:
+    """Draw the trials' scores in the order of their numbers, and the best so far, into a PNG."""
+    figure = matplotlib.figure.Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    ended = sorted(complete(ranking), key=lambda trial: trial.number)
+    scores = [trial.score for trial in ended if trial.score is not None]
+    best = [max(scores[: count + 1]) for count in range(len(scores))]
+    numbers = [trial.number for trial in ended]
+    axes.scatter(numbers, scores, label=f"{rank_by} accuracy")
+    axes.step(numbers, best, where="post", color="tab:red", label="best so far")
+    given_up = {trial.number: trial.val_accuracy for trial in ranking if trial.state == "pruned"}
+    shown = {number: accuracy for number, accuracy in given_up.items() if accuracy is not None}
+    if shown:
+        axes.scatter(list(shown), list(shown.values()), marker="x", color="tab:gray", label="given up (validation)")
+    axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
+    axes.set(xlabel="trial", ylabel="accuracy")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(path, dpi=120)

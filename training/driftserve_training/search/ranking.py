@@ -1,0 +1,67 @@
+"""The trials of a search in the order of their worth."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import inf
+
+import optuna
+from optuna.trial import FrozenTrial
+
+from driftserve_training.search.ledger import ERROR, Attempt, State, read_ledger
+from driftserve_training.search.plan import SEARCHED
+from driftserve_training.search.scoring import SECONDS, TEST_ACCURACY, VAL_ACCURACY
+from driftserve_training.search.space import Point
+
+_ORDER: Mapping[State, int] = {"complete": 0, "pruned": 1, "running": 2, "waiting": 3, "cut off": 4, "failed": 5}
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """One trial: what it was given and what came of it, as far as it came.
+
+    `score` is what it is ranked by, of a trial that was given up the last one seen; `val_accuracy` is that of its best
+    epoch; `seconds` are those of its last attempt.
+    """
+
+    number: int
+    state: State
+    point: Point | None
+    score: float | None
+    val_accuracy: float | None
+    test_accuracy: float | None
+    epochs: int
+    seconds: float | None
+    error: str | None
+
+
+def rank(study: optuna.Study, trials: int) -> tuple[Ranked, ...]:
+    """The first `trials` trials of a study, the best first; of equals the one with the lower number."""
+    ledger = read_ledger(study.get_trials(deepcopy=False))[:trials]
+    return tuple(sorted((_ranked(attempt) for attempt in ledger), key=_worth))
+
+
+def complete(ranking: Sequence[Ranked]) -> tuple[Ranked, ...]:
+    """Those that were trained to their end, the winner first."""
+    return tuple(trial for trial in ranking if trial.state == "complete")
+
+
+def _worth(trial: Ranked) -> tuple[int, float, int]:
+    return _ORDER[trial.state], -(trial.score if trial.score is not None else -inf), trial.number
+
+
+def _ranked(attempt: Attempt) -> Ranked:
+    entry: FrozenTrial = attempt.entry
+    seen = entry.intermediate_values
+    noted = entry.user_attrs
+    is_whole = all(name in entry.params for name in SEARCHED)
+    return Ranked(
+        number=attempt.number,
+        state=attempt.state,
+        point=Point(**{name: entry.params[name] for name in SEARCHED}) if is_whole else None,
+        score=entry.value,
+        val_accuracy=noted.get(VAL_ACCURACY, max(seen.values(), default=None)),
+        test_accuracy=noted.get(TEST_ACCURACY),
+        epochs=max(seen, default=0),
+        seconds=noted.get(SECONDS),
+        error=noted.get(ERROR),
+    )

@@ -1,0 +1,86 @@
+"""The scoring of one trial: what its training is given, what is noted of it in the study."""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from math import isfinite
+
+import optuna
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.pruners import BasePruner, MedianPruner, NopPruner
+
+from driftserve.errors import DataError
+from driftserve_training.search.ledger import ERROR
+from driftserve_training.search.plan import Plan
+from driftserve_training.search.space import Point
+
+VAL_ACCURACY, TEST_ACCURACY, SECONDS = "val_accuracy", "test_accuracy", "seconds"  # attributes of an attempt
+_STARTUP_TRIALS = 4  # as many have to end before one is given up
+
+Watch = Callable[[int, float], None]
+"""What a training tells after each epoch: its number, from 1, and the validation accuracy. It may end the training."""
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What is to be trained: the trial's number, its point, and whether an attempt before was cut off or failed."""
+
+    number: int
+    point: Point
+    is_again: bool
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a training was worth; `test_accuracy` is None where nobody looked."""
+
+    val_accuracy: float
+    test_accuracy: float | None = None
+
+
+Train = Callable[[Assignment, Watch], Outcome]
+
+
+def score_trial(
+    assignment: Assignment, entry: optuna.Trial, plan: Plan, train: Train, say: Callable[[str], None]
+) -> float:
+    """Train, and note in the study what came of it; the score that ranks the trial."""
+    name = f"trial {assignment.number:04d} {' '.join(str(value) for value in asdict(assignment.point).values())}"
+    started = time.monotonic()
+    try:
+        outcome = train(assignment, _watch(entry, plan))
+        score = outcome.test_accuracy if plan.rank_by == "test" else outcome.val_accuracy
+        if score is None or not isfinite(score):  # optuna would fail the trial, and give no reason
+            raise DataError(f"expected an accuracy to rank the trial by, got {score}")
+    except optuna.TrialPruned:
+        say(f"{name}: given up, below the median")
+        raise
+    except UpdateFinishedTrialError:
+        raise
+    except Exception as error:
+        entry.set_user_attr(ERROR, str(error) or type(error).__name__)
+        say(f"{name}: failed: {error}")
+        raise
+    finally:
+        entry.set_user_attr(SECONDS, time.monotonic() - started)
+    entry.set_user_attr(VAL_ACCURACY, outcome.val_accuracy)
+    if outcome.test_accuracy is not None:
+        entry.set_user_attr(TEST_ACCURACY, outcome.test_accuracy)
+    say(f"{name}: {plan.rank_by} accuracy {score:.4f}")
+    return score
+
+
+def make_pruner(plan: Plan) -> BasePruner:
+    """What gives up a trial whose best epoch so far is below the median of the others at that epoch."""
+    if plan.pruner == "none":
+        return NopPruner()
+    return MedianPruner(n_startup_trials=_STARTUP_TRIALS, n_warmup_steps=plan.warmup_epochs)
+
+
+def _watch(entry: optuna.Trial, plan: Plan) -> Watch:
+    def watch(epoch: int, val_accuracy: float) -> None:
+        entry.report(val_accuracy, epoch)
+        if epoch < plan.epochs and entry.should_prune():  # after the last one there is nothing to save
+            raise optuna.TrialPruned
+
+    return watch

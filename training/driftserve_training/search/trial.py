@@ -1,0 +1,146 @@
+"""One trial of a search: a training run with a point's parameters, in a folder of its own."""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import optuna
+import timm
+import torch
+from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard.summary import hparams
+
+from driftserve.errors import DataError
+from driftserve.prediction import calibrate
+from driftserve_training.configuration import TrainingConfiguration
+from driftserve_training.dataset.images import evaluation_loader
+from driftserve_training.dataset.manifest import Manifest
+from driftserve_training.evaluation.scores import evaluate, score
+from driftserve_training.fitting.optimization import refuse_unknown_optimizer
+from driftserve_training.fitting.training import train
+from driftserve_training.network.classifier import create_classifier
+from driftserve_training.network.exportable import refuse_unexportable
+from driftserve_training.network.trained import load_trained
+from driftserve_training.search.plan import Plan
+from driftserve_training.search.report import WinnerScores
+from driftserve_training.search.scoring import Assignment, Outcome, Watch
+from driftserve_training.search.space import Point, Space
+
+_CHECKPOINTS = "checkpoints"
+_WEIGHTS = "*.pt"
+
+
+def trial_folder(output: Path, number: int) -> Path:
+    """The folder of a trial, as of a run of `train`."""
+    return output / "trials" / f"{number:04d}"
+
+
+def check_names(space: Space) -> None:
+    """Pass if timm has every model and every optimizer.
+
+    Raises:
+        DataError: it has not.
+    """
+    for name in space.models:
+        if not timm.is_model(name.split(".")[0]):
+            raise DataError(f"expected models of timm, got {name!r}; timm.list_models() has their names")
+    for name in space.optimizers:
+        refuse_unknown_optimizer(name)
+
+
+def check_networks(configuration: TrainingConfiguration, space: Space, classes: int) -> None:
+    """Pass if every model can be built with the weights that it shall have, and written as TorchScript.
+
+    Raises:
+        DataError: one cannot.
+    """
+    for model in space.models:
+        classifier, network = create_classifier(configuration.model_copy(update={"model": model}), classes)
+        refuse_unexportable(classifier, network.image_spec, model)
+
+
+class Training:
+    """Trains the trials of a search, and leaves in TensorBoard what each was given and was worth."""
+
+    def __init__(self, configuration: TrainingConfiguration, plan: Plan, manifest: Manifest) -> None:
+        self._configuration = configuration
+        self._plan = plan
+        self._manifest = manifest
+
+    def __call__(self, assignment: Assignment, watch: Watch) -> Outcome:
+        """Train one; what an earlier attempt has left is gone on from.
+
+        Raises:
+            DataError: it cannot be trained.
+        """
+        folder = trial_folder(self._configuration.output, assignment.number)
+        if not assignment.is_again:  # of another study, whose journal was removed
+            shutil.rmtree(folder, ignore_errors=True)
+        seen: list[float] = []
+
+        def watch_and_keep(epoch: int, val_accuracy: float) -> None:
+            seen.append(val_accuracy)
+            watch(epoch, val_accuracy)
+
+        try:
+            val_accuracy = self._train(assignment.point, folder, watch_and_keep)
+        except optuna.TrialPruned:
+            self._log(folder, assignment.point, {"val_accuracy": max(seen)})
+            remove_network(folder)
+            raise
+        shutil.rmtree(folder / _CHECKPOINTS, ignore_errors=True)
+        test_accuracy = None
+        if self._plan.rank_by == "test":
+            test_accuracy = self.test(assignment.number).accuracy
+        found = {"val_accuracy": val_accuracy} | ({} if test_accuracy is None else {"test_accuracy": test_accuracy})
+        self._log(folder, assignment.point, found)
+        return Outcome(val_accuracy, test_accuracy)
+
+    def test(self, number: int) -> WinnerScores:
+        """The scores of a trial's network on the test split.
+
+        Raises:
+            DataError: the trial's folder has no network.
+        """
+        record, classifier = load_trained(trial_folder(self._configuration.output, number))
+        spec, batch_size = record.network.image_spec, self._configuration.batch_size
+        loader = evaluation_loader(self._manifest, "test", spec, batch_size, self._configuration.loader_workers)
+        logits, targets = score(classifier, loader, "test")
+        evaluation = evaluate(calibrate(logits, record.temperature), targets)
+        return WinnerScores(number, evaluation.accuracy, evaluation.macro_f1)
+
+    def _train(self, point: Point, folder: Path, watch: Watch) -> float:
+        given = self._configuration.model_dump() | asdict(point) | {"output": folder}
+        try:
+            record = train(TrainingConfiguration.model_validate(given), watch=watch)
+        except torch.OutOfMemoryError as error:  # a smaller model of the search may well fit
+            torch.cuda.empty_cache()
+            raise DataError(f"expected {point.model} to fit into the GPU, got {error}; lower --batch-size") from error
+        if record is None:
+            raise AssertionError("a search runs in one process, which has the record")
+        return record.val_accuracy
+
+    def _log(self, folder: Path, point: Point, found: Mapping[str, float]) -> None:
+        space = self._plan.space
+        choices: dict[str, list[str]] = {"model": list(space.models), "optimizer": list(space.optimizers)}
+        objective = found.get("test_accuracy", found["val_accuracy"])
+        metrics = {"search/objective": objective} | {f"search/{name}": value for name, value in found.items()}
+        with SummaryWriter(folder / "hparams") as writer:
+            for summary in hparams(asdict(point), metrics, choices):  # type: ignore[no-untyped-call]
+                writer.file_writer.add_summary(summary)
+            for name, value in metrics.items():
+                writer.add_scalar(name, value)
+
+
+def remove_network(folder: Path) -> None:
+    """Remove a trial's weights, of which all that is to be known is in its record."""
+    shutil.rmtree(folder / _CHECKPOINTS, ignore_errors=True)
+    for weights in folder.glob(_WEIGHTS):
+        weights.unlink(missing_ok=True)
+
+
+def remove_losers(output: Path, losers: Sequence[int]) -> None:
+    """Remove the weights of trials that another one has surpassed."""
+    for number in losers:
+        remove_network(trial_folder(output, number))

@@ -1,0 +1,143 @@
+"""A whole search: begun or gone on with, and its report."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import optuna
+
+from driftserve.errors import DataError
+from driftserve_training.configuration import TrainingConfiguration
+from driftserve_training.dataset.location import located
+from driftserve_training.dataset.manifest import Manifest, scan
+from driftserve_training.parameters import BEST_PARAMETERS_FILE
+from driftserve_training.ranks import read_ranks
+from driftserve_training.search.locks import Locks
+from driftserve_training.search.plan import Plan, identify
+from driftserve_training.search.plots import (
+    HISTORY_FILE,
+    IMPORTANCES_FILE,
+    draw_history,
+    draw_importances,
+    importances,
+)
+from driftserve_training.search.ranking import Ranked, complete, rank
+from driftserve_training.search.report import (
+    TABLE_FILE,
+    TRIALS_FILE,
+    WinnerScores,
+    write_table,
+    write_trials,
+    write_winner,
+)
+from driftserve_training.search.scoring import make_pruner
+from driftserve_training.search.search import Search
+from driftserve_training.search.storage import open_database, open_journal, open_study, storage_errors
+from driftserve_training.search.trial import Training, check_names, check_networks, remove_losers, trial_folder
+
+_LOCKS_FILE = "study.locks"
+_TESTED = "tested"  # attribute of the study: the winner's scores on the test split
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What a search found; `tested` is None where the winner's network lies on another machine."""
+
+    ranking: tuple[Ranked, ...]
+    tested: WinnerScores | None
+
+    def summary(self) -> dict[str, object]:
+        """The winner and the scores, as JSON."""
+        winner = complete(self.ranking)[0]
+        return {
+            "trial": winner.number,
+            "parameters": asdict(winner.point) if winner.point else {},
+            "val_accuracy": winner.val_accuracy,
+            "test_accuracy": self.tested.accuracy if self.tested else None,
+            "test_macro_f1": self.tested.macro_f1 if self.tested else None,
+            "trials": dict(Counter(trial.state for trial in self.ranking)),
+        }
+
+
+def tune(
+    configuration: TrainingConfiguration,
+    plan: Plan,
+    storage_url: str | None,
+    study_name: str,
+    say: Callable[[str], None],
+) -> Tuned:
+    """Search until every trial of the plan has ended, in this process or in another one, and write the report.
+
+    Raises:
+        DataError: the images, a model, an optimizer or the storage cannot be used, the study is of another search, or
+            every trial failed.
+    """
+    if read_ranks().processes > 1:
+        raise DataError(
+            "expected one process for a search, got torchrun's; start `tune` several times on one --storage instead"
+        )
+    check_names(plan.space)  # before many images are read
+    with located(configuration) as data:
+        return _tune(configuration.within(data), scan(data), plan, storage_url, study_name, say)
+
+
+def _tune(
+    configuration: TrainingConfiguration,
+    manifest: Manifest,
+    plan: Plan,
+    storage_url: str | None,
+    study_name: str,
+    say: Callable[[str], None],
+) -> Tuned:
+    check_networks(configuration, plan.space, len(manifest.labels))
+    output = configuration.output
+    locks = Locks(output / _LOCKS_FILE)
+    training = Training(configuration, plan, manifest)
+    with storage_errors(storage_url):
+        storage = open_database(storage_url) if storage_url else open_journal(output, locks)
+        study = open_study(storage, study_name, make_pruner(plan), identify(plan, configuration, manifest.sha256))
+
+        def after_trial() -> None:
+            with locks.turn():
+                ranking = rank(study, plan.trials)
+                remove_losers(output, _losers(ranking))
+                write_trials(ranking, output / TRIALS_FILE)
+
+        Search(study, plan, training, locks, storage_url is None, after_trial, say).run()
+        with locks.turn():
+            return _conclude(study, plan, training, output)
+
+
+def _conclude(study: optuna.Study, plan: Plan, training: Training, output: Path) -> Tuned:
+    ranking = rank(study, plan.trials)
+    write_trials(ranking, output / TRIALS_FILE)
+    if not complete(ranking):
+        reason = next((trial.error for trial in ranking if trial.error), "none was begun")
+        raise DataError(
+            f"expected a trial that comes to its end, got {len(ranking)} that failed; one of them: {reason}"
+        )
+    tested = _test_once(study, complete(ranking)[0], training, output)
+    write_table(ranking, plan, tested, output / TABLE_FILE)
+    write_winner(ranking, plan, study.study_name, output / BEST_PARAMETERS_FILE)
+    draw_importances(importances(study), output / IMPORTANCES_FILE)
+    draw_history(ranking, plan.rank_by, output / HISTORY_FILE)
+    return Tuned(ranking, tested)
+
+
+def _test_once(study: optuna.Study, winner: Ranked, training: Training, output: Path) -> WinnerScores | None:
+    """The winner's scores on the test split, by the process that has its network; others read them in the study."""
+    noted = study.user_attrs.get(_TESTED)
+    if noted is not None and noted["trial"] == winner.number:
+        return WinnerScores(**noted)
+    if not list(trial_folder(output, winner.number).glob("*.pt")):
+        return None
+    tested = training.test(winner.number)
+    study.set_user_attr(_TESTED, asdict(tested))
+    return tested
+
+
+def _losers(ranking: tuple[Ranked, ...]) -> list[int]:
+    """The numbers of those that another one has surpassed: whatever comes, none of them will win."""
+    ended = complete(ranking)
+    return [trial.number for trial in ended[1:]] + [trial.number for trial in ranking if trial.state == "pruned"]
