@@ -168,16 +168,16 @@ def test_too_few_steps_are_doubled_until_they_are_enough(pixels: np.ndarray) -> 
     assert doubled.completeness_error == pytest.approx(errors[-1], abs=1e-3)
 
 
-def test_grad_cam_is_the_papers_formula(twin: Twin, test_inputs: torch.Tensor) -> None:
+def test_grad_cam_is_the_papers_formula_before_its_relu(twin: Twin, test_inputs: torch.Tensor) -> None:
     one = test_inputs[1:2].clone().requires_grad_()
     target = int(twin.logits(one.detach()).argmax())
     feature_map = twin.classifier.backbone.forward_features(one)  # type: ignore[operator]
     logit = twin.classifier.backbone.forward_head(feature_map)[0, target]  # type: ignore[operator]
     (gradient,) = torch.autograd.grad(logit, feature_map)
-    coarse = torch.relu((gradient.mean(dim=(2, 3), keepdim=True) * feature_map).sum(dim=1, keepdim=True))
+    coarse = (gradient.mean(dim=(2, 3), keepdim=True) * feature_map).sum(dim=1, keepdim=True)
     expected = functional.interpolate(coarse, (SIDE, SIDE), mode="bilinear")[0, 0].detach().numpy()
     got = attribute(twin, one.detach(), target, "grad_cam", steps=0)
-    assert expected.max() > 0
+    assert np.ptp(expected) > 0
     assert np.allclose(got.heat_map, expected, atol=1e-6)
     assert got.completeness_error is None
 
@@ -251,8 +251,8 @@ def test_the_interval_of_the_gain_is_that_of_paired_differences(generator: np.ra
     faithfulness = summarise(deletions, seed=0)
     half = 1.96 * gains.std() / 20
     assert faithfulness.gain.value == pytest.approx(gains.mean())
-    assert faithfulness.gain.low == pytest.approx(gains.mean() - half, abs=half / 5)
-    assert faithfulness.gain.high == pytest.approx(gains.mean() + half, abs=half / 5)
+    assert faithfulness.gain.low == pytest.approx(gains.mean() - half, abs=half / 12)
+    assert faithfulness.gain.high == pytest.approx(gains.mean() + half, abs=half / 12)
     assert faithfulness.better_than_random == pytest.approx((gains > 0).mean())
     assert faithfulness.gain_over_moved.value == pytest.approx(-gains.mean())
     assert faithfulness.better_than_moved == pytest.approx((gains < 0).mean())
@@ -325,7 +325,7 @@ def test_the_picture_shows_the_image_and_red_where_it_speaks_for_the_label(pixel
     heat = picture[:, 196:]
     assert (heat[:80, :, 0] > heat[:80, :, 2] + 100).all()
     assert (heat[160:, :, 2] > heat[160:, :, 0] + 100).all()
-    assert (heat[110:130].std(axis=2) < 1).all()
+    assert (heat[116:124].std(axis=2) < 4).all()  # no colour, but for what the smoothing carries over
     assert png == draw(pixels[0], heat_map)
 
 

@@ -65,8 +65,12 @@ def _integrated_gradients(twin: Twin, one: torch.Tensor, target: int, steps: int
 
 
 def _grad_cam(twin: Twin, one: torch.Tensor, target: int) -> HeatMap:
-    """The feature map's channels, weighted by their mean gradient, where that is above 0 (Selvaraju et al. 2017)."""
-    coarse = LayerGradCam(twin, twin.features).attribute(one, target=target, relu_attributions=True)
+    """The feature map's channels, weighted by their mean gradient (Selvaraju et al. 2017).
+
+    Without the paper's last ReLU: as with the other methods one sees what speaks against the label, too. Behind it
+    half of a map had no order, for the deletion test, and one without positive parts would be blank.
+    """
+    coarse = LayerGradCam(twin, twin.features).attribute(one, target=target)
     fine = functional.interpolate(coarse.detach(), one.shape[2:], mode="bilinear")
     return np.asarray(fine[0, 0].numpy(), np.float32)
 
