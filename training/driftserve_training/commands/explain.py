@@ -32,8 +32,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "--method",
         choices=get_args(Method),
         default="integrated_gradients",
-        help="integrated_gradients: of every pixel, slow, for any network; grad_cam: coarse and quick, for convolutional "
-        "networks; occlusion: covers one square after another (default: %(default)s)",
+        help="integrated_gradients: of every pixel, slow, for any network; grad_cam: coarse and quick, for "
+        "convolutional networks; occlusion: covers one square after another (default: %(default)s)",
     )
     parser.add_argument(
         "--seed",
