@@ -37,6 +37,22 @@ def test_a_pipeline_of_ones_own_is_read_from_json(image: np.ndarray, tmp_path: P
     assert np.array_equal(augment(image, 1), image[::-1])
 
 
+def test_a_pipeline_that_does_not_give_an_image_is_refused(tmp_path: Path) -> None:
+    A.save(A.Compose([A.Normalize()]), tmp_path / "own.json", data_format="json")
+    with pytest.raises(DataError, match=r"expected a pipeline that gives \(H, W, 3\) uint8, got \(64, 64, 3\) float32"):
+        build_augmentation(str(tmp_path / "own.json"))
+
+
+def test_two_seeds_share_no_order() -> None:
+    orders = {}
+    for seed in (0, 1):
+        order = EpochOrder(range(30), Ranks(), seed)
+        for epoch in range(3):
+            order.set_epoch(epoch)
+            orders[seed, epoch] = tuple(draw.index for draw in order)
+    assert len(set(orders.values())) == 6
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

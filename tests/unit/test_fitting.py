@@ -13,7 +13,7 @@ from driftserve_training.dataset.images import ImageDataset
 from driftserve_training.dataset.manifest import scan
 from driftserve_training.fitting.optimization import create_optimizer, rate_share, refuse_unknown_optimizer
 from driftserve_training.fitting.pictures import confusion_figure, mistakes_figure
-from driftserve_training.fitting.resumption import begin, find_checkpoint
+from driftserve_training.fitting.resumption import begin, find_checkpoint, identify
 from driftserve_training.fitting.training import train
 from driftserve_training.network.classifier import Classifier, create_classifier
 from driftserve_training.network.exportable import refuse_unexportable
@@ -80,7 +80,14 @@ def test_training_ends_early_without_a_better_loss(data: Path, tmp_path: Path) -
 
 
 def test_a_new_run_leaves_nothing_of_what_was_known_of_the_one_before(data: Path, tmp_path: Path) -> None:
-    stale = ("evaluation.json", "predictions-test.csv", "certificate.json", "card.html", "explanations/a.png")
+    stale = (
+        "evaluation.json",
+        "predictions-test.csv",
+        "label_issues-test.csv",
+        "certificate.json",
+        "card.html",
+        "explanations/a.png",
+    )
     (tmp_path / "explanations").mkdir()
     for name in (*stale, "notes.txt"):
         (tmp_path / name).touch()
@@ -118,7 +125,6 @@ def test_tensorboard_has_all_that_is_promised(data: Path, tmp_path: Path) -> Non
     record = train(_configuration(data, tmp_path / "run", epochs=2, augmentation="realistic"), checkpoints)
     assert record is not None
     assert {path.suffix for path in checkpoints.iterdir()} == {".ckpt", ".json"}
-    assert not (checkpoints / "last.ckpt").exists()
     board = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
     board.Reload()
     tags = board.Tags()
@@ -132,16 +138,85 @@ def test_tensorboard_has_all_that_is_promised(data: Path, tmp_path: Path) -> Non
 
 
 def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
-    folder, ours = tmp_path / "checkpoints", _configuration(tmp_path, tmp_path)
-    assert find_checkpoint(folder, ours, "m") is None
-    begin(folder, ours, "m")
+    folder, ours = tmp_path / "checkpoints", {"seed": 0, "manifest_sha256": "m"}
+    assert find_checkpoint(folder, ours) is None
+    begin(folder, ours)
+    assert find_checkpoint(folder, ours) is None
     (folder / "last.ckpt").touch()
-    elsewhere = ours.model_copy(update={"data": Path("moved"), "loader_workers": 3})
-    assert find_checkpoint(folder, elsewhere, "m") == folder / "last.ckpt"
-    with pytest.raises(DataError, match=r"expected the parameters of the run .*, seed 0, got 5; give these"):
-        find_checkpoint(folder, ours.model_copy(update={"seed": 5}), "m")
-    with pytest.raises(DataError, match="manifest_sha256 m, got n"):
-        find_checkpoint(folder, ours, "n")
+    assert find_checkpoint(folder, ours) == folder / "last.ckpt"
+    with pytest.raises(
+        DataError, match=r"expected what the run there was begun with, seed 0, got 5; give it again, or"
+    ):
+        find_checkpoint(folder, ours | {"seed": 5})
+
+
+def test_two_runs_are_one_wherever_their_files_lie_and_not_with_other_files(tmp_path: Path) -> None:
+    record = create_classifier(_configuration(tmp_path, tmp_path), 6)[1]
+    for name, text in (("a.json", "1"), ("same.json", "1"), ("other.json", "2")):
+        (tmp_path / name).write_text(text)
+    given = _configuration(tmp_path, tmp_path, augmentation=str(tmp_path / "a.json"))
+    ours = identify(given, record, "m", 1)
+    moved = {"data": Path("x"), "output": Path("y"), "loader_workers": 3, "augmentation": str(tmp_path / "same.json")}
+    assert identify(given.model_copy(update=moved), record, "m", 1) == ours
+    assert identify(given.model_copy(update={"augmentation": str(tmp_path / "other.json")}), record, "m", 1) != ours
+    assert identify(given, record, "m", 2) != ours
+    assert identify(given, record, "n", 1) != ours
+
+
+def test_a_run_that_has_ended_is_given_back_and_not_overwritten(data: Path, tmp_path: Path) -> None:
+    first = train(_configuration(data, tmp_path))
+    written = (tmp_path / "network.pt").stat().st_mtime_ns
+    assert train(_configuration(data, tmp_path)) == first
+    with pytest.raises(DataError, match="epochs 1, got 2"):
+        train(_configuration(data, tmp_path, epochs=2))
+    with pytest.raises(DataError, match="augmentation: expected none"):
+        train(_configuration(data, tmp_path, augmentation="realstic"))
+    assert (tmp_path / "network.pt").stat().st_mtime_ns == written
+
+
+class _Cut(Exception):
+    """Ends a run as kill -9 does, but for the process."""
+
+
+def test_a_run_goes_on_after_a_worse_epoch_elsewhere_and_keeps_the_best(data: Path, tmp_path: Path) -> None:
+    """A rate so high that later epochs are worse; the checkpoints are moved in between."""
+    chosen = {"epochs": 5, "learning_rate": 3.0, "warmup": 0.0, "optimizer": "sgd", "seed": 1}
+    whole: list[float] = []
+    expected = train(
+        _configuration(data, tmp_path / "whole", **chosen), watch=lambda _, accuracy: whole.append(accuracy)
+    )
+    assert expected is not None
+    cut_at = next(epoch for epoch in range(2, 5) if whole[epoch - 1] <= max(whole[: epoch - 1]))
+
+    def cut(epoch: int, _: float) -> None:
+        if epoch == cut_at + 1:
+            raise _Cut
+
+    with pytest.raises(_Cut):
+        train(_configuration(data, tmp_path / "cut", **chosen), tmp_path / "here", cut)
+    (tmp_path / "here").rename(tmp_path / "there")
+    seen: list[int] = []
+    record = train(
+        _configuration(data, tmp_path / "resumed", **chosen), tmp_path / "there", lambda epoch, _: seen.append(epoch)
+    )
+    assert record is not None
+    assert seen == list(range(cut_at + 1, 6))
+    assert (record.best_epoch, record.val_accuracy) == (expected.best_epoch, expected.val_accuracy)
+    assert (tmp_path / "resumed/history.csv").read_text() == (tmp_path / "whole/history.csv").read_text()
+
+
+def test_a_run_that_ended_early_stays_ended(data: Path, tmp_path: Path) -> None:
+    chosen = {"epochs": 40, "learning_rate": 5.0, "warmup": 0.0, "patience": 2}
+    train(_configuration(data, tmp_path / "first", **chosen), tmp_path / "checkpoints")
+    seen: list[int] = []
+    record = train(
+        _configuration(data, tmp_path / "second", **chosen),
+        tmp_path / "checkpoints",
+        lambda epoch, _: seen.append(epoch),
+    )
+    assert record is not None
+    assert seen == []
+    assert record.epochs == len((tmp_path / "first/history.csv").read_text().splitlines()) - 1
 
 
 def test_sixteen_bits_without_a_gpu_are_refused(data: Path, tmp_path: Path) -> None:

@@ -68,6 +68,7 @@ def test_variables_with_the_prefix_are_parameters_and_no_others() -> None:
     [
         (["train", "--epochs", "0"], "argument --epochs: Input should be greater than or equal to 1, got '0'"),
         (["train", "--precision", "7"], "argument --precision: Input should be 'auto', '32-true'"),
+        (["train", "--epoch", "1"], "unrecognized arguments: --epoch 1"),
         (["train", "--lr", "1"], "unrecognized arguments: --lr 1"),
         (["train", "--data", "d"], "output: Field required"),
         (["train", "--output", "o"], "expected data, or a folder for each split, got none for train, val, test"),

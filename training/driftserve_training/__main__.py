@@ -4,6 +4,7 @@
     python -m driftserve_training preprocess --data build/fetched --output build/data
     python -m driftserve_training train --data DATA --output build/scenes --weights FILE --image-size 128
     python -m driftserve_training evaluate --trained build/scenes --data DATA
+    python -m driftserve_training explain --trained build/scenes --data DATA
     python -m driftserve_training export --trained build/scenes --data DATA --output build/scenes
 
 Exit status: 0 done, 2 what was given cannot be used; one line on stderr says why.
@@ -13,7 +14,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from driftserve.errors import DriftserveError
 from driftserve.printable import printable
@@ -46,12 +47,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except DriftserveError as error:
         print(f"driftserve_training: {printable(error)}", file=sys.stderr)
         return 2
+    except OSError as error:
+        print(f"driftserve_training: {printable(error)}", file=sys.stderr)
+        return 2
     if done is not None:
         print(json.dumps(done))
     return 0
 
 
 class _Parser(argparse.ArgumentParser):
+    def __init__(self, **given: Any) -> None:
+        super().__init__(allow_abbrev=False, **given)
+
     def error(self, message: str) -> NoReturn:
         """One line instead of the whole usage."""
         self.exit(2, f"driftserve_training: {message}; `{self.prog} --help` tells more\n")

@@ -25,7 +25,8 @@ class EpochOrder(DistributedSampler[int]):
     """
 
     def __init__(self, images: Sized, ranks: Ranks, seed: int) -> None:
-        super().__init__(images, ranks.processes, ranks.rank, seed=seed)  # type: ignore[arg-type]
+        own = int(np.random.SeedSequence(seed).generate_state(1)[0])  # torch adds the epoch: seeds would share orders
+        super().__init__(images, ranks.processes, ranks.rank, seed=own)  # type: ignore[arg-type]
 
     def __iter__(self) -> Iterator[Draw]:  # type: ignore[override]
         for index in super().__iter__():

@@ -1,6 +1,7 @@
 """The scores of every epoch, as `history.csv`; a run that was cut off goes on with those that it had."""
 
 import csv
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,18 @@ class History(Callback):
         self._path = path
         self._watch = watch
         self._rows: list[list[float]] = []
+        self._started = time.monotonic()
+        self._seconds_before = 0.0  # of a run that was cut off, up to its last epoch's end
+
+    @property
+    def epochs(self) -> int:
+        """How many have ended."""
+        return len(self._rows)
+
+    @property
+    def seconds(self) -> float:
+        """How long the run has taken, less what was lost with an epoch that was cut off."""
+        return self._seconds_before + time.monotonic() - self._started
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, _: lightning.LightningModule) -> None:
         """Add the epoch's row."""
@@ -48,9 +61,10 @@ class History(Callback):
             self._watch(epoch, found["val_accuracy"])
 
     def state_dict(self) -> dict[str, Any]:
-        """The rows, for the checkpoint."""
-        return {"rows": self._rows}
+        """The rows and the time, for the checkpoint."""
+        return {"rows": self._rows, "seconds": self.seconds}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """The rows of the run that was cut off."""
+        """Those of the run that was cut off."""
         self._rows = state_dict["rows"]
+        self._seconds_before = state_dict["seconds"]

@@ -20,6 +20,7 @@ from torchmetrics.classification import (
     MulticlassRecall,
 )
 
+from driftserve.errors import DataError
 from driftserve_training.configuration import TrainingConfiguration
 from driftserve_training.fitting.optimization import create_optimizer, rate_share
 from driftserve_training.network.classifier import Classifier
@@ -55,10 +56,10 @@ class Learner(lightning.LightningModule):
     def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], _: int) -> torch.Tensor:
         """The loss of one batch."""
         pixels, targets = batch
-        if self._mix is None:
+        if self._mix is None or len(pixels) == 1:  # pairs are mixed
             loss = cross_entropy(self(pixels), targets, label_smoothing=self._configuration.label_smoothing)
         else:
-            even = len(pixels) - len(pixels) % 2  # pairs are mixed
+            even = len(pixels) - len(pixels) % 2
             mixed, soft_targets = self._mix(pixels[:even].float(), targets[:even])
             loss = cross_entropy(self(mixed), soft_targets)
         self.log("train_loss", loss, prog_bar=True, on_step=True, on_epoch=True)
@@ -72,16 +73,26 @@ class Learner(lightning.LightningModule):
         self.log("val_loss", cross_entropy(logits, targets), sync_dist=True, batch_size=len(targets))
 
     def on_validation_epoch_end(self) -> None:
-        """Log the epoch's scores; every process validated on the same images, so theirs are the same."""
+        """Log the epoch's scores, over all processes, each of which validated on the same images."""
         scores = self._scores.compute()
         self._scores.reset()
-        self.confusion = scores["confusion"].cpu()
+        self.confusion = scores["confusion"].cpu() // self.trainer.world_size
         self.log("val_accuracy", scores["accuracy"], prog_bar=True)
         for name in CLASS_SCORES:
             self.log(f"val_macro_{name}", scores[name].mean())
             self.log_dict(
                 {f"val_{name}/{label}": value for label, value in zip(self.labels, scores[name], strict=True)}
             )
+
+    def on_train_start(self) -> None:
+        """Pass if all processes begin with the same epoch.
+
+        Raises:
+            DataError: a host has another checkpoint than the others, or none.
+        """
+        epochs = self.all_gather(torch.tensor(self.current_epoch, device=self.device)).flatten().tolist()  # type: ignore[union-attr]
+        if len(set(epochs)) > 1:
+            raise DataError(f"expected the same checkpoint on every host, got those of epochs {epochs}; copy it")
 
     def on_train_epoch_start(self) -> None:
         """Keep the features as they are, batch statistics too, during the head's epochs.

@@ -8,7 +8,6 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import (
     Callback,
-    EarlyStopping,
     EMAWeightAveraging,
     LearningRateMonitor,
     ModelCheckpoint,
@@ -18,8 +17,8 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from driftserve.errors import DataError
 from driftserve_training.configuration import TrainingConfiguration
+from driftserve_training.fitting.checkpoints import Patience, checkpoint_best, checkpoint_last
 from driftserve_training.fitting.learner import Learner
-from driftserve_training.fitting.resumption import LAST_CHECKPOINT
 from driftserve_training.ranks import Ranks
 
 
@@ -35,30 +34,22 @@ def create_trainer(
     Raises:
         DataError: the precision cannot be had here.
     """
-    best = ModelCheckpoint(
-        checkpoints,
-        filename="{epoch}",
-        monitor="val_accuracy",
-        mode="max",
-        save_last=True,
-        save_on_train_epoch_end=True,  # else a run that goes on would do the rest of an epoch that is over
-    )
-    best.CHECKPOINT_NAME_LAST = LAST_CHECKPOINT
+    kept = (checkpoint_best(checkpoints), checkpoint_last(checkpoints))  # in this order: the last one has both states
     chosen: list[Callback] = []
     if configuration.patience:
-        chosen.append(EarlyStopping("val_loss", patience=configuration.patience))
+        chosen.append(Patience("val_loss", patience=configuration.patience))
     if configuration.ema_decay:
         chosen.append(EMAWeightAveraging(decay=configuration.ema_decay))
     return lightning.Trainer(
         max_epochs=configuration.epochs,
-        precision=_precision(configuration),
+        precision=precision_of(configuration),
         devices=ranks.processes_per_host,
         num_nodes=ranks.hosts,
         # The head's epochs leave the features without gradients, for which the others would wait.
         strategy="ddp_find_unused_parameters_true" if ranks.processes > 1 else "auto",
         use_distributed_sampler=False,  # the training loader has its share; every process validates on all of val/
         logger=logger,
-        callbacks=[*watchers, *chosen, LearningRateMonitor("step"), TQDMProgressBar(refresh_rate=10), best],
+        callbacks=[*watchers, *chosen, LearningRateMonitor("step"), TQDMProgressBar(refresh_rate=10), *kept],
         log_every_n_steps=10,
         num_sanity_val_steps=0,
         enable_model_summary=False,
@@ -74,7 +65,12 @@ def take_best(trainer: lightning.Trainer, learner: Learner) -> int:
     return int(state["epoch"]) + 1
 
 
-def _precision(configuration: TrainingConfiguration) -> Literal["32-true", "16-mixed", "bf16-mixed"]:
+def precision_of(configuration: TrainingConfiguration) -> Literal["32-true", "16-mixed", "bf16-mixed"]:
+    """The precision of a run on this machine.
+
+    Raises:
+        DataError: it cannot be had here.
+    """
     has_gpu = torch.cuda.is_available()
     if configuration.precision == "auto":
         return "16-mixed" if has_gpu else "32-true"

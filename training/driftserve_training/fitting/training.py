@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import time
 from pathlib import Path
 
 import lightning
@@ -11,26 +10,29 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from driftserve.prediction import calibrate
 from driftserve_training.configuration import SPLITS, STREAM, TrainingConfiguration
+from driftserve_training.dataset.augmentation import build_augmentation
 from driftserve_training.dataset.images import ImageDataset, evaluation_loader, training_loader
 from driftserve_training.dataset.location import located
-from driftserve_training.dataset.manifest import Manifest, scan, write_manifest
+from driftserve_training.dataset.manifest import MANIFEST_FILE, Manifest, scan, write_manifest
 from driftserve_training.evaluation.calibration import fit_temperature
 from driftserve_training.evaluation.scores import evaluate, score
 from driftserve_training.fitting.history import HISTORY_FILE, History, Watch
 from driftserve_training.fitting.learner import Learner
-from driftserve_training.fitting.loop import create_trainer, take_best
+from driftserve_training.fitting.loop import create_trainer, precision_of, take_best
 from driftserve_training.fitting.optimization import refuse_unknown_optimizer
 from driftserve_training.fitting.pictures import Pictures, mistakes_figure
-from driftserve_training.fitting.resumption import LAST_CHECKPOINT, begin, find_checkpoint
+from driftserve_training.fitting.resumption import begin, find_checkpoint, identify
 from driftserve_training.network.classifier import NetworkRecord, create_classifier
 from driftserve_training.network.exportable import refuse_unexportable
-from driftserve_training.network.trained import TrainedRecord, save_trained
+from driftserve_training.network.trained import TrainedRecord, is_trained, load_trained, save_trained
 from driftserve_training.ranks import Ranks, read_ranks
 
 CONFIGURATION_FILE = "configuration.json"
-# Of an earlier run, and of what was found out about it.
 _LEFTOVERS = ("tensorboard", "explanations")
-_LEFTOVER_FILES = ("trained.json", "network.pt", "evaluation*.json", "predictions-*.csv", "certificate.json", "card.*")
+_LEFTOVER_FILES = (
+    *("trained.json", "network.pt", "certificate.json", "card.*"),
+    *("evaluation*.json", "predictions-*.csv", "label_issues-*.csv"),
+)
 
 
 def train(
@@ -38,8 +40,9 @@ def train(
 ) -> TrainedRecord | None:
     """Train on `train/`, choose the best epoch and calibrate on `val/`; write all to the output.
 
-    A run that was cut off goes on after the last epoch that it has ended. Under torchrun its processes train together,
-    each on its share of every epoch. The first one does all else; the others write nothing, and have no record.
+    A run that was cut off goes on after its last whole epoch; one that has ended is given back as it is. Under torchrun
+    its processes train together, each on its share of every epoch. The first one does all else; the others write
+    nothing, and have no record.
 
     Args:
         configuration: of the run.
@@ -49,9 +52,16 @@ def train(
     Raises:
         DataError: the data set, the weights or the configuration cannot be used.
     """
-    refuse_unknown_optimizer(configuration.optimizer)
+    _refuse_early(configuration)
     with located(configuration) as data:
         return _train(configuration, scan(data, splits_of(data)), checkpoints, watch)
+
+
+def _refuse_early(configuration: TrainingConfiguration) -> None:
+    """Find what can be found before many images are read."""
+    refuse_unknown_optimizer(configuration.optimizer)
+    build_augmentation(configuration.augmentation)
+    precision_of(configuration)
 
 
 def splits_of(data: Path) -> tuple[str, ...]:
@@ -62,16 +72,27 @@ def splits_of(data: Path) -> tuple[str, ...]:
 def _train(
     configuration: TrainingConfiguration, manifest: Manifest, checkpoints: Path | None, watch: Watch | None
 ) -> TrainedRecord | None:
-    started, ranks = time.monotonic(), read_ranks()
+    ranks = read_ranks()
     lightning.seed_everything(configuration.seed, workers=True, verbose=False)
     classifier, network = create_classifier(configuration, len(manifest.labels))
     refuse_unexportable(classifier, network.image_spec, network.model)
-    learner = Learner(classifier, manifest.labels, configuration)
+    folder = checkpoints or configuration.output / "checkpoints"
+    identity = identify(configuration, network, manifest.sha256, ranks.processes)
+    last = find_checkpoint(folder, identity)
+    if last is not None and ranks.processes == 1 and is_trained(configuration.output):
+        return load_trained(configuration.output)[0]
+    if ranks.is_first:
+        if last is None:
+            _clear(configuration.output)
+            begin(folder, identity)
+        _describe(configuration, manifest, network.model)
 
-    best_epoch = _fit(learner, network, manifest, configuration, ranks, checkpoints, watch)
-    if best_epoch is None:
+    learner = Learner(classifier, manifest.labels, configuration)
+    history = History(configuration.output / HISTORY_FILE, watch)
+    trainer = _fit(learner, network, manifest, configuration, ranks, folder, last, history)
+    if not ranks.is_first:
         return None
-    record = _calibrated(learner, network, manifest, configuration, best_epoch, time.monotonic() - started)
+    record = _calibrated(learner, network, manifest, configuration, take_best(trainer, learner), history)
     save_trained(configuration.output, record, classifier)
     return record
 
@@ -82,22 +103,14 @@ def _fit(
     manifest: Manifest,
     configuration: TrainingConfiguration,
     ranks: Ranks,
-    checkpoints: Path | None,
-    watch: Watch | None,
-) -> int | None:
-    """The best epoch, whose weights the learner has; None in all processes but the first."""
-    folder = checkpoints or configuration.output / "checkpoints"
-    last = find_checkpoint(folder, configuration, manifest.sha256)
-    if ranks.is_first:
-        _prepare(folder, configuration, manifest, network.model, is_new=last is None)
+    checkpoints: Path,
+    last: Path | None,
+    history: History,
+) -> lightning.Trainer:
+    """The trainer, after it has fitted the learner, from the last checkpoint on where there is one."""
     logger = _logger(configuration)
-    trainer = create_trainer(
-        configuration,
-        ranks,
-        folder,
-        logger,
-        [History(configuration.output / HISTORY_FILE, watch), Pictures(logger.experiment)] if ranks.is_first else [],
-    )
+    watchers = [history, Pictures(logger.experiment)] if ranks.is_first else []
+    trainer = create_trainer(configuration, ranks, checkpoints, logger, watchers)
     spec, batch_size, workers = network.image_spec, configuration.batch_size, configuration.loader_workers
     trainer.fit(
         learner,
@@ -108,26 +121,23 @@ def _fit(
     )
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()  # else torchmetrics would wait for processes that have ended
-    if not ranks.is_first:
-        return None
-    best_epoch = take_best(trainer, learner)
-    (folder / f"{LAST_CHECKPOINT}.ckpt").unlink()  # there is nothing left to go on with
-    return best_epoch
+    return trainer
 
 
-def _prepare(
-    folder: Path, configuration: TrainingConfiguration, manifest: Manifest, model: str, *, is_new: bool
-) -> None:
-    """The output folder; where the run is new nothing of an earlier one is left."""
+def _clear(output: Path) -> None:
+    """Leave nothing of an earlier run, nor of what was found out about it."""
+    output.mkdir(parents=True, exist_ok=True)
+    for name in _LEFTOVERS:
+        shutil.rmtree(output / name, ignore_errors=True)
+    for path in (path for pattern in _LEFTOVER_FILES for path in output.glob(pattern)):
+        path.unlink()
+
+
+def _describe(configuration: TrainingConfiguration, manifest: Manifest, model: str) -> None:
+    """Write down what the run is given."""
     output = configuration.output
     output.mkdir(parents=True, exist_ok=True)
-    if is_new:
-        for folder_name in _LEFTOVERS:
-            shutil.rmtree(output / folder_name, ignore_errors=True)
-        for leftover in (path for pattern in _LEFTOVER_FILES for path in output.glob(pattern)):
-            leftover.unlink()
-        begin(folder, configuration, manifest.sha256)
-    write_manifest(manifest, output / "manifest.csv")
+    write_manifest(manifest, output / MANIFEST_FILE)
     (output / CONFIGURATION_FILE).write_text(json.dumps(configuration.choices() | {"model": model}, indent=1))
 
 
@@ -141,7 +151,7 @@ def _calibrated(
     manifest: Manifest,
     configuration: TrainingConfiguration,
     best_epoch: int,
-    seconds: float,
+    history: History,
 ) -> TrainedRecord:
     """The record, its temperature fitted on the validation images, whose scores and mistakes TensorBoard gets too."""
     loader = evaluation_loader(
@@ -165,9 +175,9 @@ def _calibrated(
         network=network,
         labels=manifest.labels,
         temperature=temperature,
-        epochs=configuration.epochs,
+        epochs=history.epochs,
         best_epoch=best_epoch,
-        seconds=seconds,
+        seconds=history.seconds,
         seed=configuration.seed,
         val_accuracy=scores.accuracy,
         val_macro_f1=scores.macro_f1,

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch.jit._trace import TracingCheckError
 
 from driftserve.contract import ImageSpec
 from driftserve.errors import DataError
@@ -12,6 +13,8 @@ from driftserve_training.network.classifier import Classifier
 from driftserve_training.network.graph import build_graph, save_scripted, to_tensor
 
 _TOLERANCE = 1e-3  # of a logit, relative to the largest; it only has to tell a graph that follows its input from others
+# What tracing raises, of a check of its own too.
+_REFUSALS = (TracingCheckError, RuntimeError, AttributeError, TypeError, ValueError, NotImplementedError)
 _IMAGES = 2  # another number than the graph is traced with
 
 
@@ -30,7 +33,7 @@ def refuse_unexportable(classifier: Classifier, spec: ImageSpec, name: str) -> N
             save_scripted(build_graph(classifier, [pixels]), spec, path)
             scripted, _ = torch.jit.load(str(path))(to_tensor(pixels))  # type: ignore[no-untyped-call]
             eager = classifier(to_tensor(pixels))
-    except (RuntimeError, AttributeError, TypeError, ValueError, NotImplementedError) as error:
+    except _REFUSALS as error:
         reason = " ".join(str(error).split())[:300]
         raise DataError(f"{name} cannot be written as TorchScript: {reason}; choose another model") from error
     finally:

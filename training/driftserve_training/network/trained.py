@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from pydantic import TypeAdapter, ValidationError
@@ -38,6 +39,11 @@ def save_trained(directory: Path, record: TrainedRecord, classifier: Classifier)
     (directory / _RECORD_FILE).write_bytes(_ADAPTER.dump_json(record, indent=2))
 
 
+def is_trained(directory: Path) -> bool:
+    """Whether the directory holds a training run that has ended."""
+    return (directory / _RECORD_FILE).is_file()
+
+
 def load_trained(directory: Path) -> tuple[TrainedRecord, Classifier]:
     """The record and the network of a training run, ready to evaluate.
 
@@ -46,9 +52,12 @@ def load_trained(directory: Path) -> tuple[TrainedRecord, Classifier]:
     """
     try:
         record = _ADAPTER.validate_json((directory / _RECORD_FILE).read_bytes())
-        weights = torch.load(directory / _WEIGHTS_FILE, map_location="cpu", weights_only=True)
     except (OSError, ValidationError) as error:
         raise DataError(f"{directory}: expected a finished training run, got {error}; run `train` first") from error
     classifier = rebuild_classifier(record.network)
-    classifier.load_state_dict(weights)
+    try:
+        classifier.load_state_dict(torch.load(directory / _WEIGHTS_FILE, map_location="cpu", weights_only=True))
+    except (OSError, EOFError, RuntimeError, UnpicklingError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise DataError(f"{directory / _WEIGHTS_FILE}: expected the run's weights, got {reason}") from error
     return record, classifier.eval()

@@ -33,7 +33,8 @@ def find_weights(path: Path, model: str | None) -> Path:
     """
     if not path.is_dir():
         return path
-    records = {file: read_weights_record(file) for file in sorted(path.iterdir()) if file.suffix != ".json"}
+    files = [file for file in sorted(path.iterdir()) if file.is_file() and file.suffix != ".json"]
+    records = {file: read_weights_record(file) for file in files}
     models = {file: record.model for file, record in records.items() if record is not None}
     fitting = [file for file, name in models.items() if name == model] if model else list(models)
     if len(fitting) != 1:
