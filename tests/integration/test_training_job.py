@@ -156,6 +156,9 @@ def test_a_job_that_was_interrupted_goes_on_from_its_checkpoints_on_another_mach
     assert epochs[0] > 2
     assert len((second / "output/data/history.csv").read_text().splitlines()) == 9
     assert _names(second / "model") == ["scenes.mar"]
+    accuracies = re.findall(r"val_accuracy=(0\.\d{4})$", (tmp_path / "log").read_text() + done.stdout, re.MULTILINE)
+    best = json.loads((second / "output/data/trained.json").read_text())["val_accuracy"]
+    assert max(map(float, accuracies)) == pytest.approx(best, abs=1e-4)
 
 
 def _weights(folder: Path) -> Path:
@@ -195,7 +198,7 @@ def test_two_hosts_train_together_and_the_first_alone_writes(make_job: MakeJob, 
     assert "All distributed processes registered. Starting with 2 processes" in log_text
     assert log_text.count('{"archive": ') == 1
     assert '{"archive": ' not in (tmp_path / "localhost.log").read_text()
-    (kept,) = (first / "output/data/checkpoints").glob("*.ckpt")
+    (kept,) = (first / "output/data/checkpoints").glob("epoch=*.ckpt")
     state = torch.load(kept, map_location="cpu", weights_only=True)
     # 96 images in shares of 48 make 3 batches of 16 an epoch, where one process would see 6.
     assert state["global_step"] == 3 * (state["epoch"] + 1)

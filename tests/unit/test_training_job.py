@@ -111,6 +111,14 @@ def test_without_a_file_the_defaults_are_those_of_the_command(tmp_path: Path) ->
     assert chosen == to_configuration({"data": tmp_path, "output": tmp_path})
 
 
+def test_folders_of_a_job_are_no_variables(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DRIFTSERVE_TRAINING_EPOCHS", "7")
+    assert _training(write({})).epochs == 7
+    monkeypatch.setenv("DRIFTSERVE_TRAINING_TEST_DATA", "elsewhere")
+    with pytest.raises(DataError, match="DRIFTSERVE_TRAINING_TEST_DATA: expected folders as channels, got a variable"):
+        read_hyperparameters(write({}))
+
+
 def test_every_choice_of_a_run_is_a_hyperparameter_and_reaches_it(tmp_path: Path) -> None:
     other: dict[str, object] = {"model": "resnet18", "pretrained": False, "image_size": 40, "label_smoothing": 0.5}
     other |= {"optimizer": "sgd", "warmup": 0.5, "augmentation": "none", "precision": "bf16-mixed", "ema_decay": 0.5}

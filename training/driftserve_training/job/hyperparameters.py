@@ -13,7 +13,7 @@ from driftserve.contract import ModelName, ModelVersion
 from driftserve.errors import DataError
 from driftserve_training.configuration import PLACES, TrainingConfiguration
 from driftserve_training.job.platform_file import first_problem, read_platform_file
-from driftserve_training.parameters import from_environment, to_configuration
+from driftserve_training.parameters import PREFIX, from_environment, to_configuration
 
 # What the SDKs, and SageMaker's tuner, put beside a user's own; none of it is meant for the training code.
 _PLATFORMS_PREFIX = "sagemaker_"
@@ -60,7 +60,12 @@ class Hyperparameters:
         folders: dict[str, object] = {"data": data, "output": output}
         if weights is not None:
             folders["weights"] = weights
-        return to_configuration(folders, self.training, from_environment(os.environ))
+        environment = from_environment(os.environ)
+        if misplaced := [name for name in environment if name in PLACES]:
+            raise DataError(
+                f"{PREFIX}{misplaced[0].upper()}: expected folders as channels, got a variable; leave it out"
+            )
+        return to_configuration(folders, self.training, environment)
 
 
 TRAINING_NAMES = tuple(name for name in TrainingConfiguration.model_fields if name not in PLACES)  # these are channels
