@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 from driftserve.corruption import CORRUPTIONS, SEVERITIES
 from driftserve_training.configuration import TrainingConfiguration
 from driftserve_training.dataset.manifest import Entry, Manifest, write_manifest
+from driftserve_training.dataset.sameness import read_trained_images
 from driftserve_training.evaluation import quality
 from driftserve_training.evaluation.document import (
     Calibration,
@@ -63,12 +64,13 @@ def write_evaluation(run: Path, **chosen: object) -> Evaluation:
     """An evaluation of the run's network, all of whose scores are .8 unless others are chosen."""
     record, _ = load_trained(run)
     labels = record.labels
+    tested = read_trained_images(run, record.manifest_sha256).split("test")
     evaluation = Evaluation(
         split="test",
         images=10 * len(labels),
         labels=labels,
         network=record.network.model,
-        manifest_sha256=record.manifest_sha256,
+        images_sha256=Manifest(run, tested).sha256,
         temperature=record.temperature,
         accuracy=_SCORE,
         macro_f1=_SCORE,

@@ -31,6 +31,8 @@ from driftserve_training.archiving.export import export
 from driftserve_training.card.card import gather
 from driftserve_training.card.files import render
 from driftserve_training.configuration import TrainingConfiguration
+from driftserve_training.evaluation.assessment import assess
+from driftserve_training.evaluation.options import AssessmentOptions
 from driftserve_training.evaluation.quality import read_evaluation
 from driftserve_training.explanation.document import Explanation, Explanations, write_explanations
 from driftserve_training.fitting.training import train
@@ -174,6 +176,26 @@ def test_an_export_without_an_evaluation_is_refused(data: Path, trained: Path, t
     assert not (tmp_path / "out").exists()
 
 
+def test_an_export_with_other_images_than_were_trained_with_is_refused(
+    data: Path, trained: Path, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(data, tmp_path / "data"))
+    (copy / "val" / "sea" / "0000.jpg").unlink()
+    with pytest.raises(DataError, match=r"expected the images that were trained with, got others: val/sea/0000\.jpg;"):
+        export(trained, copy, tmp_path / "out", "scenes", "1")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_export_with_an_evaluation_on_other_images_is_refused(data: Path, trained: Path, tmp_path: Path) -> None:
+    run, copy = Path(shutil.copytree(trained, tmp_path / "run")), Path(shutil.copytree(data, tmp_path / "data"))
+    (copy / "test" / "sea" / "0000.jpg").unlink()
+    assess(run, copy, AssessmentOptions(robustness_images=0))
+    with pytest.raises(DataError, match=r"evaluation\.json: expected the test images of the run, got others"):
+        export(run, data, tmp_path / "out", "scenes", "1")
+    assess(run, data, AssessmentOptions(robustness_images=0))
+    assert gather(run).evaluation.images == 36
+
+
 def test_the_accuracy_on_corrupted_images_is_promised_where_it_was_measured(
     data: Path, trained: Path, tmp_path: Path
 ) -> None:
@@ -225,15 +247,19 @@ def test_golden_images_go_round_the_predicted_classes_and_are_small(exported: Pa
     assert {golden.label for golden in contract.golden} == clear
 
 
-def test_large_validation_images_are_kept_small_and_answered_as_they_are_kept(
-    data: Path, trained: Path, tmp_path: Path
-) -> None:
+def test_large_validation_images_are_kept_small_and_answered_as_they_are_kept(data: Path, tmp_path: Path) -> None:
     copy = tmp_path / "data"
     shutil.copytree(data, copy)
     for path in (copy / "val").glob("*/*.jpg"):
         with Image.open(path) as image:
             image.resize((900, 600)).save(path)
-    run = Path(shutil.copytree(trained, tmp_path / "run"))
+    run = tmp_path / "run"
+    train(
+        TrainingConfiguration(
+            data=copy, output=run, model="test_resnet", pretrained=False, image_size=48, epochs=1, batch_size=16
+        )
+    )
+    write_evaluation(run)
     export(run, copy, tmp_path / "out", "scenes", "1")
     verified = verify_archive(tmp_path / "out" / "model" / "scenes.mar", tmp_path / "model", allowed=())
     for golden in verified.contract.golden:

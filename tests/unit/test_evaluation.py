@@ -16,7 +16,7 @@ from driftserve_training.evaluation.comparison import compare
 from driftserve_training.evaluation.confusion import confusion_matrix, f_score, scores_of
 from driftserve_training.evaluation.corrupted import CELLS, VIEWS, choose
 from driftserve_training.evaluation.document import Interval
-from driftserve_training.evaluation.intervals import interval_of, mean_interval, resample_confusion
+from driftserve_training.evaluation.intervals import RESAMPLES, interval_of, mean_interval, resample
 from driftserve_training.evaluation.predictions import Predictions, read_predictions, write_predictions
 from driftserve_training.evaluation.quality import quality_metrics
 from driftserve_training.evaluation.robustness import measure_robustness
@@ -82,7 +82,7 @@ def test_intervals_are_those_of_resampled_images(generator: np.random.Generator,
     predicted, targets = _guesses(generator, 150, 3, 0.7)
     confusion = confusion_matrix(predicted, targets, 3)
     value = float(getattr(scores_of(confusion), score))
-    interval = interval_of(value, getattr(scores_of(resample_confusion(confusion, 3)), score))
+    interval = interval_of(value, resample(confusion, 3, lambda drawn: vars(scores_of(drawn)))[score])
 
     def of_images(*drawn: npt.NDArray[np.int64]) -> float:
         return float(getattr(scores_of(confusion_matrix(drawn[0], drawn[1], 3)), score))
@@ -91,6 +91,21 @@ def test_intervals_are_those_of_resampled_images(generator: np.random.Generator,
         (predicted, targets), of_images, paired=True, vectorized=False, n_resamples=2000, method="percentile", rng=4
     ).confidence_interval
     assert (interval.value, interval.low, interval.high) == pytest.approx((value, *reference), abs=0.012)
+
+
+def test_resamples_of_many_classes_are_drawn_a_part_at_a_time(generator: np.random.Generator) -> None:
+    confusion = generator.integers(0, 3, (130, 130))
+    parts: list[int] = []
+
+    def measure(drawn: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[np.float64]]:
+        parts.append(drawn.nbytes)
+        return {"first": drawn[:, 0].astype(np.float64)}
+
+    resampled = resample(confusion, 3, measure)["first"]
+    assert max(parts) < 40e6
+    number = confusion.sum()
+    at_once = np.random.default_rng(3).multinomial(number, confusion.ravel() / number, RESAMPLES)
+    assert np.array_equal(resampled, at_once[:, :130])
 
 
 def test_the_interval_of_a_mean_draws_an_images_results_together(generator: np.random.Generator) -> None:

@@ -22,7 +22,7 @@ from driftserve_demo.synthetic import write_dataset
 from driftserve_training.__main__ import main
 from driftserve_training.configuration import TrainingConfiguration
 from driftserve_training.dataset.images import evaluation_loader
-from driftserve_training.dataset.manifest import scan
+from driftserve_training.dataset.manifest import MANIFEST_FILE, scan, write_manifest
 from driftserve_training.explanation.agreement import prove_twin, read_pixels, refuse_other_answers
 from driftserve_training.explanation.attribution import attribute, baseline_of
 from driftserve_training.explanation.document import Explanations, read_explanations
@@ -109,6 +109,7 @@ def _save_run(folder: Path, data: Path, model: str, steps: int, image_size: int 
         manifest_sha256=manifest.sha256,
     )
     save_trained(folder, record, classifier)
+    write_manifest(manifest, folder / MANIFEST_FILE)
     return folder
 
 
@@ -438,6 +439,10 @@ def test_the_data_of_another_run_is_refused(trained: Path, data: Path, tmp_path:
     shutil.rmtree(other / "test" / "sea")
     with pytest.raises(DataError, match=r"expected the classes that were trained, .*sea.*, got .* in test/"):
         explain(trained, other)
+    changed = shutil.copytree(data, tmp_path / "changed")
+    Image.new("RGB", (96, 96), "red").save(changed / "test" / "sea" / "0000.jpg")
+    with pytest.raises(DataError, match=r"trained with, got others: test/sea/0000\.jpg; give the data of the training"):
+        explain(trained, changed)
 
 
 def test_the_command_explains_and_says_where(

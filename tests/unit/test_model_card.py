@@ -258,11 +258,16 @@ def test_a_label_cannot_put_markup_into_the_page(run: Path) -> None:
     [
         ({"network": "resnet18"}, "expected the network test_resnet, got resnet18; run `evaluate` again"),
         ({"temperature": 1.5}, r"expected the temperature 1\.25, got 1\.5; run `evaluate` again"),
-        ({"manifest_sha256": "0" * 64}, "expected the manifest .*, got 0000"),
+        (
+            {"images_sha256": "0" * 64},
+            r"evaluation\.json: expected the test images of the run, got others; run `evaluate`",
+        ),
         ({"labels": ("a", "b", "c")}, "expected the labels .*, got "),
     ],
 )
-def test_an_evaluation_of_another_network_is_refused(run: Path, change: dict[str, object], message: str) -> None:
+def test_an_evaluation_of_another_network_or_other_images_is_refused(
+    run: Path, change: dict[str, object], message: str
+) -> None:
     write_evaluation(run, **change)
     with pytest.raises(DataError, match=message):
         gather(run)

@@ -17,10 +17,13 @@ from driftserve_training.card.card import gather
 from driftserve_training.card.evidence import CERTIFICATE_FILE
 from driftserve_training.card.files import PAGE_FILE, render, write_card
 from driftserve_training.dataset.manifest import scan
+from driftserve_training.dataset.sameness import read_trained_images, refuse_other_images
 from driftserve_training.explanation.agreement import refuse_other_answers
 from driftserve_training.network.parity import Parity
 from driftserve_training.network.threads import threads_given_back
 from driftserve_training.network.trained import load_trained
+
+_SPLITS = ("train", "val")
 
 
 def export(
@@ -40,14 +43,15 @@ def export(
     added, is written into `trained` as well; the archive names its digests.
 
     Raises:
-        DataError: the training run or the data set cannot be used, or the run was not evaluated.
+        DataError: the training run cannot be used, was not evaluated, or the data set is not the one that it was given.
         ModelError: eager and scripted network do not agree, or the network is too unsure of every
             validation image to make it golden; nothing is left in `output`.
         ArchiveError: the archive could not be written, or was not accepted when read back.
     """
     evidence = gather(trained)
     record, classifier = load_trained(trained)
-    manifest = scan(data, ("train", "val"))
+    manifest = scan(data, _SPLITS)
+    refuse_other_images(manifest, read_trained_images(trained, record.manifest_sha256), _SPLITS)
     with tempfile.TemporaryDirectory() as scratch, threads_given_back():
         served = script(record, classifier, manifest, Path(scratch, MODEL_FILE))
         if evidence.explanations is not None:

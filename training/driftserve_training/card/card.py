@@ -20,11 +20,11 @@ from driftserve_training.card.evidence import (
     read_certificate,
     read_choices,
     read_history,
-    read_images,
     read_picture,
 )
 from driftserve_training.card.limits import to_limits
 from driftserve_training.dataset.manifest import Manifest
+from driftserve_training.dataset.sameness import read_trained_images
 from driftserve_training.evaluation.document import Evaluation
 from driftserve_training.evaluation.quality import evaluation_file, read_evaluation
 from driftserve_training.explanation.document import Explanations, read_explanations
@@ -82,14 +82,10 @@ def gather(trained: Path) -> ModelCard:
         DataError: there is no finished run, it was not evaluated, or what it holds is of another network or data set.
     """
     record, classifier = load_trained(trained)
-    manifest = read_images(trained)
-    if manifest.sha256 != record.manifest_sha256:
-        raise DataError(
-            f"{trained}: expected the manifest {record.manifest_sha256[:12]} that was trained on, "
-            f"got {manifest.sha256[:12]}; train again"
-        )
+    manifest = read_trained_images(trained, record.manifest_sha256)
     evaluation = read_evaluation(trained)
     _refuse_other_network(evaluation, record, trained / evaluation_file("test"))
+    _refuse_other_test(evaluation, manifest, trained / evaluation_file("test"))
     explanations = read_explanations(trained)
     return ModelCard(
         schema_version=SCHEMA_VERSION,
@@ -118,12 +114,20 @@ def _refuse_other_network(evaluation: Evaluation, record: TrainedRecord, path: P
         "split": ("test", evaluation.split),
         "network": (record.network.model, evaluation.network),
         "labels": (record.labels, evaluation.labels),
-        "manifest": (record.manifest_sha256, evaluation.manifest_sha256),
         "temperature": (record.temperature, evaluation.temperature),
     }
     for name, (expected, got) in facts.items():
         if got != expected:
             raise DataError(f"{path}: expected the {name} {expected}, got {got}; run `evaluate` again")
+
+
+def _refuse_other_test(evaluation: Evaluation, manifest: Manifest, path: Path) -> None:
+    """Pass if the images that were evaluated are the test images of the run."""
+    if evaluation.images_sha256 != Manifest(manifest.folder, manifest.split("test")).sha256:
+        raise DataError(
+            f"{path}: expected the test images of the run, got others; "
+            "run `evaluate` with the data that the network was trained with"
+        )
 
 
 def _count(manifest: Manifest, labels: tuple[str, ...]) -> tuple[SplitImages, ...]:

@@ -9,12 +9,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from driftserve.certificate import Certificate
 from driftserve.errors import DataError
-from driftserve_training.dataset.manifest import MANIFEST_FILE, Entry, Manifest
 from driftserve_training.explanation.document import FOLDER
+from driftserve_training.fitting.history import HISTORY_FILE
+from driftserve_training.fitting.training import CONFIGURATION_FILE
 
 CERTIFICATE_FILE = "certificate.json"
-_CONFIGURATION_FILE = "configuration.json"
-_HISTORY_FILE = "history.csv"
 
 Choice = str | int | float | bool | None
 _Kind = TypeVar("_Kind")
@@ -67,11 +66,11 @@ def read_choices(trained: Path) -> dict[str, Choice] | None:
     Raises:
         DataError: they are no flat JSON object.
     """
-    choices = _read(trained / _CONFIGURATION_FILE, _CONFIGURATION)
+    choices = _read(trained / CONFIGURATION_FILE, _CONFIGURATION)
     if choices is None:
         return None
-    files = {name: Path(str(choices[name])).name for name in ("weights", "augmentation") if choices.get(name)}
-    return choices | files  # a card names no path of the machine that trained
+    file = {"augmentation": Path(str(choices["augmentation"])).name} if choices.get("augmentation") else {}
+    return choices | file  # a card names no path of the machine that trained
 
 
 def read_history(trained: Path) -> tuple[Epoch, ...]:
@@ -80,7 +79,7 @@ def read_history(trained: Path) -> tuple[Epoch, ...]:
     Raises:
         DataError: a column is missing, or holds what is no number.
     """
-    path = trained / _HISTORY_FILE
+    path = trained / HISTORY_FILE
     if not path.exists():
         return ()
     with path.open(newline="") as file:
@@ -89,23 +88,6 @@ def read_history(trained: Path) -> tuple[Epoch, ...]:
         return _HISTORY.validate_python(rows)
     except ValidationError as error:
         raise DataError(f"{path}: expected a row of numbers an epoch, got {_first(error)}; train again") from error
-
-
-def read_images(trained: Path) -> Manifest:
-    """The manifest of the images that a run was given.
-
-    Raises:
-        DataError: it cannot be read.
-    """
-    path = trained / MANIFEST_FILE
-    try:
-        with path.open(newline="") as file:
-            entries = tuple(
-                Entry(row["path"], row["split"], row["label"], row["sha256"]) for row in csv.DictReader(file)
-            )
-    except (OSError, KeyError) as error:
-        raise DataError(f"{path}: expected the manifest of a training run, got {error!r}; train again") from error
-    return Manifest(trained, entries)
 
 
 def _read(path: Path, adapter: TypeAdapter[_Kind]) -> _Kind | None:

@@ -47,7 +47,7 @@ def assess(trained: Path, data: Path, options: AssessmentOptions) -> Evaluation:
     predictions = trained / predictions_file(split)
     write_predictions(predictions, manifest.split(split), record.labels, probabilities)
     evaluation = replace(
-        summarise(logits, targets, record, split, options.seed),
+        summarise(logits, targets, record, split, manifest.sha256, options.seed),
         comparison=_comparison(predictions, options),
         slices=slices_of(decoded_images(manifest, split), probabilities, targets, options.seed),
         robustness=_robustness(classifier, manifest, targets, record, options),

@@ -113,7 +113,8 @@ class Evaluation:
     """The evaluation of one network on one split.
 
     `confusion` has a row a true class and a column a predicted one, in the labels' order. Macro scores are means over
-    the classes, weighted ones are weighted by their images. `robustness` and `comparison` are None, and
+    the classes, weighted ones are weighted by their images. `images_sha256` is the digest of the images that were
+    evaluated, `Manifest.sha256` of the split alone. `robustness` and `comparison` are None, and
     `attacks` empty, where not asked for. `label_issues` counts the images whose label is probably wrong; None for those
     that the network was trained on.
     """
@@ -122,7 +123,7 @@ class Evaluation:
     images: int
     labels: tuple[str, ...]
     network: str
-    manifest_sha256: str
+    images_sha256: str
     temperature: float
     accuracy: Interval
     macro_f1: Interval

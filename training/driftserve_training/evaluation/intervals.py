@@ -5,19 +5,32 @@ is to draw how often each kind of result comes from a multinomial distribution, 
 there are kinds of results, not images.
 """
 
+from collections.abc import Callable, Iterator, Mapping
+
 import numpy as np
 import numpy.typing as npt
 
 from driftserve_training.evaluation.document import Interval
 
 RESAMPLES = 2000
+Measures = Mapping[str, npt.NDArray[np.float64]]
 
+_DRAWN_AT_ONCE = 4_000_000  # numbers of 8 bytes: a thousand classes would be 16 GB else
 _ENDS = (2.5, 97.5)  # percentiles
 
 
-def resample_confusion(confusion: npt.NDArray[np.int64], seed: int) -> npt.NDArray[np.int64]:
-    """Confusion matrices, (2000, K, K), of images drawn with replacement from those of one, (K, K)."""
-    return _resample(confusion.ravel(), seed).reshape(RESAMPLES, *confusion.shape)
+def resample(
+    confusion: npt.NDArray[np.int64], seed: int, measure: Callable[[npt.NDArray[np.int64]], Measures]
+) -> dict[str, npt.NDArray[np.float64]]:
+    """What 2,000 confusion matrices, of images drawn with replacement from those of one, come to: (2000, ...) by name.
+
+    Args:
+        confusion: (K, K).
+        seed: of the draws.
+        measure: given matrices, (R, K, K), their measures, (R, ...), by name; called with a part of them at a time.
+    """
+    parts = [measure(drawn.reshape(-1, *confusion.shape)) for drawn in _resample(confusion.ravel(), seed)]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def interval_of(value: float | npt.NDArray[np.float64], resampled: npt.NDArray[np.float64]) -> Interval:
@@ -33,10 +46,16 @@ def mean_interval(values: npt.NDArray[np.float64], seed: int) -> Interval:
     together, as it depends on each other.
     """
     kinds, counts = np.unique(values, return_counts=True)
-    return interval_of(float(values.mean()), _resample(counts, seed) @ kinds / len(values))
+    means = np.concatenate([drawn @ kinds for drawn in _resample(counts, seed)]) / len(values)
+    return interval_of(float(values.mean()), means)
 
 
-def _resample(counts: npt.NDArray[np.int64], seed: int) -> npt.NDArray[np.int64]:
-    """How often each kind comes, (2000, C), where `counts`, (C,), is how often it came."""
-    number = counts.sum()
-    return np.asarray(np.random.default_rng(seed).multinomial(number, counts / number, RESAMPLES))
+def _resample(counts: npt.NDArray[np.int64], seed: int) -> Iterator[npt.NDArray[np.int64]]:
+    """How often each kind comes in 2,000 draws, (R, C) a part, where `counts`, (C,), is how often it came.
+
+    The parts are those of one stream of random numbers: where they are cut changes nothing.
+    """
+    number, generator = counts.sum(), np.random.default_rng(seed)
+    rows = max(1, _DRAWN_AT_ONCE // len(counts))
+    for start in range(0, RESAMPLES, rows):
+        yield generator.multinomial(number, counts / number, min(rows, RESAMPLES - start))

@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from driftserve.errors import DataError
 from driftserve_training.evaluation.confusion import scores_of, weighted_f_score
 from driftserve_training.evaluation.document import Evaluation
-from driftserve_training.evaluation.intervals import resample_confusion
+from driftserve_training.evaluation.intervals import resample
 
 _Confusion = npt.NDArray[np.int64]
 
@@ -92,7 +92,11 @@ def quality_metrics(confusion: npt.NDArray[np.int64], seed: int) -> dict[str, Qu
     constant[:, confusion.sum(axis=1).argmax()] = confusion.sum(axis=1)
     metrics = {}
     for suffix, matrix in (("", confusion), ("_best_constant_classifier", constant)):
-        resampled = resample_confusion(matrix, seed)
-        for name, metric in _METRICS.items():
-            metrics[f"{name}{suffix}"] = QualityMetric(float(metric(matrix)), float(metric(resampled).std()))
+        resampled = resample(matrix, seed, _measure)
+        for name, value in _measure(matrix).items():
+            metrics[f"{name}{suffix}"] = QualityMetric(float(value), float(resampled[name].std()))
     return metrics
+
+
+def _measure(confusion: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[np.float64]]:
+    return {name: metric(confusion) for name, metric in _METRICS.items()}

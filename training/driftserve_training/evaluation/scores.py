@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import matplotlib.figure
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -10,7 +9,6 @@ from torch.utils.data import DataLoader
 from torchmetrics import MetricCollection
 from torchmetrics.classification import (
     MulticlassAccuracy,
-    MulticlassConfusionMatrix,
     MulticlassF1Score,
     MulticlassPrecision,
     MulticlassRecall,
@@ -57,14 +55,3 @@ def evaluate(probabilities: npt.NDArray[np.float64], targets: npt.NDArray[np.int
     )
     values = metrics(torch.from_numpy(probabilities), torch.from_numpy(targets))
     return Evaluation(**{name: float(value) for name, value in values.items()})
-
-
-def confusion_figure(
-    probabilities: npt.NDArray[np.float64], targets: npt.NDArray[np.int64], labels: tuple[str, ...]
-) -> matplotlib.figure.Figure:
-    """The confusion matrix as a figure: a row a true class, a column a predicted one."""
-    matrix = MulticlassConfusionMatrix(len(labels))
-    matrix.update(torch.from_numpy(probabilities), torch.from_numpy(targets))
-    figure = matplotlib.figure.Figure(figsize=(6, 6), layout="constrained")
-    matrix.plot(ax=figure.subplots(), labels=list(labels))
-    return figure

@@ -5,25 +5,42 @@ import numpy.typing as npt
 
 from driftserve.prediction import calibrate
 from driftserve_training.evaluation.calibration import measure_calibration, reliability
-from driftserve_training.evaluation.confusion import confusion_matrix, scores_of
+from driftserve_training.evaluation.confusion import Scores, confusion_matrix, scores_of
 from driftserve_training.evaluation.document import ClassScores, Evaluation
-from driftserve_training.evaluation.intervals import interval_of, resample_confusion
+from driftserve_training.evaluation.intervals import interval_of, resample
 from driftserve_training.network.trained import TrainedRecord
 
 
 def summarise(
-    logits: npt.NDArray[np.float32], targets: npt.NDArray[np.int64], record: TrainedRecord, split: str, seed: int
+    logits: npt.NDArray[np.float32],
+    targets: npt.NDArray[np.int64],
+    record: TrainedRecord,
+    split: str,
+    images_sha256: str,
+    seed: int,
 ) -> Evaluation:
-    """The evaluation of a network by its logits, (N, K), and the right class indices, (N,), of a split."""
+    """The evaluation of a network by its logits, (N, K), and the right class indices, (N,), of a split.
+
+    Args:
+        logits: of the images.
+        targets: of the images.
+        record: of the network.
+        split: that the images are of.
+        images_sha256: the digest of the images, that of the split's manifest.
+        seed: of the resamples.
+    """
     probabilities = calibrate(logits, record.temperature)
     confusion = confusion_matrix(probabilities.argmax(axis=1), targets, len(record.labels))
-    estimate, resampled = scores_of(confusion), scores_of(resample_confusion(confusion, seed))
+    estimate, resampled = (
+        scores_of(confusion),
+        Scores(**resample(confusion, seed, lambda drawn: vars(scores_of(drawn)))),
+    )
     return Evaluation(
         split=split,
         images=len(targets),
         labels=record.labels,
         network=record.network.model,
-        manifest_sha256=record.manifest_sha256,
+        images_sha256=images_sha256,
         temperature=record.temperature,
         accuracy=interval_of(estimate.accuracy, resampled.accuracy),
         macro_f1=interval_of(estimate.macro_f1, resampled.macro_f1),

@@ -13,6 +13,7 @@ from driftserve.errors import DataError
 from driftserve.prediction import calibrate, to_prediction
 from driftserve_training.dataset.images import evaluation_loader
 from driftserve_training.dataset.manifest import Entry, Manifest, scan
+from driftserve_training.dataset.sameness import read_trained_images, refuse_other_images
 from driftserve_training.evaluation.scores import score
 from driftserve_training.explanation.agreement import prove_twin, read_pixels
 from driftserve_training.explanation.attribution import COMPLETENESS_TOLERANCE, Attribution, attribute
@@ -57,6 +58,8 @@ def explain(
 ) -> Explanations:
     """Explain images of a split, right and wrong ones; written to `<trained>/explanations`.
 
+    Attributions that do not add up to what they divide are written too; a warning names the image.
+
     Args:
         trained: a training run.
         data: its data set.
@@ -68,8 +71,8 @@ def explain(
         randomisation: whether the attributions of some of the images are held against those of networks that forget.
 
     Raises:
-        DataError: the training run or the data set cannot be used, or the method not on this network.
-        ModelError: eager and scripted network do not agree, or the attributions do not add up; nothing is written.
+        DataError: the training run cannot be used, the data set is not its, or the method not for this network.
+        ModelError: eager and scripted network do not agree; nothing is written.
     """
     record, classifier = load_trained(trained)
     spec = record.network.image_spec
@@ -78,6 +81,7 @@ def explain(
     if method == "grad_cam":
         twin.refuse_without_map(spec.height, spec.width)
     manifest = _scan(data, split, record)
+    refuse_other_images(manifest, read_trained_images(trained, record.manifest_sha256), (split,))
     logits, targets = score(classifier, evaluation_loader(manifest, split, spec, _BATCH_SIZE, workers=0), split)
     chosen = select(calibrate(logits, record.temperature), targets, images, seed)
     entries = [manifest.split(split)[index] for index in chosen]

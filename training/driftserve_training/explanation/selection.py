@@ -35,7 +35,7 @@ def select(
 
 def _round_the_classes(order: Sequence[int] | npt.NDArray[np.int64], targets: npt.NDArray[np.int64]) -> Iterator[int]:
     """The images of an order, the first of each class, then the second of each; within a turn in that order."""
-    places = [int(index) for index in order]
-    by_class = [[index for index in places if targets[index] == label] for label in np.unique(targets)]
+    ranks = {int(index): rank for rank, index in enumerate(order)}
+    by_class = [[index for index in ranks if targets[index] == label] for label in np.unique(targets)]
     for turn in zip_longest(*by_class):
-        yield from sorted((index for index in turn if index is not None), key=places.index)
+        yield from sorted((index for index in turn if index is not None), key=ranks.__getitem__)

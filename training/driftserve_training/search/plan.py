@@ -91,7 +91,7 @@ def refuse_difference(begun: Mapping[str, object], identity: Mapping[str, object
         if begun.get(name) != identity.get(name):
             raise DataError(
                 f"expected {name} {begun.get(name)} as the study {study!r} was begun with, got {identity.get(name)}; "
-                "give it again, or another --output, or another --study"
+                "give it again, or another --output"
             )
 
 

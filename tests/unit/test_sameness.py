@@ -1,0 +1,55 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from driftserve.errors import DataError
+from driftserve_training.dataset.manifest import MANIFEST_FILE, Entry, Manifest, write_manifest
+from driftserve_training.dataset.sameness import read_trained_images, refuse_other_images
+
+ENTRIES = tuple(
+    Entry(f"{split}/sea/{number}.jpg", split, "sea", f"{split}{number}")
+    for split in ("train", "val", "test")
+    for number in range(12)
+)
+TRAINED = Manifest(Path("run"), ENTRIES)
+
+
+def test_the_images_of_the_run_pass_and_those_of_other_splits_do_not_count() -> None:
+    refuse_other_images(Manifest(Path("data"), ENTRIES[:24]), TRAINED, ("train", "val"))
+    refuse_other_images(Manifest(Path("data"), ENTRIES), TRAINED, ("test",))
+    changed = (*ENTRIES[:24], replace(ENTRIES[24], sha256="other"))
+    refuse_other_images(Manifest(Path("data"), changed), TRAINED, ("train", "val"))
+
+
+def test_a_stream_that_the_run_was_not_given_passes() -> None:
+    stream = Manifest(Path("data"), (Entry("stream/sea/0.jpg", "stream", "sea", "0"),))
+    refuse_other_images(stream, TRAINED, ("stream",))
+
+
+@pytest.mark.parametrize(
+    ("entries", "named"),
+    [
+        (ENTRIES[1:], "train/sea/0.jpg"),
+        ((replace(ENTRIES[0], sha256="other"), *ENTRIES[1:]), "train/sea/0.jpg"),
+        (
+            (replace(ENTRIES[0], path="train/forest/0.jpg", label="forest"), *ENTRIES[1:]),
+            "train/forest/0.jpg, train/sea",
+        ),
+        ((*ENTRIES, Entry("val/sea/new.jpg", "val", "sea", "new")), "val/sea/new.jpg"),
+        (ENTRIES[12:], "train/sea/7.jpg and 2 more"),
+    ],
+    ids=["removed", "changed", "moved", "added", "many"],
+)
+def test_other_images_are_named(entries: tuple[Entry, ...], named: str) -> None:
+    with pytest.raises(DataError) as refused:
+        refuse_other_images(Manifest(Path("data"), entries), TRAINED, ("train", "val"))
+    assert str(refused.value).startswith("data: expected the images that were trained with, got others: ")
+    assert named in str(refused.value)
+
+
+def test_a_runs_manifest_is_read_as_it_was_written_and_another_is_refused(tmp_path: Path) -> None:
+    write_manifest(TRAINED, tmp_path / MANIFEST_FILE)
+    assert read_trained_images(tmp_path, TRAINED.sha256).entries == ENTRIES
+    with pytest.raises(DataError, match=r"expected the manifest 0000.* that was trained on, got .*; train again"):
+        read_trained_images(tmp_path, "0" * 64)
