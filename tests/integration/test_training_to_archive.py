@@ -340,7 +340,7 @@ def test_the_command_refuses_bad_data_in_one_line(tmp_path: Path) -> None:
 
 def test_best_epoch_by_validation_is_the_one_that_is_kept(trained: Path) -> None:
     record, classifier = load_trained(trained)
-    (kept,) = (trained / "checkpoints").glob("*.ckpt")
+    (kept,) = (trained / "checkpoints").glob("epoch=*.ckpt")
     state = torch.load(kept, map_location="cpu", weights_only=True)
     assert state["epoch"] + 1 == record.best_epoch
     stored = classifier.state_dict()
