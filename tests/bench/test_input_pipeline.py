@@ -24,7 +24,7 @@ Batch = tuple[torch.Tensor, torch.Tensor]
 def test_realistic_images_keep_85_percent_of_the_speed_of_random_ones(intel: Path, tmp_path: Path) -> None:
     """Training steps of mobilenetv2_100 at 128 pixels, on both kinds of batches in turn."""
     configuration = TrainingConfiguration(
-        data=intel, output=tmp_path, model="mobilenetv2_100", pretrained=False, image_size=128, loader_workers=1
+        data=intel, output=tmp_path, model="mobilenetv2_100", pretrained=False, image_size=128, loader_workers=2
     )
     manifest = scan(intel, ("train",))
     classifier, network = create_classifier(configuration, len(manifest.labels))

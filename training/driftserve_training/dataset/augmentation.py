@@ -1,6 +1,7 @@
 """Random changes to training images that a scene's label survives: uint8 in, uint8 out."""
 
 import os
+import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -35,7 +36,8 @@ def build_augmentation(name: str) -> Augment | None:
     cv2.setNumThreads(0)  # beside torch's threads, and in the loader's processes, its own would only wait
 
     def augment(image: Image, seed: int) -> Image:
-        pipeline.set_random_seed(seed)
+        # One source for all its transforms: a seed of its own for each costs as much as some of them.
+        pipeline.set_random_state(np.random.default_rng(seed), random.Random(seed))
         return np.ascontiguousarray(pipeline(image=image)["image"])
 
     return augment
