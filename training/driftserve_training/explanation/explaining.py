@@ -29,6 +29,7 @@ from driftserve_training.explanation.picture import draw
 from driftserve_training.explanation.randomisation import randomise
 from driftserve_training.explanation.selection import select
 from driftserve_training.explanation.twin import Twin
+from driftserve_training.network.classifier import Classifier
 from driftserve_training.network.trained import TrainedRecord, load_trained
 
 _BATCH_SIZE = 32
@@ -82,9 +83,7 @@ def explain(
         twin.refuse_without_map(spec.height, spec.width)
     manifest = _scan(data, split, record)
     refuse_other_images(manifest, read_trained_images(trained, record.manifest_sha256), (split,))
-    logits, targets = score(classifier, evaluation_loader(manifest, split, spec, _BATCH_SIZE, workers=0), split)
-    chosen = select(calibrate(logits, record.temperature), targets, images, seed)
-    entries = [manifest.split(split)[index] for index in chosen]
+    entries = _choose(classifier, manifest, split, record, images, seed)
     pixels = read_pixels(data, [entry.path for entry in entries], spec)
     parity = prove_twin(twin, pixels, spec, record.temperature)
 
@@ -108,6 +107,16 @@ def explain(
     )
     write_explanations(trained, document, pictures)
     return document
+
+
+def _choose(
+    classifier: Classifier, manifest: Manifest, split: str, record: TrainedRecord, images: int, seed: int
+) -> list[Entry]:
+    """The images to explain, by what the network says of all of the split."""
+    loader = evaluation_loader(manifest, split, record.network.image_spec, _BATCH_SIZE, workers=0)
+    logits, targets = score(classifier, loader, split)
+    chosen = select(calibrate(logits, record.temperature), targets, images, seed)
+    return [manifest.split(split)[index] for index in chosen]
 
 
 def _scan(data: Path, split: str, record: TrainedRecord) -> Manifest:

@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-import lightning
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import ModelCheckpoint
 
 LAST_CHECKPOINT = "last.ckpt"
 
@@ -21,16 +20,6 @@ class MovableCheckpoint(ModelCheckpoint):
 
     def _here(self, path: str) -> str:
         return str(Path(str(self.dirpath), Path(path).name)) if path else path
-
-
-class Patience(EarlyStopping):
-    """Lightning's, which also ends a run that had run out of patience when it was cut off."""
-
-    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Do no further epoch."""
-        super().on_train_start(trainer, pl_module)
-        if self.wait_count >= self.patience:
-            trainer.should_stop = True
 
 
 def checkpoint_best(folder: Path) -> MovableCheckpoint:

@@ -17,8 +17,9 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from driftserve.errors import DataError
 from driftserve_training.configuration import TrainingConfiguration
-from driftserve_training.fitting.checkpoints import Patience, checkpoint_best, checkpoint_last
+from driftserve_training.fitting.checkpoints import checkpoint_best, checkpoint_last
 from driftserve_training.fitting.learner import Learner
+from driftserve_training.fitting.patience import Patience
 from driftserve_training.ranks import Ranks
 
 
