@@ -61,11 +61,12 @@ $(INSTALLED_MMS): pyproject.toml constraints.txt
 
 install-pipeline: $(INSTALLED_PIPELINE) ## Make .venv-pipeline (the SageMaker SDK: its local mode, the pipeline)
 
-# What the extra `pipeline` names, and not the package, whose torch the SDK does not need.
+# What the extra `pipeline` names, and the package without what serving needs: the pipeline takes no torch.
 $(INSTALLED_PIPELINE): pyproject.toml constraints-pipeline.txt
 	@echo "installing into $(VENV_PIPELINE): about 1 GB, a few minutes"
 	$(PYTHON) -m venv $(VENV_PIPELINE)
 	$(VENV_PIPELINE)/bin/python $(PIP_PIPELINE) sagemaker sagemaker-core sagemaker-mlops sagemaker-serve sagemaker-train
+	$(VENV_PIPELINE)/bin/python $(PIP_PIPELINE) --no-deps --editable .
 	@touch $@
 
 demo: $(INSTALLED) ## Train, archive, serve, find drift: [DATA=folder] [WEIGHTS=file] [MODEL=] [EPOCHS=] [PORT=]

@@ -1,5 +1,6 @@
 """Images of a manifest as the network takes them, through the decode and preprocess that serve."""
 
+import os
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -16,6 +17,8 @@ from driftserve_training.dataset.order import Draw, EpochOrder, seed_of
 from driftserve_training.ranks import Ranks
 
 Sample = tuple[torch.Tensor, int]
+
+_LEAST_URGENT = 19  # nice(2)
 
 
 class ImageDataset(Dataset[Sample]):
@@ -84,7 +87,13 @@ def training_loader(
         persistent_workers=workers > 0,
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator().manual_seed(seed),
+        worker_init_fn=_give_way,
     )
+
+
+def _give_way(_worker: int) -> None:
+    """Read only while the training's threads wait: where one of them loses its core, the others wait for it."""
+    os.nice(_LEAST_URGENT)
 
 
 def evaluation_loader(

@@ -1,0 +1,1 @@
+"""The SageMaker pipeline: fetch, preprocess, train, evaluate, and register what is better."""

@@ -1,0 +1,50 @@
+"""The command line: `driftserve-pipeline COMMAND`.
+
+Exit status: 0 done, 2 what was given cannot be used; one line on stderr says why.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from driftserve.errors import DriftserveError
+from driftserve.printable import printable
+from driftserve_pipeline.commands.command import Command
+
+COMMANDS: dict[str, Command] = {}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        print(COMMANDS[options.command].run(options), end="")
+    except (DriftserveError, OSError) as error:
+        print(f"driftserve-pipeline: {printable(error)}", file=sys.stderr)
+        return 2
+    return 0
+
+
+class _Parser(argparse.ArgumentParser):
+    def __init__(self, **given: Any) -> None:
+        super().__init__(allow_abbrev=False, **given)
+
+    def error(self, message: str) -> NoReturn:
+        """One line instead of the whole usage."""
+        self.exit(2, f"driftserve-pipeline: {message}; `{self.prog} --help` tells more\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="driftserve-pipeline", description="The SageMaker pipeline, from images to a registered model."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, command in COMMANDS.items():
+        description = f"{command.help[0].upper()}{command.help[1:]}."
+        command.add_arguments(commands.add_parser(name, help=command.help, description=description))
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What the pipeline is: its parameters, its steps, its conditions."""

@@ -1,0 +1,1 @@
+"""Executions of the pipeline: started once, watched, read."""

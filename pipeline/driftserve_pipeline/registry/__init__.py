@@ -1,0 +1,1 @@
+"""The model registry: versions of the model, the champion among them."""
