@@ -1,6 +1,8 @@
 """The pipeline: Fetch, Preprocess, Train, Evaluate, then Register what is better, or Refuse and say why."""
 
-from driftserve_pipeline.definition.blueprint import draw
+from collections.abc import Callable
+
+from driftserve_pipeline.definition.blueprint import Blueprint, draw
 from driftserve_pipeline.definition.decision import decide, refuse
 from driftserve_pipeline.definition.evaluation import evaluate
 from driftserve_pipeline.definition.fetching import fetch
@@ -20,7 +22,12 @@ def build(settings: PipelineSettings) -> Pipeline:
     Raises:
         PipelineError: the SDK is not installed.
     """
-    blueprint = draw(settings, open_session(settings))
+    return assemble(draw(settings, open_session(settings)), register)
+
+
+def assemble(blueprint: Blueprint, registering: Callable[[Blueprint, Step], Step]) -> Pipeline:
+    """The steps as they follow from each other; `registering` draws the step that registers what was evaluated."""
+    settings = blueprint.settings
     fetched = fetch(blueprint)
     prepared = preprocess(blueprint, fetched)
     search: tuple[Step, ...] = ()
@@ -30,7 +37,7 @@ def build(settings: PipelineSettings) -> Pipeline:
         choice = chosen_by_search(search[0])
     trained = train(blueprint, prepared, choice)
     evaluated = evaluate(blueprint, prepared, trained)
-    decided = decide(blueprint, evaluated, register(blueprint, evaluated), refuse(evaluated))
+    decided = decide(blueprint, evaluated, registering(blueprint, evaluated), refuse(evaluated))
     return pipeline_of(
         settings.pipeline_name,
         blueprint.session,

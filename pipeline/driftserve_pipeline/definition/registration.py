@@ -2,7 +2,8 @@
 
 from driftserve_pipeline.definition.blueprint import Blueprint
 from driftserve_pipeline.definition.evaluation import EVALUATION, MODEL, verdict_of
-from driftserve_pipeline.sdk.expressions import Step, execution_id, join, output_of
+from driftserve_pipeline.sdk.expressions import Expression, Step, execution_id, join, output_of
+from driftserve_pipeline.sdk.processing import Processing, processing_step
 from driftserve_pipeline.sdk.registration import Version, registration_step
 
 # What Evaluate writes down as `metadata` in verdict.json, and approvers read.
@@ -17,9 +18,43 @@ def register(blueprint: Blueprint, evaluated: Step) -> Step:
         blueprint.session,
         blueprint.settings,
         Version(
-            model=join(output_of(evaluated, MODEL), "model.tar.gz", by="/"),
-            evaluation=join(output_of(evaluated, EVALUATION), "evaluation.json", by="/"),
+            model=_archive(evaluated),
+            evaluation=_evaluation(evaluated),
             metadata={name: verdict_of(evaluated, f"metadata.{name}") for name in VERDICT_METADATA}
             | {"revision": blueprint.parameters.code_revision, "execution": execution_id()},
         ),
     )
+
+
+def register_from_container(blueprint: Blueprint, evaluated: Step) -> Step:
+    """The step that does the same by a call from the training image, for local mode refuses the other."""
+    settings = blueprint.settings
+    return processing_step(
+        blueprint.session,
+        settings,
+        Processing(
+            name="Register",
+            description="Register the version, for somebody to approve",
+            arguments=(
+                "register",
+                *("--group", settings.model_package_group),
+                *("--image", settings.serving_image),
+                *("--model-data-url", _archive(evaluated)),
+                *("--evaluation-url", _evaluation(evaluated)),
+                *("--revision", blueprint.parameters.code_revision),
+                *("--execution", execution_id()),
+            ),
+            inputs={EVALUATION: output_of(evaluated, EVALUATION)},
+            outputs={},
+            environment=blueprint.environment,
+            is_cached=False,
+        ),
+    )
+
+
+def _archive(evaluated: Step) -> Expression:
+    return join(output_of(evaluated, MODEL), "model.tar.gz", by="/")
+
+
+def _evaluation(evaluated: Step) -> Expression:
+    return join(output_of(evaluated, EVALUATION), "evaluation.json", by="/")

@@ -24,8 +24,8 @@ def open_session(settings: PipelineSettings) -> Session:
     Raises:
         PipelineError: the SDK is not installed.
     """
-    _prepare(settings)
-    boto3, pipeline_session = _imported()
+    prepare(settings)
+    boto3, pipeline_session = imported()
 
     class OfflineSession(pipeline_session):  # type: ignore[misc, valid-type]
         """The SDK's, which else would look for the bucket, or make it, and upload what it finds."""
@@ -50,7 +50,7 @@ def open_session(settings: PipelineSettings) -> Session:
     return session
 
 
-def _prepare(settings: PipelineSettings) -> None:
+def prepare(settings: PipelineSettings) -> None:
     """Keep the SDK from asking IAM whether the role may do what it has to, and its warnings to itself."""
     os.environ["SAGEMAKER_VALIDATE_ROLE"] = "false"  # iam_role_resolver.py:702; no constructor takes it
     os.environ.setdefault(
@@ -61,7 +61,7 @@ def _prepare(settings: PipelineSettings) -> None:
     logging.getLogger("sagemaker").setLevel(logging.ERROR)
 
 
-def _imported() -> tuple[Any, Any]:
+def imported() -> tuple[Any, Any]:
     """boto3 and the SDK's session; all that steps are drawn with is imported after it."""
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level

@@ -1,0 +1,70 @@
+"""The SDK's local mode: the steps of a pipeline in containers of this machine."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from driftserve.errors import PipelineError
+from driftserve_pipeline.sdk.branching import Pipeline
+from driftserve_pipeline.sdk.session import CONFIGURATION, Session, imported, prepare
+from driftserve_pipeline.settings import PipelineSettings
+
+LOCAL = "local"  # as an instance type: this machine
+
+
+@dataclass(frozen=True)
+class LocalExecution:
+    """How an execution has ended; `reason` is None where it succeeded."""
+
+    execution_id: str
+    reason: str | None
+
+
+def open_local_session(settings: PipelineSettings, folder: Path, label: str) -> Session:
+    """A session whose jobs are containers with a label, by docker-compose; its S3 is where the environment says.
+
+    Args:
+        settings: give the region and the bucket.
+        folder: where the containers' folders lie while they run.
+        label: `<name>=<value>`, by which its containers are found.
+
+    Raises:
+        PipelineError: the SDK is not installed.
+    """
+    prepare(settings)
+    boto3, pipeline_session = imported()
+    from sagemaker.mlops.local import LocalPipelineSession
+
+    class ContainerSession(LocalPipelineSession, pipeline_session):  # type: ignore[misc, valid-type]
+        """Both of the SDK's: one runs pipelines, the other is what their steps have to be drawn in."""
+
+        def _intercept_create_request(self, *request: object, **named: object) -> object:
+            # A step is drawn, and not run on the spot, as the first session would.
+            return pipeline_session._intercept_create_request(self, *request, **named)
+
+    session: Session = ContainerSession(
+        boto_session=boto3.Session(region_name=settings.region),
+        default_bucket=settings.bucket,
+        sagemaker_config=CONFIGURATION,
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    session.config = {"local": {"container_root": str(folder), "container_config": {"labels": [label]}}}
+    return session
+
+
+def run_locally(session: Session, pipeline: Pipeline, parameters: Mapping[str, str | int | float]) -> LocalExecution:
+    """Run a pipeline to its end; the containers' logs go to stdout.
+
+    Raises:
+        PipelineError: local mode refuses the pipeline or a parameter.
+    """
+    from botocore.exceptions import ClientError
+
+    # Not by the pipeline's own upsert and start: they ask AWS (sagemaker-mlops 1.27).
+    session.create_pipeline(pipeline, pipeline.name)
+    try:
+        execution = session.start_pipeline_execution(PipelineName=pipeline.name, PipelineParameters=dict(parameters))
+    except ClientError as error:
+        raise PipelineError(f"local mode: {error}") from error
+    reason = None if execution.status == "Succeeded" else str(execution.failure_reason)
+    return LocalExecution(execution.pipeline_execution_name, reason)
