@@ -1,0 +1,77 @@
+"""The pipeline without AWS and Docker: `python -m driftserve_pipeline.local`, which `make pipeline-dry` runs.
+
+Runs the definition that `driftserve-pipeline render` gives. Exit status: 0 it has ended with a registered model, 1 it
+failed, for the reason on stderr, 2 what was given cannot be used.
+"""
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from driftserve.errors import DriftserveError, PipelineError
+from driftserve.printable import printable
+from driftserve_pipeline.local.dry_run import DryRun, dry_run
+from driftserve_pipeline.local.plan import read_plan
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one execution; the exit status."""
+    options = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as Ctrl-C does: end what was started
+    try:
+        plan = read_plan(options.definition.read_bytes(), dict(map(_assignment, options.param)))
+        run = DryRun(plan, options.work.resolve(), options.training_python.absolute(), options.endpoint_url)
+        print(f"execution {plan.execution_id} in {options.work}", flush=True)
+        result = dry_run(run, _say, lambda: print("another run has the folder; waiting for its end", flush=True))
+    except (DriftserveError, OSError) as error:
+        print(f"driftserve_pipeline: {printable(error)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("driftserve_pipeline: interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+    if result.reason is not None:
+        print(f"driftserve_pipeline: failed: {printable(result.reason)}", file=sys.stderr)
+        return 1
+    print(f"registered {result.package}\nserve it: make serve ARCHIVE={options.work}/model")
+    return 0
+
+
+def _say(step: str, seconds: float, remark: str) -> None:
+    print(f"{step:<12} {seconds:7.1f} s  {remark}".rstrip(), flush=True)
+
+
+def _assignment(text: str) -> tuple[str, str]:
+    """A parameter and its value.
+
+    >>> _assignment("TrainLocation=a=b")
+    ('TrainLocation', 'a=b')
+    """
+    name, sign, value = text.partition("=")
+    if not sign:
+        raise PipelineError(f"expected --param NAME=VALUE, got {text!r}")
+    return name, value
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m driftserve_pipeline.local",
+        description="The pipeline without AWS and Docker: its steps as processes, S3 and registry by moto.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--definition", type=Path, required=True, help="what `driftserve-pipeline render` gives")
+    parser.add_argument("--work", type=Path, default=Path("build/pipeline-dry"), help="default: %(default)s")
+    parser.add_argument(
+        "--training-python",
+        type=Path,
+        default=Path(sys.executable),
+        help="stands for the training image's Python (default: this one)",
+    )
+    parser.add_argument("--param", action="append", default=[], metavar="NAME=VALUE", help="of the pipeline; repeat")
+    parser.add_argument("--endpoint-url", help="of S3 and SageMaker (default: a moto server of this run's own)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,57 @@
+"""The AWS of a run without AWS: a server of S3 and of the model registry, moto's where none is named."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+_REGION = "eu-central-1"
+_OURS = ("AWS_", "DRIFTSERVE_")  # would lead a step to another AWS, or to what its definition does not say
+
+
+@contextmanager
+def local_aws(endpoint_url: str | None) -> Iterator[dict[str, str]]:
+    """The variables that lead steps to a server, one that lives as long as this where none is named."""
+    if endpoint_url:
+        yield _environment(endpoint_url)
+        return
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # a line a call
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        yield _environment(f"http://{host}:{port}")
+    finally:
+        server.stop()
+
+
+def make_client(service: str, environment: dict[str, str]) -> Any:
+    """A client of the server that the variables lead to."""
+    return boto3.client(
+        service,
+        endpoint_url=environment["AWS_ENDPOINT_URL"],
+        region_name=environment["AWS_DEFAULT_REGION"],
+        aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
+        config=Config(proxies={}),
+    )
+
+
+def _environment(endpoint_url: str) -> dict[str, str]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
+    return inherited | {
+        "AWS_ENDPOINT_URL": endpoint_url,
+        "AWS_DEFAULT_REGION": _REGION,
+        "AWS_REGION": _REGION,
+        "AWS_ACCESS_KEY_ID": "local",
+        "AWS_SECRET_ACCESS_KEY": "local",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "NO_PROXY": "127.0.0.1,localhost",
+    }

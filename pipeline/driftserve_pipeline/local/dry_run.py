@@ -1,0 +1,85 @@
+"""The whole pipeline as processes of this machine, one execution for each definition with its parameters."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from driftserve.errors import PipelineError
+from driftserve_pipeline.local.aws import local_aws, make_client
+from driftserve_pipeline.local.executor import LocalExecutor
+from driftserve_pipeline.local.job import Machine, check_job
+from driftserve_pipeline.local.journal import Journal, Result, locked
+from driftserve_pipeline.local.plan import Plan
+from driftserve_pipeline.local.running import Say, run_plan
+from driftserve_pipeline.local.storage import Storage
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """What is run, and where."""
+
+    plan: Plan
+    work: Path
+    """The folder of executions; one of them runs at a time."""
+    python: Path
+    """Stands for the training image's."""
+    endpoint_url: str | None = None
+    """Of S3 and SageMaker; None: a server of moto's that lives as long as the run."""
+
+
+def dry_run(run: DryRun, say: Say, say_waiting: Callable[[], None]) -> Result:
+    """Run an execution to its end; one that has succeeded is not run again, one that has failed goes on.
+
+    Whoever has to wait for the same execution, run by another process, is given its result.
+
+    Raises:
+        PipelineError: a job of the plan cannot be run here.
+    """
+    for step in run.plan.steps:
+        check_job(step.name, step.arguments)
+    journal = Journal(run.work / "executions" / run.plan.execution_id)
+    before = journal.result()
+    waited = False
+
+    def wait() -> None:
+        nonlocal waited
+        waited = True
+        say_waiting()
+
+    with locked(run.work, wait) as lock:
+        known = journal.result()
+        if known and (known[1].reason is None or (waited and known != before)):
+            return known[1]
+        journal.forget_result()
+        result = _run(run, journal, lock, say)
+        journal.write_result(result)
+    return result
+
+
+def _run(run: DryRun, journal: Journal, lock: int, say: Say) -> Result:
+    with local_aws(run.endpoint_url) as environment:
+        storage, registry = Storage(make_client("s3", environment)), make_client("sagemaker", environment)
+        executor = LocalExecutor(
+            run.plan.execution_id, journal, Machine(storage, run.python, environment, lock), registry
+        )
+        if run.endpoint_url is None:
+            _restore_registry(run.work, executor)
+        result = Result(run.plan.execution_id)
+        try:
+            ended = run_plan(run.plan, journal, executor, say)
+        except PipelineError as error:
+            return replace(result, reason=str(error))
+        for made in ended.values():
+            if package := made.get("ModelPackageArn"):
+                uri = made["InferenceSpecification"]["Containers"][0]["ModelDataUrl"]
+                executor.unpack_model(uri, run.work / "model")
+                result = replace(result, package=package, archive=str(run.work / "model"))
+    return result
+
+
+def _restore_registry(work: Path, executor: LocalExecutor) -> None:
+    """Register again what earlier executions have registered, in their order: a new server knows nothing of it."""
+    journals = [Journal(folder) for folder in (work / "executions").iterdir()]
+    records = [record for journal in journals for record in journal.all_ended() if record.kind == "RegisterModel"]
+    for record in sorted(records, key=lambda record: record.at):
+        executor.restore(record)

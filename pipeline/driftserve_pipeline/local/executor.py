@@ -1,0 +1,129 @@
+"""What carries steps out on this machine: processes for jobs, boto3 for the registry."""
+
+import json
+import shutil
+import tarfile
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import ParamValidationError
+from botocore.validate import ParamValidator
+
+from driftserve.errors import PipelineError
+from driftserve_pipeline.local import job
+from driftserve_pipeline.local.journal import Ended, Journal
+from driftserve_pipeline.local.plan import Step
+from driftserve_pipeline.registry.registration import Registration, register
+
+_CALLS = {"Processing": "CreateProcessingJob", "Training": "CreateTrainingJob", "RegisterModel": "CreateModelPackage"}
+_JOB_NAMES = {"Processing": "ProcessingJobName", "Training": "TrainingJobName"}
+
+
+class LocalExecutor:
+    """Runs a step in its folder of the journal.
+
+    Args:
+        execution_id: part of the jobs' names.
+        journal: has a folder for each step.
+        machine: what jobs run with.
+        registry: boto3's client for SageMaker.
+    """
+
+    def __init__(self, execution_id: str, journal: Journal, machine: job.Machine, registry: Any) -> None:
+        self._execution_id = execution_id
+        self._journal = journal
+        self._machine = machine
+        self._registry = registry
+
+    def run(self, step: Step, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Run a step to its end.
+
+        Raises:
+            PipelineError: SageMaker would not take the arguments, or the step failed.
+        """
+        request = self._request(step.name, step.kind, arguments)
+        self._refuse_shape(step.kind, request)
+        if step.kind == "RegisterModel":
+            return {"ModelPackageArn": register(self._registry, to_registration(arguments))}
+        folder = self._journal.step_folder(step.name)
+        base, log = folder / "ml", folder / "log"
+        if step.kind == "Processing":
+            job.run_processing(request, base, log, self._machine)
+            return self._publish(step.name, step.kind, request)
+        job.run_training(request, base, log, self._machine)
+        return {**self._publish(step.name, step.kind, request), "FinalMetrics": job.final_metrics(request, log)}
+
+    def restore(self, ended: Ended) -> None:
+        """Have an ended step's outputs in S3, and its package in the registry, which may both be new ones."""
+        if ended.kind == "RegisterModel":
+            register(self._registry, to_registration(ended.arguments))
+        else:
+            self._publish(ended.step, ended.kind, self._request(ended.step, ended.kind, ended.arguments))
+
+    def property_files(self, step: Step, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What the step's property files hold, read where SageMaker reads them.
+
+        Raises:
+            PipelineError: one is not there, or is no JSON.
+        """
+        outputs = arguments.get("ProcessingOutputConfig", {}).get("Outputs", ())
+        places = {output["OutputName"]: output["S3Output"]["S3Uri"] for output in outputs}
+        found = {}
+        for file in step.property_files:
+            uri = f"{places[file.output].rstrip('/')}/{file.path}"
+            try:
+                found[file.name] = json.loads(self._machine.storage.read(uri))
+            except ValueError as error:
+                raise PipelineError(f"{uri}: expected JSON, got {error}") from error
+        return found
+
+    def unpack_model(self, uri: str, folder: Path) -> None:
+        """Put a registered model's files into a folder, as an endpoint has them in /opt/ml/model."""
+        with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+            self._machine.storage.download(uri, Path(scratch))
+            with tarfile.open(Path(scratch, Path(uri).name)) as archive:
+                archive.extractall(Path(scratch, "model"), filter="data")
+            shutil.rmtree(folder, ignore_errors=True)
+            Path(scratch, "model").rename(folder)
+
+    def _publish(self, name: str, kind: str, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        base = self._journal.step_folder(name) / "ml"
+        if kind == "Processing":
+            job.publish_processing(request, base, self._machine.storage)
+            return {}
+        return job.publish_training(request, base, self._machine.storage)
+
+    def _request(self, name: str, kind: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """The call that SageMaker makes for the step: the arguments, and a name for the job."""
+        if kind not in _JOB_NAMES:
+            return dict(arguments)
+        return {_JOB_NAMES[kind]: f"pipelines-{self._execution_id}-{name}", **arguments}
+
+    def _refuse_shape(self, kind: str, request: Mapping[str, Any]) -> None:
+        shape = self._registry.meta.service_model.operation_model(_CALLS[kind]).input_shape
+        report = ParamValidator().validate(request, shape)
+        if report.has_errors():
+            error = ParamValidationError(report=report.generate_report())
+            raise PipelineError(f"expected the arguments of {_CALLS[kind]}, got: {error}")
+
+
+def to_registration(arguments: Mapping[str, Any]) -> Registration:
+    """The registration that a RegisterModel step asks for.
+
+    Raises:
+        PipelineError: the arguments are those of no single model.
+    """
+    try:
+        (container,) = arguments["InferenceSpecification"]["Containers"]
+        statistics = arguments.get("ModelMetrics", {}).get("ModelQuality", {}).get("Statistics", {})
+        return Registration(
+            group=arguments["ModelPackageGroupName"],
+            image=container["Image"],
+            model_data_url=container["ModelDataUrl"],
+            evaluation_url=statistics.get("S3Uri"),
+            metadata=arguments.get("CustomerMetadataProperties", {}),
+        )
+    except (KeyError, ValueError) as error:
+        raise PipelineError(f"expected a group and one container with its model data, got {error!r}") from error

@@ -1,0 +1,193 @@
+"""A job of SageMaker's as a process: Processing and Training, in folders laid out as in their containers."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from driftserve.errors import PipelineError
+from driftserve_pipeline.local.storage import Storage
+
+_OPT_ML = Path("/opt/ml")
+_CONTAINERS_PYTHON = "/opt/venv/bin/python"  # of the training image
+_CONTAINERS_TRAIN = ("train",)  # likewise: its program for training jobs
+# A real host is called algo-1; no name server knows that one here, where torchrun may ask for it.
+_HOSTS = {"current_host": "localhost", "hosts": ["localhost"], "network_interface_name": "lo"}
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What jobs run with: S3, the Python in place of the image's, the variables, a lock that is theirs as well."""
+
+    storage: Storage
+    python: Path
+    environment: Mapping[str, str]
+    lock: int
+
+
+def check_job(name: str, arguments: Mapping[str, Any]) -> None:
+    """Refuse a job that cannot be run here, before any is.
+
+    Raises:
+        PipelineError: its program is not the training image's, or it wants folders or hosts that there are not.
+    """
+    try:
+        program = arguments.get("AppSpecification") or arguments.get("AlgorithmSpecification")
+        if program:
+            to_command([*program.get("ContainerEntrypoint", _CONTAINERS_TRAIN)], Path())
+        for mount in (*arguments.get("ProcessingInputs", ()), *_outputs(arguments)):
+            here(mount.get("S3Input", mount)["LocalPath"], Path())
+    except PipelineError as error:
+        raise PipelineError(f"{name}: {error}") from error
+
+
+def run_processing(arguments: Mapping[str, Any], base: Path, log: Path, machine: Machine) -> None:
+    """Run a processing job, its arguments CreateProcessingJob's, under a folder that stands for /opt/ml.
+
+    Raises:
+        PipelineError: an input is not there, or the program failed; why.
+    """
+    shutil.rmtree(base, ignore_errors=True)
+    for source in arguments.get("ProcessingInputs", ()):
+        machine.storage.download(source["S3Input"]["S3Uri"], here(source["S3Input"]["LocalPath"], base))
+    for output in _outputs(arguments):
+        here(output["LocalPath"], base).mkdir(parents=True)
+    _write_json(base / "config" / "processingjobconfig.json", arguments)
+    _write_json(base / "config" / "resourceconfig.json", _HOSTS)
+    (base / "output").mkdir(exist_ok=True)
+    program = arguments["AppSpecification"]
+    command = [*program.get("ContainerEntrypoint", ()), *program.get("ContainerArguments", ())]
+    _run(command, arguments, base, log, machine, base / "output" / "message")
+
+
+def publish_processing(arguments: Mapping[str, Any], base: Path, storage: Storage) -> None:
+    """Copy the outputs of a processing job to where they belong."""
+    for output in _outputs(arguments):
+        storage.upload(here(output["LocalPath"], base), output["S3Uri"])
+
+
+def run_training(arguments: Mapping[str, Any], base: Path, log: Path, machine: Machine) -> None:
+    """Run a training job, its arguments CreateTrainingJob's; checkpoints of an earlier try are kept.
+
+    Raises:
+        PipelineError: a channel is not there, or the program failed; why.
+    """
+    for leftover in ("input", "model", "output"):
+        shutil.rmtree(base / leftover, ignore_errors=True)
+    for folder in ("input/data", "model", "output/data"):
+        (base / folder).mkdir(parents=True)
+    if checkpoints := arguments.get("CheckpointConfig"):
+        here(checkpoints.get("LocalPath", "/opt/ml/checkpoints"), base).mkdir(exist_ok=True)
+    for channel in arguments.get("InputDataConfig", ()):
+        source = channel["DataSource"]["S3DataSource"]["S3Uri"]
+        machine.storage.download(source, base / "input" / "data" / channel["ChannelName"])
+    configuration = base / "input" / "config"
+    _write_json(configuration / "hyperparameters.json", arguments.get("HyperParameters", {}))
+    _write_json(configuration / "resourceconfig.json", _HOSTS)
+    record = {"TrainingInputMode": "File", "S3DistributionType": "FullyReplicated", "RecordWrapperType": "None"}
+    channels = [channel["ChannelName"] for channel in arguments.get("InputDataConfig", ())]
+    _write_json(configuration / "inputdataconfig.json", dict.fromkeys(channels, record))
+    algorithm = arguments["AlgorithmSpecification"]
+    command = [*algorithm.get("ContainerEntrypoint", _CONTAINERS_TRAIN), *algorithm.get("ContainerArguments", ())]
+    _run(command, arguments, base, log, machine, base / "output" / "failure")
+    for name in ("model", "output/data"):
+        with tarfile.open(base / "output" / f"{Path(name).parts[0]}.tar.gz", "w:gz") as archive:
+            archive.add(base / name, ".")
+
+
+def publish_training(arguments: Mapping[str, Any], base: Path, storage: Storage) -> dict[str, Any]:
+    """Copy a training job's model and output to where they belong; what SageMaker says of them."""
+    place = f"{arguments['OutputDataConfig']['S3OutputPath'].rstrip('/')}/{arguments['TrainingJobName']}/output"
+    for name in ("model.tar.gz", "output.tar.gz"):
+        storage.upload(base / "output" / name, f"{place}/{name}")
+    return {"ModelArtifacts": {"S3ModelArtifacts": f"{place}/model.tar.gz"}}
+
+
+def final_metrics(arguments: Mapping[str, Any], log: Path) -> dict[str, float]:
+    """The last value of each metric that a training job's definition of metrics finds in its log."""
+    text = log.read_text(errors="replace")
+    defined = arguments["AlgorithmSpecification"].get("MetricDefinitions", ())
+    found = {metric["Name"]: re.findall(metric["Regex"], text) for metric in defined}
+    return {name: float(values[-1]) for name, values in found.items() if values}
+
+
+def here(path: str, base: Path) -> Path:
+    """A container's folder in the one that stands for /opt/ml.
+
+    >>> here("/opt/ml/processing/input/data", Path("work")).as_posix()
+    'work/processing/input/data'
+
+    Raises:
+        PipelineError: it is not below /opt/ml.
+    """
+    if not Path(path).is_relative_to(_OPT_ML) or ".." in Path(path).parts:
+        raise PipelineError(f"expected a folder below {_OPT_ML}, got {path}")
+    return base / Path(path).relative_to(_OPT_ML)
+
+
+def to_command(program: Sequence[str], python: Path) -> list[str]:
+    """A container's command as it is run here, the same modules by another Python.
+
+    >>> to_command(["train"], Path("python")), to_command(["/opt/venv/bin/python", "-m", "driftserve"], Path("python"))
+    (['python', '-m', 'driftserve_training.job'], ['python', '-m', 'driftserve'])
+
+    Raises:
+        PipelineError: it is none of the training image's.
+    """
+    if tuple(program) == _CONTAINERS_TRAIN:
+        return [str(python), "-m", "driftserve_training.job"]
+    if program and program[0] == _CONTAINERS_PYTHON:
+        return [str(python), *program[1:]]
+    raise PipelineError(f"expected {_CONTAINERS_PYTHON} or `train` to be run, got {' '.join(program) or 'nothing'}")
+
+
+def _outputs(arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
+    outputs = arguments.get("ProcessingOutputConfig", {"Outputs": ()})["Outputs"]
+    return [{"OutputName": output["OutputName"], **output["S3Output"]} for output in outputs]
+
+
+def _run(
+    program: Sequence[str], arguments: Mapping[str, Any], base: Path, log: Path, machine: Machine, why: Path
+) -> None:
+    """Run a program to its end: it outlives neither this process nor the lock, which its guard holds too."""
+    own = {"SAGEMAKER_BASE_DIR": str(base)}
+    guarded = [sys.executable, "-m", "driftserve.guard", str(os.getpid()), *to_command(program, machine.python)]
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            guarded,
+            cwd=base,
+            env={**machine.environment, **arguments.get("Environment", {}), **own},
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            pass_fds=(machine.lock,),
+        )
+        try:
+            status = process.wait()
+        finally:
+            process.terminate()  # nothing where it has ended; else the guard passes it on
+            process.wait()
+    if status:
+        said = why if why.is_file() else log
+        raise PipelineError(f"{_line(said)} (exit status {status}; log: {log})")
+
+
+def _line(file: Path) -> str:
+    """The first line of a reason, the last of a log."""
+    lines = [line for line in file.read_text(errors="replace").splitlines() if line.strip()]
+    if not lines:
+        return "ended without a word"
+    return lines[-1] if file.name == "log" else lines[0]
+
+
+def _write_json(path: Path, content: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=2))

@@ -1,0 +1,109 @@
+"""What has ended of an execution, kept in its folder: a run that was cut off goes on from there."""
+
+import fcntl
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A step that has ended well: what it was told, what it made."""
+
+    step: str
+    kind: str
+    arguments: Mapping[str, Any]
+    made: Mapping[str, Any]
+    seconds: float
+    at: float
+    """When, in seconds since 1970."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """How an execution ended: with a package in the registry, with nothing to register, or with a reason."""
+
+    execution_id: str
+    reason: str | None = None
+    """Why it failed; None where it has not."""
+    package: str | None = None
+    """ARN of the registered model package."""
+    archive: str | None = None
+    """The folder with the model's archive, which can be served."""
+
+
+class Journal:
+    """The records of one execution; each is there whole or not at all."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (folder / "ended").mkdir(parents=True, exist_ok=True)
+
+    def step_folder(self, name: str) -> Path:
+        """The folder of a step's files."""
+        folder = self.folder / "steps" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def ended(self, name: str, arguments: Mapping[str, Any]) -> Ended | None:
+        """The record of a step that has ended with the same arguments."""
+        path = self._path(name)
+        if not path.is_file():
+            return None
+        record = Ended(**json.loads(path.read_text()))
+        return record if record.arguments == arguments else None
+
+    def all_ended(self) -> list[Ended]:
+        """The records of all steps."""
+        return [Ended(**json.loads(path.read_text())) for path in (self.folder / "ended").glob("*.json")]
+
+    def write(self, record: Ended) -> None:
+        """Keep the record of a step."""
+        _write(self._path(record.step), asdict(record))
+
+    def result(self) -> tuple[int, Result] | None:
+        """When the execution ended last, in ns, and how; None where it has not, or goes on."""
+        path = self.folder / "result.json"
+        if not path.is_file():
+            return None
+        return path.stat().st_mtime_ns, Result(**json.loads(path.read_text()))
+
+    def write_result(self, result: Result) -> None:
+        """Keep how the execution ended."""
+        _write(self.folder / "result.json", asdict(result))
+
+    def forget_result(self) -> None:
+        """The execution goes on."""
+        (self.folder / "result.json").unlink(missing_ok=True)
+
+    def _path(self, name: str) -> Path:
+        return self.folder / "ended" / f"{name}.json"
+
+
+@contextmanager
+def locked(work: Path, say_waiting: Callable[[], None]) -> Iterator[int]:
+    """Holds the lock of a folder of executions; gives its file descriptor.
+
+    Whoever inherits the descriptor holds it too, so that it is not free before the last process of a run has ended.
+    """
+    work.mkdir(parents=True, exist_ok=True)
+    lock = os.open(work / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say_waiting()
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield lock
+    finally:
+        os.close(lock)
+
+
+def _write(path: Path, content: object) -> None:
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(content, indent=2))
+    part.replace(path)

@@ -1,0 +1,179 @@
+"""A pipeline's definition, read and checked as a whole before any of it runs."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from driftserve.errors import PipelineError
+from driftserve_pipeline.local.condition import check_condition
+from driftserve_pipeline.local.expression import Scope, check, steps_named_in
+
+EXECUTION_NAMES = ("PipelineExecutionId", "PipelineName")
+_KINDS = ("Processing", "Training", "Condition", "RegisterModel", "Fail")
+# Where SageMaker takes a string, and refuses a parameter that is a number.
+_STRINGS = ("ContainerArguments", "ContainerEntrypoint", "HyperParameters", "Environment", "S3Uri", "S3OutputPath")
+
+
+@dataclass(frozen=True)
+class PropertyFile:
+    """A JSON file in an output of a Processing step that expressions may read."""
+
+    name: str
+    output: str
+    path: str
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step: its kind, its unresolved arguments, what has to end before it.
+
+    `branch` is the Condition step, and the outcome of it, that the step is in.
+    """
+
+    name: str
+    kind: str
+    arguments: Mapping[str, Any]
+    after: frozenset[str]
+    property_files: tuple[PropertyFile, ...] = ()
+    branch: tuple[str, bool] | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The steps in the order in which they run, and the parameters' values."""
+
+    steps: tuple[Step, ...]
+    parameters: Mapping[str, object]
+    execution_id: str
+    """Names one definition with one set of values, wherever and whenever they are given."""
+
+
+def read_plan(definition: bytes, given: Mapping[str, str]) -> Plan:
+    """The plan of a definition's JSON with some parameters given as text.
+
+    Raises:
+        PipelineError: a parameter, a step or an expression is not known; or steps wait for one another.
+    """
+    try:
+        tree = json.loads(definition)
+        declared, requests = tree["Parameters"], tree["Steps"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise PipelineError(
+            f"expected a pipeline's definition as `driftserve-pipeline render` gives it: {error!r}"
+        ) from error
+    parameters = _values(declared, given)
+    steps = tuple(_flattened(requests, None))
+    _check(steps, parameters, {parameter["Name"]: parameter["Type"] for parameter in declared})
+    identity = json.dumps([tree, parameters], sort_keys=True)
+    return Plan(_ordered(steps), parameters, hashlib.sha256(identity.encode()).hexdigest()[:12])
+
+
+def _values(declared: list[dict[str, Any]], given: Mapping[str, str]) -> dict[str, object]:
+    names = [parameter["Name"] for parameter in declared]
+    if unknown := sorted(set(given) - set(names)):
+        raise PipelineError(f"expected parameters out of {', '.join(names)}, got {unknown[0]!r}")
+    return {
+        parameter["Name"]: _value(parameter, given.get(parameter["Name"], parameter.get("DefaultValue")))
+        for parameter in declared
+    }
+
+
+def _value(parameter: Mapping[str, Any], text: object) -> object:
+    """A parameter's value, of its type.
+
+    >>> _value({"Name": "Epochs", "Type": "Integer"}, "3"), _value({"Name": "Rate", "Type": "Float"}, "1e-3")
+    (3, 0.001)
+    """
+    name, kind, allowed = parameter["Name"], parameter["Type"], parameter.get("EnumValues")
+    if text is None:
+        raise PipelineError(f"{name}: expected a value, as there is no default; give --param {name}=VALUE")
+    if allowed and text not in allowed:
+        raise PipelineError(f"{name}: expected one of {', '.join(map(str, allowed))}, got {text!r}")
+    if kind == "Boolean" and str(text).lower() in ("true", "false"):
+        return str(text).lower() == "true"
+    readers = {"String": str, "Integer": int, "Float": float}
+    try:
+        return readers[kind](text)
+    except (KeyError, ValueError) as error:
+        raise PipelineError(f"{name}: expected a value of type {kind}, got {text!r}") from error
+
+
+def _flattened(requests: list[dict[str, Any]], branch: tuple[str, bool] | None) -> Iterator[Step]:
+    """Every step of a list, and those in the branches of its Condition steps."""
+    for request in requests:
+        name, kind, arguments = request["Name"], request["Type"], dict(request["Arguments"])
+        if kind not in _KINDS:
+            raise PipelineError(f"{name}: expected a step out of {', '.join(_KINDS)}, got one of type {kind}")
+        branches = {True: arguments.pop("IfSteps", []), False: arguments.pop("ElseSteps", [])}
+        waits = request.get("DependsOn", [])
+        if not all(isinstance(other, str) for other in waits):
+            raise PipelineError(f"{name}: expected DependsOn to name steps, got {waits}")
+        files = tuple(
+            PropertyFile(file["PropertyFileName"], file["OutputName"], file["FilePath"])
+            for file in request.get("PropertyFiles", [])
+        )
+        after = frozenset(waits) | steps_named_in(arguments) | ({branch[0]} if branch else set())
+        yield Step(name, kind, arguments, after, files, branch)
+        for outcome, inner in branches.items():
+            yield from _flattened(inner, (name, outcome))
+
+
+def _check(steps: tuple[Step, ...], parameters: Mapping[str, object], types: Mapping[str, str]) -> None:
+    scope = Scope(parameters, dict.fromkeys(EXECUTION_NAMES, ""), {step.name: _foreseen(step) for step in steps})
+    if len(scope.steps) != len(steps):
+        raise PipelineError(f"expected every step to have a name of its own, got {[step.name for step in steps]}")
+    for step in steps:
+        if unknown := step.after - set(scope.steps):
+            raise PipelineError(f"{step.name}: expected to wait for steps of this pipeline, got {sorted(unknown)[0]!r}")
+        check(step.arguments, scope, step.name)
+        _check_strings(step.arguments, types, step.name)
+        if step.kind == "Condition":
+            for condition in step.arguments["Conditions"]:
+                check_condition(condition, step.name)
+
+
+def _foreseen(step: Step) -> dict[str, Any]:
+    """What will be said of a step that has ended, as far as expressions can name it."""
+    made: dict[str, Any] = {"PropertyFiles": {file.name: None for file in step.property_files}}
+    if step.kind == "Training":
+        made["ModelArtifacts"] = {"S3ModelArtifacts": ""}
+    elif step.kind == "RegisterModel":
+        made["ModelPackageArn"] = ""
+    elif step.kind == "Condition":
+        made["Outcome"] = ""
+    return {**step.arguments, **made}
+
+
+def _check_strings(tree: Any, types: Mapping[str, str], place: str) -> None:
+    """Refuse a number where SageMaker takes a string; the SDK's `to_string()` wraps it into a Std:Join.
+
+    StartPipelineExecution answers: Cannot assign property reference [Parameters.X] to argument of type [String].
+    """
+    for key, value in tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ():
+        if key not in _STRINGS:
+            _check_strings(value, types, place)
+            continue
+        candidates = [value] if "Get" in value else value.values() if isinstance(value, dict) else value
+        for candidate in candidates if not isinstance(value, str) else ():
+            path = candidate.get("Get", "") if isinstance(candidate, dict) else ""
+            name = path.removeprefix("Parameters.")
+            if path != name and types.get(name) != "String":
+                raise PipelineError(
+                    f"{place}: expected a string in {key}, got {path}, which is of type {types.get(name)}; "
+                    "write it with .to_string()"
+                )
+
+
+def _ordered(steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    """The steps, each behind those that it waits for, else in the definition's order."""
+    left, ordered = list(steps), list[Step]()
+    while left:
+        ended = {step.name for step in ordered}
+        ready = next((step for step in left if step.after <= ended), None)
+        if ready is None:
+            raise PipelineError(f"expected no step to wait for itself, got {', '.join(step.name for step in left)}")
+        left.remove(ready)
+        ordered.append(ready)
+    return tuple(ordered)

@@ -1,0 +1,93 @@
+"""One execution of a plan, step by step, as SageMaker would run it."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from driftserve.errors import PipelineError
+from driftserve_pipeline.local.condition import holds
+from driftserve_pipeline.local.expression import Scope, resolve
+from driftserve_pipeline.local.journal import Ended, Journal
+from driftserve_pipeline.local.plan import Plan, Step
+
+
+class Executor(Protocol):
+    """Carries out a step whose arguments are resolved."""
+
+    def run(self, step: Step, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Run it to its end; what SageMaker would say of what it made.
+
+        Raises:
+            PipelineError: it failed; why.
+        """
+
+    def restore(self, ended: Ended) -> None:
+        """Have what an ended step made where the next ones look for it."""
+
+    def property_files(self, step: Step, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What the step's property files hold."""
+
+
+_PIPELINE = "driftserve"  # a definition does not say its name
+
+Say = Callable[[str, float, str], None]  # a step that has ended, its seconds, what there is to say of it
+
+
+def run_plan(plan: Plan, journal: Journal, executor: Executor, say: Say) -> dict[str, Mapping[str, Any]]:
+    """Run every step whose turn comes, but those that have ended in an earlier try.
+
+    Args:
+        plan: the steps and the parameters.
+        journal: keeps each step as it ends.
+        executor: carries the steps out.
+        say: told of each step.
+
+    Returns:
+        By step that was run, its arguments and what it made.
+
+    Raises:
+        PipelineError: a step failed, or is a Fail step; why. Those behind it have not run.
+    """
+    execution = {"PipelineExecutionId": plan.execution_id, "PipelineName": _PIPELINE}
+    ended: dict[str, Mapping[str, Any]] = {}
+    for step in plan.steps:
+        if not _is_reached(step, ended):
+            continue
+        began = time.monotonic()
+        try:
+            arguments = resolve(step.arguments, Scope(plan.parameters, execution, ended))
+            made, remark = _run(step, arguments, journal, executor)
+        except PipelineError as error:
+            say(step.name, time.monotonic() - began, "failed")
+            raise PipelineError(f"{step.name}: {error}") from error
+        ended[step.name] = {**arguments, **made, "PropertyFiles": executor.property_files(step, arguments)}
+        say(step.name, time.monotonic() - began, remark)
+    return ended
+
+
+def _is_reached(step: Step, ended: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether all that it waits for has run, and the condition that it stands under came out so."""
+    if not step.after <= set(ended):
+        return False
+    if step.branch is None:
+        return True
+    condition, outcome = step.branch
+    return bool(ended[condition]["Outcome"] == str(outcome))
+
+
+def _run(
+    step: Step, arguments: Mapping[str, Any], journal: Journal, executor: Executor
+) -> tuple[Mapping[str, Any], str]:
+    if step.kind == "Fail":
+        raise PipelineError(arguments["ErrorMessage"])
+    if step.kind == "Condition":
+        outcome = all(holds(condition) for condition in arguments["Conditions"])
+        return {"Outcome": str(outcome)}, f"the condition is {str(outcome).lower()}"
+    if known := journal.ended(step.name, arguments):
+        executor.restore(known)
+        return known.made, f"done before, in {known.seconds:.1f} s"
+    began = time.monotonic()
+    made = executor.run(step, arguments)
+    journal.write(Ended(step.name, step.kind, arguments, made, time.monotonic() - began, time.time()))
+    metrics = made.get("FinalMetrics", {})
+    return made, ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())

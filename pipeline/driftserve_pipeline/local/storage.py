@@ -1,0 +1,97 @@
+"""S3 as SageMaker copies to and from it: whole folders, before a job and after it."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from driftserve.errors import PipelineError
+
+_THREADS = 8
+
+
+class Storage:
+    """Folders in S3; buckets are made when something is put into them."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self._buckets: set[str] = set()
+
+    def download(self, uri: str, folder: Path) -> None:
+        """Copy the object of that name, or all below that prefix, into a folder.
+
+        Raises:
+            PipelineError: there is none.
+        """
+        bucket, prefix = _parts(uri)
+        found = [key for key in self._keys(bucket, prefix) if not key.endswith("/")]
+        below = f"{prefix.rstrip('/')}/"
+        names = {key: key.removeprefix(below) for key in found if key.startswith(below)}
+        names |= {key: Path(key).name for key in found if key == prefix}
+        if not names:
+            raise PipelineError(f"expected S3 objects under the S3 URL {uri!r}, got none")
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in names.values():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        with ThreadPoolExecutor(_THREADS) as pool:
+            copies = [
+                pool.submit(self._client.download_file, bucket, key, str(folder / name)) for key, name in names.items()
+            ]
+            for copy in copies:
+                copy.result()
+
+    def upload(self, path: Path, uri: str) -> None:
+        """Copy a file to that name, or all files of a folder to below that prefix."""
+        bucket, prefix = _parts(uri)
+        self._ensure(bucket)
+        if path.is_file():
+            files = {path: prefix}
+        else:
+            below = prefix.rstrip("/")
+            files = {file: f"{below}/{file.relative_to(path).as_posix()}" for file in path.rglob("*") if file.is_file()}
+        with ThreadPoolExecutor(_THREADS) as pool:
+            for copy in [pool.submit(self._client.upload_file, str(file), bucket, key) for file, key in files.items()]:
+                copy.result()
+
+    def read(self, uri: str) -> bytes:
+        """The content of an object.
+
+        Raises:
+            PipelineError: there is none.
+        """
+        bucket, key = _parts(uri)
+        try:
+            content: bytes = self._client.get_object(Bucket=bucket, Key=key)["Body"].read()
+        except ClientError as error:
+            raise PipelineError(f"{uri}: expected an object, got {error}") from error
+        return content
+
+    def _keys(self, bucket: str, prefix: str) -> list[str]:
+        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+        try:
+            return [found["Key"] for page in pages for found in page.get("Contents", ())]
+        except ClientError as error:
+            raise PipelineError(f"s3://{bucket}/{prefix}: expected a bucket that can be listed, got {error}") from error
+
+    def _ensure(self, bucket: str) -> None:
+        if bucket in self._buckets:
+            return
+        try:
+            self._client.head_bucket(Bucket=bucket)
+        except ClientError:
+            place = {"LocationConstraint": self._client.meta.region_name}
+            self._client.create_bucket(Bucket=bucket, CreateBucketConfiguration=place)
+        self._buckets.add(bucket)
+
+
+def _parts(uri: str) -> tuple[str, str]:
+    """Bucket and key of an address.
+
+    >>> _parts("s3://bucket/a/b")
+    ('bucket', 'a/b')
+    """
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    if not uri.startswith("s3://") or not bucket:
+        raise PipelineError(f"expected an address s3://BUCKET/KEY, got {uri!r}")
+    return bucket, key
