@@ -1,0 +1,126 @@
+"""The whole pipeline in containers of this machine: SageMaker's local mode, with moto's server for S3 and registry."""
+
+import json
+import subprocess
+import tempfile
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from driftserve.errors import PipelineError
+from driftserve_pipeline.local.aws import local_aws, make_client
+from driftserve_pipeline.local.docker import bridge_address, networks, refuse_missing, remove
+from driftserve_pipeline.local.journal import Result
+from driftserve_pipeline.local.storage import Storage, unpack_model
+from driftserve_pipeline.registry.versions import list_versions
+from driftserve_pipeline.settings import PREFIX, PipelineSettings
+
+_SPLITS = ("train", "val", "test")
+_PROGRAM = "driftserve_pipeline.local.containers"
+
+
+@dataclass(frozen=True)
+class ContainerRun:
+    """What is run, and where."""
+
+    settings: PipelineSettings
+    parameters: Mapping[str, str | int | float]
+    work: Path
+    """Where the registered model is put, and the containers' folders lie while they run."""
+    python: Path
+    """Of the environment that has the SageMaker SDK."""
+    images: Path
+    """`<split>/<class>/<image>`, put into the local S3."""
+    images_per_class: int
+    """How many of each split and class are."""
+    weights: Path | None = None
+    """A timm weights file, with its record beside it or not."""
+
+
+def container_run(run: ContainerRun) -> Result:
+    """Run an execution to its end.
+
+    Raises:
+        PipelineError: there is no engine, no image, or the SDK refuses the pipeline.
+    """
+    refuse_missing(run.settings.training_image)
+    with local_aws(None, bridge_address()) as environment:
+        storage = Storage(make_client("s3", environment))
+        settings, parameters = _with_sources(run, storage)
+        ended = _run(run, settings, parameters, environment)
+        if ended["reason"] is not None:
+            return Result(ended["execution"], reason=f"{ended['reason']}{_said(run.work)}")
+        newest = list_versions(make_client("sagemaker", environment), settings.model_package_group)[0]
+        unpack_model(storage, newest.model_data_url, run.work / "model")
+        return Result(ended["execution"], package=newest.arn, archive=str(run.work / "model"))
+
+
+def _with_sources(run: ContainerRun, storage: Storage) -> tuple[PipelineSettings, dict[str, str | int | float]]:
+    """The settings and parameters that name the images and weights, which are in S3 then."""
+    place = f"s3://{run.settings.bucket}/sources"
+    parameters = {"TrainLocation": f"{place}/images", **run.parameters}
+    with tempfile.TemporaryDirectory() as scratch:
+        for file in _chosen(run):
+            link = Path(scratch, file.relative_to(run.images))
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(file.resolve())
+        storage.upload(Path(scratch), f"{place}/images")
+    if run.weights is None:
+        return run.settings, parameters
+    for file in (run.weights, run.weights.with_name(f"{run.weights.name}.json")):
+        if file == run.weights or file.is_file():
+            storage.upload(file, f"{place}/weights/{file.name}")
+    return run.settings.model_copy(update={"weights": f"{place}/weights"}), parameters
+
+
+def _chosen(run: ContainerRun) -> list[Path]:
+    classes = [folder for split in _SPLITS for folder in sorted(run.images.glob(f"{split}/*")) if folder.is_dir()]
+    chosen = [
+        file
+        for folder in classes
+        for file in sorted(path for path in folder.iterdir() if path.is_file())[: run.images_per_class]
+    ]
+    if not chosen:
+        raise PipelineError(f"{run.images}: expected train/ and test/ with <class>/<image>, got none")
+    return chosen
+
+
+def _run(
+    run: ContainerRun,
+    settings: PipelineSettings,
+    parameters: Mapping[str, str | int | float],
+    environment: Mapping[str, str],
+) -> dict[str, str | None]:
+    label, before = f"driftserve.pipeline={uuid.uuid4()}", networks()
+    with tempfile.TemporaryDirectory(dir=run.work) as scratch:
+        result = Path(scratch, "result.json")
+        command = [str(run.python), "-m", _PROGRAM, "--label", label, "--result", str(result)]
+        command += ["--folder", str(run.work / "containers"), "--parameters", json.dumps(parameters)]
+        try:
+            done = subprocess.run(command, env={**environment, **_variables(settings)}, check=False)
+        finally:
+            remove(label, before)
+        if done.returncode:
+            raise PipelineError(f"expected an execution, got exit status {done.returncode} of {_PROGRAM}; see above")
+        ended: dict[str, str | None] = json.loads(result.read_text())
+    return ended
+
+
+def _variables(settings: PipelineSettings) -> dict[str, str]:
+    """The variables that give the same settings."""
+    given = settings.model_dump(mode="json", include=settings.model_fields_set)
+    return {f"{PREFIX}{name.upper()}": _text(value) for name, value in given.items() if value is not None}
+
+
+def _text(value: object) -> str:
+    if isinstance(value, dict):
+        return ",".join(f"{name}={part}" for name, part in value.items())
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _said(work: Path) -> str:
+    """What the container that failed has left as its reason, which local mode does not read."""
+    files = [file for name in ("message", "failure") for file in (work / "containers").glob(f"*/output/{name}")]
+    newest = max(files, key=lambda file: file.stat().st_mtime, default=None)
+    return f" ({newest.read_text().splitlines()[0]})" if newest is not None else ""
