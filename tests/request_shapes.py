@@ -5,10 +5,11 @@ botocore's own validator knows types, required members and names, but of bounds 
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any
 
 import botocore.session
-from botocore.model import OperationModel, Shape
+from botocore.model import ServiceModel, Shape
 from botocore.validate import ParamValidator
 
 OPERATIONS = {
@@ -23,15 +24,16 @@ NAMED_BY_SAGEMAKER = ("ProcessingJobName", "TrainingJobName", "HyperParameterTun
 
 def problems(step_type: str, request: Mapping[str, Any]) -> list[str]:
     """What SageMaker would refuse of the request of a step whose expressions have their values; empty: nothing."""
-    shape = _operation(OPERATIONS[step_type]).input_shape
+    shape = _sagemaker().operation_model(OPERATIONS[step_type]).input_shape
     complete = {name: "job" for name in NAMED_BY_SAGEMAKER if name in shape.members} | dict(request)
     report = ParamValidator().validate(complete, shape)
     found = [report.generate_report()] if report.has_errors() else []
     return found or list(_out_of_bounds(complete, shape, step_type))
 
 
-def _operation(name: str) -> OperationModel:
-    return botocore.session.get_session().get_service_model("sagemaker").operation_model(name)
+@cache
+def _sagemaker() -> ServiceModel:
+    return botocore.session.get_session().get_service_model("sagemaker")
 
 
 def _out_of_bounds(value: Any, shape: Shape, place: str) -> Iterator[str]:

@@ -5,7 +5,8 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,11 +23,26 @@ VARIANTS = {"pipeline.json": (), "pipeline-tuning.json": ("--tuning",)}
 GOLDEN = ROOT / "tests" / "golden"
 # Ends at the first look at a network, whatever would have been made of the error.
 OFFLINE = """
-import os, sys
+import json, os, sys
 sys.addaudithook(lambda event, _: os._exit(9) if event in {"socket.connect", "socket.getaddrinfo"} else None)
 from driftserve_pipeline.__main__ import main
-sys.exit(main(sys.argv[1:]))
+for variables, arguments in json.loads(sys.argv[1]):
+    os.environ.update(variables)
+    if main(arguments):
+        sys.exit(1)
 """
+# Every setting that a definition may do without.
+PRIVATE = {
+    "SUBNETS": "subnet-1,subnet-2",
+    "SECURITY_GROUPS": "sg-1",
+    "KMS_KEY": "alias/driftserve",
+    "WEIGHTS": "s3://bucket/weights",
+    "SPOT": "false",
+    "CACHE_DAYS": "0",
+    "TAGS": "team=vision,stage=test",
+    "ROBUSTNESS_IMAGES": "0",
+    "TRAINING_IMAGE": f"registry/driftserve@sha256:{'0' * 64}",
+}
 PARAMETER_PLACES = {
     "Model": {"Train HyperParameters.model", "Train CheckpointConfig.S3Uri"},
     "BatchSize": {"Train HyperParameters.batch_size", "Train CheckpointConfig.S3Uri"},
@@ -62,28 +78,38 @@ TUNED = {
 
 @pytest.fixture(scope="module")
 def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """Both variants as processes of their own write them, at once: without keys, a home, or a network."""
+    """What two processes write at once, without keys, a home or a network: the variants, and one with all settings."""
     python = ROOT / os.environ.get("VENV_PIPELINE", ".venv-pipeline") / "bin" / "python"
     if not python.exists():
         pytest.skip(f"{python} is missing: `make install-pipeline` makes the environment of the SageMaker SDK")
     folder = tmp_path_factory.mktemp("rendered")
-    running = {}
-    for seed, (name, flags) in enumerate(VARIANTS.items()):
-        environment = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(folder),
-            "PYTHONPATH": os.pathsep.join(str(ROOT / part) for part in ("handler", "pipeline")),
-            "PYTHONHASHSEED": str(seed),
-            "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
-        }
-        command = [str(python), "-c", OFFLINE, "render", *flags, "--output", str(folder / name)]
-        running[name] = subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-    for process in running.values():
-        said, _ = process.communicate(timeout=120)
+    private = {f"DRIFTSERVE_PIPELINE_{name}": value for name, value in PRIVATE.items()}
+    calls = [({}, flags, name) for name, flags in VARIANTS.items()]
+    work = [calls[:1], [*calls[1:], (private, ("--tuning",), "private.json")]]
+    running = [_rendering(python, folder, str(seed), part) for seed, part in enumerate(work)]
+    for process in running:
+        said, _ = process.communicate(timeout=200)
         assert (process.returncode, said) == (0, "")
-    return {name: (folder / name).read_bytes() for name in running}
+    return {path.name: path.read_bytes() for path in folder.glob("*.json")}
+
+
+def _rendering(
+    python: Path, folder: Path, hash_seed: str, calls: Sequence[tuple[dict[str, str], Sequence[str], str]]
+) -> "subprocess.Popen[str]":
+    work = [(variables, ["render", *flags, "--output", str(folder / name)]) for variables, flags, name in calls]
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(folder),
+        "PYTHONPATH": os.pathsep.join(str(ROOT / part) for part in ("handler", "pipeline")),
+        "PYTHONHASHSEED": hash_seed,
+    }
+    return subprocess.Popen(
+        [str(python), "-c", OFFLINE, json.dumps(work)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
 
 
 @pytest.fixture(params=VARIANTS)
@@ -133,10 +159,34 @@ def test_a_definition_that_leads_nowhere_is_found(old: str, new: str) -> None:
 
 
 def test_sagemaker_would_take_every_request(definition: dict[str, Any], name: str) -> None:
-    jobs = [step for step in _flat(definition["Steps"]) if step["Type"] in OPERATIONS]
-    assert len(jobs) == (6 if "tuning" in name else 5)
-    for step in jobs:
-        assert problems(step["Type"], _resolved(step["Arguments"], definition)) == []
+    requests = _requests(definition)
+    assert len(requests) == (6 if "tuning" in name else 5)
+    assert [problem for kind, request in requests for problem in problems(kind, request)] == []
+
+
+def test_every_setting_reaches_the_requests(rendered: dict[str, bytes]) -> None:
+    definition = json.loads(rendered["private.json"])
+    Definition.model_validate(definition)
+    requests = _requests(definition)
+    assert [problem for kind, request in requests for problem in problems(kind, request)] == []
+    assert [step["Name"] for step in _flat(definition["Steps"]) if "CacheConfig" in step] == []
+    assert "CheckpointConfig" in _step(definition, "Train")["Arguments"]
+    network = {"SecurityGroupIds": ["sg-1"], "Subnets": ["subnet-1", "subnet-2"]}
+    tags = [{"Key": "team", "Value": "vision"}, {"Key": "stage", "Value": "test"}]
+    for kind, request in requests[:-1]:  # the last one registers
+        assert request["Tags"] == tags
+        if kind == "Processing":
+            assert request["NetworkConfig"]["VpcConfig"] == network
+            assert request["ProcessingOutputConfig"]["KmsKeyId"] == "alias/driftserve"
+            assert request["ProcessingResources"]["ClusterConfig"]["VolumeKmsKeyId"] == "alias/driftserve"
+            assert request["AppSpecification"]["ImageUri"].startswith("registry/driftserve@sha256:")
+        else:
+            job = request if kind == "Training" else request["TrainingJobDefinition"]
+            assert job["VpcConfig"] == network
+            assert job["OutputDataConfig"]["KmsKeyId"] == "alias/driftserve"
+            assert not job.get("EnableManagedSpotTraining")
+            assert "MaxWaitTimeInSeconds" not in job["StoppingCondition"]
+            assert [channel["ChannelName"] for channel in job["InputDataConfig"]] == ["data", "weights"]
 
 
 @pytest.mark.parametrize(
@@ -290,6 +340,15 @@ def _places(value: Any, place: tuple[str, ...]) -> Iterator[tuple[str, str]]:
     elif isinstance(value, dict):
         for name, part in value.items():
             yield from _places(part, (*place, name))
+
+
+def _requests(definition: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Of each step that makes one, its type and what it would send."""
+    return [
+        (step["Type"], _resolved(step["Arguments"], definition))
+        for step in _flat(definition["Steps"])
+        if step["Type"] in OPERATIONS
+    ]
 
 
 def _inputs(arguments: dict[str, Any]) -> dict[str, Any]:
