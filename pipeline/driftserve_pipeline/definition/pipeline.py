@@ -12,7 +12,7 @@ from driftserve_pipeline.definition.training import chosen_by_parameters, train
 from driftserve_pipeline.definition.tuning import chosen_by_search, tune
 from driftserve_pipeline.sdk.branching import Pipeline, pipeline_of
 from driftserve_pipeline.sdk.expressions import Step
-from driftserve_pipeline.sdk.session import open_session
+from driftserve_pipeline.sdk.session import offline, open_session
 from driftserve_pipeline.settings import PipelineSettings
 
 
@@ -22,7 +22,8 @@ def build(settings: PipelineSettings) -> Pipeline:
     Raises:
         PipelineError: the SDK is not installed.
     """
-    return assemble(draw(settings, open_session(settings)), register)
+    with offline(settings):
+        return assemble(draw(settings, open_session(settings)), register)
 
 
 def assemble(blueprint: Blueprint, registering: Callable[[Blueprint, Step], Step]) -> Pipeline:
@@ -30,11 +31,8 @@ def assemble(blueprint: Blueprint, registering: Callable[[Blueprint, Step], Step
     settings = blueprint.settings
     fetched = fetch(blueprint)
     prepared = preprocess(blueprint, fetched)
-    search: tuple[Step, ...] = ()
-    choice = chosen_by_parameters(blueprint)
-    if settings.tuning:
-        search = (tune(blueprint, prepared),)
-        choice = chosen_by_search(search[0])
+    tuned = tune(blueprint, prepared) if settings.tuning else None
+    choice = chosen_by_parameters(blueprint) if tuned is None else chosen_by_search(tuned)
     trained = train(blueprint, prepared, choice)
     evaluated = evaluate(blueprint, prepared, trained)
     decided = decide(blueprint, evaluated, registering(blueprint, evaluated), refuse(evaluated))
@@ -42,5 +40,5 @@ def assemble(blueprint: Blueprint, registering: Callable[[Blueprint, Step], Step
         settings.pipeline_name,
         blueprint.session,
         blueprint.parameters.declared(settings.tuning),
-        [fetched, prepared, *search, trained, evaluated, decided],
+        [step for step in (fetched, prepared, tuned, trained, evaluated, decided) if step is not None],
     )
