@@ -2,7 +2,10 @@
 
 import json
 import os
+import re
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 import tarfile
@@ -11,40 +14,24 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-import numpy as np
+import psutil
 import pytest
-import torch
 
-from driftserve.archive import read_contract, write_archive, write_model_tarball
-from driftserve.contract import Contract, GoldenImage, file_sha256
-from driftserve.decode import decode
-from driftserve.model import Model
-from driftserve.prediction import calibrate, to_prediction
-from driftserve.preprocess import preprocess
+from champions import write_darkest
+from driftserve.archive import write_model_tarball
+from driftserve.contract import Contract, file_sha256
+from driftserve.verification import verify_archive
 from driftserve_demo.local_aws import local_aws
-from driftserve_pipeline.registry import champion, list_versions
+from driftserve_pipeline.registry import list_versions
 from driftserve_pipeline.registry.registration import Registration, register
-from images import LABELS, encode
+from image_folders import write_coloured
+from processes import is_alive, running
 
 TRAIN = Path(__file__).parents[2] / "container" / "train.py"
 BUCKET = "scenes"
 IMAGE = "111122223333.dkr.ecr.eu-central-1.amazonaws.com/driftserve:1"
 HYPERPARAMETERS = {"model": "test_resnet", "pretrained": "false", "image_size": "32", "epochs": "6"}
 HYPERPARAMETERS |= {"batch_size": "16", "product": "run", "revision": "0c1c9ba", "learning_rate": "0.02"}
-QUICK = ("--robustness-images", "0", "--explained-images", "0")
-
-
-def _coloured(folder: Path, images: int, seed: int) -> Path:
-    """`<class>/<number>.png`: images in which the channel that the class is named after leads, mostly by little."""
-    generator = np.random.default_rng(seed)
-    for channel, label in enumerate(LABELS):
-        (folder / label).mkdir(parents=True)
-        for number in range(images):
-            level = generator.normal(110, 12, 3)
-            level[channel] = level.max() + generator.uniform(2, 30)
-            pixels = generator.normal(level, 15, (48, 64, 3)).clip(0, 255).astype(np.uint8)
-            (folder / label / f"{number}.png").write_bytes(encode(pixels))
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -117,8 +104,8 @@ def _input(base: Path, channel: str, folder: Path) -> None:
 def prepared(aws: dict[str, str], s3: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What Fetch and Preprocess leave of images whose test part lies elsewhere."""
     base = tmp_path_factory.mktemp("preparing")
-    train = _upload(s3, _coloured(base / "train", 24, seed=1), "2026/seg_train")
-    test = _upload(s3, _coloured(base / "test", 8, seed=2), "held-out")
+    train = _upload(s3, write_coloured(base / "train", 24, seed=1), "2026/seg_train")
+    test = _upload(s3, write_coloured(base / "test", 8, seed=2), "held-out")
     (base / "processing/output/fetched").mkdir(parents=True)
     (base / "processing/output/fetched/left").touch()  # by a try that was killed
     said = _succeed(base, aws, "fetch", "--source", train, "--test-source", test, "--digest", "none")
@@ -145,34 +132,16 @@ def packed(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert json.loads(done.stdout.splitlines()[-1])["run"] == str(base / "model" / "run")
     assert [path.name for path in (base / "model").iterdir()] == ["run"]
     assert not {"left", "checkpoints"} & {path.name for path in (base / "model/run").iterdir()}
-    (base / "packed").mkdir()
-    with tarfile.open(base / "packed" / "model.tar.gz", "w:gz") as tarball:
-        tarball.add(base / "model", ".")
     shutil.rmtree(base / "output")  # on another machine there is no more of it
-    return base / "packed"
+    return _pack(base / "packed", base / "model")
 
 
-class Darkest(torch.nn.Module):
-    """Says the channel that leads least."""
-
-    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        means = pixels.float().mean(dim=(2, 3)) / 64
-        return -means, means - 2
-
-
-@pytest.fixture(scope="module")
-def darkest(contract: Contract, golden: Mapping[str, bytes], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An archive like the tiny one, that is nearly always wrong."""
-    folder = tmp_path_factory.mktemp("darkest")
-    torch.jit.script(Darkest()).save(str(folder / "model.pt"))
-    spec = contract.image_spec
-    model = Model(folder / "model.pt", spec.height, spec.width)
-    answers = {name: calibrate(model(preprocess([decode(png)], spec)).logits, 1.0)[0] for name, png in golden.items()}
-    images = tuple(
-        GoldenImage(file=name, label=to_prediction(row, LABELS).label, probabilities=tuple(row.tolist()))
-        for name, row in answers.items()
-    )
-    return write_archive(folder, contract.model_copy(update={"golden": images}), folder / "model.pt", golden)
+def _pack(folder: Path, model: Path) -> Path:
+    """A new folder with a folder's files as a model.tar.gz, as SageMaker makes it."""
+    folder.mkdir()
+    with tarfile.open(folder / "model.tar.gz", "w:gz") as tarball:
+        tarball.add(model, ".")
+    return folder
 
 
 def _approve(aws: Mapping[str, str], group: str, archive: Path) -> str:
@@ -202,48 +171,130 @@ def _evaluate(base: Path, aws: Mapping[str, str], group: str, *arguments: str) -
     return verdict
 
 
-def test_without_a_champion_a_run_becomes_an_archive_that_is_accepted_and_registered(
-    evaluating: Path, aws: dict[str, str], sagemaker: Any
+def test_a_run_that_beats_the_champion_becomes_an_archive_that_is_accepted_and_registered(
+    evaluating: Path, aws: dict[str, str], sagemaker: Any, contract: Contract, golden: Mapping[str, bytes]
 ) -> None:
-    verdict = _evaluate(evaluating, aws, "first", "--robustness-images", "2", "--explained-images", "2")
+    (evaluating / "champion").mkdir()
+    best = _approve(aws, "worse", write_darkest(evaluating / "champion", contract, golden))
+    verdict = _evaluate(evaluating, aws, "worse", "--robustness-images", "2", "--explained-images", "1")
     evidence = evaluating / "processing/output/evaluation"
     assert {path.name for path in evidence.iterdir()} >= {"evaluation.json", "card.html", "card.json", "explanations"}
-    assert verdict["beats_champion"] == 1
+    assert (verdict["beats_champion"], verdict["champion"]) == (1, best)
     assert verdict["reason"].startswith("nothing speaks against it: accuracy 0.")
-    assert "no version is approved yet" in verdict["reason"]
+    assert f"0 by the champion {best} alone (p " in verdict["reason"]
     with tarfile.open(evaluating / "processing/output/model/model.tar.gz") as tarball:
         tarball.extractall(evaluating / "served", filter="data")
-    verified = subprocess.run(
-        [sys.executable, "-m", "driftserve", "verify", str(evaluating / "served")], capture_output=True, text=True
-    )
-    contract = read_contract(evaluating / "served" / "coast.mar")
-    metadata = verdict["metadata"]
-    assert verified.stdout.split() == ["coast/0a1b2c", metadata["archive_sha256"]]
-    assert metadata["card_sha256"] == file_sha256(evidence / "card.json") == contract.provenance["card_sha256"]
-    assert metadata["manifest_sha256"] == contract.provenance["manifest_sha256"]
-    assert contract.provenance["revision"] == "0c1c9ba"
-    assert metadata["accuracy"] == f"{verdict['accuracy']:.4f}" == f"{contract.evaluation['test_accuracy']:.4f}"
-    assert metadata["mean_corruption_accuracy"] == f"{contract.evaluation['mean_corruption_accuracy']:.4f}"
-    assert (metadata["champion"], metadata["p_value"]) == ("none", "none")
+    verified = verify_archive(evaluating / "served" / "coast.mar", evaluating / "verified", allowed=())
+    written, metadata = verified.contract, verdict["metadata"]
+    assert (written.display_name, verified.digest) == ("coast/0a1b2c", metadata["archive_sha256"])
+    assert written.provenance["revision"] == "0c1c9ba"
+    assert metadata["card_sha256"] == file_sha256(evidence / "card.json") == written.provenance["card_sha256"]
+    assert metadata["manifest_sha256"] == written.provenance["manifest_sha256"]
+    assert metadata["accuracy"] == f"{verdict['accuracy']:.4f}" == f"{written.evaluation['test_accuracy']:.4f}"
+    assert metadata["mean_corruption_accuracy"] == f"{written.evaluation['mean_corruption_accuracy']:.4f}"
     assert metadata["certificate"].startswith("short - ")
+    assert (metadata["champion"], float(metadata["p_value"]) < 0.01) == (best, True)
 
     base = evaluating / "registering"
     _input(base, "evaluation", evidence)
     place = f"s3://{BUCKET}/executions/0a1b2c"
-    arguments = ("--group", "first", "--image", IMAGE, "--model-data-url", f"{place}/model/model.tar.gz")
+    arguments = ("--group", "worse", "--image", IMAGE, "--model-data-url", f"{place}/model/model.tar.gz")
     arguments += ("--evaluation-url", f"{place}/evaluation/evaluation.json")
     arguments += ("--revision", "0c1c9ba", "--execution", "0a1b2c")
     said = json.loads(_succeed(base, aws, "register", *arguments))
-    (version,) = list_versions(sagemaker, "first")
+    version, _ = list_versions(sagemaker, "worse")
     assert version.arn == said["model_package"]
     assert version.status == "PendingManualApproval"
     assert version.metadata == metadata | {"revision": "0c1c9ba", "execution": "0a1b2c"}
-    assert champion(sagemaker, "first") is None
 
 
-def test_a_better_champion_is_not_beaten(evaluating: Path, aws: dict[str, str], archive: Path, tmp_path: Path) -> None:
-    arn = _approve(aws, "better", Path(shutil.copy(archive, tmp_path)))
-    verdict = _evaluate(evaluating, aws, "better", *QUICK)
-    assert (verdict["beats_champion"], verdict["champion"]) == (0, arn)
-    assert verdict["reason"].startswith("the champion is not beaten: accuracy 0.")
-    assert f"by the champion {arn} alone (p " in verdict["reason"]
+def test_a_champion_that_knows_other_classes_is_not_compared(
+    evaluating: Path, aws: dict[str, str], contract: Contract, golden: Mapping[str, bytes]
+) -> None:
+    (evaluating / "champion").mkdir()
+    archive = write_darkest(evaluating / "champion", contract, golden, ("red", "green", "grey"))
+    other = _approve(aws, "other", archive)
+    verdict = _evaluate(evaluating, aws, "other", "--robustness-images", "0", "--explained-images", "0")
+    assert (verdict["beats_champion"], verdict["champion"]) == (1, other)
+    assert f"the champion {other} knows other classes and was not compared" in verdict["reason"]
+    assert (verdict["metadata"]["p_value"], verdict["metadata"]["mean_corruption_accuracy"]) == ("none", "none")
+    assert not (evaluating / "processing/output/evaluation/explanations").exists()
+
+
+@pytest.mark.parametrize(
+    ("lacking", "arguments", "said"),
+    [
+        (".", (), "model.tar.gz: expected the folder run/, got none; train with product=run"),
+        ("", (), "expected its model data at s3://scenes/models/gone/model.tar.gz, got: "),
+        ("", ("--threshold", "high"), "argument --threshold: invalid float value: 'high'"),
+    ],
+    ids=["no run", "the champion's archive is gone", "an argument"],
+)
+def test_what_cannot_be_evaluated_is_said_in_one_line(
+    lacking: str, arguments: tuple[str, ...], said: str, evaluating: Path, aws: dict[str, str], archive: Path
+) -> None:
+    group = "gone"
+    _approve(aws, group, Path(shutil.copy(archive, evaluating)))
+    _client(aws, "s3").delete_object(Bucket=BUCKET, Key=f"models/{group}/model.tar.gz")
+    if lacking:
+        _pack(evaluating / "processing/input/other", archive.parent)
+        (evaluating / "processing/input/run").unlink()
+        (evaluating / "processing/input/other").rename(evaluating / "processing/input/run")
+    named = ("--group", group, "--name", "coast", "--version", "1", "--threshold", "0.4", *arguments)
+    assert said in _failure(evaluating, aws, "evaluate", *named)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "said"),
+    [
+        ("nowhere", "s3://scenes/nowhere: expected objects below that prefix, got none; correct the address"),
+        (
+            "broken",
+            "s3://scenes/broken: expected the folders .* with <class>/<image> in each, got no test among train/",
+        ),
+    ],
+)
+def test_a_wrong_prefix_and_a_missing_split_fail_in_fetch(
+    prefix: str, said: str, aws: dict[str, str], s3: Any, tmp_path: Path
+) -> None:
+    _upload(s3, write_coloured(tmp_path / "train", 2, seed=1), "broken/train")
+    assert re.search(said, _failure(tmp_path, aws, "fetch", "--source", f"s3://{BUCKET}/{prefix}"))
+    assert not list((tmp_path / "processing/output/fetched").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("unusable", "said"),
+    [
+        ("image", r"seg_train/red/1\.png \(?corrupt"),
+        ("class", "expected images of every class in every split, got no green in test"),
+    ],
+)
+def test_a_corrupt_image_and_an_empty_class_fail_in_preprocess(
+    unusable: str, said: str, aws: dict[str, str], s3: Any, tmp_path: Path
+) -> None:
+    data, base = tmp_path / "data", tmp_path / "ml"
+    write_coloured(data / "train", 3, seed=1)
+    write_coloured(data / "test", 1, seed=2)
+    if unusable == "image":
+        (data / "train/red/1.png").write_bytes((data / "train/red/1.png").read_bytes()[:900])
+    else:  # a prefix without objects is none
+        shutil.rmtree(data / "test/green")
+    _succeed(base, aws, "fetch", "--source", _upload(s3, data, f"unusable/{unusable}"))
+    _input(base, "fetched", base / "processing" / "output" / "fetched")
+    assert re.search(said, _failure(base, aws, "preprocess"))
+    assert not list((base / "processing/output/prepared").iterdir())
+
+
+def test_a_stopped_step_takes_its_command_with_it(tmp_path: Path, aws: dict[str, str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        environment = dict(aws) | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{silent.getsockname()[1]}"}
+        environment |= {"SAGEMAKER_BASE_DIR": str(tmp_path)}
+        arguments = ("driftserve_pipeline.steps", "fetch", "--source", "s3://scenes/any")
+        with running(*arguments, environment=environment, log=tmp_path / "log") as step:
+            connection, _ = silent.accept()  # it waits for an answer
+            (command,) = psutil.Process(step.pid).children()
+            step.send_signal(signal.SIGTERM)
+            assert step.wait(20) == 128 + signal.SIGTERM
+            connection.close()
+    assert not is_alive(command)
+    assert (tmp_path / "output/message").read_text() == "ended by SIGTERM: the job was stopped\n"
