@@ -19,7 +19,6 @@ from driftserve_pipeline.local.plan import read_plan
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one execution; the exit status."""
     options = _parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as Ctrl-C does: end what was started
     try:
         plan = read_plan(options.definition.read_bytes(), dict(map(_assignment, options.param)))
         run = DryRun(plan, options.work.resolve(), options.training_python.absolute(), options.endpoint_url)
@@ -74,4 +73,5 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as Ctrl-C does: end what was started
     sys.exit(main())
