@@ -5,24 +5,31 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 import boto3
 from botocore.config import Config
 
+_LOOPBACK = "127.0.0.1"
 _REGION = "eu-central-1"
 _OURS = ("AWS_", "DRIFTSERVE_")  # would lead a step to another AWS, or to what its definition does not say
 
 
 @contextmanager
-def local_aws(endpoint_url: str | None) -> Iterator[dict[str, str]]:
-    """The variables that lead steps to a server, one that lives as long as this where none is named."""
+def local_aws(endpoint_url: str | None, address: str = _LOOPBACK) -> Iterator[dict[str, str]]:
+    """The variables that lead steps to a server; where none is named, to one that lives as long as this, at an address.
+
+    Args:
+        endpoint_url: of the server; None: moto's.
+        address: where that one listens.
+    """
     if endpoint_url:
         yield _environment(endpoint_url)
         return
     from moto.server import ThreadedMotoServer
 
     logging.getLogger("werkzeug").setLevel(logging.WARNING)  # a line a call
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server = ThreadedMotoServer(ip_address=address, port=0, verbose=False)
     server.start()
     try:
         host, port = server.get_host_and_port()
@@ -53,5 +60,5 @@ def _environment(endpoint_url: str) -> dict[str, str]:
         "AWS_SECRET_ACCESS_KEY": "local",
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-        "NO_PROXY": "127.0.0.1,localhost",
+        "NO_PROXY": f"{_LOOPBACK},localhost,{urlsplit(endpoint_url).hostname}",
     }

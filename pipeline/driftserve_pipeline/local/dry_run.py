@@ -11,7 +11,7 @@ from driftserve_pipeline.local.job import Machine, check_job
 from driftserve_pipeline.local.journal import Journal, Result, locked
 from driftserve_pipeline.local.plan import Plan
 from driftserve_pipeline.local.running import Say, run_plan
-from driftserve_pipeline.local.storage import Storage
+from driftserve_pipeline.local.storage import Storage, unpack_model
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def _run(run: DryRun, journal: Journal, lock: int, say: Say) -> Result:
         for made in ended.values():
             if package := made.get("ModelPackageArn"):
                 uri = made["InferenceSpecification"]["Containers"][0]["ModelDataUrl"]
-                executor.unpack_model(uri, run.work / "model")
+                unpack_model(storage, uri, run.work / "model")
                 result = replace(result, package=package, archive=str(run.work / "model"))
     return result
 

@@ -1,5 +1,8 @@
 """S3 as SageMaker copies to and from it: whole folders, before a job and after it."""
 
+import shutil
+import tarfile
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -95,3 +98,14 @@ def _parts(uri: str) -> tuple[str, str]:
     if not uri.startswith("s3://") or not bucket:
         raise PipelineError(f"expected an address s3://BUCKET/KEY, got {uri!r}")
     return bucket, key
+
+
+def unpack_model(storage: Storage, uri: str, folder: Path) -> None:
+    """Put a registered model's files into a folder, as an endpoint has them in /opt/ml/model."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+        storage.download(uri, Path(scratch))
+        with tarfile.open(Path(scratch, Path(uri).name)) as archive:
+            archive.extractall(Path(scratch, "model"), filter="data")
+        shutil.rmtree(folder, ignore_errors=True)
+        Path(scratch, "model").rename(folder)
