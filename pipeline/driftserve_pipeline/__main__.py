@@ -11,8 +11,11 @@ from typing import Any, NoReturn
 from driftserve.errors import DriftserveError
 from driftserve.printable import printable
 from driftserve_pipeline.commands.command import Command
+from driftserve_pipeline.commands.render import RENDER
 
-COMMANDS: dict[str, Command] = {}
+COMMANDS: dict[str, Command] = {
+    "render": RENDER,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
