@@ -9,6 +9,7 @@ BUILD ?= build
 DATA ?=
 OOD ?=
 WEIGHTS ?=
+PARAMS ?=
 MODEL ?=
 EPOCHS ?=
 PORT ?= 8080
@@ -36,7 +37,7 @@ PYTEST = VENV_MMS='$(VENV_MMS)' VENV_PIPELINE='$(VENV_PIPELINE)' $(VENV)/bin/pyt
 SUITE := tests/container/test_suite.py::test_the_smoke_suite_passes
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-pipeline demo certificate serve image run sbom test faults test-image test-images fuzz \
+.PHONY: help install install-pipeline demo pipeline-dry certificate serve image run sbom test faults test-image test-images fuzz \
   bench bench-drift coverage acceptance check docs format login push clean
 
 help: ## List the verbs
@@ -73,6 +74,27 @@ demo: $(INSTALLED) ## Train, archive, serve, find drift: [DATA=folder] [WEIGHTS=
 	$(VENV)/bin/python -m driftserve_demo --output $(BUILD)/demo --port $(PORT) \
 	  $(if $(DATA),--data '$(DATA)') $(if $(WEIGHTS),--weights '$(WEIGHTS)') \
 	  $(if $(MODEL),--model '$(MODEL)') $(if $(EPOCHS),--epochs '$(EPOCHS)')
+
+# Drawn scenes are easy, and need neither large images nor a download; corruptions take longer than all else.
+DRY := $(BUILD)/pipeline-dry
+DRY_DATA := $(or $(DATA),$(DRY)/data)
+DRY_PARAMS := $(if $(DATA),Epochs=3,Model=test_resnet ImageSize=64 Epochs=4 LearningRate=0.004 AccuracyThreshold=0.6)
+DRY_WEIGHTS := s3://driftserve-dry/weights/$(notdir $(WEIGHTS))
+DRY_SETTINGS := DRIFTSERVE_PIPELINE_ROBUSTNESS_IMAGES=$(or $(DRIFTSERVE_PIPELINE_ROBUSTNESS_IMAGES),24) \
+  DRIFTSERVE_PIPELINE_EXPLAINED_IMAGES=$(or $(DRIFTSERVE_PIPELINE_EXPLAINED_IMAGES),4) \
+  $(if $(WEIGHTS),DRIFTSERVE_PIPELINE_WEIGHTS=$(DRY_WEIGHTS))
+
+pipeline-dry: $(INSTALLED) $(INSTALLED_PIPELINE) $(if $(DATA),,$(DRY)/data) ## Run the whole pipeline as processes: [DATA=folder] [WEIGHTS=file] [PARAMS="NAME=VALUE ..."]
+	$(DRY_SETTINGS) $(VENV_PIPELINE)/bin/python -m driftserve_pipeline render --output $(DRY)/pipeline.json
+	$(if $(DATA)$(WEIGHTS),,DRIFTSERVE_TRAINING_PRETRAINED=false) $(VENV)/bin/python -m driftserve_pipeline.local \
+	  --definition $(DRY)/pipeline.json --work $(DRY) $(addprefix --param ,TrainLocation='$(abspath $(DRY_DATA))' \
+	  CodeRevision=$(REVISION) $(DRY_PARAMS) $(PARAMS)) $(foreach file,$(WEIGHTS) \
+	  $(wildcard $(WEIGHTS).json),--upload '$(file)=$(DRY_WEIGHTS)/$(notdir $(file))')
+
+$(DRY)/data:
+	$(VENV)/bin/python -c 'import pathlib, driftserve_demo.synthetic as drawn; \
+	  drawn.write_dataset(pathlib.Path("$@.part"), {"train": 60, "val": 60, "test": 40})'
+	@mv $@.part $@
 
 certificate: $(INSTALLED) ## Export the demo's model again with the full drift certificate: DATA=folder
 	@test -n '$(DATA)' || { echo "expected DATA=, the folder of images that the demo was given" >&2; exit 1; }

@@ -39,7 +39,7 @@ def processing(
             "AppSpecification": {
                 "ImageUri": "image",
                 "ContainerEntrypoint": [PYTHON, str(program)],
-                "ContainerArguments": list(arguments),
+                **({"ContainerArguments": list(arguments)} if arguments else {}),
             },
             "RoleArn": "arn:aws:iam::111122223333:role/r",
             "ProcessingInputs": [

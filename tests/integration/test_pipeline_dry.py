@@ -1,17 +1,15 @@
 """Pipelines run as processes of this machine: what SageMaker would do with a definition, without it."""
 
 import json
-import os
 import re
 import signal
 import sys
-import tarfile
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from moto.moto_api._internal.models import moto_api_backend
 
 from definitions import (
     below_run,
@@ -70,6 +68,7 @@ class Scenario:
         return ["--definition", str(path), "--work", str(self.work), "--training-python", sys.executable, *given]
 
     def run(self, defined: bytes, *parameters: str) -> int:
+        moto_api_backend.reset()  # as the server of a process of its own would be: a new one
         return main(self.arguments(defined, *parameters))
 
 
@@ -94,7 +93,8 @@ def _decided(scenario: Scenario) -> bytes:
         "judge",
         "import tarfile\n"
         "assert [path.name for path in (base / 'processing/input/run').iterdir()] == ['model.tar.gz']\n"
-        "(out / 'verdict.json').write_text(json.dumps({'accuracy': float(sys.argv[1]), 'reason': 'too bad', 'n': {'is': [7]}}))\n"
+        "verdict = {'accuracy': float(sys.argv[1]), 'reason': 'too bad', 'n': {'is': [7]}}\n"
+        "(out / 'verdict.json').write_text(json.dumps(verdict))\n"
         "(out / 'm.mar').write_text('archive')\n"
         "tarfile.open(out / 'model.tar.gz', 'w:gz').add(out / 'm.mar', 'm.mar')",
     )
@@ -151,3 +151,168 @@ def test_a_model_below_the_threshold_fails_with_the_reason_that_its_evaluation_g
     assert said.err == "driftserve_pipeline: failed: Refuse: refused: too bad\n"
     assert "Register" not in said.out
     assert not (scenario.work / "model").exists()
+
+
+def test_a_step_that_fails_ends_the_execution_and_says_why(
+    scenario: Scenario, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = processing("First", scenario.program("first", "fail('forest/7.jpg: expected an image, got 3 bytes')"))
+    second = processing("Second", scenario.program("second", ""), inputs={"data": output_of("First")})
+    assert scenario.run(definition(first, second)) == 1
+    log = scenario.work / "executions" / _only(scenario.work / "executions") / "steps/First/log"
+    assert capsys.readouterr().err == (
+        "driftserve_pipeline: failed: First: forest/7.jpg: expected an image, got 3 bytes "
+        f"(exit status 1; log: {log})\n"
+    )
+    assert scenario.began("second") == 0
+
+
+def test_a_step_without_a_message_is_explained_by_the_last_line_of_its_log(
+    scenario: Scenario, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert scenario.run(definition(processing("Only", scenario.program("only", "raise KeyError('x')")))) == 1
+    assert "failed: Only: KeyError: 'x' (exit status 1" in capsys.readouterr().err
+
+
+def test_an_input_that_is_not_in_s3_fails_before_the_program_starts(
+    scenario: Scenario, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make = processing("Make", scenario.program("make", "(out / 'a').touch()"))
+    only = processing("Only", scenario.program("only", ""), inputs={"data": below_run("mak")})
+    only["DependsOn"] = ["Make"]  # whose outputs lie below `make`, not below `mak`
+    assert scenario.run(definition(make, only)) == 1
+    assert re.search(r"failed: Only: expected S3 objects under .* got none", capsys.readouterr().err)
+    assert scenario.began("only") == 0
+
+
+def test_an_execution_that_has_succeeded_is_not_run_again_but_another_one_is(
+    scenario: Scenario, capsys: pytest.CaptureFixture[str]
+) -> None:
+    defined = _decided(scenario)
+    for parameters in (), (), ("Threshold=0.8",):
+        assert scenario.run(defined, *parameters) == 0
+    assert (scenario.began("make"), scenario.began("train")) == (2, 2)
+    registered = [line for line in capsys.readouterr().out.splitlines() if line.startswith("registered")]
+    assert [line.rsplit("/", 1)[1] for line in registered] == ["1", "1", "2"]
+
+
+@pytest.mark.parametrize("victim", ["step", "runner"])
+def test_what_was_killed_in_mid_run_is_completed_without_repeating_what_had_ended(
+    scenario: Scenario, victim: str
+) -> None:
+    """Training goes on from the checkpoint that it had left."""
+    make = processing("Make", scenario.program("make", "(out / 'a').touch()"))
+    program = scenario.program(
+        "train",
+        "kept = base / 'checkpoints/kept'\n"
+        "say(f'goes on from {kept.read_text()}' if kept.exists() else 'starts')\n"
+        "if not kept.exists():\n"
+        "    kept.write_text('epoch 3')\n"
+        "    say('kept')\n"
+        "    time.sleep(300)\n",
+    )
+    train = training("Train", program, {"data": output_of("Make")})
+    after = processing(
+        "After", scenario.program("after", ""), inputs={"run": get("Steps.Train.ModelArtifacts.S3ModelArtifacts")}
+    )
+    arguments = scenario.arguments(definition(make, train, after))
+    with running("driftserve_pipeline.local", *arguments, environment={}, log=scenario.folder / "log") as runner:
+        wait_for(lambda: "kept" in scenario.diary("train"))
+        step = psutil.Process(int(scenario.diary("train")[0].removeprefix("began ")))
+        (step if victim == "step" else runner).kill()
+        assert runner.wait(30) == (1 if victim == "step" else -signal.SIGKILL)
+    if victim == "step":
+        assert "failed: Train: ended without a word (exit status 137" in (scenario.folder / "log").read_text()
+    # At once: what is left of the first try still holds the lock, until it has ended.
+    assert main(arguments) == 0
+    assert not is_alive(step)
+    assert scenario.diary("train")[4:] == ["goes on from epoch 3"]
+    assert [scenario.began(name) for name in ("make", "train", "after")] == [1, 2, 1]
+
+
+def test_a_runner_that_is_stopped_leaves_no_step_behind(scenario: Scenario) -> None:
+    only = scenario.program("only", "time.sleep(300)")
+    arguments = scenario.arguments(definition(processing("Only", only)))
+    with running("driftserve_pipeline.local", *arguments, environment={}, log=scenario.folder / "log") as runner:
+        wait_for(lambda: scenario.diary("only"))
+        step = psutil.Process(int(scenario.diary("only")[0].removeprefix("began ")))
+        runner.terminate()
+        assert runner.wait(30) == 128 + signal.SIGTERM
+    assert not is_alive(step)
+
+
+@pytest.mark.parametrize("good", [True, False], ids=["succeeds", "fails"])
+def test_two_runs_started_at_once_make_one_execution_with_one_result(scenario: Scenario, good: bool) -> None:
+    go = scenario.folder / "go"
+    text = f"while not pathlib.Path({str(go)!r}).exists(): time.sleep(0.02)\n"
+    only = scenario.program("only", text + ("" if good else "fail('no')"))
+    arguments = scenario.arguments(definition(processing("Only", only)))
+    logs = [scenario.folder / "first", scenario.folder / "second"]
+    module = "driftserve_pipeline.local"
+    with running(module, *arguments, environment={}, log=logs[0]) as first:
+        wait_for(lambda: scenario.diary("only"))
+        with running(module, *arguments, environment={}, log=logs[1]) as second:
+            wait_for(lambda: "another run has the folder" in logs[1].read_text())
+            go.touch()
+            assert [first.wait(30), second.wait(30)] == ([0, 0] if good else [1, 1])
+    assert scenario.began("only") == 1
+    last = [log.read_text().splitlines()[-1] for log in logs]
+    assert last[0] == last[1]
+
+
+@pytest.mark.parametrize(
+    ("step", "reason"),
+    [
+        ({"Name": "Ask", "Type": "Lambda", "Arguments": {}}, "Ask: expected a step out of .* got one of type Lambda"),
+        (fail("Refuse", {"Std:Split": {}}), "Refuse: expected the expressions Get, .* got Std:Split"),
+        (fail("Refuse", get("Parameters.Nobody")), "Refuse: Parameters.Nobody: expected 'Nobody' to be there"),
+        (fail("Refuse", get("Steps.Nobody.X")), "Refuse: expected to wait for .* got 'Nobody'"),
+        (fail("Refuse", get("Steps.Make.ModelArtifacts.S3ModelArtifacts")), "expected 'ModelArtifacts' to be there"),
+        (fail("Refuse", json_get("Make", "Card", "x")), "Refuse: Steps.Make.PropertyFiles.Card: expected 'Card'"),
+        (fail("Refuse", get("Execution.Colour")), "Refuse: Execution.Colour: expected 'Colour'"),
+        (condition("Decide", [{"Type": "And"}], [], []), "Decide: expected a condition out of .* got {'Type': 'And'}"),
+        (fail("Make", "twice"), "expected every step to have a name of its own"),
+    ],
+)
+def test_what_is_not_known_is_refused_before_anything_runs(
+    scenario: Scenario, capsys: pytest.CaptureFixture[str], step: dict[str, Any], reason: str
+) -> None:
+    make = processing("Make", scenario.program("make", ""))
+    assert scenario.run(definition(make, step)) == 2
+    said = capsys.readouterr()
+    assert re.search(reason, said.err)
+    assert len(said.err.splitlines()) == 1
+    assert scenario.began("make") == 0
+
+
+def test_a_job_that_cannot_be_run_here_is_refused_before_anything_runs(
+    scenario: Scenario, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make, odd = (processing(name, scenario.program("make", "")) for name in ("Make", "Odd"))
+    odd["Arguments"]["AppSpecification"]["ContainerEntrypoint"] = ["bash", "-c", "x"]
+    assert scenario.run(definition(make, odd)) == 2
+    assert "Odd: expected /opt/venv/bin/python or `train` to be run, got bash -c x" in capsys.readouterr().err
+    assert scenario.began("make") == 0
+
+
+def test_a_number_where_sagemaker_takes_a_string_is_refused(
+    scenario: Scenario, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make = processing("Make", scenario.program("make", ""), get("Parameters.Epochs"))
+    assert scenario.run(definition(make, Epochs=3)) == 2
+    assert "Make: expected a string in ContainerArguments, got Parameters.Epochs, which is" in capsys.readouterr().err
+
+
+def test_arguments_that_sagemaker_would_not_take_fail_their_step(
+    scenario: Scenario, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make = processing("Make", scenario.program("make", ""))
+    make["Arguments"]["Colour"] = "red"
+    assert scenario.run(definition(make)) == 1
+    assert 'Unknown parameter in input: "Colour"' in capsys.readouterr().err
+    assert scenario.began("make") == 0
+
+
+def _only(folder: Path) -> str:
+    (path,) = folder.iterdir()
+    return path.name

@@ -14,15 +14,17 @@ from driftserve.errors import DriftserveError, PipelineError
 from driftserve.printable import printable
 from driftserve_pipeline.local.dry_run import DryRun, dry_run
 from driftserve_pipeline.local.plan import read_plan
+from driftserve_pipeline.local.source import with_digest
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one execution; the exit status."""
     options = _parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as Ctrl-C does: end what was started
     try:
-        plan = read_plan(options.definition.read_bytes(), dict(map(_assignment, options.param)))
-        run = DryRun(plan, options.work.resolve(), options.training_python.absolute(), options.endpoint_url)
+        plan = read_plan(options.definition.read_bytes(), with_digest(dict(map(_assignment, options.param))))
+        uploads = tuple((Path(file), uri) for file, uri in map(_assignment, options.upload))
+        python = options.training_python.absolute()  # a symlink, in an environment
+        run = DryRun(plan, options.work.resolve(), python, options.endpoint_url, uploads)
         print(f"execution {plan.execution_id} in {options.work}", flush=True)
         result = dry_run(run, _say, lambda: print("another run has the folder; waiting for its end", flush=True))
     except (DriftserveError, OSError) as error:
@@ -43,14 +45,14 @@ def _say(step: str, seconds: float, remark: str) -> None:
 
 
 def _assignment(text: str) -> tuple[str, str]:
-    """A parameter and its value.
+    """What stands on the two sides of a sign.
 
     >>> _assignment("TrainLocation=a=b")
     ('TrainLocation', 'a=b')
     """
     name, sign, value = text.partition("=")
     if not sign:
-        raise PipelineError(f"expected --param NAME=VALUE, got {text!r}")
+        raise PipelineError(f"expected NAME=VALUE, got {text!r}")
     return name, value
 
 
@@ -69,9 +71,11 @@ def _parser() -> argparse.ArgumentParser:
         help="stands for the training image's Python (default: this one)",
     )
     parser.add_argument("--param", action="append", default=[], metavar="NAME=VALUE", help="of the pipeline; repeat")
+    parser.add_argument("--upload", action="append", default=[], metavar="FILE=S3URI", help="before the run; repeat")
     parser.add_argument("--endpoint-url", help="of S3 and SageMaker (default: a moto server of this run's own)")
     return parser
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as Ctrl-C does: end what was started
     sys.exit(main())

@@ -1,5 +1,6 @@
 """The whole pipeline as processes of this machine, one execution for each definition with its parameters."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +12,9 @@ from driftserve_pipeline.local.job import Machine, check_job
 from driftserve_pipeline.local.journal import Journal, Result, locked
 from driftserve_pipeline.local.plan import Plan
 from driftserve_pipeline.local.running import Say, run_plan
-from driftserve_pipeline.local.storage import Storage
+from driftserve_pipeline.local.storage import Storage, unpack_model
+
+_TRAININGS = "DRIFTSERVE_TRAINING_"  # what is said to the training code itself; other programs refuse it
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,8 @@ class DryRun:
     """Stands for the training image's."""
     endpoint_url: str | None = None
     """Of S3 and SageMaker; None: a server of moto's that lives as long as the run."""
+    uploads: tuple[tuple[Path, str], ...] = ()
+    """Files that have to be in S3, and their addresses there."""
 
 
 def dry_run(run: DryRun, say: Say, say_waiting: Callable[[], None]) -> Result:
@@ -36,7 +41,7 @@ def dry_run(run: DryRun, say: Say, say_waiting: Callable[[], None]) -> Result:
         PipelineError: a job of the plan cannot be run here.
     """
     for step in run.plan.steps:
-        check_job(step.name, step.arguments)
+        check_job(step.name, step.arguments, run.plan.parameters)
     journal = Journal(run.work / "executions" / run.plan.execution_id)
     before = journal.result()
     waited = False
@@ -59,9 +64,11 @@ def dry_run(run: DryRun, say: Say, say_waiting: Callable[[], None]) -> Result:
 def _run(run: DryRun, journal: Journal, lock: int, say: Say) -> Result:
     with local_aws(run.endpoint_url) as environment:
         storage, registry = Storage(make_client("s3", environment)), make_client("sagemaker", environment)
-        executor = LocalExecutor(
-            run.plan.execution_id, journal, Machine(storage, run.python, environment, lock), registry
-        )
+        trainings = {name: value for name, value in os.environ.items() if name.startswith(_TRAININGS)}
+        machine = Machine(storage, run.python, lock, environment, trainings)
+        executor = LocalExecutor(run.plan.execution_id, journal, machine, registry)
+        for file, uri in run.uploads:
+            storage.upload(file, uri)
         if run.endpoint_url is None:
             _restore_registry(run.work, executor)
         result = Result(run.plan.execution_id)
@@ -72,7 +79,7 @@ def _run(run: DryRun, journal: Journal, lock: int, say: Say) -> Result:
         for made in ended.values():
             if package := made.get("ModelPackageArn"):
                 uri = made["InferenceSpecification"]["Containers"][0]["ModelDataUrl"]
-                executor.unpack_model(uri, run.work / "model")
+                unpack_model(storage, uri, run.work / "model")
                 result = replace(result, package=package, archive=str(run.work / "model"))
     return result
 

@@ -1,11 +1,7 @@
 """What carries steps out on this machine: processes for jobs, boto3 for the registry."""
 
 import json
-import shutil
-import tarfile
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import ParamValidationError
@@ -79,21 +75,14 @@ class LocalExecutor:
                 raise PipelineError(f"{uri}: expected JSON, got {error}") from error
         return found
 
-    def unpack_model(self, uri: str, folder: Path) -> None:
-        """Put a registered model's files into a folder, as an endpoint has them in /opt/ml/model."""
-        with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-            self._machine.storage.download(uri, Path(scratch))
-            with tarfile.open(Path(scratch, Path(uri).name)) as archive:
-                archive.extractall(Path(scratch, "model"), filter="data")
-            shutil.rmtree(folder, ignore_errors=True)
-            Path(scratch, "model").rename(folder)
-
     def _publish(self, name: str, kind: str, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Copy a job's outputs to where they belong; what SageMaker says of it beside its arguments."""
         base = self._journal.step_folder(name) / "ml"
+        named = {_JOB_NAMES[kind]: request[_JOB_NAMES[kind]]}
         if kind == "Processing":
             job.publish_processing(request, base, self._machine.storage)
-            return {}
-        return job.publish_training(request, base, self._machine.storage)
+            return named
+        return named | job.publish_training(request, base, self._machine.storage)
 
     def _request(self, name: str, kind: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """The call that SageMaker makes for the step: the arguments, and a name for the job."""

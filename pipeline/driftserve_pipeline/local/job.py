@@ -8,11 +8,12 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from driftserve.errors import PipelineError
+from driftserve_pipeline.local.expression import Scope, resolve
 from driftserve_pipeline.local.storage import Storage
 
 _OPT_ML = Path("/opt/ml")
@@ -24,15 +25,17 @@ _HOSTS = {"current_host": "localhost", "hosts": ["localhost"], "network_interfac
 
 @dataclass(frozen=True)
 class Machine:
-    """What jobs run with: S3, the Python in place of the image's, the variables, a lock that is theirs as well."""
+    """What jobs run with: S3, the Python in place of the image's, a lock that is theirs as well, their variables."""
 
     storage: Storage
     python: Path
-    environment: Mapping[str, str]
     lock: int
+    environment: Mapping[str, str]
+    trainings: Mapping[str, str]
+    """Variables of training jobs only."""
 
 
-def check_job(name: str, arguments: Mapping[str, Any]) -> None:
+def check_job(name: str, arguments: Mapping[str, Any], parameters: Mapping[str, object]) -> None:
     """Refuse a job that cannot be run here, before any is.
 
     Raises:
@@ -44,6 +47,9 @@ def check_job(name: str, arguments: Mapping[str, Any]) -> None:
             to_command([*program.get("ContainerEntrypoint", _CONTAINERS_TRAIN)], Path())
         for mount in (*arguments.get("ProcessingInputs", ()), *_outputs(arguments)):
             here(mount.get("S3Input", mount)["LocalPath"], Path())
+        hosts = arguments.get("ResourceConfig", {}).get("InstanceCount", 1)
+        if (number := resolve(hosts, Scope(parameters, {}, {}))) != 1:
+            raise PipelineError(f"expected one host, as there is one machine, got {number}; give 1")
     except PipelineError as error:
         raise PipelineError(f"{name}: {error}") from error
 
@@ -96,6 +102,7 @@ def run_training(arguments: Mapping[str, Any], base: Path, log: Path, machine: M
     _write_json(configuration / "inputdataconfig.json", dict.fromkeys(channels, record))
     algorithm = arguments["AlgorithmSpecification"]
     command = [*algorithm.get("ContainerEntrypoint", _CONTAINERS_TRAIN), *algorithm.get("ContainerArguments", ())]
+    machine = replace(machine, environment={**machine.environment, **machine.trainings})
     _run(command, arguments, base, log, machine, base / "output" / "failure")
     for name in ("model", "output/data"):
         with tarfile.open(base / "output" / f"{Path(name).parts[0]}.tar.gz", "w:gz") as archive:

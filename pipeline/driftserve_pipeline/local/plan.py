@@ -137,8 +137,10 @@ def _check(steps: tuple[Step, ...], parameters: Mapping[str, object], types: Map
 def _foreseen(step: Step) -> dict[str, Any]:
     """What will be said of a step that has ended, as far as expressions can name it."""
     made: dict[str, Any] = {"PropertyFiles": {file.name: None for file in step.property_files}}
-    if step.kind == "Training":
-        made["ModelArtifacts"] = {"S3ModelArtifacts": ""}
+    if step.kind == "Processing":
+        made["ProcessingJobName"] = ""
+    elif step.kind == "Training":
+        made |= {"TrainingJobName": "", "ModelArtifacts": {"S3ModelArtifacts": ""}}
     elif step.kind == "RegisterModel":
         made["ModelPackageArn"] = ""
     elif step.kind == "Condition":
