@@ -37,7 +37,7 @@ PYTEST = VENV_MMS='$(VENV_MMS)' VENV_PIPELINE='$(VENV_PIPELINE)' $(VENV)/bin/pyt
 SUITE := tests/container/test_suite.py::test_the_smoke_suite_passes
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-pipeline demo pipeline-dry certificate serve image run sbom test faults test-image test-images fuzz \
+.PHONY: help install install-pipeline demo pipeline-dry pipeline-local certificate serve image run sbom test faults test-image test-images fuzz \
   bench bench-drift coverage acceptance check docs format login push clean
 
 help: ## List the verbs
@@ -90,6 +90,13 @@ pipeline-dry: $(INSTALLED) $(INSTALLED_PIPELINE) $(if $(DATA),,$(DRY)/data) ## R
 	  --definition $(DRY)/pipeline.json --work $(DRY) $(addprefix --param ,TrainLocation='$(abspath $(DRY_DATA))' \
 	  CodeRevision=$(REVISION) $(DRY_PARAMS) $(PARAMS)) $(foreach file,$(WEIGHTS) \
 	  $(wildcard $(WEIGHTS).json),--upload '$(file)=$(DRY_WEIGHTS)/$(notdir $(file))')
+
+pipeline-local: $(INSTALLED) $(INSTALLED_PIPELINE) $(if $(DATA),,$(DRY)/data) ## Run it in containers, by SageMaker's local mode, after `make image`: [DATA=folder] [WEIGHTS=file] [PARAMS=]
+	DRIFTSERVE_PIPELINE_TRAINING_IMAGE=$(IMAGE):training DRIFTSERVE_PIPELINE_SERVING_IMAGE=$(IMAGE):serving \
+	  $(filter-out DRIFTSERVE_PIPELINE_WEIGHTS=%,$(DRY_SETTINGS)) \
+	  $(if $(DATA)$(WEIGHTS),,DRIFTSERVE_TRAINING_PRETRAINED=false) $(VENV)/bin/python -m driftserve_pipeline.local.containers \
+	  --pipeline-python $(VENV_PIPELINE)/bin/python --work $(BUILD)/pipeline-local --images '$(DRY_DATA)' \
+	  $(if $(WEIGHTS),--weights '$(WEIGHTS)') $(addprefix --param ,CodeRevision=$(REVISION) $(DRY_PARAMS) $(PARAMS))
 
 $(DRY)/data:
 	$(VENV)/bin/python -c 'import pathlib, driftserve_demo.synthetic as drawn; \

@@ -1,23 +1,24 @@
 """The whole pipeline in containers of this machine: SageMaker's local mode, with moto's server for S3 and registry."""
 
 import json
+import os
 import subprocess
 import tempfile
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from driftserve.errors import PipelineError
 from driftserve_pipeline.local.aws import local_aws, make_client
-from driftserve_pipeline.local.docker import bridge_address, networks, refuse_missing, remove
+from driftserve_pipeline.local.containers.docker import bridge_address, networks, refuse_missing, remove
 from driftserve_pipeline.local.journal import Result
 from driftserve_pipeline.local.storage import Storage, unpack_model
 from driftserve_pipeline.registry.versions import list_versions
 from driftserve_pipeline.settings import PREFIX, PipelineSettings
 
 _SPLITS = ("train", "val", "test")
-_PROGRAM = "driftserve_pipeline.local.containers"
+_PROGRAM = "driftserve_pipeline.local.containers.execution"
 
 
 @dataclass(frozen=True)
@@ -48,12 +49,12 @@ def container_run(run: ContainerRun) -> Result:
     with local_aws(None, bridge_address()) as environment:
         storage = Storage(make_client("s3", environment))
         settings, parameters = _with_sources(run, storage)
-        ended = _run(run, settings, parameters, environment)
-        if ended["reason"] is not None:
-            return Result(ended["execution"], reason=f"{ended['reason']}{_said(run.work)}")
+        result = _run(run, settings, parameters, environment)
+        if result.reason is not None:
+            return result
         newest = list_versions(make_client("sagemaker", environment), settings.model_package_group)[0]
         unpack_model(storage, newest.model_data_url, run.work / "model")
-        return Result(ended["execution"], package=newest.arn, archive=str(run.work / "model"))
+        return replace(result, package=newest.arn, archive=str(run.work / "model"))
 
 
 def _with_sources(run: ContainerRun, storage: Storage) -> tuple[PipelineSettings, dict[str, str | int | float]]:
@@ -91,20 +92,26 @@ def _run(
     settings: PipelineSettings,
     parameters: Mapping[str, str | int | float],
     environment: Mapping[str, str],
-) -> dict[str, str | None]:
+) -> Result:
     label, before = f"driftserve.pipeline={uuid.uuid4()}", networks()
     with tempfile.TemporaryDirectory(dir=run.work) as scratch:
         result = Path(scratch, "result.json")
         command = [str(run.python), "-m", _PROGRAM, "--label", label, "--result", str(result)]
         command += ["--folder", str(run.work / "containers"), "--parameters", json.dumps(parameters)]
         try:
-            done = subprocess.run(command, env={**environment, **_variables(settings)}, check=False)
+            done = subprocess.run(command, env={**environment, **_said(), **_variables(settings)}, check=False)
         finally:
             remove(label, before)
         if done.returncode:
             raise PipelineError(f"expected an execution, got exit status {done.returncode} of {_PROGRAM}; see above")
-        ended: dict[str, str | None] = json.loads(result.read_text())
-    return ended
+        ended = json.loads(result.read_text())
+    reason = ended["reason"]
+    return Result(ended["execution"], None if reason is None else f"{reason}{_reason_in(run.work)}")
+
+
+def _said() -> dict[str, str]:
+    """What the user's environment says to the training code itself, such as not to download weights."""
+    return {name: value for name, value in os.environ.items() if name.startswith("DRIFTSERVE_TRAINING_")}
 
 
 def _variables(settings: PipelineSettings) -> dict[str, str]:
@@ -119,7 +126,7 @@ def _text(value: object) -> str:
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _said(work: Path) -> str:
+def _reason_in(work: Path) -> str:
     """What the container that failed has left as its reason, which local mode does not read."""
     files = [file for name in ("message", "failure") for file in (work / "containers").glob(f"*/output/{name}")]
     newest = max(files, key=lambda file: file.stat().st_mtime, default=None)

@@ -1,4 +1,4 @@
-"""The pipeline in containers: the SDK's part, which `local` runs in the environment that has the SDK."""
+"""One execution in local mode: the part that `run` starts in the environment that has the SDK."""
 
 import argparse
 import json
@@ -17,6 +17,7 @@ from driftserve_pipeline.settings import read_settings
 
 # What a container needs to know of where S3 and the registry are; local mode gives it the keys itself.
 _PASSED_ON = ("AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION", "NO_PROXY")
+_TRAININGS = "DRIFTSERVE_TRAINING_"
 
 
 def main() -> int:
@@ -30,7 +31,7 @@ def main() -> int:
     try:
         execution = _run(options)
     except (DriftserveError, OSError) as error:
-        print(f"driftserve_pipeline: {printable(error)}", file=sys.stderr)
+        sys.stderr.write(f"driftserve_pipeline: {printable(error)}\n")
         return 2
     options.result.write_text(json.dumps({"execution": execution.execution_id, "reason": execution.reason}))
     return 0
@@ -41,7 +42,9 @@ def _run(options: argparse.Namespace) -> Any:
         update={"processing_instance_type": LOCAL, "spot": False, "tuning": False}
     )
     session = open_local_session(settings, options.folder, options.label)
-    environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    environment = {
+        name: value for name, value in os.environ.items() if name in _PASSED_ON or name.startswith(_TRAININGS)
+    }
     pipeline = assemble(draw(settings, session, environment), register_from_container)
     return run_locally(session, pipeline, {"InstanceType": LOCAL, **options.parameters})
 

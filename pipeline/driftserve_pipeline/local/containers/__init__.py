@@ -1,0 +1,1 @@
+"""The pipeline in containers, by SageMaker's local mode."""
