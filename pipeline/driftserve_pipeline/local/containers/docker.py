@@ -1,5 +1,6 @@
 """The Docker engine of this machine, by its command line."""
 
+import ipaddress
 import json
 import shutil
 import subprocess
@@ -19,8 +20,7 @@ def bridge_address() -> str:
         raise PipelineError("expected Docker, got no command `docker`; install it, or run `make pipeline-dry`")
     described = json.loads(_docker("network", "inspect", "bridge"))
     for pool in described[0]["IPAM"]["Config"] or ():
-        if address := pool.get("Gateway"):
-            return str(address)
+        return str(pool.get("Gateway") or next(ipaddress.ip_network(pool["Subnet"]).hosts()))  # some engines name none
     raise PipelineError("expected an address of Docker's network `bridge`, got none; run `make pipeline-dry`")
 
 

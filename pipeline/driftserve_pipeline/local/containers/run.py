@@ -2,21 +2,24 @@
 
 import json
 import os
+import shutil
 import subprocess
 import tempfile
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NoReturn
 
 from driftserve.errors import PipelineError
 from driftserve_pipeline.local.aws import local_aws, make_client
 from driftserve_pipeline.local.containers.docker import bridge_address, networks, refuse_missing, remove
-from driftserve_pipeline.local.journal import Result
+from driftserve_pipeline.local.journal import Result, locked
 from driftserve_pipeline.local.storage import Storage, unpack_model
 from driftserve_pipeline.registry.versions import list_versions
 from driftserve_pipeline.settings import PREFIX, PipelineSettings
 
+_FOLDERS = "containers"
 _SPLITS = ("train", "val", "test")
 _PROGRAM = "driftserve_pipeline.local.containers.execution"
 
@@ -43,10 +46,11 @@ def container_run(run: ContainerRun) -> Result:
     """Run an execution to its end.
 
     Raises:
-        PipelineError: there is no engine, no image, or the SDK refuses the pipeline.
+        PipelineError: there is no engine, no image, another run has the folder, or the SDK refuses the pipeline.
     """
     refuse_missing(run.settings.training_image)
-    with local_aws(None, bridge_address()) as environment:
+    with locked(run.work, _refuse_second), local_aws(None, bridge_address()) as environment:
+        shutil.rmtree(run.work / _FOLDERS, ignore_errors=True)
         storage = Storage(make_client("s3", environment))
         settings, parameters = _with_sources(run, storage)
         result = _run(run, settings, parameters, environment)
@@ -55,6 +59,10 @@ def container_run(run: ContainerRun) -> Result:
         newest = list_versions(make_client("sagemaker", environment), settings.model_package_group)[0]
         unpack_model(storage, newest.model_data_url, run.work / "model")
         return replace(result, package=newest.arn, archive=str(run.work / "model"))
+
+
+def _refuse_second() -> NoReturn:
+    raise PipelineError("expected a --work that no other run has, got one in use; wait for its end, or give another")
 
 
 def _with_sources(run: ContainerRun, storage: Storage) -> tuple[PipelineSettings, dict[str, str | int | float]]:
@@ -97,7 +105,7 @@ def _run(
     with tempfile.TemporaryDirectory(dir=run.work) as scratch:
         result = Path(scratch, "result.json")
         command = [str(run.python), "-m", _PROGRAM, "--label", label, "--result", str(result)]
-        command += ["--folder", str(run.work / "containers"), "--parameters", json.dumps(parameters)]
+        command += ["--folder", str(run.work / _FOLDERS), "--parameters", json.dumps(parameters)]
         try:
             done = subprocess.run(command, env={**environment, **_said(), **_variables(settings)}, check=False)
         finally:
@@ -128,6 +136,6 @@ def _text(value: object) -> str:
 
 def _reason_in(work: Path) -> str:
     """What the container that failed has left as its reason, which local mode does not read."""
-    files = [file for name in ("message", "failure") for file in (work / "containers").glob(f"*/output/{name}")]
+    files = [file for name in ("message", "failure") for file in (work / _FOLDERS).glob(f"*/output/{name}")]
     newest = max(files, key=lambda file: file.stat().st_mtime, default=None)
     return f" ({newest.read_text().splitlines()[0]})" if newest is not None else ""
