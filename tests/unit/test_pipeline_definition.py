@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,11 @@ import pytest
 from pydantic import ValidationError
 
 from definition_schema import Definition
+from driftserve_pipeline.__main__ import main
+from driftserve_pipeline.steps.__main__ import _parser as step_parser
 from driftserve_training.__main__ import _parser
 from driftserve_training.configuration import TrainingConfiguration
+from driftserve_training.job.hyperparameters import read_hyperparameters
 from driftserve_training.parameters import read_winner
 from request_shapes import OPERATIONS, problems
 from servers import ROOT
@@ -126,6 +130,14 @@ def test_the_definition_is_the_one_that_was_reviewed(rendered: dict[str, bytes],
     flags = "".join(f" {flag}" for flag in VARIANTS[name])
     command = f".venv-pipeline/bin/driftserve-pipeline render{flags} --output tests/golden/{name}"
     assert rendered[name] == (GOLDEN / name).read_bytes(), f"if that is meant: `{command}`, and read the difference"
+
+
+@pytest.mark.skipif(find_spec("sagemaker") is not None, reason="this environment has the SageMaker SDK")
+def test_without_the_sdk_rendering_says_what_brings_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["render"]) == 2
+    assert re.fullmatch(
+        r"driftserve-pipeline: expected the SageMaker SDK, .*`make install-pipeline`.*\n", capsys.readouterr().err
+    )
 
 
 def test_nothing_in_the_definition_tells_when_it_was_made(name: str) -> None:
@@ -279,6 +291,34 @@ def test_no_execution_writes_where_another_does(definition: dict[str, Any]) -> N
     texts = [json.dumps(output) for output in outputs]
     assert len(set(texts)) == len(texts) >= 5
     assert all("Execution.PipelineExecutionId" in text for text in texts)
+
+
+def test_the_step_programs_take_their_arguments(definition: dict[str, Any]) -> None:
+    steps = {
+        request["AppSpecification"]["ContainerArguments"][0]: step_parser().parse_args(
+            request["AppSpecification"]["ContainerArguments"]
+        )
+        for kind, request in _requests(definition)
+        if kind == "Processing"
+    }
+    assert list(steps) == ["fetch", "preprocess", "evaluate"]
+    assert (steps["fetch"].source, steps["fetch"].test_source) == (
+        "kaggle:puneet6060/intel-image-classification",
+        "none",
+    )
+    assert (steps["evaluate"].name, steps["evaluate"].threshold) == ("scenes", 0.85)
+
+
+def test_the_job_takes_its_hyperparameters(tmp_path: Path) -> None:
+    definition = _read("pipeline.json")
+    file = tmp_path / "hyperparameters.json"
+    file.write_text(json.dumps(_resolved(_step(definition, "Train")["Arguments"]["HyperParameters"], definition)))
+    given = read_hyperparameters(file)
+    assert (given.job.name, given.job.product, given.job.revision) == ("scenes", "run", "unknown")
+    training = given.to_training(Path("data"), Path("output"), None)
+    assert (training.model, training.optimizer, training.learning_rate) == ("mobilenetv2_100", "adamw", 0.003)
+    assert (training.batch_size, training.epochs, training.image_size) == (32, 4, 128)
+    assert training.augmentation == "realistic"
 
 
 def test_the_defaults_are_trainings_own() -> None:
