@@ -8,9 +8,11 @@ import torch
 from driftserve.archive import write_archive
 from driftserve.contract import Contract, GoldenImage
 from driftserve.decode import decode
+from driftserve.features import feature_names
 from driftserve.model import Model
 from driftserve.prediction import calibrate, to_prediction
 from driftserve.preprocess import preprocess
+from images import LABELS
 
 
 class Darkest(torch.nn.Module):
@@ -21,24 +23,26 @@ class Darkest(torch.nn.Module):
         return -8 * means, means - 2  # sure enough for golden images
 
 
-def write_darkest(folder: Path, contract: Contract, golden: Mapping[str, bytes], **changed: object) -> Path:
+def write_darkest(
+    folder: Path, contract: Contract, golden: Mapping[str, bytes], labels: tuple[str, ...] = LABELS
+) -> Path:
     """An archive like the tiny one, but nearly always wrong.
 
     Args:
         folder: for it.
         contract: the tiny network's.
         golden: its golden images.
-        **changed: fields of the contract.
+        labels: three, in place of those of `images`.
     """
     graph, spec = folder / "model.pt", contract.image_spec
     torch.jit.script(Darkest()).save(str(graph))
-    changed_contract = contract.model_copy(update=changed)
     model = Model(graph, spec.height, spec.width)
     answers = {name: calibrate(model(preprocess([decode(png)], spec)).logits, 1.0)[0] for name, png in golden.items()}
     images = tuple(
-        GoldenImage(
-            file=name, label=to_prediction(row, changed_contract.labels).label, probabilities=tuple(row.tolist())
-        )
+        GoldenImage(file=name, label=to_prediction(row, labels).label, probabilities=tuple(row.tolist()))
         for name, row in answers.items()
     )
-    return write_archive(folder, changed_contract.model_copy(update={"golden": images}), graph, golden)
+    names = feature_names(labels, contract.embedding_size)
+    reference = dict(zip(names, contract.reference.values(), strict=True))
+    changed = contract.model_copy(update={"labels": labels, "reference": reference, "golden": images})
+    return write_archive(folder, changed, graph, golden)

@@ -32,7 +32,6 @@ BUCKET = "scenes"
 IMAGE = "111122223333.dkr.ecr.eu-central-1.amazonaws.com/driftserve:1"
 HYPERPARAMETERS = {"model": "test_resnet", "pretrained": "false", "image_size": "32", "epochs": "6"}
 HYPERPARAMETERS |= {"batch_size": "16", "product": "run", "revision": "0c1c9ba", "learning_rate": "0.02"}
-QUICK = ("--robustness-images", "0", "--explained-images", "0")
 
 
 @pytest.fixture(scope="module")
@@ -209,11 +208,17 @@ def test_a_run_that_beats_the_champion_becomes_an_archive_that_is_accepted_and_r
     assert version.metadata == metadata | {"revision": "0c1c9ba", "execution": "0a1b2c"}
 
 
-def test_a_better_champion_is_not_beaten(evaluating: Path, aws: dict[str, str], archive: Path) -> None:
-    best = _approve(aws, "better", Path(shutil.copy(archive, evaluating)))
-    verdict = _evaluate(evaluating, aws, "better", *QUICK)
-    assert (verdict["beats_champion"], verdict["champion"]) == (0, best)
-    assert verdict["reason"].startswith("the champion is not beaten: accuracy 0.")
+def test_a_champion_that_knows_other_classes_is_not_compared(
+    evaluating: Path, aws: dict[str, str], contract: Contract, golden: Mapping[str, bytes]
+) -> None:
+    (evaluating / "champion").mkdir()
+    archive = write_darkest(evaluating / "champion", contract, golden, ("red", "green", "grey"))
+    other = _approve(aws, "other", archive)
+    verdict = _evaluate(evaluating, aws, "other", "--robustness-images", "0", "--explained-images", "0")
+    assert (verdict["beats_champion"], verdict["champion"]) == (1, other)
+    assert f"the champion {other} knows other classes and was not compared" in verdict["reason"]
+    assert (verdict["metadata"]["p_value"], verdict["metadata"]["mean_corruption_accuracy"]) == ("none", "none")
+    assert not (evaluating / "processing/output/evaluation/explanations").exists()
 
 
 @pytest.mark.parametrize(
@@ -235,54 +240,46 @@ def test_what_cannot_be_evaluated_is_said_in_one_line(
         _pack(evaluating / "processing/input/other", archive.parent)
         (evaluating / "processing/input/run").unlink()
         (evaluating / "processing/input/other").rename(evaluating / "processing/input/run")
-    named = ("--group", group, "--name", "coast", "--version", "1", "--threshold", "0.4", *QUICK, *arguments)
+    named = ("--group", group, "--name", "coast", "--version", "1", "--threshold", "0.4", *arguments)
     assert said in _failure(evaluating, aws, "evaluate", *named)
 
 
 @pytest.mark.parametrize(
-    ("lacking", "said"),
+    ("prefix", "said"),
     [
-        ("nowhere", "s3://scenes/broken/nowhere/: expected objects below that prefix, got none"),
+        ("nowhere", "s3://scenes/nowhere: expected objects below that prefix, got none; correct the address"),
         (
-            "split",
-            "s3://scenes/broken/split: expected the folders seg_train/ and seg_test/ .* got no test among train/",
+            "broken",
+            "s3://scenes/broken: expected the folders .* with <class>/<image> in each, got no test among train/",
         ),
-        ("class", "s3://scenes/broken/class: expected images .* of every class, got none in train/green/"),
     ],
 )
-def test_a_source_that_is_not_whole_fails_in_fetch(
-    lacking: str, said: str, aws: dict[str, str], s3: Any, tmp_path: Path
+def test_a_wrong_prefix_and_a_missing_split_fail_in_fetch(
+    prefix: str, said: str, aws: dict[str, str], s3: Any, tmp_path: Path
 ) -> None:
-    source = f"s3://{BUCKET}/broken/{lacking}"
-    if lacking != "nowhere":
-        write_coloured(tmp_path / "data" / "train", 2, seed=1)
-        write_coloured(tmp_path / "data" / "test", 1, seed=2)
-        shutil.rmtree(tmp_path / "data" / ("test" if lacking == "split" else "train/green"))
-        _upload(s3, tmp_path / "data", f"broken/{lacking}")
-    if lacking == "class":
-        s3.put_object(Bucket=BUCKET, Key=f"broken/{lacking}/train/green/")  # as the console makes a folder
-    assert re.search(said, _failure(tmp_path / "ml", aws, "fetch", "--source", source))
-    assert not list((tmp_path / "ml/processing/output/fetched").iterdir())
+    _upload(s3, write_coloured(tmp_path / "train", 2, seed=1), "broken/train")
+    assert re.search(said, _failure(tmp_path, aws, "fetch", "--source", f"s3://{BUCKET}/{prefix}"))
+    assert not list((tmp_path / "processing/output/fetched").iterdir())
 
 
 @pytest.mark.parametrize(
-    ("lacking", "said"),
+    ("unusable", "said"),
     [
         ("image", r"seg_train/red/1\.png \(?corrupt"),
         ("class", "expected images of every class in every split, got no green in test"),
     ],
 )
-def test_images_that_cannot_be_used_fail_in_preprocess(
-    lacking: str, said: str, aws: dict[str, str], s3: Any, tmp_path: Path
+def test_a_corrupt_image_and_an_empty_class_fail_in_preprocess(
+    unusable: str, said: str, aws: dict[str, str], s3: Any, tmp_path: Path
 ) -> None:
-    write_coloured(tmp_path / "data" / "train", 3, seed=1)
-    write_coloured(tmp_path / "data" / "test", 1, seed=2)
-    if lacking == "image":
-        (tmp_path / "data/train/red/1.png").write_bytes((tmp_path / "data/train/red/1.png").read_bytes()[:900])
-    else:
-        shutil.rmtree(tmp_path / "data/test/green")
-    base = tmp_path / "ml"
-    _succeed(base, aws, "fetch", "--source", _upload(s3, tmp_path / "data", f"unusable/{lacking}"))
+    data, base = tmp_path / "data", tmp_path / "ml"
+    write_coloured(data / "train", 3, seed=1)
+    write_coloured(data / "test", 1, seed=2)
+    if unusable == "image":
+        (data / "train/red/1.png").write_bytes((data / "train/red/1.png").read_bytes()[:900])
+    else:  # a prefix without objects is none
+        shutil.rmtree(data / "test/green")
+    _succeed(base, aws, "fetch", "--source", _upload(s3, data, f"unusable/{unusable}"))
     _input(base, "fetched", base / "processing" / "output" / "fetched")
     assert re.search(said, _failure(base, aws, "preprocess"))
     assert not list((base / "processing/output/prepared").iterdir())
