@@ -18,12 +18,13 @@ import psutil
 import pytest
 
 from champions import write_darkest
-from driftserve.archive import write_model_tarball
+from driftserve.archive import read_contract, write_model_tarball
 from driftserve.contract import Contract, file_sha256
 from driftserve.verification import verify_archive
 from driftserve_demo.local_aws import local_aws
 from driftserve_pipeline.registry import list_versions
 from driftserve_pipeline.registry.registration import Registration, register
+from driftserve_pipeline.steps.champion import bring_champion
 from image_folders import write_coloured
 from processes import is_alive, running
 
@@ -75,7 +76,7 @@ def _step(base: Path, aws: Mapping[str, str], *arguments: str) -> subprocess.Com
         capture_output=True,
         text=True,
         env=os.environ | {"SAGEMAKER_BASE_DIR": str(base)} | aws,
-        timeout=120,
+        timeout=200,
     )
 
 
@@ -163,9 +164,12 @@ def evaluating(tmp_path: Path, prepared: Path, packed: Path) -> Path:
     return tmp_path
 
 
+def _named(group: str) -> tuple[str, ...]:
+    return ("--group", group, "--name", "coast", "--version", "0a1b2c", "--threshold", "0.4")
+
+
 def _evaluate(base: Path, aws: Mapping[str, str], group: str, *arguments: str) -> dict[str, Any]:
-    named = ("--group", group, "--name", "coast", "--version", "0a1b2c", "--threshold", "0.4")
-    _succeed(base, aws, "evaluate", *named, *arguments)
+    _succeed(base, aws, "evaluate", *_named(group), *arguments)
     verdict: dict[str, Any] = json.loads((base / "processing/output/evaluation/verdict.json").read_text())
     assert all(isinstance(value, str) for value in verdict["metadata"].values())
     return verdict
@@ -208,40 +212,37 @@ def test_a_run_that_beats_the_champion_becomes_an_archive_that_is_accepted_and_r
     assert version.metadata == metadata | {"revision": "0c1c9ba", "execution": "0a1b2c"}
 
 
-def test_a_champion_that_knows_other_classes_is_not_compared(
-    evaluating: Path, aws: dict[str, str], contract: Contract, golden: Mapping[str, bytes]
+def test_a_champion_is_brought_with_the_classes_that_it_knows(
+    aws: dict[str, str], s3: Any, sagemaker: Any, contract: Contract, golden: Mapping[str, bytes], tmp_path: Path
 ) -> None:
-    (evaluating / "champion").mkdir()
-    archive = write_darkest(evaluating / "champion", contract, golden, ("red", "green", "grey"))
-    other = _approve(aws, "other", archive)
-    verdict = _evaluate(evaluating, aws, "other", "--robustness-images", "0", "--explained-images", "0")
-    assert (verdict["beats_champion"], verdict["champion"]) == (1, other)
-    assert f"the champion {other} knows other classes and was not compared" in verdict["reason"]
-    assert (verdict["metadata"]["p_value"], verdict["metadata"]["mean_corruption_accuracy"]) == ("none", "none")
-    assert not (evaluating / "processing/output/evaluation/explanations").exists()
+    assert bring_champion(sagemaker, s3, "none", tmp_path / "none") is None
+    arn = _approve(aws, "other", write_darkest(tmp_path, contract, golden, ("red", "green", "grey")))
+    brought = bring_champion(sagemaker, s3, "other", tmp_path / "other")
+    assert brought is not None
+    assert (brought.arn, brought.labels) == (arn, ("red", "green", "grey"))
+    assert read_contract(brought.archive).labels == brought.labels
+    assert brought.is_comparable(("green", "grey", "red"))
+    assert not brought.is_comparable(("blue", "green", "red"))
 
 
-@pytest.mark.parametrize(
-    ("lacking", "arguments", "said"),
-    [
-        (".", (), "model.tar.gz: expected the folder run/, got none; train with product=run"),
-        ("", (), "expected its model data at s3://scenes/models/gone/model.tar.gz, got: "),
-        ("", ("--threshold", "high"), "argument --threshold: invalid float value: 'high'"),
-    ],
-    ids=["no run", "the champion's archive is gone", "an argument"],
-)
-def test_what_cannot_be_evaluated_is_said_in_one_line(
-    lacking: str, arguments: tuple[str, ...], said: str, evaluating: Path, aws: dict[str, str], archive: Path
+def test_a_champion_whose_archive_is_gone_is_named(
+    evaluating: Path, aws: dict[str, str], s3: Any, archive: Path
 ) -> None:
-    group = "gone"
-    _approve(aws, group, Path(shutil.copy(archive, evaluating)))
-    _client(aws, "s3").delete_object(Bucket=BUCKET, Key=f"models/{group}/model.tar.gz")
-    if lacking:
-        _pack(evaluating / "processing/input/other", archive.parent)
-        (evaluating / "processing/input/run").unlink()
-        (evaluating / "processing/input/other").rename(evaluating / "processing/input/run")
-    named = ("--group", group, "--name", "coast", "--version", "1", "--threshold", "0.4", *arguments)
-    assert said in _failure(evaluating, aws, "evaluate", *named)
+    arn = _approve(aws, "gone", Path(shutil.copy(archive, evaluating)))
+    s3.delete_object(Bucket=BUCKET, Key="models/gone/model.tar.gz")
+    reason = _failure(evaluating, aws, "evaluate", *_named("gone"))
+    assert reason.startswith(f"{arn}: expected its model data at s3://scenes/models/gone/model.tar.gz, got: ")
+
+
+def test_a_model_that_is_no_run_is_refused(tmp_path: Path, aws: dict[str, str], archive: Path) -> None:
+    _input(tmp_path, "run", _pack(tmp_path / "packed", archive.parent))
+    reason = _failure(tmp_path, aws, "evaluate", *_named("none"))
+    assert reason.endswith("model.tar.gz: expected the folder run/, got none; train with product=run")
+
+
+def test_a_wrong_argument_is_a_failure_like_any_other(tmp_path: Path) -> None:
+    reason = _failure(tmp_path, {}, "evaluate", *_named("none"), "--threshold", "high")
+    assert reason.startswith("argument --threshold: invalid float value: 'high'; ")
 
 
 @pytest.mark.parametrize(
@@ -265,22 +266,21 @@ def test_a_wrong_prefix_and_a_missing_split_fail_in_fetch(
 @pytest.mark.parametrize(
     ("unusable", "said"),
     [
-        ("image", r"seg_train/red/1\.png \(?corrupt"),
+        ("image", r"train/red/1\.png \(?corrupt"),
         ("class", "expected images of every class in every split, got no green in test"),
     ],
 )
 def test_a_corrupt_image_and_an_empty_class_fail_in_preprocess(
-    unusable: str, said: str, aws: dict[str, str], s3: Any, tmp_path: Path
+    unusable: str, said: str, aws: dict[str, str], tmp_path: Path
 ) -> None:
     data, base = tmp_path / "data", tmp_path / "ml"
     write_coloured(data / "train", 3, seed=1)
     write_coloured(data / "test", 1, seed=2)
     if unusable == "image":
         (data / "train/red/1.png").write_bytes((data / "train/red/1.png").read_bytes()[:900])
-    else:  # a prefix without objects is none
+    else:  # what Fetch makes of a prefix without objects
         shutil.rmtree(data / "test/green")
-    _succeed(base, aws, "fetch", "--source", _upload(s3, data, f"unusable/{unusable}"))
-    _input(base, "fetched", base / "processing" / "output" / "fetched")
+    _input(base, "fetched", data)
     assert re.search(said, _failure(base, aws, "preprocess"))
     assert not list((base / "processing/output/prepared").iterdir())
 

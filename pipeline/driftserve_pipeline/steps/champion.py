@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,10 @@ class Champion:
     arn: str
     archive: Path
     labels: tuple[str, ...]
+
+    def is_comparable(self, labels: Collection[str]) -> bool:
+        """Whether it answers with the same classes, in whatever order; else it has no answers to hold against."""
+        return set(self.labels) == set(labels)
 
 
 def bring_champion(sagemaker: Any, s3: Any, group: str, folder: Path) -> Champion | None:

@@ -40,14 +40,14 @@ def _run(options: argparse.Namespace, folders: Folders) -> str:
     with tempfile.TemporaryDirectory() as scratch:
         run = _run_folder(folders.input(_RUN_FOLDER) / _PACKED, Path(scratch, "trained"))
         champion = bring_champion(client("sagemaker"), client("s3"), options.group, Path(scratch, "champion"))
-        is_comparable = champion is not None and set(champion.labels) == set(_trained(run).labels)
-        _gather(options, run, folders.input("data"), champion if is_comparable else None)
+        rival = champion if champion and champion.is_comparable(_trained(run).labels) else None
+        _gather(options, run, folders.input("data"), rival)
         archive = _export(options, run, folders.input("data"), Path(scratch, "exported"))
         verdict = judge(
             read_evidence(run / "evaluation.json", Evaluation),
             options.threshold,
             champion.arn if champion else None,
-            is_comparable,
+            rival is not None,
             _metadata(run, archive),
         )
         _leave_evidence(run, evaluation)
