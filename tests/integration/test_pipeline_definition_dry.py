@@ -1,0 +1,168 @@
+"""The definition that `render` gives, run as processes: with a fake image that takes no time, and for real."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from moto.moto_api._internal.models import moto_api_backend
+
+from driftserve_demo.synthetic import write_dataset
+from driftserve_pipeline.local.__main__ import main
+from processes import running, wait_for
+
+TESTS = Path(__file__).parents[1]
+RENDERED = TESTS / "golden" / "pipeline.json"
+PARAMETERS = {
+    "Model": "test_resnet",
+    "BatchSize": "17",
+    "Optimizer": "sgd",
+    "LearningRate": "0.004",
+    "Epochs": "3",
+    "ImageSize": "48",
+    "Augmentation": "light",
+    "TrainLocation": "s3://scenes/train",
+    "TestLocation": "s3://scenes/test",
+    "AnnotationRelease": "s3://scenes/release.json",
+    "CodeRevision": "abc123",
+    "SourceDigest": "d" * 64,
+    "AccuracyThreshold": "0.75",
+}
+
+
+def _flags(definition: Path, work: Path, python: str | Path, parameters: Mapping[str, str]) -> list[str]:
+    given = [part for name, value in parameters.items() for part in ("--param", f"{name}={value}")]
+    return ["--definition", str(definition), "--work", str(work), "--training-python", str(python), *given]
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    """The fake image's Python."""
+    path = tmp_path / "python"
+    path.write_text(f'#!/bin/sh\nexec {sys.executable} {TESTS / "fake_training_image.py"} "$@"\n')
+    path.chmod(0o755)
+    moto_api_backend.reset()
+    return path
+
+
+def _base(work: Path, step: str) -> Path:
+    (base,) = work.glob(f"executions/*/steps/{step}/ml")
+    return base
+
+
+def test_every_parameter_reaches_its_container_and_a_good_model_the_registry(
+    image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FAKE_ACCURACY", "0.75")  # just enough
+    monkeypatch.setenv("FAKE_BEATS", "1")
+    work = tmp_path / "work"
+    assert main(_flags(RENDERED, work, image, PARAMETERS)) == 0
+    said = capsys.readouterr().out
+    assert "val_accuracy 0.8125" in said
+    assert re.search(r"^registered .*/scenes/1$", said, re.MULTILINE)
+    assert (work / "model" / "scenes.mar").read_text() == "archive"
+    told = {
+        step: json.loads((_base(work, step) / "told.json").read_text()) for step in ("Fetch", "Preprocess", "Evaluate")
+    }
+    assert told["Fetch"] == (
+        ["fetch", "--source", "s3://scenes/train", "--test-source", "s3://scenes/test", "--digest", "d" * 64]
+    )
+    assert told["Preprocess"] == ["preprocess", "--annotations", "s3://scenes/release.json"]
+    (execution,) = (path.name for path in (work / "executions").iterdir())
+    assert told["Evaluate"][told["Evaluate"].index("--threshold") + 1] == "0.75"
+    assert told["Evaluate"][told["Evaluate"].index("--version") + 1] == execution
+    hyperparameters = json.loads((_base(work, "Train") / "input/config/hyperparameters.json").read_text())
+    assert hyperparameters == {
+        "model": "test_resnet",
+        "batch_size": "17",
+        "optimizer": "sgd",
+        "learning_rate": "0.004",
+        "epochs": "3",
+        "image_size": "48",
+        "augmentation": "light",
+        "revision": "abc123",
+        "product": "run",
+        "name": "scenes",
+    }
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "beats"), [("0.7499", "1"), ("0.9", "0")], ids=["below the threshold", "no better than the champion"]
+)
+def test_a_model_that_is_not_good_enough_ends_in_the_fail_branch_with_its_reason(
+    image: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    accuracy: str,
+    beats: str,
+) -> None:
+    monkeypatch.setenv("FAKE_ACCURACY", accuracy)
+    monkeypatch.setenv("FAKE_BEATS", beats)
+    assert main(_flags(RENDERED, tmp_path / "work", image, PARAMETERS)) == 1
+    said = capsys.readouterr()
+    assert said.err == "driftserve_pipeline: failed: Refuse: Nothing was registered: not good enough\n"
+    assert "Register" not in said.out
+
+
+@dataclass(frozen=True)
+class _Whole:
+    """A run with the real programs that was killed while it trained, and went on."""
+
+    work: Path
+    killed: str
+    said: str
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> _Whole:
+    folder = tmp_path_factory.mktemp("whole")
+    write_dataset(folder / "data", {"train": 16, "val": 10, "test": 6}, seed=5)
+    # Without corruptions and explanations, as the settings of these names would have it.
+    rendered = RENDERED.read_text().replace('"240"', '"0"').replace('"12"', '"0"')
+    (folder / "pipeline.json").write_text(rendered)
+    small = {"Model": "test_resnet", "ImageSize": "48", "Epochs": "4", "BatchSize": "16", "AccuracyThreshold": "0.1"}
+    parameters = {"TrainLocation": str(folder / "data"), "CodeRevision": "abc123", **small}
+    flags = _flags(folder / "pipeline.json", folder / "work", sys.executable, parameters)
+    environment = {"DRIFTSERVE_TRAINING_PRETRAINED": "false", "OMP_NUM_THREADS": "1"}
+    with running("driftserve_pipeline.local", *flags, environment=environment, log=folder / "killed") as first:
+        log = lambda: next(iter(folder.glob("work/executions/*/steps/Train/log")), None)  # noqa: E731
+        wait_for(lambda: (path := log()) and b"epoch=2 " in path.read_bytes(), 120)
+        first.kill()
+    second = subprocess.run(
+        [sys.executable, "-m", "driftserve_pipeline.local", *flags],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert second.returncode == 0, second.stderr
+    return _Whole(folder / "work", (folder / "killed").read_text(), second.stdout)
+
+
+def test_the_real_steps_go_on_where_they_were_killed_and_end_in_the_registry(whole: _Whole) -> None:
+    assert re.findall(r"^(\w+) +[0-9.]+ s", whole.killed, re.MULTILINE) == ["Fetch", "Preprocess"]
+    assert re.findall(r"^(\w+) .*done before", whole.said, re.MULTILINE) == ["Fetch", "Preprocess"]
+    epochs = re.findall(r"epoch=(\d) ", (whole.work.glob("executions/*/steps/Train/log").__next__()).read_text())
+    assert epochs
+    assert epochs[-1] == "4"
+    assert "1" not in epochs
+    assert re.search(r"^registered .*/scenes/1$", whole.said, re.MULTILINE)
+
+
+def test_the_registered_archive_is_accepted_and_says_where_it_comes_from(whole: _Whole) -> None:
+    verified = subprocess.run(
+        [sys.executable, "-m", "driftserve", "verify", str(whole.work / "model")], capture_output=True, text=True
+    )
+    assert verified.returncode == 0, verified.stderr
+    (record,) = whole.work.glob("executions/*/ended/Register.json")
+    metadata = json.loads(record.read_text())["arguments"]["CustomerMetadataProperties"]
+    assert verified.stdout.split()[1] == metadata["archive_sha256"]
+    assert metadata["revision"] == "abc123"
+    (execution,) = (path.name for path in (whole.work / "executions").iterdir())
+    assert metadata["execution"] == execution
