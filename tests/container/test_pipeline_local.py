@@ -16,7 +16,7 @@ from servers import ROOT
 
 pytestmark = [pytest.mark.image, pytest.mark.timeout(900)]
 
-SETTINGS = {"ROBUSTNESS_IMAGES": "2", "EXPLAINED_IMAGES": "1"}
+SETTINGS = {"ROBUSTNESS_IMAGES": "2", "EXPLAINED_IMAGES": "1", "PRETRAINED": "false"}
 PARAMETERS = ("Model=test_resnet", "ImageSize=48", "BatchSize=16", "Epochs=2", "AccuracyThreshold=0.2")
 
 
@@ -40,9 +40,7 @@ class Run:
             command += ["--param", parameter]
         return subprocess.Popen(
             command,
-            env=os.environ
-            | {f"DRIFTSERVE_PIPELINE_{name}": value for name, value in settings.items()}
-            | {"DRIFTSERVE_TRAINING_PRETRAINED": "false"},
+            env=os.environ | {f"DRIFTSERVE_PIPELINE_{name}": value for name, value in settings.items()},
             stdout=(self.folder / "log").open("w"),
             stderr=subprocess.PIPE,
             text=True,
@@ -69,7 +67,7 @@ def test_a_version_is_registered_and_its_archive_serves(run: Run, tmp_path: Path
     assert "registered arn:aws:sagemaker:eu-central-1:" in run.log
     assert not docker("ps", "--all", "--quiet", "--filter", "label=driftserve.pipeline")
 
-    (archive,) = (run.folder / "work" / "model").iterdir()
+    (archive,) = (run.folder / "work" / "model").glob("*.mar")
     with serving(tag("serving"), readable(tmp_path / "model", archive)) as server:
         answer = server.post(encode(scene(np.random.default_rng(1))))
         assert answer.status == 200

@@ -17,7 +17,6 @@ from driftserve_pipeline.settings import read_settings
 
 # What a container needs to know of where S3 and the registry are; local mode gives it the keys itself.
 _PASSED_ON = ("AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION", "NO_PROXY")
-_TRAININGS = "DRIFTSERVE_TRAINING_"
 
 
 def main() -> int:
@@ -42,9 +41,7 @@ def _run(options: argparse.Namespace) -> Any:
         update={"processing_instance_type": LOCAL, "spot": False, "tuning": False}
     )
     session = open_local_session(settings, options.folder, options.label)
-    environment = {
-        name: value for name, value in os.environ.items() if name in _PASSED_ON or name.startswith(_TRAININGS)
-    }
+    environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     pipeline = assemble(draw(settings, session, environment), register_from_container)
     return run_locally(session, pipeline, {"InstanceType": LOCAL, **options.parameters})
 

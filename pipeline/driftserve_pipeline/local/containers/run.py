@@ -1,7 +1,6 @@
 """The whole pipeline in containers of this machine: SageMaker's local mode, with moto's server for S3 and registry."""
 
 import json
-import os
 import shutil
 import subprocess
 import tempfile
@@ -107,7 +106,7 @@ def _run(
         command = [str(run.python), "-m", _PROGRAM, "--label", label, "--result", str(result)]
         command += ["--folder", str(run.work / _FOLDERS), "--parameters", json.dumps(parameters)]
         try:
-            done = subprocess.run(command, env={**environment, **_said(), **_variables(settings)}, check=False)
+            done = subprocess.run(command, env={**environment, **_variables(settings)}, check=False)
         finally:
             remove(label, before)
         if done.returncode:
@@ -115,11 +114,6 @@ def _run(
         ended = json.loads(result.read_text())
     reason = ended["reason"]
     return Result(ended["execution"], None if reason is None else f"{reason}{_reason_in(run.work)}")
-
-
-def _said() -> dict[str, str]:
-    """What the user's environment says to the training code itself, such as not to download weights."""
-    return {name: value for name, value in os.environ.items() if name.startswith("DRIFTSERVE_TRAINING_")}
 
 
 def _variables(settings: PipelineSettings) -> dict[str, str]:
@@ -136,6 +130,6 @@ def _text(value: object) -> str:
 
 def _reason_in(work: Path) -> str:
     """What the container that failed has left as its reason, which local mode does not read."""
-    files = [file for name in ("message", "failure") for file in (work / _FOLDERS).glob(f"*/output/{name}")]
+    files = [file for name in ("message", "failure") for file in (work / _FOLDERS).rglob(f"output/{name}")]
     newest = max(files, key=lambda file: file.stat().st_mtime, default=None)
     return f" ({newest.read_text().splitlines()[0]})" if newest is not None else ""
