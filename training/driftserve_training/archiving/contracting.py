@@ -66,6 +66,7 @@ def _provenance(record: TrainedRecord) -> dict[str, str | int | float]:
         "network": record.network.model,
         "weights_license": record.network.weights_license,
         "manifest_sha256": record.manifest_sha256,
+        "revision": record.revision,
         "seed": record.seed,
         "epochs": record.epochs,
         "driftserve": __version__,

@@ -43,7 +43,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "--champion",
         type=Path,
         metavar="PATH",
-        help="another evaluated --trained folder, or its predictions-<split>.csv, to test this network against",
+        help="what to test this network against: another evaluated --trained folder, its predictions-<split>.csv, or "
+        "an archive (a .mar, or the model.tar.gz or folder that holds one), which is asked for its answers",
     )
     parser.add_argument(
         "--cache",

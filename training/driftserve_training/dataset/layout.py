@@ -5,9 +5,11 @@ Three layouts are known, each at the folder's root or in its one folder:
     seg_train/seg_train/<class>/<image>    as Kaggle's archive has it; seg_pred/seg_pred/<image> has no classes
     seg_train/<class>/<image>              as `fetch` writes it
     train/<class>/<image>                  with test/ and, where they are, val/ (or validation/), stream/, pred/
+
+Where one split alone is needed, its classes may lie there without a folder of their own: <class>/<image>.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +26,7 @@ _NAMES = {
     STREAM: (STREAM,),
     PREDICTION: ("seg_pred", "pred"),
 }
-_NEEDED = ("train", "test")
+NEEDED = ("train", "test")
 _SHOWN_AT_MOST = 10
 
 
@@ -51,22 +53,26 @@ class Layout:
     skipped: int
 
 
-def read_layout(folder: Path, origin: str) -> Layout:
+def read_layout(folder: Path, origin: str, needed: Sequence[str] = NEEDED) -> Layout:
     """The images of a folder in one of the known layouts. Hidden folders are not looked into.
 
     Args:
         folder: where the files lie.
         origin: what the messages call it.
+        needed: the splits that have to be there.
 
     Raises:
-        DataError: train or test is missing, a split is there twice, or a class has no image.
+        DataError: a split that is needed is missing, one is there twice, or a class has no image.
     """
     root = _root(folder)
     splits = {split: _split_folder(root, split, origin) for split in _NAMES}
-    if missing := [split for split in _NEEDED if splits[split] is None]:
+    if len(needed) == 1 and not any(splits.values()):
+        splits[needed[0]] = root
+    if missing := [split for split in needed if splits[split] is None]:
         names = [path.name for path in _folders(root)]
+        ours, plain = (" and ".join(f"{_NAMES[split][place]}/" for split in needed) for place in (0, 1))
         raise DataError(
-            f"{origin}: expected the folders seg_train/ and seg_test/ (or train/ and test/) with <class>/<image> in "
+            f"{origin}: expected the folders {ours} (or {plain}) with <class>/<image> in "
             f"each, got no {' and no '.join(missing)} among {_shown(names)}; give the folder that holds them"
         )
     images = [image for split, path in splits.items() if path for image in _images(path, split, origin, root)]
@@ -79,9 +85,13 @@ def _root(folder: Path) -> Path:
     """The folder, or the one in it where that has no splits and nothing else."""
     folders = list(_folders(folder))
     known = {name for names in _NAMES.values() for name in names}
-    if len(folders) == 1 and folders[0].name.lower() not in known:
+    if len(folders) == 1 and folders[0].name.lower() not in known and not _is_class(folders[0]):
         return folders[0]
     return folder
+
+
+def _is_class(folder: Path) -> bool:
+    return bool(_image_files(folder)) and not any(_folders(folder))
 
 
 def _split_folder(root: Path, split: str, origin: str) -> Path | None:
@@ -101,7 +111,10 @@ def _images(folder: Path, split: str, origin: str, root: Path) -> Iterator[LaidO
         return
     classes = list(_folders(folder))
     if not classes:
-        raise DataError(f"{origin}: expected <class>/<image> in {folder.relative_to(root)}/, got no class")
+        raise DataError(
+            f"{origin}: expected <class>/<image> in {folder.relative_to(root)}/, got no class; "
+            "give the folder that holds the classes"
+        )
     for directory in classes:
         files = _image_files(directory)
         if not files:

@@ -1,7 +1,7 @@
 """A data set brought from where it is published into the layout that `preprocess` reads."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -9,7 +9,7 @@ from driftserve.decode import MEDIA_TYPES
 from driftserve.errors import DataError
 from driftserve_training.dataset.bucket import SCHEME, download, download_prefix, read_address
 from driftserve_training.dataset.kaggle import download_dataset
-from driftserve_training.dataset.layout import read_layout
+from driftserve_training.dataset.layout import NEEDED, LaidOut, read_layout
 from driftserve_training.dataset.staging import place, refuse_occupied, staged
 from driftserve_training.dataset.zipped import unzip
 
@@ -18,47 +18,83 @@ KAGGLE = "kaggle:"
 
 @dataclass(frozen=True)
 class Fetched:
-    """What was fetched: images by split, the classes, and how many files were skipped as no images."""
+    """What was fetched: images by split, the classes, and how many files were skipped: no images, or not asked for."""
 
     source: str
     images: Mapping[str, int]
     classes: tuple[str, ...]
     skipped: int
+    test_source: str | None = None
+    """Where the test images come from, where that is another place."""
 
 
 @dataclass(frozen=True)
 class _Local:
-    """A source on this machine; `skipped` files were left where they are."""
+    """A source on this machine; `skipped` files of it were not brought."""
 
     folder: Path
     source: str
     skipped: int = 0
 
 
-def fetch(source: str, output: Path) -> Fetched:
+def fetch(source: str, output: Path, test_source: str | None = None) -> Fetched:
     """Bring a data set into `seg_train/<class>/`, `seg_test/<class>/` and where it has them seg_val, seg_pred, stream.
 
     Args:
         source: `kaggle:<owner>/<name>`, `s3://<bucket>/<prefix>`, `s3://<bucket>/<key>.zip`, a folder or a zip
             file; in it one of the layouts of `layout`.
         output: a new or empty folder; it is written whole or not at all.
+        test_source: the same for the test images, where they lie elsewhere; those of `source` are then left there. In
+            either the classes may lie in the folder itself.
 
     Raises:
         DataError: the source cannot be read or has no such layout, or the output cannot be written.
     """
     refuse_occupied(output)
     with staged(output) as staging:
-        local = _brought(source, staging.scratch)
-        layout = read_layout(local.folder, source)
-        for image in layout.images:
+        if test_source is None:
+            parts = [_read(source, staging.scratch / "all")]
+        else:
+            training = _read(source, staging.scratch / "train", needed=("train",)).without("test")
+            parts = [training, _read(test_source, staging.scratch / "test", needed=("test",)).only("test")]
+        images = [image for part in parts for image in part.images]
+        for image in images:
             place(image.file, staging.whole / image.fetched_path)
         staging.publish()
     return Fetched(
-        local.source,
-        dict(Counter(image.split for image in layout.images)),
-        tuple(sorted({image.label for image in layout.images if image.label})),
-        local.skipped + layout.skipped,
+        parts[0].source,
+        dict(Counter(image.split for image in images)),
+        tuple(sorted({image.label for image in images if image.label})),
+        sum(part.skipped for part in parts),
+        parts[1].source if test_source is not None else None,
     )
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The images of one source."""
+
+    source: str
+    images: tuple[LaidOut, ...]
+    skipped: int
+
+    def only(self, split: str) -> "_Part":
+        """Those of a split; the others count as skipped."""
+        return self._chosen([image for image in self.images if image.split == split])
+
+    def without(self, split: str) -> "_Part":
+        """Those of the other splits."""
+        return self._chosen([image for image in self.images if image.split != split])
+
+    def _chosen(self, images: list[LaidOut]) -> "_Part":
+        return _Part(self.source, tuple(images), self.skipped + len(self.images) - len(images))
+
+
+def _read(source: str, scratch: Path, needed: Sequence[str] = NEEDED) -> _Part:
+    scratch.mkdir()
+    local = _brought(source, scratch)
+    layout = read_layout(local.folder, source, needed)
+    return _Part(local.source, layout.images, local.skipped + layout.skipped)
 
 
 def _brought(source: str, scratch: Path) -> _Local:

@@ -13,6 +13,7 @@ from driftserve.prediction import calibrate
 from driftserve_training.dataset.images import ImageDataset, decoded_images, evaluation_loader
 from driftserve_training.dataset.manifest import Manifest, scan
 from driftserve_training.evaluation.adversary import measure_attacks
+from driftserve_training.evaluation.champion import read_champion
 from driftserve_training.evaluation.comparison import compare
 from driftserve_training.evaluation.corrupted import CorruptedImages, choose, read_views
 from driftserve_training.evaluation.document import Attack, Comparison, Evaluation, Robustness
@@ -48,7 +49,7 @@ def assess(trained: Path, data: Path, options: AssessmentOptions) -> Evaluation:
     write_predictions(predictions, manifest.split(split), record.labels, probabilities)
     evaluation = replace(
         summarise(logits, targets, record, split, manifest.sha256, options.seed),
-        comparison=_comparison(predictions, options),
+        comparison=_comparison(predictions, manifest, options),
         slices=slices_of(decoded_images(manifest, split), probabilities, targets, options.seed),
         robustness=_robustness(classifier, manifest, targets, record, options),
         attacks=_attacks(classifier, manifest, record, options),
@@ -66,12 +67,11 @@ def _check_labels(manifest: Manifest, record: TrainedRecord) -> None:
         )
 
 
-def _comparison(predictions: Path, options: AssessmentOptions) -> Comparison | None:
-    champion = options.champion
-    if champion is None:
+def _comparison(predictions: Path, manifest: Manifest, options: AssessmentOptions) -> Comparison | None:
+    if options.champion is None:
         return None
-    file = champion / predictions_file(options.split) if champion.is_dir() else champion
-    return compare(read_predictions(predictions), read_predictions(file), champion.resolve().name, options.seed)
+    champion = read_champion(options.champion, manifest, options.split)
+    return compare(read_predictions(predictions), champion.predictions, champion.name, options.seed)
 
 
 def _label_issues(predictions: Path, trained: Path, split: str) -> int | None:

@@ -9,8 +9,9 @@ class AssessmentOptions:
     """How far to evaluate.
 
     `robustness_images` of the split are corrupted: None: all, 0: none, and robustness is not measured;
-    `adversary_images`, of the same meaning, are attacked. `champion` is the folder of another training run, or its
-    predictions. `cache` keeps corrupted images for the next network, which `workers` processes make, 0: this one.
+    `adversary_images`, of the same meaning, are attacked. `champion` is the folder of another training run, its
+    predictions, or an archive. `cache` keeps corrupted images for the next network, which `workers` processes make,
+    0: this one.
     """
 
     split: str = "test"

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import lightning
@@ -36,7 +37,10 @@ _LEFTOVER_FILES = (
 
 
 def train(
-    configuration: TrainingConfiguration, checkpoints: Path | None = None, watch: Watch | None = None
+    configuration: TrainingConfiguration,
+    checkpoints: Path | None = None,
+    watch: Watch | None = None,
+    revision: str = "unknown",
 ) -> TrainedRecord | None:
     """Train on `train/`, choose the best epoch and calibrate on `val/`; write all to the output.
 
@@ -48,13 +52,14 @@ def train(
         configuration: of the run.
         checkpoints: the folder for them, `<output>/checkpoints` by default; to go on, every host needs it.
         watch: told of every epoch; what it raises ends the training.
+        revision: of this code, for the record.
 
     Raises:
         DataError: the data set, the weights or the configuration cannot be used.
     """
     _refuse_early(configuration)
     with located(configuration) as data:
-        return _train(configuration, scan(data, splits_of(data)), checkpoints, watch)
+        return _train(configuration, scan(data, splits_of(data)), checkpoints, watch, revision)
 
 
 def _refuse_early(configuration: TrainingConfiguration) -> None:
@@ -70,7 +75,11 @@ def splits_of(data: Path) -> tuple[str, ...]:
 
 
 def _train(
-    configuration: TrainingConfiguration, manifest: Manifest, checkpoints: Path | None, watch: Watch | None
+    configuration: TrainingConfiguration,
+    manifest: Manifest,
+    checkpoints: Path | None,
+    watch: Watch | None,
+    revision: str,
 ) -> TrainedRecord | None:
     ranks = read_ranks()
     lightning.seed_everything(configuration.seed, workers=True, verbose=False)
@@ -92,7 +101,8 @@ def _train(
     trainer = _fit(learner, network, manifest, configuration, ranks, folder, last, history)
     if not ranks.is_first:
         return None
-    record = _calibrated(learner, network, manifest, configuration, take_best(trainer, learner), history)
+    calibrated = _calibrated(learner, network, manifest, configuration, take_best(trainer, learner), history)
+    record = replace(calibrated, revision=revision)
     save_trained(configuration.output, record, classifier)
     return record
 

@@ -31,6 +31,12 @@ class JobParameters(BaseModel):
     version: ModelVersion = "1"
     """The model's version."""
 
+    product: Literal["archive", "run"] = "archive"
+    """What the job leaves: the archive with its evidence; or the training run, for another step to evaluate."""
+
+    revision: str = Field(default="unknown", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:/+-]*$", max_length=64)
+    """Of the code that trains, for the archive's provenance."""
+
     certificate: Literal["short", "full"] = "short"
     """Extent of the drift certificate."""
 

@@ -3,7 +3,8 @@
     docker run --volume $PWD/ml:/opt/ml IMAGE train
     SAGEMAKER_BASE_DIR=$PWD/ml python -m driftserve_training.job
 
-Reads `input/` under /opt/ml; leaves `model/<name>.mar` and, in `output/data/`, weights, scores and logs. Exit status:
+Reads `input/` under /opt/ml; leaves `model/<name>.mar`, or `model/run/` where the job's product is the run itself, and,
+in `output/data/`, weights, scores and logs. Exit status:
 0 done, 1 failed, 143 stopped by SIGTERM; `output/failure` then says why, the reason first, of which SageMaker shows
 1,024 characters. docs/training-job.md has the hyperparameters and the channels.
 """
@@ -32,6 +33,7 @@ from driftserve_training.job.hosts import Hosts, read_hosts
 from driftserve_training.job.hyperparameters import Hyperparameters, JobParameters, read_hyperparameters
 from driftserve_training.ranks import read_ranks
 
+RUN_FOLDER = "run"
 _BASE_VARIABLE = "SAGEMAKER_BASE_DIR"  # SageMaker's own toolkit reads it too
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -88,7 +90,7 @@ def read_job(base: Path) -> Job:
 
 
 def run(job: Job, base: Path) -> None:
-    """Train and, in the first process of the job, export into `<base>/model`.
+    """Train and, in the first process of the job, leave its product in `<base>/model`.
 
     Raises:
         DriftserveError: the data, the network or the archive is refused.
@@ -99,9 +101,15 @@ def run(job: Job, base: Path) -> None:
     checkpoints = base / "checkpoints"  # which SageMaker keeps, and brings back, where a job asks for it
     with job.channels.data() as data:
         configuration = job.hyperparameters.to_training(data, trained, job.channels.weights)
-        record = train(configuration, checkpoints if checkpoints.is_dir() else None, _say_epoch)
-        if record is not None:
-            _archive(job.hyperparameters.job, trained, data, base / "model", record.seconds)
+        chosen = job.hyperparameters.job
+        record = train(configuration, checkpoints if checkpoints.is_dir() else None, _say_epoch, chosen.revision)
+        if record is None:
+            return
+        if chosen.product == "run":
+            placed = _place_run(trained, base / "model")
+            print(json.dumps({"run": str(placed), "val_accuracy": record.val_accuracy, "seconds": record.seconds}))
+        else:
+            _archive(chosen, trained, data, base / "model", record.seconds)
 
 
 def _say_epoch(epoch: int, val_accuracy: float) -> None:
@@ -135,10 +143,20 @@ def _place(archive: Path, directory: Path) -> Path:
     return part.rename(directory / archive.name)
 
 
+def _place_run(trained: Path, model: Path) -> Path:
+    """The run's folder in a directory, where it is never seen in part, as `run`; its checkpoints are left out."""
+    model.mkdir(parents=True, exist_ok=True)
+    part = model / f".{RUN_FOLDER}.part"
+    shutil.rmtree(part, ignore_errors=True)
+    shutil.copytree(trained, part, ignore=shutil.ignore_patterns("checkpoints"))
+    return part.rename(model / RUN_FOLDER)
+
+
 def _clear(base: Path) -> None:
     """Remove what an earlier job has left that would be taken for this one's."""
     for leftover in (base / "output" / "failure", *(base / "model").glob("*.mar")):
         leftover.unlink(missing_ok=True)
+    shutil.rmtree(base / "model" / RUN_FOLDER, ignore_errors=True)
 
 
 def _become_torchrun(job: Job) -> NoReturn:

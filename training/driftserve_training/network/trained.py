@@ -28,6 +28,8 @@ class TrainedRecord:
     val_accuracy: float
     val_macro_f1: float
     manifest_sha256: str
+    revision: str = "unknown"
+    """Of the code that trained."""
 
 
 _ADAPTER = TypeAdapter(TrainedRecord)

@@ -1,0 +1,79 @@
+"""A version put into the registry by boto3, as RegisterModel does in a pipeline's execution."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from driftserve.errors import PipelineError
+from driftserve_pipeline.registry.metadata import MOST_CHARACTERS, is_metadata_value
+from driftserve_pipeline.registry.versions import answered, is_missing, list_versions
+
+CONTENT_TYPES = ("image/jpeg", "image/png", "application/x-image", "application/json")
+RESPONSE_TYPES = ("application/json",)
+
+
+@dataclass(frozen=True)
+class Registration:
+    """What a version is registered with."""
+
+    group: str
+    image: str
+    model_data_url: str
+    evaluation_url: str | None
+    metadata: Mapping[str, str]
+
+
+def register(client: Any, registration: Registration) -> str:
+    """The ARN of the version, PendingManualApproval; the one that is there already where the model data is.
+
+    Args:
+        client: boto3's, for SageMaker.
+        registration: the group is made where there is none.
+
+    Raises:
+        PipelineError: SageMaker refuses; or it would refuse the metadata, which moto does not.
+    """
+    _refuse_metadata(registration.metadata)
+    for known in list_versions(client, registration.group):
+        if known.model_data_url == registration.model_data_url:
+            return known.arn
+    with answered(f"model package group {registration.group}"):
+        _make_group(client, registration.group)
+        return str(client.create_model_package(**_request(registration))["ModelPackageArn"])
+
+
+def _request(registration: Registration) -> dict[str, object]:
+    request: dict[str, object] = {
+        "ModelPackageGroupName": registration.group,
+        "ModelApprovalStatus": "PendingManualApproval",
+        "InferenceSpecification": {
+            "Containers": [{"Image": registration.image, "ModelDataUrl": registration.model_data_url}],
+            "SupportedContentTypes": list(CONTENT_TYPES),
+            "SupportedResponseMIMETypes": list(RESPONSE_TYPES),
+        },
+        "CustomerMetadataProperties": dict(registration.metadata),
+    }
+    if registration.evaluation_url:
+        statistics = {"ContentType": "application/json", "S3Uri": registration.evaluation_url}
+        request["ModelMetrics"] = {"ModelQuality": {"Statistics": statistics}}
+    return request
+
+
+def _make_group(client: Any, group: str) -> None:
+    try:
+        client.describe_model_package_group(ModelPackageGroupName=group)
+    except ClientError as error:
+        if not is_missing(error):
+            raise
+        client.create_model_package_group(ModelPackageGroupName=group)
+
+
+def _refuse_metadata(metadata: Mapping[str, str]) -> None:
+    for name, text in metadata.items():
+        if not is_metadata_value(text):
+            raise PipelineError(
+                f"metadata {name}: expected 1 to {MOST_CHARACTERS} letters, digits and signs that SageMaker takes, "
+                f"got {text[:80]!r}; leave the others out"
+            )
