@@ -11,13 +11,29 @@ from typing import Any, NoReturn
 
 from driftserve.errors import DriftserveError
 from driftserve.printable import printable
+from driftserve_pipeline.commands.approve import APPROVE
 from driftserve_pipeline.commands.command import Command, Outcome
+from driftserve_pipeline.commands.compare import COMPARE
+from driftserve_pipeline.commands.diff import DIFF
+from driftserve_pipeline.commands.logs import LOGS
+from driftserve_pipeline.commands.reject import REJECT
+from driftserve_pipeline.commands.rollback import ROLLBACK
 from driftserve_pipeline.commands.start import START
 from driftserve_pipeline.commands.status import STATUS
+from driftserve_pipeline.commands.upsert import UPSERT
+from driftserve_pipeline.commands.versions import VERSIONS
 
 COMMANDS: dict[str, Command] = {
+    "diff": DIFF,
+    "upsert": UPSERT,
     "start": START,
     "status": STATUS,
+    "logs": LOGS,
+    "versions": VERSIONS,
+    "compare": COMPARE,
+    "approve": APPROVE,
+    "reject": REJECT,
+    "rollback": ROLLBACK,
 }
 
 

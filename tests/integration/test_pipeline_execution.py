@@ -306,7 +306,7 @@ def test_status_of_an_older_execution(by: str, account: FakeExecutions, capsys: 
     assert main(["status", given[by], "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert (report["arn"], report["status"]) == (older, "Failed")
-    assert [step["is_cache_hit"] for step in report["steps"]] == [True, False, False]
+    assert [step["cached_from"] is not None for step in report["steps"]] == [True, False, False]
     assert main(["status", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["arn"] == newer
     assert "expected an execution with the id or name 7" in _refused(capsys, "status", "7")

@@ -58,7 +58,7 @@ def _written(report: ExecutionReport, is_json: bool) -> str:
 def _row(step: StepReport, now: datetime) -> list[str]:
     until = step.ended or now
     duration = f"{(until - step.started).total_seconds():.0f} s" if step.started else ""
-    cached = "yes" if step.is_cache_hit else ""
+    cached = "yes" if step.cached_from else ""
     return [step.name, step.status, duration, str(step.attempts), cached, step.failure_reason or ""]
 
 

@@ -11,14 +11,14 @@ _OVER = frozenset({"Succeeded", "Failed", "Stopped", "CompletedWithFailures"})
 
 @dataclass(frozen=True)
 class StepReport:
-    """A step of an execution; `job` is the ARN of its job, None where it has none."""
+    """A step of an execution: the ARNs of its job and of the execution whose result it took again, if any."""
 
     name: str
     status: str
     started: datetime | None
     ended: datetime | None
     attempts: int
-    is_cache_hit: bool
+    cached_from: str | None
     failure_reason: str | None
     job: str | None
 
@@ -91,7 +91,7 @@ def _step(step: dict[str, Any]) -> StepReport:
         started=step.get("StartTime"),
         ended=step.get("EndTime"),
         attempts=step.get("AttemptCount") or 1,
-        is_cache_hit=bool(step.get("CacheHitResult", {}).get("SourcePipelineExecutionArn")),
+        cached_from=step.get("CacheHitResult", {}).get("SourcePipelineExecutionArn"),
         failure_reason=step.get("FailureReason") or metadata.get("Fail", {}).get("ErrorMessage"),
         job=next((metadata[kind]["Arn"] for kind in _JOBS if kind in metadata), None),
     )
