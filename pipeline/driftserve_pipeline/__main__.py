@@ -17,6 +17,7 @@ from driftserve_pipeline.commands.compare import COMPARE
 from driftserve_pipeline.commands.diff import DIFF
 from driftserve_pipeline.commands.logs import LOGS
 from driftserve_pipeline.commands.reject import REJECT
+from driftserve_pipeline.commands.render import RENDER
 from driftserve_pipeline.commands.rollback import ROLLBACK
 from driftserve_pipeline.commands.start import START
 from driftserve_pipeline.commands.status import STATUS
@@ -24,6 +25,7 @@ from driftserve_pipeline.commands.upsert import UPSERT
 from driftserve_pipeline.commands.versions import VERSIONS
 
 COMMANDS: dict[str, Command] = {
+    "render": RENDER,
     "diff": DIFF,
     "upsert": UPSERT,
     "start": START,

@@ -36,6 +36,4 @@ def _run(options: argparse.Namespace, account: Account) -> str:
     )
 
 
-ROLLBACK = Command(
-    "make an older version the champion again", _add_arguments, on_account(_run)
-)
+ROLLBACK = Command("make an older version the champion again", _add_arguments, on_account(_run))

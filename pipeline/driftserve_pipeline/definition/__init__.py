@@ -1,1 +1,1 @@
-"""What the pipeline is: its parameters, its steps, its conditions."""
+"""What the pipeline is: its parameters, its steps, its conditions. `pipeline.build` is where to begin reading."""

@@ -64,9 +64,7 @@ def read_logs(client: Any, step: StepReport) -> tuple[LogLine, ...]:
             raise
         lines = []
     if not lines:
-        raise PipelineError(
-            f"step {step.name}: expected logs of {job} in {_GROUPS[kind]}, got none; wait"
-        )
+        raise PipelineError(f"step {step.name}: expected logs of {job} in {_GROUPS[kind]}, got none; wait")
     return tuple(sorted(lines, key=lambda line: line.written))
 
 

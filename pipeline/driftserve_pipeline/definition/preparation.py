@@ -1,0 +1,24 @@
+"""Preprocess: the splits, without duplicates, leaks or images that cannot be read."""
+
+from driftserve_pipeline.definition.blueprint import Blueprint
+from driftserve_pipeline.definition.fetching import FETCHED
+from driftserve_pipeline.sdk.expressions import Step, output_of
+from driftserve_pipeline.sdk.processing import Processing, processing_step
+
+PREPARED = "prepared"
+
+
+def preprocess(blueprint: Blueprint, fetched: Step) -> Step:
+    """The step that makes the data set of what was fetched, with the labels of an annotation release."""
+    return processing_step(
+        blueprint.session,
+        blueprint.settings,
+        Processing(
+            name="Preprocess",
+            description="Check the images and split them",
+            arguments=("preprocess", "--annotations", blueprint.parameters.annotation_release),
+            inputs={FETCHED: output_of(fetched, FETCHED)},
+            outputs={PREPARED: blueprint.output(PREPARED)},
+            environment=blueprint.environment,
+        ),
+    )

@@ -1,0 +1,78 @@
+"""Train: one network, on one machine or several, going on after an interruption."""
+
+from dataclasses import dataclass
+
+from driftserve_pipeline.definition.blueprint import Blueprint
+from driftserve_pipeline.definition.preparation import PREPARED
+from driftserve_pipeline.sdk.expressions import Expression, Step, Text, output_of
+from driftserve_pipeline.sdk.training import Training, training_step
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What parameters or a search choose."""
+
+    model: Text
+    optimizer: Text
+    learning_rate: Text
+
+
+def chosen_by_parameters(blueprint: Blueprint) -> Choice:
+    """The choice of whoever starts the execution."""
+    given = blueprint.parameters
+    return Choice(given.model, given.optimizer, given.learning_rate.to_string())
+
+
+def train(blueprint: Blueprint, prepared: Step, choice: Choice) -> Step:
+    """The step that trains what was chosen; evidence and archive are left to Evaluate."""
+    chosen = {"model": choice.model, "optimizer": choice.optimizer, "learning_rate": choice.learning_rate}
+    hyperparameters = chosen | fixed_hyperparameters(blueprint)
+    given = blueprint.parameters
+    return training_step(
+        "Train",
+        "Train the network",
+        blueprint.session,
+        blueprint.settings,
+        Training(
+            hyperparameters=hyperparameters,
+            channels=channels(blueprint, prepared),
+            output=blueprint.output("train"),
+            instance_type=given.instance_type,
+            instance_count=given.instance_count,
+            # Checkpoints are refused by a run of other choices, images or processes: each has its own place. The job
+            # that prepared the images stands for them.
+            checkpoints=blueprint.checkpoints(
+                prepared.properties.ProcessingJobName,
+                *hyperparameters.values(),
+                given.instance_type,
+                given.instance_count.to_string(),
+            ),
+            environment=blueprint.environment,
+        ),
+    )
+
+
+def fixed_hyperparameters(blueprint: Blueprint) -> dict[str, Text]:
+    """What no search chooses."""
+    given, settings = blueprint.parameters, blueprint.settings
+    return {
+        "batch_size": given.batch_size.to_string(),
+        "augmentation": given.augmentation,
+        "epochs": given.epochs.to_string(),
+        "image_size": given.image_size.to_string(),
+        "revision": given.code_revision,
+        "name": settings.model_name,
+        "product": "run",
+    }
+
+
+def channels(blueprint: Blueprint, prepared: Step) -> dict[str, Text]:
+    """The images, and the weights to start from where there are some."""
+    weights = blueprint.settings.weights
+    return {"data": output_of(prepared, PREPARED)} | ({"weights": weights} if weights else {})
+
+
+def model_of(trained: Step) -> Expression:
+    """Where the trained network lies, one `model.tar.gz`."""
+    location: Expression = trained.properties.ModelArtifacts.S3ModelArtifacts
+    return location

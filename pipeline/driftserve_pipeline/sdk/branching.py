@@ -1,0 +1,57 @@
+"""The step that chooses between steps, the one that ends an execution, and the pipeline of them all."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from driftserve_pipeline.sdk.expressions import Expression, Step, Text, execution_id
+from driftserve_pipeline.sdk.session import Session
+
+# The SDK's types, known only where it is installed.
+Condition = Any
+Pipeline = Any
+
+
+def at_least(value: Expression, least: float | Expression) -> Condition:
+    """That a value is no less than another."""
+    from sagemaker.core.workflow.conditions import ConditionGreaterThanOrEqualTo
+
+    return ConditionGreaterThanOrEqualTo(left=value, right=least)
+
+
+def equals(value: Expression, expected: float | str) -> Condition:
+    """That a value is that one."""
+    from sagemaker.core.workflow.conditions import ConditionEquals
+
+    return ConditionEquals(left=value, right=expected)
+
+
+def condition_step(name: str, description: str, conditions: Sequence[Condition], accepted: Step, refused: Step) -> Step:
+    """The step after which one of two others runs: the first where every condition holds."""
+    from sagemaker.mlops.workflow.condition_step import ConditionStep
+
+    step: Step = ConditionStep(
+        name=name, description=description, conditions=list(conditions), if_steps=[accepted], else_steps=[refused]
+    )
+    return step
+
+
+def fail_step(name: str, description: str, message: Text) -> Step:
+    """The step that ends the execution as failed, and says why."""
+    from sagemaker.mlops.workflow.fail_step import FailStep
+
+    step: Step = FailStep(name=name, description=description, error_message=message)
+    return step
+
+
+def pipeline_of(name: str, session: Session, parameters: Sequence[Expression], steps: Sequence[Step]) -> Pipeline:
+    """The pipeline; each execution is a trial of the experiment of its name."""
+    from sagemaker.mlops.workflow.pipeline import Pipeline as SdkPipeline
+    from sagemaker.mlops.workflow.pipeline_experiment_config import PipelineExperimentConfig
+
+    return SdkPipeline(
+        name=name,
+        parameters=list(parameters),
+        steps=list(steps),
+        sagemaker_session=session,
+        pipeline_experiment_config=PipelineExperimentConfig(name, execution_id()),
+    )

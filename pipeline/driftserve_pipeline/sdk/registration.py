@@ -1,0 +1,52 @@
+"""The step that registers a model's version."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+from driftserve_pipeline.sdk.expressions import Step, Text
+from driftserve_pipeline.sdk.session import Session
+from driftserve_pipeline.settings import PipelineSettings
+
+CONTENT_TYPES = ("image/jpeg", "image/png", "application/x-image", "application/json")
+RESPONSE_TYPES = ("application/json",)
+PENDING = "PendingManualApproval"
+
+
+@dataclass(frozen=True)
+class Version:
+    """A version to register: where its model and its evaluation lie, and what is known of it."""
+
+    model: Text
+    evaluation: Text
+    metadata: Mapping[str, Text]
+
+
+def registration_step(
+    name: str, description: str, session: Session, settings: PipelineSettings, version: Version
+) -> Step:
+    """The step that puts a version into the settings' group, where somebody has to approve it.
+
+    The request is written here: the SDK's ModelBuilder, which else writes it, looks into the model and the image, and
+    its ModelStep takes any request of that kind (model_step.py:109).
+    """
+    from sagemaker.core.workflow.pipeline_context import _ModelStepArguments
+    from sagemaker.mlops.workflow.model_step import ModelStep
+
+    arguments = _ModelStepArguments(SimpleNamespace(sagemaker_session=session))
+    arguments.caller_name = "create_model_package_from_containers"
+    arguments.create_model_package_request = {
+        "ModelPackageGroupName": settings.model_package_group,
+        "ModelApprovalStatus": PENDING,
+        "InferenceSpecification": {
+            "Containers": [{"Image": settings.serving_image, "ModelDataUrl": version.model}],
+            "SupportedContentTypes": list(CONTENT_TYPES),
+            "SupportedResponseMIMETypes": list(RESPONSE_TYPES),
+        },
+        "ModelMetrics": {
+            "ModelQuality": {"Statistics": {"ContentType": "application/json", "S3Uri": version.evaluation}}
+        },
+        "CustomerMetadataProperties": dict(version.metadata),
+    }
+    step: Step = ModelStep(name=name, description=description, step_args=arguments)
+    return step
