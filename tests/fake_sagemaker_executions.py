@@ -9,7 +9,6 @@ moto answers what is not imitated here. What is, as far as a client can see it, 
   the same token with another request is not documented; here it is the operation's own ConflictException.
 - ListPipelineExecutions and ListPipelineExecutionSteps in pages, DescribePipelineExecution, StopPipelineExecution,
   ListPipelineParametersForExecution.
-- UpdateModelPackage leaves the customer metadata that it is not given alone; moto forgets it.
 
 It knows no signatures.
 """
@@ -163,19 +162,9 @@ def _handler(fake: FakeExecutions) -> type[BaseHTTPRequestHandler]:
                 return self._send(400, json.dumps({"__type": refused.kind, "message": str(refused)}).encode())
             if answer is not None:
                 return self._send(200, json.dumps(answer).encode())
-            return self._send(*self._forward(operation, call))
-
-        def _forward(self, operation: str, call: _Call) -> tuple[int, bytes]:
             kept = {name: text for name, text in self.headers.items() if name.lower() not in ("host", "content-length")}
-            if operation == "UpdateModelPackage" and "CustomerMetadataProperties" not in call:
-                asked = json.dumps({"ModelPackageName": call["ModelPackageArn"]}).encode()
-                described = self._moto({**kept, "X-Amz-Target": "SageMaker.DescribeModelPackage"}, asked)[1]
-                call["CustomerMetadataProperties"] = json.loads(described).get("CustomerMetadataProperties")
-            return self._moto(kept, json.dumps(call).encode())
-
-        def _moto(self, headers: dict[str, str], body: bytes) -> tuple[int, bytes]:
-            response = urllib3.request("POST", fake.moto, headers=headers, body=body, retries=False)
-            return response.status, response.data
+            response = urllib3.request("POST", fake.moto, headers=kept, body=body, retries=False)
+            return self._send(response.status, response.data)
 
         def _send(self, status: int, body: bytes) -> None:
             self.send_response(status)

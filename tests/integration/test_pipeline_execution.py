@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -327,3 +328,95 @@ def test_waiting_polls_until_the_execution_is_over(account: FakeExecutions, caps
     assert said == ["Fetch: Executing", "Fetch: Succeeded"]
     assert next(turns, None) is None
     assert main(["status", "--wait"]) == 0
+
+
+def test_logs_of_all_hosts_come_in_the_order_of_time(
+    account: FakeExecutions, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _steps(account, _start(capsys)["execution"])
+    group = "/aws/sagemaker/TrainingJobs"
+    client = boto3.Session().client("logs")
+    client.create_log_group(logGroupName=group)
+    now = int(time.time() * 1000)
+    written = {
+        "pipelines-0-train/algo-1-17": [(now, "epoch=1 val_accuracy=0.5\n"), (now + 2, "epoch=2\x1b[2J")],
+        "pipelines-0-train/algo-2-17": [(now + 1, "rank 1")],
+        "pipelines-0-train-2/algo-1-17": [(now, "of another job")],
+    }
+    for stream, events in written.items():
+        client.create_log_stream(logGroupName=group, logStreamName=stream)
+        client.put_log_events(
+            logGroupName=group,
+            logStreamName=stream,
+            logEvents=[{"timestamp": at, "message": message} for at, message in events],
+        )
+    assert main(["logs", "--step", "Train"]) == 0
+    lines = [line.split(maxsplit=2)[2] for line in capsys.readouterr().out.splitlines()]
+    assert lines == ["algo-1-17 epoch=1 val_accuracy=0.5", "algo-2-17 rank 1", "algo-1-17 epoch=2 [2J"]
+    assert "got Fetch, Preprocess, Train" in _refused(capsys, "logs", "--step", "Evaluate")
+    assert "aaaaaaaaaaaa taken again; read the logs there" in _refused(capsys, "logs", "--step", "Fetch")
+    assert "pipelines-0-preprocess in /aws/sagemaker/ProcessingJobs" in _refused(capsys, "logs", "--step", "Preprocess")
+
+
+def test_a_definition_is_compared_and_deployed(
+    account: FakeExecutions, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert account
+    monkeypatch.setenv("DRIFTSERVE_PIPELINE_PIPELINE_NAME", "scenes-pipeline")
+    monkeypatch.setenv("DRIFTSERVE_PIPELINE_TAGS", "project=driftserve,team=vision")
+    file = tmp_path / "pipeline.json"
+    file.write_text(DEFINITION)
+    given = ("--definition", str(file))
+    assert main(["diff", *given]) == 1  # there is none yet
+    assert main(["upsert", *given]) == 0
+    arn = capsys.readouterr().out.splitlines()[-1]
+    deployed = _sagemaker().describe_pipeline(PipelineName="scenes-pipeline")
+    assert deployed["PipelineDefinition"] == DEFINITION
+    assert deployed["RoleArn"] == "arn:aws:iam::123456789012:role/driftserve-pipeline"
+    assert _tags(arn) == {"project": "driftserve", "team": "vision"}
+    file.write_text(json.dumps(json.loads(DEFINITION), indent=3))
+    assert main(["diff", *given]) == 0
+    assert capsys.readouterr().out == ""
+    file.write_text(DEFINITION.replace("mobilenetv2_100", "resnet18"))
+    assert main(["diff", *given]) == 1
+    changes = [line for line in capsys.readouterr().out.splitlines() if line[0] in "+-"]
+    assert changes == [
+        "--- deployed",
+        "+++ rendered",
+        '-      "DefaultValue": "mobilenetv2_100",',
+        '+      "DefaultValue": "resnet18",',
+    ]
+    monkeypatch.setenv("DRIFTSERVE_PIPELINE_TAGS", "team=scenes")
+    assert main(["upsert", *given]) == 0
+    assert main(["diff", *given]) == 0
+    assert _tags(arn) == {"project": "driftserve", "team": "scenes"}
+
+
+def _tags(arn: str) -> dict[str, str]:
+    return {tag["Key"]: tag["Value"] for tag in _sagemaker().list_tags(ResourceArn=arn)["Tags"]}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("{", "as JSON, got"), ("[]", "with Steps, got other JSON"), (None, "No such file")],
+)
+def test_what_is_no_definition_is_not_deployed(
+    text: str | None, said: str, account: FakeExecutions, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert account
+    file = tmp_path / "pipeline.json"
+    if text is not None:
+        file.write_text(text)
+    assert said in _refused(capsys, "upsert", "--definition", str(file))
+    assert _sagemaker().describe_pipeline(PipelineName="driftserve")["PipelineDefinition"] == DEFINITION
+
+
+def test_nothing_is_deployed_into_another_account(
+    account: FakeExecutions, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert account
+    file = tmp_path / "pipeline.json"
+    file.write_text(DEFINITION)
+    monkeypatch.setenv("DRIFTSERVE_PIPELINE_ACCOUNT", "111122223333")
+    said = _refused(capsys, "upsert", "--definition", str(file))
+    assert "expected the credentials of account 111122223333, got those of 123456789012" in said
