@@ -2,21 +2,28 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
 import boto3
 import pytest
+from botocore.config import Config
 
+from driftserve.errors import PipelineError
 from driftserve_demo.local_aws import local_aws
 from driftserve_pipeline.__main__ import main
+from driftserve_pipeline.execution.execution import find_execution
+from driftserve_pipeline.execution.manifest import Manifest
 from driftserve_pipeline.execution.report import read_report, wait
+from driftserve_pipeline.execution.start import Started, read_manifest, start
 from fake_sagemaker_executions import FakeExecution, FakeExecutions, fake_sagemaker_executions
 
 BUCKET = "scenes"
@@ -37,15 +44,49 @@ DEFINITION = json.dumps(
 )
 
 
+@dataclass(frozen=True)
+class _Clients:
+    """Of the tests themselves: made once, for that takes longer than most tests."""
+
+    fake: FakeExecutions
+    sagemaker: Any
+    s3: Any
+
+    def manifest(self, *assignments: str) -> Manifest:
+        return read_manifest(self.sagemaker, self.s3, "driftserve", assignments)
+
+    def start(self, *assignments: str, again: bool = False) -> Started:
+        return start(self.sagemaker, "driftserve", self.manifest(*assignments), again=again)
+
+    def put(self, key: str, body: bytes) -> None:
+        self.s3.put_object(Bucket=BUCKET, Key=key, Body=body)
+
+    def delete(self, key: str) -> None:
+        self.s3.delete_object(Bucket=BUCKET, Key=key)
+
+    def update(self, **defaults: object) -> None:
+        """Another definition: other defaults, and written in another way."""
+        read = json.loads(DEFINITION)
+        for parameter in read["Parameters"]:
+            parameter["DefaultValue"] = defaults.get(parameter["Name"], parameter["DefaultValue"])
+        self.sagemaker.update_pipeline(PipelineName="driftserve", PipelineDefinition=json.dumps(read, indent=3))
+
+
 @pytest.fixture(scope="module")
-def fake() -> Iterator[FakeExecutions]:
+def module_clients() -> Iterator[_Clients]:
     with local_aws() as environment, fake_sagemaker_executions(environment["AWS_ENDPOINT_URL"]) as fake:
-        yield fake
+        session = boto3.Session("local", "local", region_name="eu-central-1")
+        yield _Clients(
+            fake,
+            session.client("sagemaker", endpoint_url=fake.url, config=Config(proxies={})),
+            session.client("s3", endpoint_url=fake.moto, config=Config(proxies={})),
+        )
 
 
 @pytest.fixture
-def account(fake: FakeExecutions, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeExecutions]:
-    """An account with a bucket of two images and the pipeline, which the environment leads to."""
+def clients(module_clients: _Clients, monkeypatch: pytest.MonkeyPatch) -> Iterator[_Clients]:
+    """Of an account with a bucket of two images and the pipeline, which the environment leads to."""
+    fake = module_clients.fake
     variables = {
         "AWS_ENDPOINT_URL": fake.moto,
         "AWS_ENDPOINT_URL_SAGEMAKER": fake.url,
@@ -58,23 +99,20 @@ def account(fake: FakeExecutions, monkeypatch: pytest.MonkeyPatch) -> Iterator[F
     }
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    s3 = boto3.Session().client("s3")
-    s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
+    module_clients.s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
     for name in ("train/sea/1.jpg", "test/sea/2.jpg"):
-        s3.put_object(Bucket=BUCKET, Key=f"2026/{name}", Body=name.encode())
+        module_clients.put(f"2026/{name}", name.encode())
     role = "arn:aws:iam::123456789012:role/driftserve"
-    _sagemaker().create_pipeline(PipelineName="driftserve", PipelineDefinition=DEFINITION, RoleArn=role)
-    yield fake
+    module_clients.sagemaker.create_pipeline(PipelineName="driftserve", PipelineDefinition=DEFINITION, RoleArn=role)
+    yield module_clients
     urlopen(Request(f"{fake.moto}/moto-api/reset", method="POST")).close()  # noqa: S310
     fake.clear()
 
 
-def _sagemaker() -> Any:
-    return boto3.Session().client("sagemaker")
-
-
-def _s3() -> Any:
-    return boto3.Session().client("s3")
+@pytest.fixture
+def account(clients: _Clients) -> FakeExecutions:
+    """Its executions."""
+    return clients.fake
 
 
 def _start(capsys: pytest.CaptureFixture[str], *arguments: str) -> Mapping[str, Any]:
@@ -117,38 +155,39 @@ def test_two_starts_at_once_make_one_execution(account: FakeExecutions) -> None:
 
 
 def test_an_execution_of_the_same_manifest_is_given_back(
-    account: FakeExecutions, capsys: pytest.CaptureFixture[str]
+    clients: _Clients, account: FakeExecutions, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    first = _start(capsys)
-    assert _start(capsys) == {**first, "case": "running"}
-    assert _start(capsys, "--again") == {**first, "case": "running"}
-    account.executions[first["execution"]].status = "Succeeded"
-    assert _start(capsys) == {**first, "case": "succeeded"}
+    first = clients.start()
+    assert first.case == "started"
+    assert clients.start() == replace(first, case="running")
+    assert clients.start(again=True) == replace(first, case="running")
+    account.executions[first.arn].status = "Succeeded"
+    assert clients.start() == replace(first, case="succeeded")
+    assert main(["start"]) == 0
+    assert "succeeded before with the same manifest; --again starts anew" in capsys.readouterr().out
     assert len(account.executions) == 1
-    again = _start(capsys, "--again")
-    assert again["case"] == "started"
+    assert clients.start(again=True).case == "started"
     assert len(account.executions) == 2
 
 
-def test_after_a_failure_the_same_manifest_starts_anew(
-    account: FakeExecutions, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_after_a_failure_the_same_manifest_starts_anew(clients: _Clients, account: FakeExecutions) -> None:
     for _ in range(4):  # more than a page
-        started = _start(capsys)
-        assert started["case"] == "started"
-        account.executions[started["execution"]].status = "Failed"
+        started = clients.start()
+        assert started.case == "started"
+        account.executions[started.arn].status = "Failed"
     assert len(account.executions) == 4
 
 
 def test_another_manifest_is_refused_while_an_execution_runs(
-    account: FakeExecutions, capsys: pytest.CaptureFixture[str]
+    clients: _Clients, account: FakeExecutions, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    first = _start(capsys)
-    assert f"got {first['execution']}" in _refused(capsys, "start", "--param", "Epochs=20")
-    account.executions[first["execution"]].status = "Stopping"
-    assert "Stopping" in _refused(capsys, "start", "--param", "Epochs=20")
-    account.executions[first["execution"]].status = "Stopped"
-    assert _start(capsys, "--param", "Epochs=20")["case"] == "started"
+    first = clients.start()
+    assert f"got {first.arn}" in _refused(capsys, "start", "--param", "Epochs=20")
+    account.executions[first.arn].status = "Stopping"
+    with pytest.raises(PipelineError, match="Stopping"):
+        clients.start("Epochs=20")
+    account.executions[first.arn].status = "Stopped"
+    assert clients.start("Epochs=20").case == "started"
 
 
 def test_of_two_manifests_started_at_once_the_later_one_is_stopped(account: FakeExecutions) -> None:
@@ -167,32 +206,32 @@ def test_of_two_manifests_started_at_once_the_later_one_is_stopped(account: Fake
 @pytest.mark.parametrize(
     ("change", "is_another"),
     [
-        (lambda: None, False),
-        (lambda: _s3().put_object(Bucket=BUCKET, Key="2026/train/sea/1.jpg", Body=b"of another content"), True),
-        (lambda: _s3().put_object(Bucket=BUCKET, Key="2026/train/sea/3.jpg", Body=b"new"), True),
-        (lambda: _s3().delete_object(Bucket=BUCKET, Key="2026/train/sea/1.jpg"), True),
-        (lambda: _s3().put_object(Bucket=BUCKET, Key="2026-other/train/sea/1.jpg", Body=b"beside"), False),
-        (lambda: _update_definition(Epochs=9), True),
-        (lambda: _update_definition(), False),
+        (lambda clients: clients.put("2026/train/sea/1.jpg", b"of another content"), True),
+        (lambda clients: clients.put("2026/train/sea/3.jpg", b"new"), True),
+        (lambda clients: clients.delete("2026/train/sea/1.jpg"), True),
+        (lambda clients: clients.put("2026-other/train/sea/1.jpg", b"beside"), False),
+        (lambda clients: clients.update(Epochs=9), True),
+        (lambda clients: clients.update(), False),
     ],
-    ids=["nothing", "content", "added", "removed", "beside", "definition", "written otherwise"],
+    ids=["content", "added", "removed", "beside", "definition", "written otherwise"],
 )
 def test_a_manifest_is_another_where_what_it_depends_on_is(
-    change: Any, is_another: bool, account: FakeExecutions, capsys: pytest.CaptureFixture[str]
+    change: Callable[[_Clients], None], is_another: bool, clients: _Clients
 ) -> None:
-    first = _start(capsys)
-    account.executions[first["execution"]].status = "Succeeded"
-    change()
-    second = _start(capsys)
-    assert (second["manifest_sha256"] != first["manifest_sha256"]) is is_another
-    assert second["case"] == ("started" if is_another else "succeeded")
+    before = clients.manifest()
+    change(clients)
+    assert (clients.manifest().sha256 != before.sha256) is is_another
 
 
-def _update_definition(**defaults: object) -> None:
-    read = json.loads(DEFINITION)
-    for parameter in read["Parameters"]:
-        parameter["DefaultValue"] = defaults.get(parameter["Name"], parameter["DefaultValue"])
-    _sagemaker().update_pipeline(PipelineName="driftserve", PipelineDefinition=json.dumps(read, indent=3))
+def test_the_objects_of_every_location_count(clients: _Clients) -> None:
+    clients.put("test/sea/1.jpg", b"test")
+    clients.put("releases/1.json", b"[]")
+    given = ("TestLocation=s3://scenes/test/", "AnnotationRelease=s3://scenes/releases/1.json")
+    digests = [clients.manifest(*given).parameters["SourceDigest"]]
+    for key in ("test/sea/1.jpg", "releases/1.json"):
+        clients.put(key, b"another")
+        digests.append(clients.manifest(*given).parameters["SourceDigest"])
+    assert len(set(digests)) == 3
 
 
 @pytest.mark.parametrize(
@@ -207,24 +246,23 @@ def _update_definition(**defaults: object) -> None:
         ("Model=" + "m" * 1025, "at most 1024 characters"),
         ("TrainLocation=s3://scenes/2027", "expected objects there, got none"),
         ("TrainLocation=/mnt/images", "expected s3://<bucket>/<prefix> or kaggle:"),
-        ("TrainLocation=s3://elsewhere/2026", "NoSuchBucket"),
         ("AnnotationRelease=s3://scenes/releases/1.json", "expected objects there, got none"),
     ],
 )
-def test_a_wrong_parameter_is_refused_before_anything_starts(
-    assignment: str, said: str, account: FakeExecutions, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert said in _refused(capsys, "start", "--param", assignment)
+def test_a_wrong_parameter_is_refused(assignment: str, said: str, clients: _Clients) -> None:
+    with pytest.raises(PipelineError, match=re.escape(said)):
+        clients.manifest(assignment)
+
+
+def test_nothing_is_started_with_a_wrong_parameter(account: FakeExecutions, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "known are" in _refused(capsys, "start", "--param", "Epoch=20")
+    assert "NoSuchBucket" in _refused(capsys, "start", "--param", "TrainLocation=s3://elsewhere/2026")
     assert account.starts == 0
 
 
-def test_a_data_set_of_kaggle_counts_by_its_name(account: FakeExecutions, capsys: pytest.CaptureFixture[str]) -> None:
-    digests = []
-    for location in ("kaggle:o/one", "kaggle:o/two"):
-        started = _start(capsys, "--param", f"TrainLocation={location}")
-        account.executions[started["execution"]].status = "Failed"
-        digests.append(started["parameters"]["SourceDigest"])
-    assert digests[0] != digests[1]
+def test_a_data_set_of_kaggle_counts_by_its_name(clients: _Clients) -> None:
+    digests = {clients.manifest(f"TrainLocation=kaggle:o/{name}").parameters["SourceDigest"] for name in ("a", "b")}
+    assert len(digests) == 2
 
 
 def test_without_a_pipeline_or_credentials_one_line_says_so(
@@ -280,8 +318,10 @@ def _job(kind: str, name: str) -> str:
     return f"arn:aws:sagemaker:eu-central-1:123456789012:{kind}/{name}"
 
 
-def test_status_shows_every_step(account: FakeExecutions, capsys: pytest.CaptureFixture[str]) -> None:
-    arn = _start(capsys)["execution"]
+def test_status_shows_every_step(
+    clients: _Clients, account: FakeExecutions, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arn = clients.start().arn
     assert main(["status"]) == 0
     assert "Executing" in capsys.readouterr().out
     _steps(account, arn)
@@ -297,25 +337,24 @@ def test_status_shows_every_step(account: FakeExecutions, capsys: pytest.Capture
     assert train.split(maxsplit=5) == ["Train", "Failed", "9", "s", "3", "AlgorithmError: expected images, got none"]
 
 
-@pytest.mark.parametrize("by", ["arn", "id", "name"])
-def test_status_of_an_older_execution(by: str, account: FakeExecutions, capsys: pytest.CaptureFixture[str]) -> None:
-    older = _start(capsys)["execution"]
-    _steps(account, older)
-    newer = _start(capsys)["execution"]
-    assert older != newer
-    given = {"arn": older, "id": older[-12:], "name": account.executions[older].request["PipelineExecutionDisplayName"]}
-    assert main(["status", given[by], "--json"]) == 0
+def test_status_of_an_older_execution(
+    clients: _Clients, account: FakeExecutions, capsys: pytest.CaptureFixture[str]
+) -> None:
+    older = clients.start().arn
+    name = _steps(account, older).request["PipelineExecutionDisplayName"]
+    newer = clients.start().arn
+    found = [find_execution(clients.sagemaker, "driftserve", wanted) for wanted in (older, older[-12:], name, None)]
+    assert found == [older, older, older, newer]
+    assert main(["status", name, "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert (report["arn"], report["status"]) == (older, "Failed")
     assert [step["cached_from"] is not None for step in report["steps"]] == [True, False, False]
-    assert main(["status", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["arn"] == newer
     assert "expected an execution with the id or name 7" in _refused(capsys, "status", "7")
 
 
-def test_waiting_polls_until_the_execution_is_over(account: FakeExecutions, capsys: pytest.CaptureFixture[str]) -> None:
-    arn = _start(capsys)["execution"]
-    client, said = _sagemaker(), []
+def test_waiting_polls_until_the_execution_is_over(clients: _Clients, account: FakeExecutions) -> None:
+    arn = clients.start().arn
+    client, said = clients.sagemaker, []
     turns = iter(("Executing", "Executing", "Succeeded"))
 
     def sleep() -> None:
@@ -331,9 +370,9 @@ def test_waiting_polls_until_the_execution_is_over(account: FakeExecutions, caps
 
 
 def test_logs_of_all_hosts_come_in_the_order_of_time(
-    account: FakeExecutions, capsys: pytest.CaptureFixture[str]
+    clients: _Clients, account: FakeExecutions, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _steps(account, _start(capsys)["execution"])
+    _steps(account, clients.start().arn)
     group = "/aws/sagemaker/TrainingJobs"
     client = boto3.Session().client("logs")
     client.create_log_group(logGroupName=group)
@@ -359,9 +398,8 @@ def test_logs_of_all_hosts_come_in_the_order_of_time(
 
 
 def test_a_definition_is_compared_and_deployed(
-    account: FakeExecutions, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    clients: _Clients, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert account
     monkeypatch.setenv("DRIFTSERVE_PIPELINE_PIPELINE_NAME", "scenes-pipeline")
     monkeypatch.setenv("DRIFTSERVE_PIPELINE_TAGS", "project=driftserve,team=vision")
     file = tmp_path / "pipeline.json"
@@ -370,10 +408,10 @@ def test_a_definition_is_compared_and_deployed(
     assert main(["diff", *given]) == 1  # there is none yet
     assert main(["upsert", *given]) == 0
     arn = capsys.readouterr().out.splitlines()[-1]
-    deployed = _sagemaker().describe_pipeline(PipelineName="scenes-pipeline")
+    deployed = clients.sagemaker.describe_pipeline(PipelineName="scenes-pipeline")
     assert deployed["PipelineDefinition"] == DEFINITION
     assert deployed["RoleArn"] == "arn:aws:iam::123456789012:role/driftserve-pipeline"
-    assert _tags(arn) == {"project": "driftserve", "team": "vision"}
+    assert _tags(clients, arn) == {"project": "driftserve", "team": "vision"}
     file.write_text(json.dumps(json.loads(DEFINITION), indent=3))
     assert main(["diff", *given]) == 0
     assert capsys.readouterr().out == ""
@@ -389,11 +427,11 @@ def test_a_definition_is_compared_and_deployed(
     monkeypatch.setenv("DRIFTSERVE_PIPELINE_TAGS", "team=scenes")
     assert main(["upsert", *given]) == 0
     assert main(["diff", *given]) == 0
-    assert _tags(arn) == {"project": "driftserve", "team": "scenes"}
+    assert _tags(clients, arn) == {"project": "driftserve", "team": "scenes"}
 
 
-def _tags(arn: str) -> dict[str, str]:
-    return {tag["Key"]: tag["Value"] for tag in _sagemaker().list_tags(ResourceArn=arn)["Tags"]}
+def _tags(clients: _Clients, arn: str) -> dict[str, str]:
+    return {tag["Key"]: tag["Value"] for tag in clients.sagemaker.list_tags(ResourceArn=arn)["Tags"]}
 
 
 @pytest.mark.parametrize(
@@ -401,14 +439,13 @@ def _tags(arn: str) -> dict[str, str]:
     [("{", "as JSON, got"), ("[]", "with Steps, got other JSON"), (None, "No such file")],
 )
 def test_what_is_no_definition_is_not_deployed(
-    text: str | None, said: str, account: FakeExecutions, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    text: str | None, said: str, clients: _Clients, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    assert account
     file = tmp_path / "pipeline.json"
     if text is not None:
         file.write_text(text)
     assert said in _refused(capsys, "upsert", "--definition", str(file))
-    assert _sagemaker().describe_pipeline(PipelineName="driftserve")["PipelineDefinition"] == DEFINITION
+    assert clients.sagemaker.describe_pipeline(PipelineName="driftserve")["PipelineDefinition"] == DEFINITION
 
 
 def test_nothing_is_deployed_into_another_account(

@@ -58,7 +58,12 @@ def read_logs(client: Any, step: StepReport) -> tuple[LogLine, ...]:
     prefix = f"{job}-" if kind == "hyper-parameter-tuning-job" else f"{job}/"  # a search's jobs are <job>-001-<...>
     events = client.get_paginator("filter_log_events").paginate(logGroupName=_GROUPS[kind], logStreamNamePrefix=prefix)
     try:
-        lines = [_line(event) for page in events for event in page["events"]]
+        lines = [
+            _line(event)
+            for page in events
+            for event in page["events"]
+            if event["logStreamName"].startswith(prefix)  # moto gives the whole group
+        ]
     except ClientError as error:
         if error.response["Error"]["Code"] != "ResourceNotFoundException":
             raise
