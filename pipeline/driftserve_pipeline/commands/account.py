@@ -51,9 +51,12 @@ def on_account(
         settings = read_settings(os.environ)
         try:
             return run(options, Account(settings, boto3.Session(region_name=settings.region)))
-        except (BotoCoreError, ClientError) as error:
-            code = error.response["Error"]["Code"] if isinstance(error, ClientError) else ""
-            advice = _ADVICE.get(code, "check credentials, region and network")
+        except ClientError as error:
+            advice = _ADVICE.get(error.response["Error"]["Code"], "correct what it names")
             raise PipelineError(f"expected AWS to do it, got: {error}; {advice}") from error
+        except BotoCoreError as error:
+            raise PipelineError(
+                f"expected an answer of AWS, got: {error}; check credentials, region, network"
+            ) from error
 
     return translated

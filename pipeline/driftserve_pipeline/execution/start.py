@@ -96,7 +96,8 @@ def _give_way(client: Any, pipeline: str, arn: str) -> None:
     mine = next((execution for execution in running if execution.arn == arn), None)
     for other in running:
         if mine is not None and (other.started, other.arn) < (mine.started, mine.arn):
-            client.stop_pipeline_execution(PipelineExecutionArn=arn)
+            if mine.status == "Executing":  # else another process with the same manifest has stopped it
+                client.stop_pipeline_execution(PipelineExecutionArn=arn)
             raise _refusal(other, f"stopped {arn.rpartition('/')[2]} again, for at the same moment there was")
 
 
