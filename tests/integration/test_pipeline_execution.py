@@ -22,6 +22,7 @@ from driftserve_demo.local_aws import local_aws
 from driftserve_pipeline.__main__ import main
 from driftserve_pipeline.execution.execution import find_execution
 from driftserve_pipeline.execution.manifest import Manifest
+from driftserve_pipeline.execution.parameter import declared_parameters, resolve
 from driftserve_pipeline.execution.report import read_report, wait
 from driftserve_pipeline.execution.start import Started, read_manifest, start
 from fake_sagemaker_executions import FakeExecution, FakeExecutions, fake_sagemaker_executions
@@ -206,7 +207,7 @@ def test_of_two_manifests_started_at_once_the_later_one_is_stopped(account: Fake
 @pytest.mark.parametrize(
     ("change", "is_another"),
     [
-        (lambda clients: clients.put("2026/train/sea/1.jpg", b"of another content"), True),
+        (lambda clients: clients.put("2026/train/sea/1.jpg", b"train/sea/9.jpg"), True),
         (lambda clients: clients.put("2026/train/sea/3.jpg", b"new"), True),
         (lambda clients: clients.delete("2026/train/sea/1.jpg"), True),
         (lambda clients: clients.put("2026-other/train/sea/1.jpg", b"beside"), False),
@@ -457,3 +458,26 @@ def test_nothing_is_deployed_into_another_account(
     monkeypatch.setenv("DRIFTSERVE_PIPELINE_ACCOUNT", "111122223333")
     said = _refused(capsys, "upsert", "--definition", str(file))
     assert "expected the credentials of account 111122223333, got those of 123456789012" in said
+
+
+def test_parameters_take_the_values_of_their_kind_alone() -> None:
+    declared = declared_parameters(
+        json.dumps(
+            {
+                "Parameters": [
+                    {"Name": "Spot", "Type": "Boolean", "DefaultValue": True},
+                    {"Name": "Certificate", "Type": "String", "DefaultValue": "short", "EnumValues": ["short", "full"]},
+                    {"Name": "Threshold", "Type": "Float"},
+                ]
+            }
+        )
+    )
+    assert resolve(declared, ["Threshold=8.5e-1"]) == {"Spot": "true", "Certificate": "short", "Threshold": "8.5e-1"}
+    for assignments, said in (
+        ([], "expected a value for Threshold, got none"),
+        (["Threshold=1", "Threshold=2"], "got it twice"),
+        (["Spot=yes"], "type Boolean"),
+        (["Certificate=long"], "expected one of short, full, got 'long'"),
+    ):
+        with pytest.raises(PipelineError, match=said):
+            resolve(declared, assignments)
