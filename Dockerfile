@@ -90,6 +90,7 @@ RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=secret,id=
     /opt/pip/bin/pip install --no-compile '.[training]'
 COPY handler handler
 COPY training training
+COPY pipeline pipeline
 COPY README.md LICENSE ./
 COPY container/finish.sh container/sbom.py container/
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=secret,id=ca.crt,target=/run/secrets/ca.crt \

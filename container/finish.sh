@@ -21,8 +21,9 @@ find "$site"/numpy "$site"/scipy "$site"/sympy "$site"/networkx -type d -name te
   ! -path "*/numpy/_core/*" -prune -exec rm -rf {} +  # `numpy.testing` needs that one
 
 # The descriptions of some 400 AWS services: kept are those that are called, and the ways to credentials.
+if [ -d pipeline ]; then registry='! -name sagemaker'; fi
 find "$site"/botocore/data -mindepth 1 -maxdepth 1 -type d \
-  ! -name cloudwatch ! -name s3 ! -name sts ! -name sso ! -name sso-oidc ! -name signin -exec rm -rf {} +
+  ! -name cloudwatch ! -name s3 ! -name sts ! -name sso ! -name sso-oidc ! -name signin ${registry:-} -exec rm -rf {} +
 
 for jar in "$site"/ts/frontend/model-server.jar "$site"/mms/frontend/*.jar; do
   [ -f "$jar" ] || continue
@@ -34,3 +35,7 @@ done
 python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash "$site"
 
 /opt/venv/bin/python -c 'import driftserve.monitor_process, driftserve.sinks.cloudwatch, driftserve.verification'
+if [ -d pipeline ]; then
+  /opt/venv/bin/python -m driftserve_pipeline.steps --help > /dev/null
+  /opt/venv/bin/python -c 'import boto3; boto3.client("sagemaker", region_name="eu-central-1")'
+fi

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from images import encode
+from images import LABELS, encode
 
 
 def png(seed: int, side: int = 40) -> bytes:
@@ -20,6 +20,19 @@ def write_images(folder: Path, numbers: Mapping[str, int], seed: int = 0) -> Pat
         for _ in range(number):
             (folder / name / f"{seed}.png").write_bytes(png(seed))
             seed += 1
+    return folder
+
+
+def write_coloured(folder: Path, images: int, seed: int) -> Path:
+    """Write `<class>/<number>.png` of images in which the channel that the class is named after leads; the folder."""
+    generator = np.random.default_rng(seed)
+    for channel, label in enumerate(LABELS):
+        (folder / label).mkdir(parents=True)
+        for number in range(images):
+            level = generator.normal(110, 12, 3)
+            level[channel] = level.max() + generator.uniform(2, 30)
+            pixels = generator.normal(level, 15, (48, 64, 3)).clip(0, 255).astype(np.uint8)
+            (folder / label / f"{number}.png").write_bytes(encode(pixels))
     return folder
 
 

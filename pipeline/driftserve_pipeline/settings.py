@@ -10,33 +10,32 @@ from driftserve.errors import PipelineError
 PREFIX = "DRIFTSERVE_PIPELINE_"
 _EXAMPLE_ACCOUNT = "111122223333"  # AWS's own, in its documentation
 
-# Of every job; SageMaker's own limits of names and addresses.
 _INSTANCE = r"^(ml\.[a-z0-9-]+\.[a-z0-9]+|local|local_gpu)$"
-_IMAGE = r"^[^\s@]{1,200}(@sha256:[0-9a-f]{64})?$"
-_S3 = r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/\S*)?$"
+_IMAGE = r"^[^\s@]{1,180}(@sha256:[0-9a-f]{64})?$"
+_LOCATION = r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/\S*)?$"
+_TAG = r"^[a-zA-Z0-9 _.:/=+@-]*$"
 
 
 def _split(value: object) -> object:
-    """The parts of a list in a variable, separated by commas."""
+    """The parts of a variable, separated by commas."""
     return tuple(filter(None, (part.strip() for part in value.split(",")))) if isinstance(value, str) else value
 
 
 def _pairs(value: object) -> object:
-    """The tags in a variable, `name=value,name=value`."""
-    return dict(part.partition("=")[::2] for part in _split(value)) if isinstance(value, str) else value  # type: ignore[attr-defined]
+    """The tags of a variable, `name=value,name=value`."""
+    parts = _split(value)
+    return dict(str(part).partition("=")[::2] for part in parts) if isinstance(parts, tuple) else parts
 
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}$")]
-ModelNames = Annotated[
+Models = Annotated[
     tuple[Annotated[str, StringConstraints(pattern=r"^\S+$", max_length=100)], ...], BeforeValidator(_split)
 ]
-Subnets = Annotated[
-    tuple[Annotated[str, StringConstraints(pattern=r"^[-0-9a-zA-Z]{1,32}$")], ...], BeforeValidator(_split)
-]
+Ids = Annotated[tuple[Annotated[str, StringConstraints(pattern=r"^[-0-9a-zA-Z]{1,32}$")], ...], BeforeValidator(_split)]
 Tags = Annotated[
     dict[
-        Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9 _.:/=+@-]+$", max_length=128)],
-        Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9 _.:/=+@-]*$", max_length=256)],
+        Annotated[str, StringConstraints(pattern=_TAG, min_length=1, max_length=128)],
+        Annotated[str, StringConstraints(pattern=_TAG, max_length=256)],
     ],
     BeforeValidator(_pairs),
 ]
@@ -105,7 +104,7 @@ class PipelineSettings(BaseModel):
     spot: bool = True
     """Whether training takes spot capacity, with checkpoints to go on from when it is taken away."""
 
-    weights: str | None = Field(default=None, pattern=_S3)
+    weights: str | None = Field(default=None, pattern=_LOCATION)
     """Folder of timm weights, each with its record; without it the network's own are downloaded."""
 
     cache_days: int = Field(default=30, ge=0, le=365)
@@ -123,7 +122,7 @@ class PipelineSettings(BaseModel):
     tuning: bool = False
     """Whether a search chooses model, optimizer and learning rate, in place of the parameters of these names."""
 
-    tuning_models: ModelNames = Field(default=("mobilenetv2_035", "mobilenetv2_100"), min_length=1, max_length=30)
+    tuning_models: Models = Field(default=("mobilenetv2_035", "mobilenetv2_100"), min_length=1, max_length=30)
     """The timm models of the search."""
 
     tuning_jobs: int = Field(default=12, ge=1, le=500)
@@ -132,10 +131,10 @@ class PipelineSettings(BaseModel):
     tuning_parallel_jobs: int = Field(default=3, ge=1, le=100)
     """Of them at once; fewer learn more from each other."""
 
-    subnets: Subnets = Field(default=(), max_length=16)
+    subnets: Ids = Field(default=(), max_length=16)
     """Of the jobs' network, with a way to S3; none: SageMaker's own network."""
 
-    security_groups: Subnets = Field(default=(), max_length=5)
+    security_groups: Ids = Field(default=(), max_length=5)
     """Of the jobs' network; given with `subnets`."""
 
     kms_key: str | None = Field(default=None, pattern=r"^[a-zA-Z0-9:/_-]{1,2048}$")
@@ -147,7 +146,7 @@ class PipelineSettings(BaseModel):
     @model_validator(mode="after")
     def _agree(self) -> "PipelineSettings":
         if bool(self.subnets) != bool(self.security_groups):
-            raise ValueError("expected subnets and security_groups together, got one of them")
+            raise ValueError("expected subnets and security_groups together, got one of them; give both")
         if self.spot and self.waiting_minutes < self.training_minutes:
             raise ValueError("expected waiting_minutes of at least training_minutes, which they contain")
         if self.tuning_parallel_jobs > self.tuning_jobs:
@@ -167,7 +166,7 @@ def read_settings(environment: Mapping[str, str]) -> PipelineSettings:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         if not first["loc"]:  # settings that do not go together
-            raise PipelineError(f"{PREFIX}*: {first['msg']}") from error
+            raise PipelineError(f"{PREFIX}*: {first['msg'].removeprefix('Value error, ')}") from error
         name = str(first["loc"][0])
         raise PipelineError(f"{PREFIX}{name.upper()}: {first['msg']}, got {str(first['input'])[:80]!r}") from error
 

@@ -146,6 +146,55 @@ def test_what_is_missing_in_a_source_is_named(layout: dict[str, int], said: str,
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
 
 
+@pytest.mark.parametrize(
+    ("training", "test"),
+    [
+        ({"train/sea": 2, "train/street": 2}, {"test/sea": 1, "test/street": 1}),
+        ({"sea": 2, "street": 2}, {"sea": 1, "street": 1}),
+        (KAGGLES_OWN, {"archive/seg_test/sea": 1, "archive/seg_test/street": 1}),
+        ({"train/sea": 2, "train/street": 2}, {"seg_test/sea": 1, "seg_test/street": 1, "train/sea": 3}),
+    ],
+    ids=["a split each", "classes alone", "the first's own test stays", "the second's own train stays"],
+)
+def test_the_test_images_may_lie_elsewhere(training: dict[str, int], test: dict[str, int], tmp_path: Path) -> None:
+    source, test_source = write_images(tmp_path / "a", training), write_images(tmp_path / "b", test, seed=4)
+    fetched = fetch(str(source), tmp_path / "out", str(test_source))
+    assert listing(tmp_path / "out") == FETCHED
+    assert (tmp_path / "out" / "seg_test" / "street" / "5.png").read_bytes() == png(5)
+    assert (fetched.images, fetched.classes) == ({"train": 4, "test": 2}, ("sea", "street"))
+    assert (fetched.source, fetched.test_source) == (str(source), str(test_source))
+    assert fetched.skipped == len(listing(source)) + len(listing(test_source)) - 6
+
+
+@pytest.mark.parametrize(
+    ("training", "test", "said"),
+    [
+        ({"sea": 1}, {"train/sea": 1}, r"/b: expected the folders seg_test/ \(or test/\) .*got no test among train/"),
+        ({"test/sea": 1}, {"sea": 1}, r"/a: expected the folders seg_train/ \(or train/\) .*got no train among test/"),
+        ({"sea": 1}, {"sea": 0}, r"/b: expected .*got no"),
+        ({"sea": 1}, {"sea": 1, "street": 0}, r"/b: expected images .*, got none in street/"),
+        ({"": 2}, {"sea": 1}, r"/a: expected <class>/<image> in \./, got no class"),
+    ],
+)
+def test_what_is_missing_in_one_of_two_sources_is_named(
+    training: dict[str, int], test: dict[str, int], said: str, tmp_path: Path
+) -> None:
+    source, test_source = write_images(tmp_path / "a", training), write_images(tmp_path / "b", test)
+    with pytest.raises(DataError, match=said):
+        fetch(str(source), tmp_path / "out", str(test_source))
+    assert not (tmp_path / "out").exists()
+
+
+def test_two_prefixes_of_one_bucket_are_a_source_each(s3: Any, tmp_path: Path) -> None:
+    for number, name in enumerate(("2026/train/sea/0.png", "2026/train/street/1.png", "held-out/sea/2.png")):
+        s3.put_object(Bucket="scenes", Key=name, Body=png(number))
+    assert (
+        main(["fetch", "--source=s3://scenes/2026", "--test-source=s3://scenes/held-out", f"--output={tmp_path / 'o'}"])
+        == 0
+    )
+    assert listing(tmp_path / "o") == ["seg_test/sea/2.png", "seg_train/sea/0.png", "seg_train/street/1.png"]
+
+
 def test_an_output_that_holds_something_is_refused(tmp_path: Path) -> None:
     source = write_images(tmp_path / "source", PLAIN)
     (tmp_path / "out").mkdir()

@@ -66,7 +66,9 @@ def _names(folder: Path) -> list[str]:
 
 def test_a_job_leaves_one_archive_that_is_accepted_and_its_scores(make_job: MakeJob, data: Path) -> None:
     splits = {"train": data / "train", "validation": data / "val", "test": data / "test"}
-    base = make_job(FROM_SCRATCH | {"name": "coast", "version": "7", "loader-workers": "1"}, **splits)
+    base = make_job(
+        FROM_SCRATCH | {"name": "coast", "version": "7", "revision": "0c1c9ba", "loader-workers": "1"}, **splits
+    )
     for leftover in ("model/older.mar", "output/failure"):
         (base / leftover).touch()
     done = _train(base)
@@ -76,6 +78,7 @@ def test_a_job_leaves_one_archive_that_is_accepted_and_its_scores(make_job: Make
     assert verified.returncode == 0, verified.stderr
     contract = read_contract(base / "model" / "coast.mar")
     assert (contract.name, contract.version, contract.image_spec.height) == ("coast", "7", 48)
+    assert contract.provenance["revision"] == "0c1c9ba"
     said = json.loads(done.stdout.splitlines()[-1])
     trained = json.loads((base / "output/data/trained.json").read_text())
     assert said["archive"] == str(base / "model" / "coast.mar")

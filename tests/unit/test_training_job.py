@@ -95,6 +95,8 @@ def test_an_unknown_hyperparameter_is_refused_with_those_that_are_known(write: W
         ({"pretrained": "perhaps"}, "pretrained: Input should be a valid boolean"),
         ({"name": "a b"}, "name: String should match pattern"),
         ({"certificate": "long"}, "certificate: Input should be 'short' or 'full', got 'long'"),
+        ({"product": "runs"}, "product: Input should be 'archive' or 'run', got 'runs'"),
+        ({"revision": "(none)"}, "revision: String should match pattern"),
         ({"model": ""}, "model: String should have at least 1 character"),
         ({"processes_per_host": "0"}, "processes_per_host: Input should be greater than or equal to 1"),
         (["epochs"], r"given\.json: Input should be an object"),

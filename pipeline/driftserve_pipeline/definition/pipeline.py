@@ -1,6 +1,8 @@
 """The pipeline: Fetch, Preprocess, Train, Evaluate, then Register what is better, or Refuse and say why."""
 
-from driftserve_pipeline.definition.blueprint import draw
+from collections.abc import Callable
+
+from driftserve_pipeline.definition.blueprint import Blueprint, draw
 from driftserve_pipeline.definition.decision import decide, refuse
 from driftserve_pipeline.definition.evaluation import evaluate
 from driftserve_pipeline.definition.fetching import fetch
@@ -10,7 +12,7 @@ from driftserve_pipeline.definition.training import chosen_by_parameters, train
 from driftserve_pipeline.definition.tuning import chosen_by_search, tune
 from driftserve_pipeline.sdk.branching import Pipeline, pipeline_of
 from driftserve_pipeline.sdk.expressions import Step
-from driftserve_pipeline.sdk.session import open_session
+from driftserve_pipeline.sdk.session import offline, open_session
 from driftserve_pipeline.settings import PipelineSettings
 
 
@@ -20,20 +22,23 @@ def build(settings: PipelineSettings) -> Pipeline:
     Raises:
         PipelineError: the SDK is not installed.
     """
-    blueprint = draw(settings, open_session(settings))
+    with offline(settings):
+        return assemble(draw(settings, open_session(settings)), register)
+
+
+def assemble(blueprint: Blueprint, registering: Callable[[Blueprint, Step], Step]) -> Pipeline:
+    """The steps as they follow from each other; `registering` draws the step that registers what was evaluated."""
+    settings = blueprint.settings
     fetched = fetch(blueprint)
     prepared = preprocess(blueprint, fetched)
-    search: tuple[Step, ...] = ()
-    choice = chosen_by_parameters(blueprint)
-    if settings.tuning:
-        search = (tune(blueprint, prepared),)
-        choice = chosen_by_search(search[0])
+    tuned = tune(blueprint, prepared) if settings.tuning else None
+    choice = chosen_by_parameters(blueprint) if tuned is None else chosen_by_search(tuned)
     trained = train(blueprint, prepared, choice)
     evaluated = evaluate(blueprint, prepared, trained)
-    decided = decide(blueprint, evaluated, register(blueprint, evaluated), refuse(evaluated))
+    decided = decide(blueprint, evaluated, registering(blueprint, evaluated), refuse(evaluated))
     return pipeline_of(
         settings.pipeline_name,
         blueprint.session,
         blueprint.parameters.declared(settings.tuning),
-        [fetched, prepared, *search, trained, evaluated, decided],
+        [step for step in (fetched, prepared, tuned, trained, evaluated, decided) if step is not None],
     )

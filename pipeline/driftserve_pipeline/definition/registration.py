@@ -6,7 +6,10 @@ from driftserve_pipeline.sdk.expressions import Step, execution_id, join, output
 from driftserve_pipeline.sdk.registration import Version, registration_step
 
 # What Evaluate writes down as `metadata` in verdict.json, and approvers read.
-VERDICT_METADATA = ("archive_sha256", "card_sha256", "manifest_sha256", "certificate", "accuracy", "champion")
+VERDICT_METADATA = (
+    *("archive_sha256", "card_sha256", "manifest_sha256", "certificate", "champion"),
+    *("accuracy", "mean_corruption_accuracy", "p_value"),
+)
 
 
 def register(blueprint: Blueprint, evaluated: Step) -> Step:

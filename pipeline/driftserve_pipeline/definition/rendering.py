@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from driftserve_pipeline.definition.pipeline import build
+from driftserve_pipeline.sdk.session import offline
 from driftserve_pipeline.settings import PipelineSettings
 
 
@@ -13,7 +14,8 @@ def render(settings: PipelineSettings) -> str:
     Raises:
         PipelineError: the SDK is not installed.
     """
-    return normalise(build(settings).definition())
+    with offline(settings):  # the SDK draws the steps again as it writes them down
+        return normalise(build(settings).definition())
 
 
 def normalise(definition: str) -> str:

@@ -1,11 +1,13 @@
 """Train: one network, on one machine or several, going on after an interruption."""
 
+import hashlib
 from dataclasses import dataclass
 
 from driftserve_pipeline.definition.blueprint import Blueprint
 from driftserve_pipeline.definition.preparation import PREPARED
 from driftserve_pipeline.sdk.expressions import Expression, Step, Text, output_of
 from driftserve_pipeline.sdk.training import Training, training_step
+from driftserve_pipeline.settings import PipelineSettings
 
 
 @dataclass(frozen=True)
@@ -39,9 +41,10 @@ def train(blueprint: Blueprint, prepared: Step, choice: Choice) -> Step:
             output=blueprint.output("train"),
             instance_type=given.instance_type,
             instance_count=given.instance_count,
-            # Checkpoints are refused by a run of other choices, images or processes: each has its own place. The job
-            # that prepared the images stands for them.
+            # Training refuses the checkpoints of other choices, images, weights or processes: each has a place of its
+            # own. The job that prepared the images stands for them.
             checkpoints=blueprint.checkpoints(
+                _fingerprint(blueprint.settings),
                 prepared.properties.ProcessingJobName,
                 *hyperparameters.values(),
                 given.instance_type,
@@ -76,3 +79,8 @@ def model_of(trained: Step) -> Expression:
     """Where the trained network lies, one `model.tar.gz`."""
     location: Expression = trained.properties.ModelArtifacts.S3ModelArtifacts
     return location
+
+
+def _fingerprint(settings: PipelineSettings) -> str:
+    """Of what the settings, and not an execution, say of a training."""
+    return hashlib.sha256(f"{settings.training_image} {settings.weights}".encode()).hexdigest()[:12]

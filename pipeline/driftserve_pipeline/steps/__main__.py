@@ -1,0 +1,88 @@
+"""The step programs: `python -m driftserve_pipeline.steps fetch | preprocess | evaluate | register`.
+
+    SAGEMAKER_BASE_DIR=$PWD/ml python -m driftserve_pipeline.steps fetch --source s3://scenes/2026
+
+Reads `processing/input/<channel>` and writes `processing/output/<name>` under /opt/ml. Exit status: 0 done, 1 failed,
+143 stopped by SIGTERM; `output/message` then says why, in one line, which SageMaker shows as the job's failure reason.
+"""
+
+import argparse
+import contextlib
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from driftserve.errors import DriftserveError, PipelineError
+from driftserve.printable import printable
+from driftserve_pipeline.steps.evaluate import EVALUATE
+from driftserve_pipeline.steps.fetch import FETCH
+from driftserve_pipeline.steps.preprocess import PREPROCESS
+from driftserve_pipeline.steps.register import REGISTER
+from driftserve_pipeline.steps.step import Folders
+
+STEPS = {"fetch": FETCH, "preprocess": PREPROCESS, "evaluate": EVALUATE, "register": REGISTER}
+_BASE_VARIABLE = "SAGEMAKER_BASE_DIR"  # as for the training job
+
+
+class Stopped(BaseException):
+    """The job was stopped; no handler of errors is meant to hear of it."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one step; the exit status."""
+    folders = Folders(Path(os.environ.get(_BASE_VARIABLE, "/opt/ml")))
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        folders.message.unlink(missing_ok=True)
+        options = _parser().parse_args(arguments)
+        print(STEPS[options.step].run(options, folders), flush=True)
+    except Stopped:
+        _say(folders, "ended by SIGTERM: the job was stopped")
+        return 128 + signal.SIGTERM
+    except (DriftserveError, OSError) as error:
+        _say(folders, printable(error))
+        return 1
+    except Exception as error:  # whatever it is, SageMaker's `message` has a reason
+        traceback.print_exc()
+        _say(folders, printable(f"{type(error).__name__}: {error}"))
+        return 1
+    return 0
+
+
+def _stop(number: int, _frame: object) -> NoReturn:
+    signal.signal(number, signal.SIG_IGN)  # once is enough, and what is started has to be ended
+    raise Stopped
+
+
+def _say(folders: Folders, reason: str) -> None:
+    """One line to the log, and to where SageMaker reads it."""
+    print(f"driftserve_pipeline.steps: {reason}", file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):  # the exit status tells it as well
+        folders.message.parent.mkdir(parents=True, exist_ok=True)
+        folders.message.write_text(f"{reason}\n")
+
+
+class _Parser(argparse.ArgumentParser):
+    def __init__(self, **given: Any) -> None:
+        super().__init__(allow_abbrev=False, **given)
+
+    def error(self, message: str) -> NoReturn:
+        """A failure of the step like any other."""
+        raise PipelineError(f"{message}; `{self.prog} --help` tells more")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="python -m driftserve_pipeline.steps", description="What runs in a processing job.")
+    steps = parser.add_subparsers(dest="step", required=True, metavar="STEP")
+    for name, step in STEPS.items():
+        description = f"{step.help[0].upper()}{step.help[1:]}."
+        step.add_arguments(steps.add_parser(name, help=step.help, description=description))
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

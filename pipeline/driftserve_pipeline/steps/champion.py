@@ -1,0 +1,74 @@
+"""The registered champion, brought here with the classes that it knows."""
+
+import json
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from boto3.exceptions import Boto3Error
+from botocore.exceptions import BotoCoreError, ClientError
+
+from driftserve.errors import PipelineError
+from driftserve_pipeline.registry.versions import champion
+from driftserve_pipeline.steps.tarball import unpack
+
+_SCHEME = "s3://"
+_CONTRACT_FILE = "contract.json"
+_MOST_CONTRACT_BYTES = 64 * 2**20  # as the serving code takes
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The newest approved version: its ARN, its archive in a file here, its classes."""
+
+    arn: str
+    archive: Path
+    labels: tuple[str, ...]
+
+
+def bring_champion(sagemaker: Any, s3: Any, group: str, folder: Path) -> Champion | None:
+    """The champion of a group, its model data unpacked into a folder; None where no version is approved.
+
+    Args:
+        sagemaker: boto3's client, for the registry.
+        s3: the same for the model data.
+        group: the model package group.
+        folder: made here.
+
+    Raises:
+        PipelineError: the registry cannot be read; or what is registered is not there, or is no archive of ours.
+    """
+    version = champion(sagemaker, group)
+    if version is None:
+        return None
+    folder.mkdir(parents=True)
+    _download(s3, version.model_data_url, folder / "model.tar.gz", version.arn)
+    found = sorted(unpack(folder / "model.tar.gz", folder / "model").glob("*.mar"))
+    if len(found) != 1:
+        raise PipelineError(
+            f"{version.arn}: expected one .mar file in {version.model_data_url}, got {len(found)}; reject that version"
+        )
+    return Champion(version.arn, found[0], _labels(found[0], version.arn))
+
+
+def _download(s3: Any, url: str, file: Path, arn: str) -> None:
+    bucket, _, key = url.removeprefix(_SCHEME).partition("/")
+    try:
+        s3.download_file(bucket, key, str(file))
+    except (Boto3Error, BotoCoreError, ClientError, ValueError) as error:
+        raise PipelineError(
+            f"{arn}: expected its model data at {url}, got: {error}; bring it back, or reject that version"
+        ) from error
+
+
+def _labels(archive: Path, arn: str) -> tuple[str, ...]:
+    """What the contract says; the archive as a whole is verified before it is asked anything."""
+    try:
+        with zipfile.ZipFile(archive) as mar, mar.open(_CONTRACT_FILE) as file:
+            contract = json.loads(file.read(_MOST_CONTRACT_BYTES))
+        return tuple(map(str, contract["labels"]))
+    except (zipfile.BadZipFile, KeyError, TypeError, ValueError) as error:
+        raise PipelineError(
+            f"{arn}: expected a contract with labels in {archive.name}, got {error!r}; reject that version"
+        ) from error

@@ -1,0 +1,68 @@
+"""Commands of the other packages, run as processes: live on stderr, stopped with this one, their reason passed on."""
+
+import signal
+import subprocess
+import sys
+import tempfile
+
+from driftserve.errors import PipelineError
+
+_TAIL_BYTES = 64 * 1024
+_PATIENCE_SECONDS = 30  # SageMaker kills what is left of a job after 120
+
+
+def run_command(module: str, *arguments: str) -> str:
+    """What `python -m MODULE ARGUMENTS` writes to stdout; its stderr is shown as it comes.
+
+    Whatever ends this function ends the process.
+
+    Raises:
+        PipelineError: it failed; the message is the reason that it gave itself, where it gave one.
+    """
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", module, *arguments], stdout=output, stderr=subprocess.PIPE, bufsize=0
+        )
+        try:
+            tail = _show(process)
+            status = process.wait()
+        finally:
+            _end(process)
+        if status != 0:
+            raise PipelineError(_reason(module, arguments, status, tail))
+        output.seek(0)
+        return output.read().decode()
+
+
+def _show(process: subprocess.Popen[bytes]) -> str:
+    """The end of what the process wrote to stderr, all of which goes to ours."""
+    tail = b""
+    assert process.stderr is not None  # noqa: S101  # it is a pipe
+    while block := process.stderr.read(_TAIL_BYTES):
+        sys.stderr.buffer.write(block)
+        sys.stderr.buffer.flush()
+        tail = (tail + block)[-_TAIL_BYTES:]
+    return tail.decode(errors="replace")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(_PATIENCE_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+    if process.stderr is not None:
+        process.stderr.close()
+
+
+def _reason(module: str, arguments: tuple[str, ...], status: int, tail: str) -> str:
+    if status < 0:
+        by = signal.Signals(-status).name
+        return f"{module} {arguments[0]}: ended by {by}; if memory was short, choose a larger instance"
+    _, found, said = tail.rpartition(f"{module}: ")  # a progress bar may stand before it on the line
+    if found and (lines := said.splitlines()):
+        return lines[0]
+    last = next((line for line in reversed(tail.splitlines()) if line.strip()), "nothing on stderr")
+    return f"{module} {arguments[0]}: expected exit status 0, got {status}: {last.strip()}"

@@ -1,0 +1,105 @@
+"""Evaluate: what the trained run is worth, its archive, and whether it beats the registered champion."""
+
+import argparse
+import hashlib
+import shutil
+import tempfile
+from pathlib import Path
+
+from driftserve.errors import PipelineError
+from driftserve_pipeline.registry.metadata import metadata_value
+from driftserve_pipeline.steps.aws import client
+from driftserve_pipeline.steps.champion import Champion, bring_champion
+from driftserve_pipeline.steps.command import run_command
+from driftserve_pipeline.steps.evidence import Certificate, Evaluation, Trained, read_evidence
+from driftserve_pipeline.steps.step import Folders, Step
+from driftserve_pipeline.steps.tarball import unpack
+from driftserve_pipeline.steps.verdict import judge, write_verdict
+
+_TRAINING = "driftserve_training"
+_PACKED = "model.tar.gz"
+_RUN_FOLDER = "run"  # what a training job with `product` = `run` leaves
+_EVIDENCE = (
+    *("evaluation.json", "predictions-test.csv", "label_issues-test.csv", "card.html", "card.json"),
+    *("certificate.json", "trained.json", "configuration.json", "history.csv", "manifest.csv"),
+)
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--group", required=True, help="model package group, whose newest approved version is to beat")
+    parser.add_argument("--name", required=True, help="the model's name")
+    parser.add_argument("--version", required=True, help="the model's version")
+    parser.add_argument("--threshold", type=float, required=True, help="the least accuracy that is registered")
+    parser.add_argument("--robustness-images", default="240", metavar="N", help="0: none (default: %(default)s)")
+    parser.add_argument("--explained-images", type=int, default=12, metavar="N", help="0: none (default: %(default)s)")
+    parser.add_argument("--certificate", choices=["short", "full"], default="short", help="(default: %(default)s)")
+
+
+def _run(options: argparse.Namespace, folders: Folders) -> str:
+    evaluation, model = folders.fresh_output("evaluation"), folders.fresh_output("model")
+    with tempfile.TemporaryDirectory() as scratch:
+        run = _run_folder(folders.input(_RUN_FOLDER) / _PACKED, Path(scratch, "trained"))
+        champion = bring_champion(client("sagemaker"), client("s3"), options.group, Path(scratch, "champion"))
+        is_comparable = champion is not None and set(champion.labels) == set(_trained(run).labels)
+        _gather(options, run, folders.input("data"), champion if is_comparable else None)
+        archive = _export(options, run, folders.input("data"), Path(scratch, "exported"))
+        verdict = judge(
+            read_evidence(run / "evaluation.json", Evaluation),
+            options.threshold,
+            champion.arn if champion else None,
+            is_comparable,
+            _metadata(run, archive),
+        )
+        _leave_evidence(run, evaluation)
+        shutil.copyfile(archive.parents[1] / _PACKED, model / _PACKED)
+        write_verdict(verdict, evaluation)
+    return verdict.model_dump_json()
+
+
+def _run_folder(packed: Path, folder: Path) -> Path:
+    run = unpack(packed, folder) / _RUN_FOLDER
+    if not run.is_dir():
+        raise PipelineError(f"{packed}: expected the folder {_RUN_FOLDER}/, got none; train with product={_RUN_FOLDER}")
+    return run
+
+
+def _trained(run: Path) -> Trained:
+    return read_evidence(run / "trained.json", Trained)
+
+
+def _gather(options: argparse.Namespace, run: Path, data: Path, champion: Champion | None) -> None:
+    """Have the run evaluated and explained."""
+    places = ("--trained", str(run), "--data", str(data))
+    against = ("--champion", str(champion.archive)) if champion else ()
+    run_command(_TRAINING, "evaluate", *places, "--robustness-images", options.robustness_images, *against)
+    if options.explained_images > 0:
+        run_command(_TRAINING, "explain", *places, "--images", str(options.explained_images))
+
+
+def _export(options: argparse.Namespace, run: Path, data: Path, output: Path) -> Path:
+    """The archive, `model.tar.gz` beside its folder."""
+    named = ("--name", options.name, "--version", options.version, "--certificate", options.certificate)
+    run_command(_TRAINING, "export", "--trained", str(run), "--data", str(data), "--output", str(output), *named)
+    return output / "model" / f"{options.name}.mar"
+
+
+def _metadata(run: Path, archive: Path) -> dict[str, str]:
+    """What a registered version says of where it comes from; the archive is verified as the service will do it."""
+    _, digest = run_command("driftserve", "verify", str(archive)).split()
+    return {
+        "archive_sha256": digest,
+        "card_sha256": hashlib.sha256((run / "card.json").read_bytes()).hexdigest(),
+        "manifest_sha256": _trained(run).manifest_sha256,
+        "certificate": metadata_value(str(read_evidence(run / "certificate.json", Certificate))),
+    }
+
+
+def _leave_evidence(run: Path, folder: Path) -> None:
+    for name in _EVIDENCE:
+        if (run / name).is_file():
+            shutil.copyfile(run / name, folder / name)
+    if (run / "explanations").is_dir():
+        shutil.copytree(run / "explanations", folder / "explanations")
+
+
+EVALUATE = Step("measure the trained model, archive it, hold it against the champion", _add_arguments, _run)

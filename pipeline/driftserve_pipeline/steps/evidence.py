@@ -1,0 +1,108 @@
+"""What the training commands have found out of a model, as far as the verdict needs it."""
+
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from driftserve.errors import PipelineError
+
+_Kind = TypeVar("_Kind", bound=BaseModel)
+
+
+class _Read(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Value(_Read):
+    """A score; its interval is passed over."""
+
+    value: float
+
+
+class Comparison(_Read):
+    """Two networks on the same test images: McNemar's test over those that one alone got right."""
+
+    images: int
+    challenger_alone_right: int
+    champion_alone_right: int
+    p_value: float
+
+    @property
+    def lead(self) -> int:
+        """How many more images the challenger has right; negative where the champion leads."""
+        return self.challenger_alone_right - self.champion_alone_right
+
+
+class _Robustness(_Read):
+    mean_corruption_accuracy: Value
+
+
+class _Evaluation(_Read):
+    images: int
+    robustness: _Robustness | None
+    comparison: Comparison | None
+
+
+class _Metrics(_Read):
+    accuracy: Value
+
+
+class Evaluation(_Read):
+    """`evaluation.json`; the pipeline's condition reads the accuracy from the same place."""
+
+    multiclass_classification_metrics: _Metrics
+    driftserve: _Evaluation
+
+    @property
+    def accuracy(self) -> float:
+        """Of the test images."""
+        return self.multiclass_classification_metrics.accuracy.value
+
+
+class Trained(_Read):
+    """`trained.json`."""
+
+    labels: tuple[str, ...]
+    manifest_sha256: str
+
+
+class _FalseAlarms(_Read):
+    budget: float
+    rate: float
+
+
+class _Power(_Read):
+    power: float | None
+
+
+class Certificate(_Read):
+    """`certificate.json`."""
+
+    kind: str
+    images: int
+    false_alarms: tuple[_FalseAlarms, ...]
+    power: tuple[_Power, ...]
+
+    def __str__(self) -> str:
+        """One line, in the signs that a model package's metadata may have."""
+        power = [cell.power for cell in self.power if cell.power is not None]
+        alarms = [f"false alarms {row.rate:.4f} of {row.budget:.4f} allowed" for row in self.false_alarms[:1]]
+        powers = [f"power {sum(power) / len(power):.3f} over {len(power)} corruptions"] if power else []
+        return " - ".join([self.kind, *alarms, *powers, f"{self.images} images"])
+
+
+def read_evidence(path: Path, kind: type[_Kind]) -> _Kind:
+    """What a JSON file holds.
+
+    Raises:
+        PipelineError: it is not there, or breaks the schema.
+    """
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise PipelineError(f"{path}: expected a file that can be read, got {error.strerror}") from error
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise PipelineError(f"{path}: {place}: {first['msg']}; run the step that wrote it again") from error

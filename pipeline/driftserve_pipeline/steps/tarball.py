@@ -1,0 +1,49 @@
+"""A `model.tar.gz` unpacked without trust in its names, its kinds of files and its size."""
+
+import shutil
+import tarfile
+from pathlib import Path, PurePosixPath
+
+from driftserve.errors import PipelineError
+
+MOST_BYTES = 20 * 2**30
+MOST_FILES = 10_000
+
+
+def unpack(packed: Path, folder: Path, most_bytes: int = MOST_BYTES) -> Path:
+    """The folder, made here, with the tarball's files and folders in it.
+
+    Raises:
+        PipelineError: it is no tarball; something in it is no plain file, leads elsewhere or is there twice; or there
+            are more files, or bytes, than are taken.
+    """
+    try:
+        folder.mkdir(parents=True)
+        with tarfile.open(packed) as tarball:
+            left = most_bytes
+            for number, member in enumerate(tarball):
+                left -= member.size
+                if left < 0 or number >= MOST_FILES:
+                    raise PipelineError(
+                        f"{packed}: expected at most {MOST_FILES} files and {most_bytes} bytes, got more"
+                    )
+                _unpack(tarball, member, folder, packed)
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise PipelineError(f"{packed}: expected a model.tar.gz, got {error}; make it again") from error
+    return folder
+
+
+def _unpack(tarball: tarfile.TarFile, member: tarfile.TarInfo, folder: Path, packed: Path) -> None:
+    path = PurePosixPath(member.name)
+    if path.is_absolute() or ".." in path.parts or not (member.isfile() or member.isdir()):
+        raise PipelineError(
+            f"{packed}: expected plain files below it, got {member.name!r}, which is a link or leads elsewhere"
+        )
+    target = folder / path
+    if member.isdir():
+        target.mkdir(parents=True, exist_ok=True)
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    source = tarball.extractfile(member)
+    with target.open("xb") as file:
+        shutil.copyfileobj(source, file)  # type: ignore[arg-type]  # a file has a content

@@ -1,0 +1,48 @@
+"""Archives to hold a network against, of the three classes of `images`: the tiny network's and its opposite."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from driftserve.archive import write_archive
+from driftserve.contract import Contract, GoldenImage
+from driftserve.decode import decode
+from driftserve.features import feature_names
+from driftserve.model import Model
+from driftserve.prediction import calibrate, to_prediction
+from driftserve.preprocess import preprocess
+from images import LABELS
+
+
+class Darkest(torch.nn.Module):
+    """Says the channel that leads least."""
+
+    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        means = pixels.float().mean(dim=(2, 3)) / 64
+        return -8 * means, means - 2  # sure enough for golden images
+
+
+def write_darkest(
+    folder: Path, contract: Contract, golden: Mapping[str, bytes], labels: tuple[str, ...] = LABELS
+) -> Path:
+    """An archive like the tiny one, but nearly always wrong.
+
+    Args:
+        folder: for it.
+        contract: the tiny network's.
+        golden: its golden images.
+        labels: three, in place of those of `images`.
+    """
+    graph, spec = folder / "model.pt", contract.image_spec
+    torch.jit.script(Darkest()).save(str(graph))
+    model = Model(graph, spec.height, spec.width)
+    answers = {name: calibrate(model(preprocess([decode(png)], spec)).logits, 1.0)[0] for name, png in golden.items()}
+    images = tuple(
+        GoldenImage(file=name, label=to_prediction(row, labels).label, probabilities=tuple(row.tolist()))
+        for name, row in answers.items()
+    )
+    names = feature_names(labels, contract.embedding_size)
+    reference = dict(zip(names, contract.reference.values(), strict=True))
+    changed = contract.model_copy(update={"labels": labels, "reference": reference, "golden": images})
+    return write_archive(folder, changed, graph, golden)

@@ -1,0 +1,85 @@
+"""An archive as the champion: asked for its answers through the code that serves, on the very test images."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from champions import write_darkest
+from driftserve.archive import write_model_tarball
+from driftserve.contract import Contract
+from driftserve.errors import ArchiveError, DataError
+from driftserve_training.dataset.manifest import Manifest, scan
+from driftserve_training.evaluation.champion import read_champion
+from driftserve_training.evaluation.comparison import compare
+from driftserve_training.evaluation.predictions import predictions_file, write_predictions
+from image_folders import write_coloured
+from images import LABELS
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    folder = tmp_path_factory.mktemp("data")
+    write_coloured(folder / "test", 12, seed=2)
+    return scan(folder, ("test",))
+
+
+def test_an_archive_answers_for_itself_wherever_it_is_packed(archive: Path, manifest: Manifest, tmp_path: Path) -> None:
+    shutil.copy(archive, tmp_path)
+    write_model_tarball(archive, tmp_path / "model.tar.gz")
+    places = (tmp_path / archive.name, tmp_path, tmp_path / "model.tar.gz")
+    champions = [read_champion(place, manifest, "test") for place in places]
+    for champion in champions:
+        assert champion.name == "tiny/7"
+        assert champion.predictions.labels == LABELS  # which are not sorted: not the manifest's order
+        assert champion.predictions.paths == tuple(entry.path for entry in manifest.entries)
+        assert champion.predictions.is_right.all()  # the images lead by the channel that the network looks for
+        assert np.array_equal(champion.predictions.probabilities, champions[0].predictions.probabilities)
+
+
+def test_the_better_of_two_champions_leads_by_the_images_that_it_alone_has_right(
+    archive: Path, manifest: Manifest, tmp_path: Path, contract: Contract, golden: Mapping[str, bytes]
+) -> None:
+    good = read_champion(archive, manifest, "test").predictions
+    bad = read_champion(write_darkest(tmp_path, contract, golden), manifest, "test").predictions
+    comparison = compare(good, bad, "darkest", seed=0)
+    assert (comparison.champion_accuracy, comparison.challenger_alone_right) == (0.0, 36)
+    assert (comparison.difference.value, comparison.p_value) == (1.0, pytest.approx(2 * 0.5**36))
+    assert compare(bad, good, "tiny", seed=0).champion_alone_right == 36
+
+
+def test_the_champion_sees_the_images_at_its_own_size(
+    manifest: Manifest, tmp_path: Path, contract: Contract, golden: Mapping[str, bytes]
+) -> None:
+    larger = contract.image_spec.model_copy(update={"height": 64, "width": 64, "resize_shorter_side": 64})
+    archive = write_darkest(tmp_path, contract.model_copy(update={"image_spec": larger}), golden)
+    at_64 = read_champion(archive, manifest, "test").predictions
+    at_32 = read_champion(write_darkest(tmp_path, contract, golden), manifest, "test").predictions
+    assert np.allclose(at_64.probabilities, at_32.probabilities, atol=0.05)
+    assert not np.array_equal(at_64.probabilities, at_32.probabilities)
+
+
+def test_a_champion_of_other_classes_is_refused(archive: Path, manifest: Manifest, tmp_path: Path) -> None:
+    champion = read_champion(archive, manifest, "test")
+    rows = np.full((len(manifest.entries), 2), 0.5)
+    write_predictions(tmp_path / predictions_file("test"), manifest.entries, ("red", "grey"), rows)
+    other = read_champion(tmp_path, manifest, "test")
+    with pytest.raises(DataError, match=r"tiny/7: expected predictions of red, grey, got red, green, blue"):
+        compare(other.predictions, champion.predictions, champion.name, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(b"no archive", r"scenes\.mar: "), (None, r"expected an archive, or a directory with one \.mar file, got none")],
+)
+def test_what_is_no_champion_is_refused(content: bytes | None, said: str, manifest: Manifest, tmp_path: Path) -> None:
+    place = tmp_path / "scenes.mar"
+    if content:
+        place.write_bytes(content)
+    with pytest.raises(ArchiveError, match=said):
+        read_champion(place, manifest, "test")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=r"predictions-test\.csv: expected predictions"):
+        read_champion(tmp_path / "empty", manifest, "test")

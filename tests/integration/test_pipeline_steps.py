@@ -1,0 +1,300 @@
+"""The step programs as processes, in folders that stand for /opt/ml, against moto's S3 and registry over HTTP."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import boto3
+import psutil
+import pytest
+
+from champions import write_darkest
+from driftserve.archive import write_model_tarball
+from driftserve.contract import Contract, file_sha256
+from driftserve.verification import verify_archive
+from driftserve_demo.local_aws import local_aws
+from driftserve_pipeline.registry import list_versions
+from driftserve_pipeline.registry.registration import Registration, register
+from image_folders import write_coloured
+from processes import is_alive, running
+
+TRAIN = Path(__file__).parents[2] / "container" / "train.py"
+BUCKET = "scenes"
+IMAGE = "111122223333.dkr.ecr.eu-central-1.amazonaws.com/driftserve:1"
+HYPERPARAMETERS = {"model": "test_resnet", "pretrained": "false", "image_size": "32", "epochs": "6"}
+HYPERPARAMETERS |= {"batch_size": "16", "product": "run", "revision": "0c1c9ba", "learning_rate": "0.02"}
+
+
+@pytest.fixture(scope="module")
+def aws() -> Iterator[dict[str, str]]:
+    with local_aws() as environment:
+        yield environment | {"AWS_EC2_METADATA_DISABLED": "true"}
+
+
+def _client(aws: Mapping[str, str], service: str) -> Any:
+    return boto3.client(
+        service,
+        endpoint_url=aws["AWS_ENDPOINT_URL"],
+        region_name=aws["AWS_DEFAULT_REGION"],
+        aws_access_key_id=aws["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=aws["AWS_SECRET_ACCESS_KEY"],
+    )
+
+
+@pytest.fixture(scope="module")
+def s3(aws: dict[str, str]) -> Any:
+    client = _client(aws, "s3")
+    client.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": aws["AWS_DEFAULT_REGION"]})
+    return client
+
+
+@pytest.fixture(scope="module")
+def sagemaker(aws: dict[str, str]) -> Any:
+    return _client(aws, "sagemaker")
+
+
+def _upload(s3: Any, folder: Path, prefix: str) -> str:
+    for path in folder.rglob("*"):
+        if path.is_file():
+            s3.upload_file(str(path), BUCKET, f"{prefix}/{path.relative_to(folder).as_posix()}")
+    return f"s3://{BUCKET}/{prefix}"
+
+
+def _step(base: Path, aws: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "driftserve_pipeline.steps", *arguments],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"SAGEMAKER_BASE_DIR": str(base)} | aws,
+        timeout=120,
+    )
+
+
+def _succeed(base: Path, aws: Mapping[str, str], *arguments: str) -> str:
+    done = _step(base, aws, *arguments)
+    assert done.returncode == 0, done.stderr
+    assert not (base / "output" / "message").exists()
+    return done.stdout
+
+
+def _failure(base: Path, aws: Mapping[str, str], *arguments: str) -> str:
+    """The one line that SageMaker would show."""
+    done = _step(base, aws, *arguments)
+    assert done.returncode == 1, done.stderr
+    (line,) = (base / "output" / "message").read_text().splitlines()
+    assert done.stderr.splitlines()[-1] == f"driftserve_pipeline.steps: {line}"
+    return line
+
+
+def _input(base: Path, channel: str, folder: Path) -> None:
+    (base / "processing" / "input").mkdir(parents=True, exist_ok=True)
+    (base / "processing" / "input" / channel).symlink_to(folder)
+
+
+@pytest.fixture(scope="module")
+def prepared(aws: dict[str, str], s3: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What Fetch and Preprocess leave of images whose test part lies elsewhere."""
+    base = tmp_path_factory.mktemp("preparing")
+    train = _upload(s3, write_coloured(base / "train", 24, seed=1), "2026/seg_train")
+    test = _upload(s3, write_coloured(base / "test", 8, seed=2), "held-out")
+    (base / "processing/output/fetched").mkdir(parents=True)
+    (base / "processing/output/fetched/left").touch()  # by a try that was killed
+    said = _succeed(base, aws, "fetch", "--source", train, "--test-source", test, "--digest", "none")
+    assert json.loads(said.splitlines()[1])["images"] == {"train": 72, "test": 24}
+    _input(base, "fetched", base / "processing" / "output" / "fetched")
+    _succeed(base, aws, "preprocess", "--annotations", "none")
+    return base / "processing" / "output" / "prepared"
+
+
+@pytest.fixture(scope="module")
+def packed(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with the model.tar.gz that SageMaker makes of a training job."""
+    base = tmp_path_factory.mktemp("training")
+    (base / "input/config").mkdir(parents=True)
+    (base / "input/config/hyperparameters.json").write_text(json.dumps(HYPERPARAMETERS))
+    (base / "input/data").mkdir()
+    (base / "input/data/data").symlink_to(prepared)
+    (base / "model/run").mkdir(parents=True)
+    (base / "model/run/left").touch()  # by an earlier job
+    done = subprocess.run(
+        [sys.executable, TRAIN], capture_output=True, text=True, env=os.environ | {"SAGEMAKER_BASE_DIR": str(base)}
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1])["run"] == str(base / "model" / "run")
+    assert [path.name for path in (base / "model").iterdir()] == ["run"]
+    assert not {"left", "checkpoints"} & {path.name for path in (base / "model/run").iterdir()}
+    shutil.rmtree(base / "output")  # on another machine there is no more of it
+    return _pack(base / "packed", base / "model")
+
+
+def _pack(folder: Path, model: Path) -> Path:
+    """A new folder with a folder's files as a model.tar.gz, as SageMaker makes it."""
+    folder.mkdir()
+    with tarfile.open(folder / "model.tar.gz", "w:gz") as tarball:
+        tarball.add(model, ".")
+    return folder
+
+
+def _approve(aws: Mapping[str, str], group: str, archive: Path) -> str:
+    """Make an archive the champion of a group; its ARN."""
+    s3, sagemaker = _client(aws, "s3"), _client(aws, "sagemaker")
+    write_model_tarball(archive, archive.with_name("model.tar.gz"))
+    s3.upload_file(str(archive.with_name("model.tar.gz")), BUCKET, f"models/{group}/model.tar.gz")
+    url = f"s3://{BUCKET}/models/{group}/model.tar.gz"
+    arn = register(sagemaker, Registration(group, IMAGE, url, None, {"accuracy": "0.9"}))
+    sagemaker.update_model_package(ModelPackageArn=arn, ModelApprovalStatus="Approved")
+    return arn
+
+
+@pytest.fixture
+def evaluating(tmp_path: Path, prepared: Path, packed: Path) -> Path:
+    """The folders of an Evaluate job."""
+    _input(tmp_path, "run", packed)
+    _input(tmp_path, "data", prepared)
+    return tmp_path
+
+
+def _evaluate(base: Path, aws: Mapping[str, str], group: str, *arguments: str) -> dict[str, Any]:
+    named = ("--group", group, "--name", "coast", "--version", "0a1b2c", "--threshold", "0.4")
+    _succeed(base, aws, "evaluate", *named, *arguments)
+    verdict: dict[str, Any] = json.loads((base / "processing/output/evaluation/verdict.json").read_text())
+    assert all(isinstance(value, str) for value in verdict["metadata"].values())
+    return verdict
+
+
+def test_a_run_that_beats_the_champion_becomes_an_archive_that_is_accepted_and_registered(
+    evaluating: Path, aws: dict[str, str], sagemaker: Any, contract: Contract, golden: Mapping[str, bytes]
+) -> None:
+    (evaluating / "champion").mkdir()
+    best = _approve(aws, "worse", write_darkest(evaluating / "champion", contract, golden))
+    verdict = _evaluate(evaluating, aws, "worse", "--robustness-images", "2", "--explained-images", "1")
+    evidence = evaluating / "processing/output/evaluation"
+    assert {path.name for path in evidence.iterdir()} >= {"evaluation.json", "card.html", "card.json", "explanations"}
+    assert (verdict["beats_champion"], verdict["champion"]) == (1, best)
+    assert verdict["reason"].startswith("nothing speaks against it: accuracy 0.")
+    assert f"0 by the champion {best} alone (p " in verdict["reason"]
+    with tarfile.open(evaluating / "processing/output/model/model.tar.gz") as tarball:
+        tarball.extractall(evaluating / "served", filter="data")
+    verified = verify_archive(evaluating / "served" / "coast.mar", evaluating / "verified", allowed=())
+    written, metadata = verified.contract, verdict["metadata"]
+    assert (written.display_name, verified.digest) == ("coast/0a1b2c", metadata["archive_sha256"])
+    assert written.provenance["revision"] == "0c1c9ba"
+    assert metadata["card_sha256"] == file_sha256(evidence / "card.json") == written.provenance["card_sha256"]
+    assert metadata["manifest_sha256"] == written.provenance["manifest_sha256"]
+    assert metadata["accuracy"] == f"{verdict['accuracy']:.4f}" == f"{written.evaluation['test_accuracy']:.4f}"
+    assert metadata["mean_corruption_accuracy"] == f"{written.evaluation['mean_corruption_accuracy']:.4f}"
+    assert metadata["certificate"].startswith("short - ")
+    assert (metadata["champion"], float(metadata["p_value"]) < 0.01) == (best, True)
+
+    base = evaluating / "registering"
+    _input(base, "evaluation", evidence)
+    place = f"s3://{BUCKET}/executions/0a1b2c"
+    arguments = ("--group", "worse", "--image", IMAGE, "--model-data-url", f"{place}/model/model.tar.gz")
+    arguments += ("--evaluation-url", f"{place}/evaluation/evaluation.json")
+    arguments += ("--revision", "0c1c9ba", "--execution", "0a1b2c")
+    said = json.loads(_succeed(base, aws, "register", *arguments))
+    version, _ = list_versions(sagemaker, "worse")
+    assert version.arn == said["model_package"]
+    assert version.status == "PendingManualApproval"
+    assert version.metadata == metadata | {"revision": "0c1c9ba", "execution": "0a1b2c"}
+
+
+def test_a_champion_that_knows_other_classes_is_not_compared(
+    evaluating: Path, aws: dict[str, str], contract: Contract, golden: Mapping[str, bytes]
+) -> None:
+    (evaluating / "champion").mkdir()
+    archive = write_darkest(evaluating / "champion", contract, golden, ("red", "green", "grey"))
+    other = _approve(aws, "other", archive)
+    verdict = _evaluate(evaluating, aws, "other", "--robustness-images", "0", "--explained-images", "0")
+    assert (verdict["beats_champion"], verdict["champion"]) == (1, other)
+    assert f"the champion {other} knows other classes and was not compared" in verdict["reason"]
+    assert (verdict["metadata"]["p_value"], verdict["metadata"]["mean_corruption_accuracy"]) == ("none", "none")
+    assert not (evaluating / "processing/output/evaluation/explanations").exists()
+
+
+@pytest.mark.parametrize(
+    ("lacking", "arguments", "said"),
+    [
+        (".", (), "model.tar.gz: expected the folder run/, got none; train with product=run"),
+        ("", (), "expected its model data at s3://scenes/models/gone/model.tar.gz, got: "),
+        ("", ("--threshold", "high"), "argument --threshold: invalid float value: 'high'"),
+    ],
+    ids=["no run", "the champion's archive is gone", "an argument"],
+)
+def test_what_cannot_be_evaluated_is_said_in_one_line(
+    lacking: str, arguments: tuple[str, ...], said: str, evaluating: Path, aws: dict[str, str], archive: Path
+) -> None:
+    group = "gone"
+    _approve(aws, group, Path(shutil.copy(archive, evaluating)))
+    _client(aws, "s3").delete_object(Bucket=BUCKET, Key=f"models/{group}/model.tar.gz")
+    if lacking:
+        _pack(evaluating / "processing/input/other", archive.parent)
+        (evaluating / "processing/input/run").unlink()
+        (evaluating / "processing/input/other").rename(evaluating / "processing/input/run")
+    named = ("--group", group, "--name", "coast", "--version", "1", "--threshold", "0.4", *arguments)
+    assert said in _failure(evaluating, aws, "evaluate", *named)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "said"),
+    [
+        ("nowhere", "s3://scenes/nowhere: expected objects below that prefix, got none; correct the address"),
+        (
+            "broken",
+            "s3://scenes/broken: expected the folders .* with <class>/<image> in each, got no test among train/",
+        ),
+    ],
+)
+def test_a_wrong_prefix_and_a_missing_split_fail_in_fetch(
+    prefix: str, said: str, aws: dict[str, str], s3: Any, tmp_path: Path
+) -> None:
+    _upload(s3, write_coloured(tmp_path / "train", 2, seed=1), "broken/train")
+    assert re.search(said, _failure(tmp_path, aws, "fetch", "--source", f"s3://{BUCKET}/{prefix}"))
+    assert not list((tmp_path / "processing/output/fetched").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("unusable", "said"),
+    [
+        ("image", r"seg_train/red/1\.png \(?corrupt"),
+        ("class", "expected images of every class in every split, got no green in test"),
+    ],
+)
+def test_a_corrupt_image_and_an_empty_class_fail_in_preprocess(
+    unusable: str, said: str, aws: dict[str, str], s3: Any, tmp_path: Path
+) -> None:
+    data, base = tmp_path / "data", tmp_path / "ml"
+    write_coloured(data / "train", 3, seed=1)
+    write_coloured(data / "test", 1, seed=2)
+    if unusable == "image":
+        (data / "train/red/1.png").write_bytes((data / "train/red/1.png").read_bytes()[:900])
+    else:  # a prefix without objects is none
+        shutil.rmtree(data / "test/green")
+    _succeed(base, aws, "fetch", "--source", _upload(s3, data, f"unusable/{unusable}"))
+    _input(base, "fetched", base / "processing" / "output" / "fetched")
+    assert re.search(said, _failure(base, aws, "preprocess"))
+    assert not list((base / "processing/output/prepared").iterdir())
+
+
+def test_a_stopped_step_takes_its_command_with_it(tmp_path: Path, aws: dict[str, str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        environment = dict(aws) | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{silent.getsockname()[1]}"}
+        environment |= {"SAGEMAKER_BASE_DIR": str(tmp_path)}
+        arguments = ("driftserve_pipeline.steps", "fetch", "--source", "s3://scenes/any")
+        with running(*arguments, environment=environment, log=tmp_path / "log") as step:
+            connection, _ = silent.accept()  # it waits for an answer
+            (command,) = psutil.Process(step.pid).children()
+            step.send_signal(signal.SIGTERM)
+            assert step.wait(20) == 128 + signal.SIGTERM
+            connection.close()
+    assert not is_alive(command)
+    assert (tmp_path / "output/message").read_text() == "ended by SIGTERM: the job was stopped\n"

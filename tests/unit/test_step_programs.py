@@ -1,0 +1,212 @@
+"""The parts of the step programs: what they unpack, what they make of a command that fails, their verdict."""
+
+import io
+import json
+import os
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from driftserve.errors import PipelineError
+from driftserve_pipeline.registry.metadata import is_metadata_value, metadata_value
+from driftserve_pipeline.steps.command import run_command
+from driftserve_pipeline.steps.evidence import Certificate, Evaluation, Trained, read_evidence
+from driftserve_pipeline.steps.step import Folders
+from driftserve_pipeline.steps.tarball import unpack
+from driftserve_pipeline.steps.verdict import Verdict, judge, read_verdict, write_verdict
+from driftserve_training.evaluation.document import Comparison, Interval
+from evidence import robustness, write_evaluation, write_run
+
+ARN = "arn:aws:sagemaker:eu-central-1:111122223333:model-package/scenes/3"
+
+
+def _comparison(challenger_alone: int, champion_alone: int) -> Comparison:
+    return Comparison("scenes/3", 30, 0.5, 0.5, Interval(0.0, -0.1, 0.1), challenger_alone, champion_alone, 0.03125)
+
+
+def _tarball(path: Path, *members: tuple[tarfile.TarInfo, bytes]) -> Path:
+    with tarfile.open(path, "w:gz") as tarball:
+        for member, content in members:
+            member.size = len(content)
+            tarball.addfile(member, io.BytesIO(content))
+    return path
+
+
+def _member(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> tuple[tarfile.TarInfo, bytes]:
+    member = tarfile.TarInfo(name)
+    member.type, member.linkname = kind, target
+    return member, b"content" if kind == tarfile.REGTYPE else b""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    write_run(folder)
+    return folder
+
+
+def _judged(run: Path, threshold: float = 0.75, champion: str | None = ARN, is_comparable: bool = True) -> Verdict:
+    return judge(
+        read_evidence(run / "evaluation.json", Evaluation), threshold, champion, is_comparable, {"archive_sha256": "0a"}
+    )
+
+
+@pytest.mark.parametrize(
+    ("alone", "beats", "reason"),
+    [
+        ((6, 1), 1, "nothing speaks against it: accuracy 0.8000 on 30 test images, 6 of 30 test images are right here"),
+        (
+            (1, 6),
+            0,
+            "the champion is not beaten: accuracy 0.8000 on 30 test images, 1 of 30 test images are right here",
+        ),
+        ((4, 4), 0, "the champion is not beaten: accuracy 0.8000"),
+        ((0, 0), 0, "the champion is not beaten: accuracy 0.8000"),
+    ],
+    ids=["more right", "fewer right", "as many", "the same"],
+)
+def test_a_champion_is_beaten_by_more_right_answers(run: Path, alone: tuple[int, int], beats: int, reason: str) -> None:
+    write_evaluation(run, comparison=_comparison(*alone), robustness=robustness(0.6))
+    verdict = _judged(run)
+    assert (verdict.beats_champion, verdict.champion) == (beats, ARN)
+    assert verdict.reason.startswith(reason)
+    assert verdict.reason.endswith(f"{alone[1]} by the champion {ARN} alone (p 0.0312)")
+    assert verdict.metadata == {
+        "accuracy": "0.8000",
+        "mean_corruption_accuracy": "0.6000",
+        "p_value": "0.0312",
+        "champion": ARN,
+        "archive_sha256": "0a",
+    }
+    assert all(map(is_metadata_value, verdict.metadata.values()))
+
+
+def test_what_nothing_can_be_held_against_beats_it(run: Path) -> None:
+    write_evaluation(run)
+    first, other = _judged(run, champion=None, is_comparable=False), _judged(run, is_comparable=False)
+    assert (first.beats_champion, first.champion, first.metadata["p_value"]) == (1, "none", "none")
+    assert first.reason.endswith("test images, no version is approved yet")
+    assert (other.beats_champion, other.champion) == (1, ARN)
+    assert other.reason.endswith(f"test images, the champion {ARN} knows other classes and was not compared")
+
+
+def test_every_reason_against_a_model_is_said(run: Path) -> None:
+    write_evaluation(run, comparison=_comparison(1, 2))
+    assert _judged(run, 0.8).reason.startswith("the champion is not beaten: ")  # the threshold itself is enough
+    said = "accuracy 0.8000 is below the threshold 0.85; the champion is not beaten: accuracy 0.8000 on 30 test images"
+    assert _judged(run, 0.85).reason.startswith(said)
+
+
+def test_a_verdict_is_read_as_it_was_written(run: Path, tmp_path: Path) -> None:
+    write_evaluation(run)
+    write_verdict(_judged(run), tmp_path)
+    assert read_verdict(tmp_path) == _judged(run)
+    assert json.loads((tmp_path / "verdict.json").read_text())["beats_champion"] == 1
+    with pytest.raises(PipelineError, match=r"nowhere/verdict\.json: expected a file that can be read, got No such"):
+        read_verdict(tmp_path / "nowhere")
+    (tmp_path / "verdict.json").write_text('{"accuracy": 1}')
+    with pytest.raises(PipelineError, match=r"verdict\.json: beats_champion: Field required; run the step"):
+        read_verdict(tmp_path)
+
+
+def test_the_training_record_is_read(run: Path) -> None:
+    assert read_evidence(run / "trained.json", Trained).labels == ("forest", "glacier", "sea")
+
+
+def test_a_certificate_is_one_line_that_metadata_may_have() -> None:
+    false_alarms = [{"size": 200, "budget": 5e-4, "windows": 200, "rate": 0.001, "upper_bound": 0.003, "worst": 0.0}]
+    power = [{"corruption": "fog", "severity": 1, "power": power} for power in (0.75, 1.0, None)]
+    given = {"kind": "short", "source": "val", "images": 300, "false_alarms": false_alarms, "power": power}
+    line = str(Certificate.model_validate(given))
+    assert line == "short - false alarms 0.0010 of 0.0005 allowed - power 0.875 over 2 corruptions - 300 images"
+    assert metadata_value(line) == line
+    few = str(Certificate.model_validate(given | {"false_alarms": [], "power": power[2:]}))
+    assert few == "short - 300 images"
+
+
+def test_a_tarball_is_unpacked_as_it_was_packed(tmp_path: Path) -> None:
+    packed = _tarball(tmp_path / "a.tar.gz", _member("./", tarfile.DIRTYPE), _member("./run/a/b"), _member("run/c"))
+    folder = unpack(packed, tmp_path / "out")
+    assert sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*")) == [
+        "run",
+        "run/a",
+        "run/a/b",
+        "run/c",
+    ]
+    assert (folder / "run/a/b").read_bytes() == b"content"
+
+
+@pytest.mark.parametrize(
+    ("members", "said"),
+    [
+        ([_member("../out.txt")], "expected plain files below it, got '../out.txt'"),
+        ([_member("/tmp/out.txt")], "expected plain files below it, got '/tmp/out.txt'"),  # noqa: S108
+        ([_member("a/../../out.txt")], "expected plain files below it, got 'a/../../out.txt'"),
+        ([_member("a", tarfile.SYMTYPE, ".."), _member("a/out.txt")], "expected plain files below it, got 'a'"),
+        ([_member("a", tarfile.LNKTYPE, "/etc/passwd")], "expected plain files below it, got 'a'"),
+        ([_member("a", tarfile.FIFOTYPE)], "expected plain files below it, got 'a'"),
+        ([_member("a"), _member("a")], "expected a model.tar.gz, got .*File exists"),
+        ([_member(str(number)) for number in range(4)], "expected at most 10000 files and 21 bytes, got more"),
+    ],
+)
+def test_a_hostile_tarball_is_refused(members: list[tuple[tarfile.TarInfo, bytes]], said: str, tmp_path: Path) -> None:
+    packed = _tarball(tmp_path / "model.tar.gz", *members)
+    with pytest.raises(PipelineError, match=rf"model\.tar\.gz: {said}"):
+        unpack(packed, tmp_path / "deep" / "out", most_bytes=21)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["deep", "model.tar.gz"]
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("body", [b"no tarball", None])
+def test_what_is_no_tarball_is_refused(body: bytes | None, tmp_path: Path) -> None:
+    packed = tmp_path / "model.tar.gz"
+    if body is not None:
+        packed.write_bytes(body)
+    with pytest.raises(PipelineError, match=r"model\.tar\.gz: expected a model\.tar\.gz, got "):
+        unpack(packed, tmp_path / "out")
+
+
+@pytest.fixture
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A module that can be run as `python -m spoken`."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
+    return tmp_path / "spoken.py"
+
+
+def test_what_a_command_writes_is_given_back_and_shown(module: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    module.write_text("import sys; print(sys.argv[1:]); print('half', file=sys.stderr)")
+    assert run_command("spoken", "a", "b c") == "['a', 'b c']\n"
+    assert capfdbinary.readouterr() == (b"", b"half\n")
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        (
+            "print('reading:  50%|##   spoken: a.png: corrupt; remove it', file=sys.stderr); sys.exit(2)",
+            "a.png: corrupt; remove it",
+        ),
+        ("raise ValueError('odd')", "spoken now: expected exit status 0, got 1: ValueError: odd"),
+        ("sys.exit(3)", "spoken now: expected exit status 0, got 3: nothing on stderr"),
+        ("os.kill(os.getpid(), 9)", "spoken now: ended by SIGKILL; if memory was short, choose a larger instance"),
+    ],
+)
+def test_the_reason_of_a_command_that_fails_is_passed_on(module: Path, source: str, said: str) -> None:
+    module.write_text(f"import os, sys\n{source}")
+    with pytest.raises(PipelineError) as caught:
+        run_command("spoken", "now")
+    assert str(caught.value) == said
+
+
+def test_an_output_begins_empty_and_stays_the_same_folder(tmp_path: Path) -> None:
+    output = tmp_path / "processing" / "output" / "fetched"
+    (output / "seg_train" / "sea").mkdir(parents=True)
+    (output / ".hidden").touch()
+    (output / "link").symlink_to(tmp_path)
+    node = output.stat().st_ino
+    assert Folders(tmp_path).fresh_output("fetched") == output
+    assert not list(output.iterdir())
+    assert output.stat().st_ino == node
+    assert (tmp_path / "processing").is_dir()
