@@ -28,6 +28,7 @@ from driftserve_pipeline.execution.start import Started, read_manifest, start
 from fake_sagemaker_executions import FakeExecution, FakeExecutions, fake_sagemaker_executions
 
 BUCKET = "scenes"
+GOLDEN = Path(__file__).parents[1] / "golden"
 DEFINITION = json.dumps(
     {
         "Version": "2020-12-01",
@@ -222,6 +223,16 @@ def test_a_manifest_is_another_where_what_it_depends_on_is(
     before = clients.manifest()
     change(clients)
     assert (clients.manifest().sha256 != before.sha256) is is_another
+
+
+def test_the_rendered_pipelines_take_what_a_start_gives(clients: _Clients) -> None:
+    for name in ("pipeline", "pipeline-tuning"):
+        definition = (GOLDEN / f"{name}.json").read_text()
+        clients.sagemaker.update_pipeline(PipelineName="driftserve", PipelineDefinition=definition)
+        parameters = clients.manifest("TrainLocation=s3://scenes/2026", "Epochs=20").parameters
+        assert set(parameters) == {parameter["Name"] for parameter in json.loads(definition)["Parameters"]}
+        assert parameters["Epochs"] == "20"
+        assert len(parameters["SourceDigest"]) == 64
 
 
 def test_the_objects_of_every_location_count(clients: _Clients) -> None:

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import textwrap
 from dataclasses import asdict
 from datetime import datetime
 
@@ -10,6 +11,7 @@ from driftserve_pipeline.commands.command import Command
 from driftserve_pipeline.commands.table import table
 
 _DIGEST_LETTERS = 12
+_CERTIFICATE_LETTERS = 60  # the whole is in --json and in `compare`
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +36,7 @@ def _run(options: argparse.Namespace, account: Account) -> str:
             version.status,
             version.metadata.get("accuracy", "-"),
             version.metadata.get("mean_corruption_accuracy", "-"),
-            version.metadata.get("certificate", "-"),
+            textwrap.shorten(version.metadata.get("certificate", "-"), _CERTIFICATE_LETTERS, placeholder=" ..."),
             version.metadata.get("archive_sha256", "-")[:_DIGEST_LETTERS],
             f"{version.created:%Y-%m-%d %H:%M}",
             "champion" if version == champion else "",
