@@ -11,7 +11,7 @@ from driftserve_pipeline.commands.command import Command
 from driftserve_pipeline.commands.table import table
 
 _DIGEST_LETTERS = 12
-_CERTIFICATE_LETTERS = 60  # the whole is in --json and in `compare`
+_CERTIFICATE_LETTERS = 84  # the whole is in --json and in `compare`
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
