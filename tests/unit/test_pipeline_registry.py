@@ -178,9 +178,9 @@ def test_two_versions_are_compared_side_by_side(registry: _Account, capsys: pyte
     _register(registry, 1, accuracy=0.9, revision="abc")
     _register(registry, 2, accuracy=0.92)
     rows = {line.split()[0]: line.split()[1:] for line in _done(capsys, "compare", "1", "2").splitlines()}
-    assert rows["version"] == ["1", "version", "2", "difference"]
-    assert rows["accuracy"] == ["0.9000", "0.9200", "+0.02"]
-    assert rows["mean_corruption_accuracy"] == ["0.7000", "0.7200", "+0.02"]
+    assert rows["difference"] == ["version", "1", "version", "2"]
+    assert rows["accuracy"] == ["+0.02", "0.9000", "0.9200"]
+    assert rows["mean_corruption_accuracy"] == ["+0.02", "0.7000", "0.7200"]
     assert rows["certificate"] == ["short", "1", "short", "2"]
     assert rows["archive_sha256"] == [f"{1:064x}", f"{2:064x}"]
     assert rows["revision"] == ["abc", "-"]

@@ -29,7 +29,7 @@ def _run(options: argparse.Namespace, account: Account) -> str:
             "rows": {row.name: [row.first, row.second] for row in comparison.rows},
         }
         return json.dumps(written) + "\n"
-    heading = ["", f"version {first.version}", f"version {second.version}", "difference"]
+    heading = ["", "difference", f"version {first.version}", f"version {second.version}"]  # the widest last
     text = table([heading, *map(_row, comparison.rows)])
     if not comparison.is_of_same_images:
         text += "not known to be tested on the same images: the metrics need not compare\n"
@@ -38,7 +38,7 @@ def _run(options: argparse.Namespace, account: Account) -> str:
 
 def _row(row: Compared) -> list[str]:
     difference = "" if row.difference is None else f"{row.difference:+.4g}"
-    return [row.name, _written(row.first), _written(row.second), difference]
+    return [row.name, difference, _written(row.first), _written(row.second)]
 
 
 def _written(value: Value) -> str:
