@@ -1,6 +1,7 @@
 """The command line: `driftserve-pipeline COMMAND`.
 
-Exit status: 0 done, 2 what was given cannot be used; one line on stderr says why.
+Exit status: 0 done, 2 what was given cannot be used or AWS refuses; one line on stderr says why. Besides, 1 where
+`diff` finds a difference, or the execution that `status --wait` waits for has not succeeded.
 """
 
 import argparse
@@ -10,11 +11,31 @@ from typing import Any, NoReturn
 
 from driftserve.errors import DriftserveError
 from driftserve.printable import printable
-from driftserve_pipeline.commands.command import Command
+from driftserve_pipeline.commands.approve import APPROVE
+from driftserve_pipeline.commands.command import Command, Outcome
+from driftserve_pipeline.commands.compare import COMPARE
+from driftserve_pipeline.commands.diff import DIFF
+from driftserve_pipeline.commands.logs import LOGS
+from driftserve_pipeline.commands.reject import REJECT
 from driftserve_pipeline.commands.render import RENDER
+from driftserve_pipeline.commands.rollback import ROLLBACK
+from driftserve_pipeline.commands.start import START
+from driftserve_pipeline.commands.status import STATUS
+from driftserve_pipeline.commands.upsert import UPSERT
+from driftserve_pipeline.commands.versions import VERSIONS
 
 COMMANDS: dict[str, Command] = {
     "render": RENDER,
+    "diff": DIFF,
+    "upsert": UPSERT,
+    "start": START,
+    "status": STATUS,
+    "logs": LOGS,
+    "versions": VERSIONS,
+    "compare": COMPARE,
+    "approve": APPROVE,
+    "reject": REJECT,
+    "rollback": ROLLBACK,
 }
 
 
@@ -22,11 +43,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status."""
     options = _parser().parse_args(arguments)
     try:
-        print(COMMANDS[options.command].run(options), end="")
+        done = COMMANDS[options.command].run(options)
     except (DriftserveError, OSError) as error:
         print(f"driftserve-pipeline: {printable(error)}", file=sys.stderr)
         return 2
-    return 0
+    outcome = done if isinstance(done, Outcome) else Outcome(done)
+    print(outcome.text, end="")
+    return outcome.status
 
 
 class _Parser(argparse.ArgumentParser):

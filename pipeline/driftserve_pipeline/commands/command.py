@@ -6,6 +6,14 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
+class Outcome:
+    """The text that a command prints, whole lines or nothing, and its exit status where that is not 0."""
+
+    text: str
+    status: int = 0
+
+
+@dataclass(frozen=True)
 class Command:
     """A command: a line of help, its flags, and what it does.
 
@@ -15,4 +23,4 @@ class Command:
 
     help: str
     add_arguments: Callable[[argparse.ArgumentParser], None]
-    run: Callable[[argparse.Namespace], str]
+    run: Callable[[argparse.Namespace], str | Outcome]

@@ -1,0 +1,48 @@
+"""`start`: run the pipeline, once for what it would run on."""
+
+import argparse
+import json
+
+from driftserve_pipeline.commands.account import Account, on_account
+from driftserve_pipeline.commands.command import Command
+
+_CASES = {
+    "started": "started",
+    "running": "already executing: started before with the same manifest",
+    "succeeded": "succeeded before with the same manifest; --again starts anew",
+}
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--param",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="of the deployed pipeline's parameters; as often as needed, the others keep their defaults",
+    )
+    parser.add_argument(
+        "--again", action="store_true", help="start anew although an execution of the same manifest has succeeded"
+    )
+    parser.add_argument("--json", action="store_true", help="print one line of JSON")
+
+
+def _run(options: argparse.Namespace, account: Account) -> str:
+    from driftserve_pipeline.execution.start import read_manifest, start
+
+    sagemaker, pipeline = account.client("sagemaker"), account.settings.pipeline_name
+    manifest = read_manifest(sagemaker, account.client("s3"), pipeline, options.param)
+    started = start(sagemaker, pipeline, manifest, again=options.again)
+    if options.json:
+        written = {
+            "execution": started.arn,
+            "case": started.case,
+            "manifest_sha256": manifest.sha256,
+            "definition_sha256": manifest.definition_sha256,
+            "parameters": dict(manifest.parameters),
+        }
+        return json.dumps(written) + "\n"
+    return f"{started.arn}\n{_CASES[started.case]}; manifest sha256:{manifest.sha256}\n"
+
+
+START = Command("run the pipeline, once for what it would run on", _add_arguments, on_account(_run))

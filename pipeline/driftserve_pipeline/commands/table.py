@@ -1,0 +1,18 @@
+"""Rows of text in columns."""
+
+from collections.abc import Sequence
+
+from driftserve.printable import printable
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """The rows as lines, each column as wide as its widest text; the first row is the heading.
+
+    >>> print(table([["step", "status"], ["Preprocess", "Failed"]]), end="")
+    step        status
+    Preprocess  Failed
+    """
+    written = [[printable(text) for text in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*written, strict=True)]
+    lines = ("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) for row in written)
+    return "".join(f"{line.rstrip()}\n" for line in lines)

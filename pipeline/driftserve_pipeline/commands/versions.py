@@ -1,0 +1,49 @@
+"""`versions`: the registered versions of the model."""
+
+import argparse
+import json
+import textwrap
+from dataclasses import asdict
+from datetime import datetime
+
+from driftserve_pipeline.commands.account import Account, on_account
+from driftserve_pipeline.commands.command import Command
+from driftserve_pipeline.commands.table import table
+
+_DIGEST_LETTERS = 12
+_CERTIFICATE_LETTERS = 84  # the whole is in --json and in `compare`
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print one line of JSON")
+
+
+def _run(options: argparse.Namespace, account: Account) -> str:
+    from driftserve_pipeline.registry.versions import APPROVED, list_versions
+
+    group = account.settings.model_package_group
+    versions = list_versions(account.client("sagemaker"), group)
+    champion = next((version for version in versions if version.status == APPROVED), None)
+    if options.json:
+        listed = [{**asdict(version), "is_champion": version == champion} for version in versions]
+        return json.dumps(listed, default=datetime.isoformat) + "\n"
+    if not versions:
+        return f"no version is registered in {group}\n"
+    heading = ["version", "status", "accuracy", "under corruption", "certificate", "archive", "created", ""]
+    rows = [
+        [
+            str(version.version),
+            version.status,
+            version.metadata.get("accuracy", "-"),
+            version.metadata.get("mean_corruption_accuracy", "-"),
+            textwrap.shorten(version.metadata.get("certificate", "-"), _CERTIFICATE_LETTERS, placeholder=" ..."),
+            version.metadata.get("archive_sha256", "-")[:_DIGEST_LETTERS],
+            f"{version.created:%Y-%m-%d %H:%M}",
+            "champion" if version == champion else "",
+        ]
+        for version in versions
+    ]
+    return table([heading, *rows])
+
+
+VERSIONS = Command("list the registered versions, the champion among them", _add_arguments, on_account(_run))

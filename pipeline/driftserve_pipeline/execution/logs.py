@@ -1,0 +1,78 @@
+"""What the containers of a step have written."""
+
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from driftserve.errors import PipelineError
+from driftserve_pipeline.execution.report import ExecutionReport, StepReport
+
+_GROUPS = {
+    "processing-job": "/aws/sagemaker/ProcessingJobs",
+    "training-job": "/aws/sagemaker/TrainingJobs",
+    "hyper-parameter-tuning-job": "/aws/sagemaker/TrainingJobs",
+}
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """A line, when and by which container."""
+
+    written: datetime
+    host: str
+    text: str
+
+
+def step_of(report: ExecutionReport, name: str) -> StepReport:
+    """A step of an execution, by its name.
+
+    Raises:
+        PipelineError: it has not begun.
+    """
+    for step in report.steps:
+        if step.name == name:
+            return step
+    known = ", ".join(step.name for step in report.steps) or "none"
+    raise PipelineError(f"expected step {name} to have begun, got {known}; correct --step, or wait")
+
+
+def read_logs(client: Any, step: StepReport) -> tuple[LogLine, ...]:
+    """The lines of all containers of a step, in the order of time; of a search, of all its trainings.
+
+    Args:
+        client: boto3's, for CloudWatch Logs.
+        step: with a job.
+
+    Raises:
+        PipelineError: the step has no job, or nothing is written yet.
+    """
+    if step.cached_from is not None:
+        raise PipelineError(
+            f"step {step.name}: expected a job, got the result of {step.cached_from} taken again; read the logs there"
+        )
+    kind, _, job = (step.job or "").rpartition(":")[2].partition("/")
+    if kind not in _GROUPS:
+        raise PipelineError(f"step {step.name}: expected a job that writes logs, got {step.job or 'none'}")
+    prefix = f"{job}-" if kind == "hyper-parameter-tuning-job" else f"{job}/"  # a search's jobs are <job>-001-<...>
+    events = client.get_paginator("filter_log_events").paginate(logGroupName=_GROUPS[kind], logStreamNamePrefix=prefix)
+    try:
+        lines = [
+            _line(event)
+            for page in events
+            for event in page["events"]
+            if event["logStreamName"].startswith(prefix)  # moto gives the whole group
+        ]
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "ResourceNotFoundException":
+            raise
+        lines = []
+    if not lines:
+        raise PipelineError(f"step {step.name}: expected logs of {job} in {_GROUPS[kind]}, got none; wait")
+    return tuple(sorted(lines, key=lambda line: line.written))
+
+
+def _line(event: dict[str, Any]) -> LogLine:
+    written = datetime.fromtimestamp(event["timestamp"] / 1000, timezone.utc)
+    return LogLine(written, event["logStreamName"].rpartition("/")[2], event["message"])

@@ -1,0 +1,97 @@
+"""What an execution does, step by step."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+_JOBS = ("ProcessingJob", "TrainingJob", "TuningJob")
+_OVER = frozenset({"Succeeded", "Failed", "Stopped", "CompletedWithFailures"})
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """A step of an execution: the ARNs of its job and of the execution whose result it took again, if any."""
+
+    name: str
+    status: str
+    started: datetime | None
+    ended: datetime | None
+    attempts: int
+    cached_from: str | None
+    failure_reason: str | None
+    job: str | None
+
+
+@dataclass(frozen=True)
+class ExecutionReport:
+    """An execution and those of its steps that have begun, in order."""
+
+    arn: str
+    name: str
+    status: str
+    created: datetime
+    modified: datetime
+    failure_reason: str | None
+    steps: tuple[StepReport, ...]
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing changes any more."""
+        return self.status in _OVER
+
+
+def read_report(client: Any, arn: str) -> ExecutionReport:
+    """How far an execution is.
+
+    Args:
+        client: boto3's, for SageMaker.
+        arn: of the execution.
+    """
+    execution = client.describe_pipeline_execution(PipelineExecutionArn=arn)
+    pages = client.get_paginator("list_pipeline_execution_steps").paginate(
+        PipelineExecutionArn=arn, SortOrder="Ascending"
+    )
+    return ExecutionReport(
+        arn=arn,
+        name=execution.get("PipelineExecutionDisplayName") or "",
+        status=execution["PipelineExecutionStatus"],
+        created=execution["CreationTime"],
+        modified=execution["LastModifiedTime"],
+        failure_reason=execution.get("FailureReason") or None,
+        steps=tuple(_step(step) for page in pages for step in page["PipelineExecutionSteps"]),
+    )
+
+
+def wait(read: Callable[[], ExecutionReport], sleep: Callable[[], None], say: Callable[[str], None]) -> ExecutionReport:
+    """The report of an execution when it is over.
+
+    Args:
+        read: gives the report of now.
+        sleep: waits a while.
+        say: is told once of every status that a step comes to.
+    """
+    said: set[tuple[str, str]] = set()
+    while True:
+        report = read()
+        for step in report.steps:
+            if (step.name, step.status) not in said:
+                said.add((step.name, step.status))
+                say(f"{step.name}: {step.status}")
+        if report.is_over:
+            return report
+        sleep()
+
+
+def _step(step: dict[str, Any]) -> StepReport:
+    metadata = step.get("Metadata", {})
+    return StepReport(
+        name=step["StepName"],
+        status=step["StepStatus"],
+        started=step.get("StartTime"),
+        ended=step.get("EndTime"),
+        attempts=step.get("AttemptCount") or 1,
+        cached_from=step.get("CacheHitResult", {}).get("SourcePipelineExecutionArn"),
+        failure_reason=step.get("FailureReason") or metadata.get("Fail", {}).get("ErrorMessage"),
+        job=next((metadata[kind]["Arn"] for kind in _JOBS if kind in metadata), None),
+    )

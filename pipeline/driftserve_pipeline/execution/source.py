@@ -1,0 +1,67 @@
+"""What lies at a location that a pipeline reads: the objects in S3, or a data set of Kaggle's by its name."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from driftserve.errors import PipelineError
+
+_S3 = "s3://"
+_BY_NAME = "kaggle:"
+
+
+@dataclass(frozen=True)
+class SourceObject:
+    """An object in S3; its ETag changes with its content."""
+
+    address: str
+    etag: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Source:
+    """A location and the objects there; none for what counts by its name alone."""
+
+    location: str
+    objects: tuple[SourceObject, ...]
+
+
+def list_source(client: Any, location: str) -> Source:
+    """What lies at a location, sorted by key.
+
+    Args:
+        client: boto3's, for S3.
+        location: `s3://<bucket>/<prefix>`, the address of one object, or `kaggle:<owner>/<name>`.
+
+    Raises:
+        PipelineError: it is neither, or nothing lies there.
+    """
+    if location.startswith(_BY_NAME):
+        return Source(location, ())
+    bucket, _, key = location.removeprefix(_S3).partition("/")
+    if not location.startswith(_S3) or not bucket:
+        raise PipelineError(
+            f"{location}: expected s3://<bucket>/<prefix> or kaggle:<owner>/<name>, got neither, and a job in the "
+            "account reads nothing else; correct the location"
+        )
+    folder = key.rstrip("/") + "/" if key else ""  # `a/b` is no prefix of `a/bc`
+    found = [
+        SourceObject(f"{_S3}{bucket}/{item['Key']}", item["ETag"].strip('"'), item["Size"])
+        for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key.rstrip("/"))
+        for item in page.get("Contents", ())
+        if item["Key"] == key or item["Key"].startswith(folder)
+    ]
+    if not any(item.size for item in found):
+        raise PipelineError(f"{location}: expected objects there, got none; correct the location")
+    return Source(location, tuple(sorted(found, key=lambda item: item.address)))
+
+
+def digest_of(sources: Iterable[Source]) -> str:
+    """The SHA-256 of what lies at some locations, in hexadecimal; another object, size or content makes another."""
+    listed = [
+        [source.location, [[item.address, item.etag, item.size] for item in source.objects]] for source in sources
+    ]
+    return hashlib.sha256(json.dumps(listed).encode()).hexdigest()

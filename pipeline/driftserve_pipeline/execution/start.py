@@ -1,0 +1,108 @@
+"""The start of an execution: one of a manifest, and one at a time."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from driftserve.errors import PipelineError
+from driftserve_pipeline.execution.deployment import definition_digest, required_definition
+from driftserve_pipeline.execution.execution import Execution, describe_manifest, list_executions
+from driftserve_pipeline.execution.manifest import Manifest
+from driftserve_pipeline.execution.parameter import declared_parameters, given_locations, resolve
+from driftserve_pipeline.execution.source import digest_of, list_source
+
+_LOCATIONS = ("TrainLocation", "TestLocation", "AnnotationRelease")
+_DIGEST = "SourceDigest"
+
+
+@dataclass(frozen=True)
+class Started:
+    """The execution of a manifest: `started` just now, or `running` or `succeeded` before."""
+
+    arn: str
+    case: Literal["started", "running", "succeeded"]
+    manifest: Manifest
+
+
+def read_manifest(sagemaker: Any, s3: Any, pipeline: str, assignments: Iterable[str]) -> Manifest:
+    """What an execution that is started now would depend on.
+
+    Args:
+        sagemaker: boto3's client.
+        s3: boto3's client.
+        pipeline: its name.
+        assignments: `name=value`, of the deployed definition's parameters.
+
+    Raises:
+        PipelineError: there is no such pipeline, it takes other parameters, or nothing lies at a location.
+    """
+    definition = required_definition(sagemaker, pipeline)
+    declared = declared_parameters(definition)
+    if missing := {*_LOCATIONS, _DIGEST} - {parameter.name for parameter in declared}:
+        raise PipelineError(
+            f"pipeline {pipeline}: expected the parameters {', '.join(sorted(missing))}, got a definition without; "
+            "run `upsert`"
+        )
+    parameters = resolve([parameter for parameter in declared if parameter.name != _DIGEST], assignments)
+    sources = digest_of(list_source(s3, location) for location in given_locations(parameters, _LOCATIONS))
+    return Manifest(definition_digest(definition), {**parameters, _DIGEST: sources})
+
+
+def start(client: Any, pipeline: str, manifest: Manifest, *, again: bool = False) -> Started:
+    """The execution of a manifest: the one that runs or has succeeded, else a new one.
+
+    Two starts at once make one execution: both give the token of the manifest's next attempt.
+
+    Args:
+        client: boto3's, for SageMaker.
+        pipeline: its name.
+        manifest: of the execution.
+        again: whether to start a new one although one has succeeded.
+
+    Raises:
+        PipelineError: an execution of another manifest is running.
+    """
+    known = list(list_executions(client, pipeline))
+    same = [execution for execution in known if execution.manifest_sha256 == manifest.sha256]
+    for execution in same:
+        if execution.is_running:
+            return Started(execution.arn, "running", manifest)
+    for execution in known:
+        if execution.is_running:
+            raise _refusal(execution, "got")
+    succeeded = next((execution for execution in same if execution.status == "Succeeded"), None)
+    if succeeded is not None and not again:
+        return Started(succeeded.arn, "succeeded", manifest)
+    arn = _start(client, pipeline, manifest, attempt=len(same) + 1)
+    _give_way(client, pipeline, arn)
+    return Started(arn, "started", manifest)
+
+
+def _start(client: Any, pipeline: str, manifest: Manifest, attempt: int) -> str:
+    digest = manifest.sha256
+    started = client.start_pipeline_execution(
+        PipelineName=pipeline,
+        PipelineExecutionDisplayName=f"manifest-{digest[:12]}-{attempt}",
+        PipelineExecutionDescription=describe_manifest(digest),
+        PipelineParameters=[{"Name": name, "Value": text} for name, text in manifest.parameters.items()],
+        ClientRequestToken=f"{digest}-{attempt}",
+    )
+    return str(started["PipelineExecutionArn"])
+
+
+def _give_way(client: Any, pipeline: str, arn: str) -> None:
+    """Stop what was just started where another was started a moment before: neither saw the other then."""
+    running = [execution for execution in list_executions(client, pipeline) if execution.is_running]
+    mine = next((execution for execution in running if execution.arn == arn), None)
+    for other in running:
+        if mine is not None and (other.started, other.arn) < (mine.started, mine.arn):
+            if mine.status == "Executing":  # else another process with the same manifest has stopped it
+                client.stop_pipeline_execution(PipelineExecutionArn=arn)
+            raise _refusal(other, f"stopped {arn.rpartition('/')[2]} again, for at the same moment there was")
+
+
+def _refusal(running: Execution, got: str) -> PipelineError:
+    return PipelineError(
+        f"expected no other execution that runs, {got} {running.arn} ({running.name or 'without a name'}, "
+        f"{running.status}); wait for it by `status --wait`, or stop it"
+    )

@@ -1,0 +1,131 @@
+"""What a person decides of a version: approved, rejected, rolled back."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from driftserve.errors import PipelineError
+from driftserve.printable import printable
+from driftserve_pipeline.registry.versions import APPROVED, ModelVersion, answered, list_versions
+
+REJECTED = "Rejected"
+_MOST_CHARACTERS = 1024  # botocore's shape of ApprovalDescription
+
+
+@dataclass(frozen=True)
+class RollBack:
+    """The champion of now, and the versions that were rejected for it, the newest first."""
+
+    champion: ModelVersion
+    rejected: tuple[ModelVersion, ...]
+
+
+def find_version(client: Any, group: str, wanted: str) -> ModelVersion:
+    """The version of a group that a number or an ARN names.
+
+    Args:
+        client: boto3's, for SageMaker.
+        group: the model package group's name.
+        wanted: the number or the ARN.
+
+    Raises:
+        PipelineError: there is none.
+    """
+    versions = list_versions(client, group)
+    for version in versions:
+        if wanted in _names(version):
+            return version
+    known = ", ".join(str(version.version) for version in versions[:10]) or "none"
+    raise PipelineError(f"model package group {group}: expected version {wanted}, got {known}; `versions` shows them")
+
+
+def approve(client: Any, s3: Any, version: ModelVersion, reason: str) -> None:
+    """Make a version Approved.
+
+    Args:
+        client: boto3's, for SageMaker.
+        s3: boto3's client.
+        version: of which the model data is in S3.
+        reason: kept as its ApprovalDescription.
+
+    Raises:
+        PipelineError: the model data is not there.
+    """
+    description = _described(reason)
+    _require_model_data(s3, version)
+    _decide(client, version, APPROVED, description)
+
+
+def reject(client: Any, version: ModelVersion, reason: str) -> None:
+    """Make a version Rejected; the reason is kept as its ApprovalDescription."""
+    _decide(client, version, REJECTED, _described(reason))
+
+
+def roll_back(client: Any, s3: Any, group: str, to: str | None, reason: str) -> RollBack:
+    """Make an older approved version the champion again, by rejecting those after it.
+
+    It is approved once more, for the event of its approval is what deploys it.
+
+    Args:
+        client: boto3's, for SageMaker.
+        s3: boto3's client.
+        group: the model package group's name.
+        to: the older version's number or ARN; by default the one approved before the champion.
+        reason: kept as the rejected versions' ApprovalDescription.
+
+    Raises:
+        PipelineError: there is no such approved version, or its model data is not in S3; nothing is changed then.
+    """
+    description = _described(reason)
+    approved = [version for version in list_versions(client, group) if version.status == APPROVED]
+    older = approved[1:] if to is None else [version for version in approved[1:] if to in _names(version)]
+    if not older:
+        what = "an approved version" if to is None else f"version {to}, approved,"
+        numbers = ", ".join(str(version.version) for version in approved) or "none"
+        raise PipelineError(
+            f"model package group {group}: expected {what} before the champion, got {numbers} as the approved ones; "
+            "approve one first"
+        )
+    champion = older[0]
+    _require_model_data(s3, champion)
+    rejected = tuple(approved[: approved.index(champion)])
+    for version in reversed(rejected):  # the champion last: no one in between takes its place
+        _decide(client, version, REJECTED, description)
+    again = f"rolled back from version {rejected[0].version}: {description}"
+    _decide(client, champion, APPROVED, again[:_MOST_CHARACTERS])
+    return RollBack(champion, rejected)
+
+
+def _names(version: ModelVersion) -> tuple[str, str]:
+    return version.arn, str(version.version)
+
+
+def _described(reason: str) -> str:
+    description = printable(reason).strip()
+    if not 1 <= len(description) <= _MOST_CHARACTERS:
+        raise PipelineError(
+            f"--reason: expected 1 to {_MOST_CHARACTERS} characters, got {len(description)}; say why in one line"
+        )
+    return description
+
+
+def _require_model_data(s3: Any, version: ModelVersion) -> None:
+    bucket, _, key = version.model_data_url.removeprefix("s3://").partition("/")
+    try:
+        s3.head_object(Bucket=bucket, Key=key)
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in ("404", "NoSuchKey", "NoSuchBucket"):
+            raise
+        raise PipelineError(
+            f"version {version.version}: expected its model data at {version.model_data_url}, got no such object; "
+            "it could not be deployed: reject it, or bring the object back"
+        ) from error
+
+
+def _decide(client: Any, version: ModelVersion, status: str, description: str) -> None:
+    kept = {"CustomerMetadataProperties": dict(version.metadata)} if version.metadata else {}  # moto forgets it else
+    with answered(version.arn):
+        client.update_model_package(
+            ModelPackageArn=version.arn, ModelApprovalStatus=status, ApprovalDescription=description, **kept
+        )

@@ -1,0 +1,108 @@
+"""Two versions side by side: what was measured of each, what each is made of."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from driftserve.errors import PipelineError
+from driftserve_pipeline.registry.versions import ModelVersion
+
+Value = float | str | None
+
+_MEASURES = {  # of evaluation.json, by their names here
+    "accuracy": ("multiclass_classification_metrics", "accuracy", "value"),
+    "weighted_f1": ("multiclass_classification_metrics", "weighted_f1", "value"),
+    "macro_f1": ("driftserve", "macro_f1", "value"),
+    "ece": ("driftserve", "calibrated", "ece"),
+    "mean_corruption_accuracy": ("driftserve", "robustness", "mean_corruption_accuracy", "value"),
+    "test_images": ("driftserve", "images"),
+    "test_images_sha256": ("driftserve", "images_sha256"),
+    "network": ("driftserve", "network"),
+}
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One thing of both versions; None where it is not known of one."""
+
+    name: str
+    first: Value
+    second: Value
+
+    @property
+    def difference(self) -> float | None:
+        """Of numbers, the second's less the first's."""
+        if isinstance(self.first, str) or isinstance(self.second, str) or self.first is None or self.second is None:
+            return None
+        return self.second - self.first
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two versions, and all that is known of either."""
+
+    first: ModelVersion
+    second: ModelVersion
+    rows: tuple[Compared, ...]
+
+    @property
+    def is_of_same_images(self) -> bool:
+        """Whether both were tested on the same images: else the metrics do not compare."""
+        tested = next(row for row in self.rows if row.name == "test_images_sha256")
+        return tested.first is not None and tested.first == tested.second
+
+
+def compare(s3: Any, first: ModelVersion, second: ModelVersion) -> Comparison:
+    """Two versions by their evaluations in S3 and their metadata in the registry.
+
+    Args:
+        s3: boto3's client.
+        first: a version.
+        second: the other one.
+
+    Raises:
+        PipelineError: an evaluation is there, but is none.
+    """
+    of_first, of_second = _known(s3, first), _known(s3, second)
+    names = dict.fromkeys([*of_first, *of_second])
+    return Comparison(first, second, tuple(Compared(name, of_first.get(name), of_second.get(name)) for name in names))
+
+
+def _known(s3: Any, version: ModelVersion) -> dict[str, Value]:
+    evaluation = _evaluation(s3, version)
+    measured: dict[str, Value] = {name: _at(evaluation, path) for name, path in _MEASURES.items()}
+    return {
+        "status": version.status,
+        "created": version.created.isoformat(timespec="seconds"),
+        **measured,
+        **{name: text for name, text in version.metadata.items() if measured.get(name) is None},
+        "image": version.image,
+        "model_data_url": version.model_data_url,
+    }
+
+
+def _evaluation(s3: Any, version: ModelVersion) -> Mapping[str, Any]:
+    """The file's content; nothing where there is none."""
+    if version.evaluation_url is None:
+        return {}
+    bucket, _, key = version.evaluation_url.removeprefix("s3://").partition("/")
+    try:
+        content = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in ("NoSuchKey", "NoSuchBucket"):
+            raise
+        return {}
+    try:
+        read = json.loads(content)
+    except ValueError as error:
+        raise PipelineError(f"{version.evaluation_url}: expected an evaluation as JSON, got: {error}") from error
+    return read if isinstance(read, dict) else {}
+
+
+def _at(content: Any, path: tuple[str, ...]) -> Value:
+    for name in path:
+        content = content.get(name) if isinstance(content, dict) else None
+    return content if isinstance(content, float | int | str) else None
