@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         python = options.training_python.absolute()  # a symlink, in an environment
         run = DryRun(plan, options.work.resolve(), python, options.endpoint_url, uploads)
         print(f"execution {plan.execution_id} in {options.work}", flush=True)
-        result = dry_run(run, _say, lambda: print("another run has the folder; waiting for its end", flush=True))
+        result = dry_run(run, _say, lambda: _say("another run has the folder; waiting for its end\n"))
     except (DriftserveError, OSError) as error:
         print(f"driftserve_pipeline: {printable(error)}", file=sys.stderr)
         return 2
@@ -40,8 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _say(step: str, seconds: float, remark: str) -> None:
-    print(f"{step:<12} {seconds:7.1f} s  {remark}".rstrip(), flush=True)
+def _say(text: str) -> None:
+    print(text, end="", flush=True)
 
 
 def _assignment(text: str) -> tuple[str, str]:

@@ -30,7 +30,7 @@ class Executor(Protocol):
 
 _PIPELINE = "driftserve"  # a definition does not say its name
 
-Say = Callable[[str, float, str], None]  # a step that has ended, its seconds, what there is to say of it
+Say = Callable[[str], None]  # is given the progress as text, a line in two pieces: as a step begins, as it has ended
 
 
 def run_plan(plan: Plan, journal: Journal, executor: Executor, say: Say) -> dict[str, Mapping[str, Any]]:
@@ -40,7 +40,7 @@ def run_plan(plan: Plan, journal: Journal, executor: Executor, say: Say) -> dict
         plan: the steps and the parameters.
         journal: keeps each step as it ends.
         executor: carries the steps out.
-        say: told of each step.
+        say: told of each step, as it begins and as it has ended.
 
     Returns:
         By step that was run, its arguments and what it made.
@@ -54,14 +54,15 @@ def run_plan(plan: Plan, journal: Journal, executor: Executor, say: Say) -> dict
         if not _is_reached(step, ended):
             continue
         began = time.monotonic()
+        say(f"{step.name:<12} ")
         try:
             arguments = resolve(step.arguments, Scope(plan.parameters, execution, ended))
             made, remark = _run(step, arguments, journal, executor)
         except PipelineError as error:
-            say(step.name, time.monotonic() - began, "failed")
+            say(f"{time.monotonic() - began:7.1f} s  failed\n")
             raise PipelineError(f"{step.name}: {error}") from error
         ended[step.name] = {**arguments, **made, "PropertyFiles": executor.property_files(step, arguments)}
-        say(step.name, time.monotonic() - began, remark)
+        say(f"{time.monotonic() - began:7.1f} s  {remark}".rstrip() + "\n")
     return ended
 
 

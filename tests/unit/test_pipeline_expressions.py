@@ -1,0 +1,163 @@
+"""What a definition's expressions mean, and which of them are refused."""
+
+from typing import Any
+
+import pytest
+
+from definitions import definition, fail, get, json_get
+from driftserve.errors import PipelineError
+from driftserve_pipeline.local.condition import check_condition, holds
+from driftserve_pipeline.local.expression import Scope, check, resolve, steps_named_in
+from driftserve_pipeline.local.plan import read_plan
+
+VERDICT = {"accuracy": 0.9, "names": [{"of it": "sea"}], "is_better": True}
+SCOPE = Scope(
+    {"Epochs": 3, "Rate": 0.00003, "Spot": True, "Place": "s3://a"},
+    {"PipelineExecutionId": "abc"},
+    {
+        "Fetch": {
+            "ProcessingOutputConfig": {
+                "Outputs": [
+                    {"OutputName": "other", "S3Output": {"S3Uri": "s3://o"}},
+                    {"OutputName": "fetched", "S3Output": {"S3Uri": "s3://f"}},
+                ]
+            },
+            "PropertyFiles": {"Verdict": VERDICT},
+        },
+        "Train-it": {"ModelArtifacts": {"S3ModelArtifacts": "s3://m"}},
+    },
+)
+
+
+def _join(glue: str, *values: Any) -> dict[str, Any]:
+    return {"Std:Join": {"On": glue, "Values": list(values)}}
+
+
+@pytest.mark.parametrize(
+    ("tree", "value"),
+    [
+        (get("Parameters.Epochs"), 3),  # a number stays one
+        (get("Execution.PipelineExecutionId"), "abc"),
+        (get("Steps.Train-it.ModelArtifacts.S3ModelArtifacts"), "s3://m"),
+        (get("Steps.Fetch.ProcessingOutputConfig.Outputs['fetched'].S3Output.S3Uri"), "s3://f"),
+        (get("Steps.Fetch.ProcessingOutputConfig.Outputs[0].S3Output.S3Uri"), "s3://o"),
+        (_join("", get("Parameters.Rate")), "3e-05"),
+        (_join("-", get("Parameters.Spot"), get("Parameters.Epochs"), "x"), "true-3-x"),
+        (_join("/", get("Parameters.Place"), _join("", "b", get("Parameters.Epochs"))), "s3://a/b3"),
+        (json_get("Fetch", "Verdict", "accuracy"), 0.9),
+        (json_get("Fetch", "Verdict", "names[0]['of it']"), "sea"),
+        (_join(": ", "why", json_get("Fetch", "Verdict", "is_better")), "why: true"),
+        ({"a": [{"b": get("Parameters.Epochs")}], "c": None}, {"a": [{"b": 3}], "c": None}),
+    ],
+)
+def test_an_expression_is_replaced_by_its_value_wherever_it_stands(tree: Any, value: Any) -> None:
+    check(tree, SCOPE, "here")
+    assert resolve(tree, SCOPE) == value
+
+
+@pytest.mark.parametrize(
+    ("tree", "reason"),
+    [
+        (get("Parameters.Epoch"), r"expected 'Epoch' to be there, got Epochs, Rate, Spot, Place"),
+        (get("Parameters.Epochs.x"), r"expected 'x' to be there, got int"),
+        (get("Pipeline.Name"), r"expected 'Pipeline' to be there, got Parameters, Execution, Steps"),
+        (get("Steps.Fetch.ProcessingOutputConfig.Outputs['nobody'].S3Output"), r"'nobody' to be there, got other, fet"),
+        (get("Parameters Epochs"), r"expected a path such as"),
+        ({"Get": 3}, r"expected the expressions Get, Std:Join and Std:JsonGet of a property file, got Get as"),
+        ({"Std:Join": {"Values": []}}, r"got Std:Join as"),
+        ({"Std:Join": {"On": "", "Values": [], "Else": 1}}, r"got Std:Join as"),
+        ({"Std:JsonGet": {"S3Uri": "s3://a/b", "Path": "x"}}, r"got Std:JsonGet as"),
+        (json_get("Fetch", "Card", "x"), r"expected 'Card' to be there, got Verdict"),
+        (json_get("Fetch", "Verdict", ""), r"expected a path such as"),
+        ({"Std:JsonGet": {"PropertyFile": get("Parameters.Place"), "Path": "x"}}, r"got Std:JsonGet as"),
+        ({"Get": "Parameters.Epochs", "More": 1}, r"expected an expression to stand alone, got it beside Get, More"),
+        (_join("", {"Std:Upper": "x"}), r"got Std:Upper"),
+    ],
+)
+def test_an_expression_that_can_never_be_resolved_is_refused_with_its_place(tree: Any, reason: str) -> None:
+    with pytest.raises(PipelineError, match=rf"^here: .*{reason}"):
+        check([{"deep": tree}], SCOPE, "here")
+
+
+def test_a_property_that_is_not_in_its_file_is_named() -> None:
+    with pytest.raises(PipelineError, match=r"p_value of .*Verdict: expected 'p_value' to be there, got accuracy, nam"):
+        resolve(json_get("Fetch", "Verdict", "p_value"), SCOPE)
+
+
+def test_the_steps_that_a_tree_waits_for_are_those_that_its_expressions_name() -> None:
+    tree = {"a": _join("", json_get("Judge", "Verdict", "x")), "b": [get("Steps.Train.X"), get("Parameters.Steps")]}
+    assert steps_named_in(tree) == {"Judge", "Train"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("Equals", (False, True, False)),
+        ("GreaterThan", (False, False, True)),
+        ("GreaterThanOrEqualTo", (False, True, True)),
+        ("LessThan", (True, False, False)),
+        ("LessThanOrEqualTo", (True, True, False)),
+    ],
+)
+def test_a_comparison_below_at_and_above(kind: str, expected: tuple[bool, ...]) -> None:
+    found = [holds({"Type": kind, "LeftValue": left, "RightValue": 1.0}) for left in (0, 1, 2)]
+    assert tuple(found) == expected
+
+
+@pytest.mark.parametrize("left", ["1", True, None])
+def test_values_of_two_kinds_are_not_compared(left: object) -> None:
+    with pytest.raises(PipelineError, match=r"expected two values of one kind to compare, got .* and 1"):
+        holds({"Type": "Equals", "LeftValue": left, "RightValue": 1})
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        {"Type": "And", "Conditions": []},
+        {"Type": "Equals", "LeftValue": 1},
+        {"Type": "Not"},
+        {"Type": "Or", "Conditions": [{"Type": "Like"}]},
+        {"Type": "Not", "Condition": {"Type": "Like"}},
+        {},
+    ],
+)
+def test_a_condition_that_is_not_known_is_refused(condition: dict[str, Any]) -> None:
+    with pytest.raises(PipelineError, match=r"^Decide: expected a condition out of"):
+        check_condition(condition, "Decide")
+
+
+def _execution_id(defined: bytes, **given: str) -> str:
+    return read_plan(defined, given).execution_id
+
+
+def test_an_execution_is_named_after_its_definition_and_its_values() -> None:
+    first, other = definition(fail("Refuse", "a"), Epochs=3), definition(fail("Refuse", "b"), Epochs=3)
+    assert _execution_id(first) == _execution_id(first.replace(b"\n", b"")) == _execution_id(first, Epochs="3")
+    assert len({_execution_id(first), _execution_id(first, Epochs="4"), _execution_id(other)}) == 3
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ({"Epoch": "3"}, r"expected parameters out of Epochs, Rate, Spot, got 'Epoch'"),
+        ({"Epochs": "3.5"}, r"Epochs: expected a value of type Integer, got '3.5'"),
+        ({"Rate": "fast"}, r"Rate: expected a value of type Float, got 'fast'"),
+        ({"Spot": "1"}, r"Spot: expected a value of type Boolean, got '1'"),
+    ],
+)
+def test_a_parameter_that_is_unknown_or_of_another_type_is_refused(given: dict[str, str], reason: str) -> None:
+    with pytest.raises(PipelineError, match=reason):
+        read_plan(definition(fail("Refuse", "a"), Epochs=3, Rate=0.1, Spot=True), given)
+
+
+def test_steps_that_wait_for_one_another_are_refused() -> None:
+    first, second = fail("First", "a"), fail("Second", "b")
+    first["DependsOn"], second["DependsOn"] = ["Second"], ["First"]
+    with pytest.raises(PipelineError, match=r"expected no step to wait for itself, got First, Second"):
+        read_plan(definition(first, second), {})
+
+
+@pytest.mark.parametrize("defined", [b"{", b"[]", b"{}"])
+def test_what_is_no_definition_is_refused(defined: bytes) -> None:
+    with pytest.raises(PipelineError, match=r"expected a pipeline's definition as `driftserve-pipeline render` gives"):
+        read_plan(defined, {})
