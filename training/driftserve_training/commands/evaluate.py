@@ -6,7 +6,9 @@ from pathlib import Path
 
 from driftserve_training.commands.command import Command
 from driftserve_training.configuration import SPLITS, STREAM
+from driftserve_training.dataset.location import located
 from driftserve_training.evaluation.options import AssessmentOptions
+from driftserve_training.parameters import add_locations, read_locations
 
 _DEFAULT = AssessmentOptions()
 
@@ -20,9 +22,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the --output of `train`; evaluation.json goes there, and label_issues-<split>.csv, the images whose "
         "label is probably wrong",
     )
-    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="the --data of `train`")
     parser.add_argument(
-        "--split", choices=[*SPLITS, STREAM], default=_DEFAULT.split, help="which images of it (default: %(default)s)"
+        "--split", choices=[*SPLITS, STREAM], default=_DEFAULT.split, help="which images (default: %(default)s)"
     )
     parser.add_argument(
         "--robustness-images",
@@ -68,25 +69,24 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="of resamples and corruptions (default: %(default)s)",
     )
+    add_locations(parser)
 
 
 def _run(options: argparse.Namespace) -> dict[str, object]:
     from driftserve_training.evaluation.assessment import assess
 
-    evaluation = assess(
-        options.trained,
-        options.data,
-        AssessmentOptions(
-            split=options.split,
-            robustness_images=options.robustness_images,
-            adversary_images=options.adversary_images,
-            champion=options.champion,
-            cache=options.cache,
-            batch_size=options.batch_size,
-            workers=options.workers,
-            seed=options.seed,
-        ),
+    chosen = AssessmentOptions(
+        split=options.split,
+        robustness_images=options.robustness_images,
+        adversary_images=options.adversary_images,
+        champion=options.champion,
+        cache=options.cache,
+        batch_size=options.batch_size,
+        workers=options.workers,
+        seed=options.seed,
     )
+    with located(read_locations(options), (chosen.split,)) as data:
+        evaluation = assess(options.trained, data, chosen)
     robustness, comparison = evaluation.robustness, evaluation.comparison
     return {
         "split": evaluation.split,

@@ -7,7 +7,9 @@ from typing import get_args
 
 from driftserve_training.commands.command import Command
 from driftserve_training.configuration import SPLITS, STREAM
+from driftserve_training.dataset.location import located
 from driftserve_training.explanation.document import DOCUMENT_FILE, FOLDER, Method
+from driftserve_training.parameters import add_locations, read_locations
 
 _MOST_IMAGES = 100  # of two digits in a picture's name, and more than anyone looks at
 _MOST_SEED = 2**32 - 1
@@ -17,7 +19,6 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--trained", type=Path, required=True, help="the --output of `train`; explanations/ is put there"
     )
-    parser.add_argument("--data", type=Path, required=True, help="the --data of `train`")
     parser.add_argument(
         "--split", choices=(*SPLITS, STREAM), default="test", help="which images to explain (default: %(default)s)"
     )
@@ -56,21 +57,23 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         help="whether to test, too, that the explanations change when the network forgets, layer by layer "
         "(default: %(default)s)",
     )
+    add_locations(parser)
 
 
 def _run(options: argparse.Namespace) -> dict[str, object]:
     from driftserve_training.explanation.explaining import explain
 
-    document = explain(
-        options.trained,
-        options.data,
-        options.split,
-        options.images,
-        options.method,
-        options.seed,
-        options.steps,
-        options.randomisation,
-    )
+    with located(read_locations(options), (options.split,)) as data:
+        document = explain(
+            options.trained,
+            data,
+            options.split,
+            options.images,
+            options.method,
+            options.seed,
+            options.steps,
+            options.randomisation,
+        )
     faithfulness = document.faithfulness
     return {
         "explanations": str(options.trained / FOLDER / DOCUMENT_FILE),
