@@ -1,11 +1,11 @@
 """`explain`: show what in an image speaks for its label, and test whether that is so."""
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
 
 from driftserve_training.commands.command import Command
+from driftserve_training.commands.numbers import whole
 from driftserve_training.configuration import SPLITS, STREAM
 from driftserve_training.dataset.location import located
 from driftserve_training.explanation.document import DOCUMENT_FILE, FOLDER, Method
@@ -24,7 +24,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--images",
-        type=_between(1, _MOST_IMAGES),
+        type=whole(1, _MOST_IMAGES),
         default=12,
         metavar="N",
         help="how many: half of them mistakes, the surest ones, if there are so many (default: %(default)s)",
@@ -38,14 +38,14 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--seed",
-        type=_between(0, _MOST_SEED),
+        type=whole(0, _MOST_SEED),
         default=0,
         metavar="N",
         help="of the draw of images and of the random orders that the test compares with (default: %(default)s)",
     )
     parser.add_argument(
         "--steps",
-        type=_between(2, 10_000),
+        type=whole(2, 10_000),
         default=64,
         metavar="N",
         help="of integrated_gradients: the more, the more exact and the slower (default: %(default)s)",
@@ -84,21 +84,6 @@ def _run(options: argparse.Namespace) -> dict[str, object]:
         "better_than_random": faithfulness and faithfulness.better_than_random,
         "deletion_gain_over_moved": faithfulness and faithfulness.gain_over_moved.value,
     }
-
-
-def _between(low: int, high: int) -> Callable[[str], int]:
-    """What argparse calls with a flag's text: the number, if it lies in [low, high]."""
-
-    def check(text: str) -> int:
-        try:
-            number = int(text)
-        except ValueError:
-            number = low - 1
-        if not low <= number <= high:
-            raise argparse.ArgumentTypeError(f"expected a whole number from {low} to {high}, got {text!r}")
-        return number
-
-    return check
 
 
 EXPLAIN = Command("show what in an image speaks for its label, and test that by taking it away", _add_arguments, _run)
