@@ -8,8 +8,7 @@ from PIL import Image
 from pydantic import TypeAdapter
 
 from driftserve.corruption import CORRUPTIONS, SEVERITIES
-from driftserve_training.configuration import TrainingConfiguration
-from driftserve_training.dataset.manifest import Entry, Manifest, write_manifest
+from driftserve_training.dataset.manifest import Entry, Manifest
 from driftserve_training.dataset.sameness import read_trained_images
 from driftserve_training.evaluation import quality
 from driftserve_training.evaluation.document import (
@@ -22,8 +21,8 @@ from driftserve_training.evaluation.document import (
     RobustnessCell,
 )
 from driftserve_training.explanation.document import Explanation, Explanations, Faithfulness
-from driftserve_training.network.classifier import create_classifier
-from driftserve_training.network.trained import TrainedRecord, load_trained, save_trained
+from driftserve_training.network.trained import load_trained
+from runs import save_run
 
 LABELS = ("forest", "glacier", "sea")
 _SCORE = Interval(0.8, 0.7, 0.9)
@@ -31,10 +30,6 @@ _SCORE = Interval(0.8, 0.7, 0.9)
 
 def write_run(folder: Path) -> None:
     """A run with an untrained network of three classes, its manifest and its evaluation, and nothing else."""
-    configuration = TrainingConfiguration(
-        data=folder, output=folder, model="test_resnet", pretrained=False, image_size=32
-    )
-    classifier, network = create_classifier(configuration, len(LABELS))
     splits = {"train": 3, "val": 2, "test": 2}
     entries = tuple(
         Entry(f"{split}/{label}/{number}.jpg", split, label, f"{number:064x}")
@@ -42,21 +37,8 @@ def write_run(folder: Path) -> None:
         for label in LABELS
         for number in range(images)
     )
-    manifest = Manifest(folder, entries)
-    write_manifest(manifest, folder / "manifest.csv")
-    record = TrainedRecord(
-        network=network,
-        labels=LABELS,
-        temperature=1.25,
-        epochs=2,
-        best_epoch=2,
-        seconds=12.0,
-        seed=7,
-        val_accuracy=0.75,
-        val_macro_f1=0.7,
-        manifest_sha256=manifest.sha256,
-    )
-    save_trained(folder, record, classifier)
+    told = {"temperature": 1.25, "epochs": 2, "best_epoch": 2, "seconds": 12.0, "seed": 7}
+    save_run(folder, Manifest(folder, entries), **told, val_accuracy=0.75, val_macro_f1=0.7)
     write_evaluation(folder)
 
 

@@ -17,8 +17,6 @@ from driftserve.errors import DataError
 from driftserve.preprocess import preprocess
 from driftserve_demo.synthetic import write_dataset
 from driftserve_training.__main__ import main
-from driftserve_training.configuration import TrainingConfiguration
-from driftserve_training.dataset.images import evaluation_loader
 from driftserve_training.dataset.manifest import scan
 from driftserve_training.evaluation.assessment import assess
 from driftserve_training.evaluation.corrupted import CELLS, VIEWS, CorruptedImages, choose, read_views
@@ -26,8 +24,8 @@ from driftserve_training.evaluation.document import Evaluation
 from driftserve_training.evaluation.options import AssessmentOptions
 from driftserve_training.evaluation.predictions import read_predictions
 from driftserve_training.evaluation.quality import read_evaluation
-from driftserve_training.network.classifier import create_classifier
-from driftserve_training.network.trained import TrainedRecord, load_trained, save_trained
+from driftserve_training.network.trained import load_trained
+from runs import save_run
 
 ROBUSTNESS_IMAGES = 4
 
@@ -51,31 +49,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run's folder, of a network that a few steps have taught to tell some of the images."""
-    output = tmp_path_factory.mktemp("trained")
     manifest = scan(data, ("val", "test"))
-    torch.manual_seed(3)
-    chosen = TrainingConfiguration(data=data, output=output, model="test_resnet", pretrained=False, image_size=32)
-    classifier, network = create_classifier(chosen, len(manifest.labels))
-    ((pixels, targets),) = evaluation_loader(manifest, "val", network.image_spec, batch_size=30, workers=0)
-    optimiser = torch.optim.Adam(classifier.parameters(), lr=0.01)
-    for _ in range(12):
-        optimiser.zero_grad()
-        torch.nn.functional.cross_entropy(classifier(pixels), targets).backward()
-        optimiser.step()
-    record = TrainedRecord(
-        network=network,
-        labels=manifest.labels,
-        temperature=1.7,
-        epochs=1,
-        best_epoch=1,
-        seconds=1.0,
-        seed=0,
-        val_accuracy=0.5,
-        val_macro_f1=0.5,
-        manifest_sha256=manifest.sha256,
-    )
-    save_trained(output, record, classifier)
-    return output
+    return save_run(tmp_path_factory.mktemp("trained"), manifest, taught="val", steps=12, temperature=1.7)
 
 
 @pytest.fixture(scope="module")

@@ -31,6 +31,7 @@ from driftserve_training.archiving.export import export
 from driftserve_training.card.card import gather
 from driftserve_training.card.files import render
 from driftserve_training.configuration import TrainingConfiguration
+from driftserve_training.dataset.manifest import Manifest, scan
 from driftserve_training.evaluation.assessment import assess
 from driftserve_training.evaluation.options import AssessmentOptions
 from driftserve_training.evaluation.quality import read_evaluation
@@ -166,6 +167,39 @@ def test_a_card_is_not_held_against_an_archive_without_one(
 ) -> None:
     assert main(["report", "--trained", str(carded), "--archive", str(archive)]) == 2
     assert "expected card_sha256 in the provenance, got none; export the archive again" in capsys.readouterr().err
+
+
+def test_splits_that_lie_apart_are_named_alike_to_every_command(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    splits = {"train": "to-train", "val": "to-choose", "test": "held-out"}
+    for split, name in splits.items():
+        shutil.copytree(data / split, tmp_path / name)
+    places = [word for split, name in splits.items() for word in (f"--{split}-data", str(tmp_path / name))]
+    run, output = str(tmp_path / "run"), str(tmp_path / "out")
+    network = ["--model", "test_resnet", "--no-pretrained", "--image-size", "32", "--epochs", "1"]
+    assert main(["train", "--output", run, *network, *places]) == 0
+    given = ["--trained", run, *places]
+    assert main(["evaluate", "--robustness-images", "0", *given]) == 0
+    assert main(["explain", "--images", "1", "--steps", "4", "--no-randomisation", *given]) == 0
+    assert main(["export", "--output", output, *given]) == 0
+    contract = read_contract(tmp_path / "out" / "model" / "scenes.mar")
+    assert contract.provenance["manifest_sha256"] == scan(data).sha256
+    assert contract.certificate is not None
+    assert contract.certificate.source.startswith("60 images of val/ ")
+
+    capsys.readouterr()
+    for command, kept in (("evaluate", 4), ("explain", 4), ("export", 2)):
+        more = ["--output", output] if command == "export" else []
+        assert main([command, "--trained", run, *more, *places[:kept]]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.endswith(f"a folder for each split, got none for {'val, ' * (kept == 2)}test; name it")
+
+
+def test_an_evaluation_takes_the_folder_of_its_own_split_alone(data: Path, trained: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(trained, tmp_path / "run")
+    assert main(["evaluate", "--trained", str(run), "--robustness-images", "0", "--test-data", str(data / "test")]) == 0
+    assert read_evaluation(run).images_sha256 == Manifest(data, scan(data).split("test")).sha256
 
 
 def test_an_export_without_an_evaluation_is_refused(data: Path, trained: Path, tmp_path: Path) -> None:

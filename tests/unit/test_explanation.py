@@ -20,9 +20,7 @@ from driftserve.model import Model
 from driftserve.prediction import calibrate
 from driftserve_demo.synthetic import write_dataset
 from driftserve_training.__main__ import main
-from driftserve_training.configuration import TrainingConfiguration
-from driftserve_training.dataset.images import evaluation_loader
-from driftserve_training.dataset.manifest import MANIFEST_FILE, scan, write_manifest
+from driftserve_training.dataset.manifest import scan
 from driftserve_training.explanation.agreement import prove_twin, read_pixels, refuse_other_answers
 from driftserve_training.explanation.attribution import attribute, baseline_of
 from driftserve_training.explanation.document import Explanations, read_explanations
@@ -33,9 +31,10 @@ from driftserve_training.explanation.randomisation import _cascade, randomise, r
 from driftserve_training.explanation.selection import select
 from driftserve_training.explanation.twin import Twin
 from driftserve_training.network import graph
-from driftserve_training.network.classifier import Classifier, create_classifier
+from driftserve_training.network.classifier import Classifier
 from driftserve_training.network.graph import build_graph, save_scripted
-from driftserve_training.network.trained import TrainedRecord, load_trained, save_trained
+from driftserve_training.network.trained import load_trained
+from runs import save_run
 
 SIDE = 48
 GREY = (0.5, 0.5, 0.5)
@@ -80,42 +79,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _save_run(folder: Path, data: Path, model: str, steps: int, image_size: int = SIDE) -> Path:
-    """A training run of a few steps, without the loop's evaluation."""
-    torch.manual_seed(1)
-    configuration = TrainingConfiguration(
-        data=data, output=folder, model=model, pretrained=False, image_size=image_size
-    )
-    manifest = scan(data, ("train", "test"))
-    classifier, network = create_classifier(configuration, len(manifest.labels))
-    optimiser = torch.optim.AdamW(classifier.parameters(), lr=3e-3)
-    batches = list(evaluation_loader(manifest, "train", network.image_spec, 96, 0))
-    classifier.train()
-    for _ in range(steps):
-        for images, targets in batches:
-            optimiser.zero_grad()
-            functional.cross_entropy(classifier(images), targets).backward()
-            optimiser.step()
-    record = TrainedRecord(
-        network=network,
-        labels=manifest.labels,
-        temperature=1.5,
-        epochs=1,
-        best_epoch=1,
-        seconds=1.0,
-        seed=1,
-        val_accuracy=0.5,
-        val_macro_f1=0.5,
-        manifest_sha256=manifest.sha256,
-    )
-    save_trained(folder, record, classifier)
-    write_manifest(manifest, folder / MANIFEST_FILE)
-    return folder
-
-
 @pytest.fixture(scope="module")
 def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return _save_run(tmp_path_factory.mktemp("trained"), data, "test_resnet", steps=20)
+    return save_run(tmp_path_factory.mktemp("trained"), scan(data, ("train", "test")), steps=20, image_size=SIDE)
 
 
 @pytest.fixture(scope="module")
@@ -428,7 +394,7 @@ def test_an_archives_graph_is_held_against_the_explained_network(
 def test_grad_cam_without_a_feature_map_is_refused(
     data: Path, tmp_path: Path, model: str, image_size: int, found: str
 ) -> None:
-    run = _save_run(tmp_path, data, model, steps=0, image_size=image_size)
+    run = save_run(tmp_path, scan(data, ("train", "test")), model=model, image_size=image_size)
     with pytest.raises(DataError, match=rf"expected a feature map .* for grad_cam, got {found}"):
         explain(run, data, method="grad_cam")
     assert explain(run, data, images=1, steps=4, randomisation=False).randomisation == ()

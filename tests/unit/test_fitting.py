@@ -178,7 +178,9 @@ class _Cut(Exception):
     """Ends a run as kill -9 does, but for the process."""
 
 
-def test_a_run_goes_on_after_a_worse_epoch_elsewhere_and_keeps_the_best(data: Path, tmp_path: Path) -> None:
+def test_a_run_goes_on_after_a_worse_epoch_elsewhere_and_keeps_the_best(
+    data: Path, tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
     """A rate so high that later epochs are worse; the checkpoints are moved in between."""
     chosen = {"epochs": 5, "learning_rate": 3.0, "warmup": 0.0, "optimizer": "sgd", "seed": 1}
     whole: list[float] = []
@@ -203,6 +205,7 @@ def test_a_run_goes_on_after_a_worse_epoch_elsewhere_and_keeps_the_best(data: Pa
     assert seen == list(range(cut_at + 1, 6))
     assert (record.best_epoch, record.val_accuracy) == (expected.best_epoch, expected.val_accuracy)
     assert (tmp_path / "resumed/history.csv").read_text() == (tmp_path / "whole/history.csv").read_text()
+    assert not [warning for warning in recwarn if "is not empty" in str(warning.message)]
 
 
 def test_a_run_that_ended_early_stays_ended(data: Path, tmp_path: Path) -> None:

@@ -1,10 +1,11 @@
+import argparse
 from pathlib import Path
 
 import pytest
 
 from driftserve.errors import DataError
-from driftserve_training.__main__ import main
-from driftserve_training.configuration import TrainingConfiguration
+from driftserve_training.__main__ import _parser, main
+from driftserve_training.configuration import Locations, TrainingConfiguration
 from driftserve_training.dataset.location import located
 from driftserve_training.parameters import from_environment, read_winner, read_yaml, to_configuration
 
@@ -103,9 +104,32 @@ def test_splits_may_lie_elsewhere(tmp_path: Path) -> None:
 
 
 def test_a_split_that_lies_nowhere_is_named(tmp_path: Path) -> None:
-    given = TrainingConfiguration(output=tmp_path, train_data=tmp_path, val_data=tmp_path)
+    given = Locations(train_data=tmp_path, val_data=tmp_path)
     with (
-        pytest.raises(DataError, match="expected data, or a folder for each split, got none for test; name it"),
+        pytest.raises(DataError, match=r"expected data, or a folder for each split, got none for test; name it"),
         located(given),
     ):
         pass
+    with located(given, ("val",)) as folder:
+        assert (folder / "val").samefile(tmp_path)
+
+
+def test_a_folder_of_a_split_that_is_none_is_named_as_it_was_given(tmp_path: Path) -> None:
+    given = Locations(data=tmp_path, val_data=tmp_path / "vla")
+    with pytest.raises(DataError, match=r"/vla: expected a folder of val images, .*, got none"), located(given):
+        pass
+
+
+def test_the_images_are_named_to_every_command_by_the_same_flags() -> None:
+    (commands,) = (action for action in _parser()._actions if isinstance(action, argparse._SubParsersAction))
+    flags = {
+        name: {
+            action.dest: (action.option_strings, action.metavar, action.help)
+            for action in command._actions
+            if action.dest in Locations.model_fields
+        }
+        for name, command in commands.choices.items()
+        if name in ("train", "tune", "evaluate", "explain", "export")
+    }
+    assert list(flags["train"]) == ["data", "train_data", "val_data", "test_data"]
+    assert all(others == flags["train"] for others in flags.values())

@@ -15,8 +15,8 @@ PLACES = ("data", "train_data", "val_data", "test_data", "output", "weights")
 Precision = Literal["auto", "32-true", "16-mixed", "bf16-mixed"]
 
 
-class TrainingConfiguration(BaseModel):
-    """The choices of one run; the same names as flags, in YAML, as hyperparameters and as environment variables."""
+class Locations(BaseModel):
+    """Where the images lie: in one folder, or each split somewhere else."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True, protected_namespaces=()
@@ -33,6 +33,10 @@ class TrainingConfiguration(BaseModel):
 
     test_data: Path | None = None
     """The same to test on, in place of test/: read, so that none of it is among the others."""
+
+
+class TrainingConfiguration(Locations):
+    """The choices of one run; the same names as flags, in YAML, as hyperparameters and as environment variables."""
 
     output: Path
     """Folder for weights, scores and TensorBoard logs; a run that was cut off in it goes on."""

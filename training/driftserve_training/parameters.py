@@ -14,7 +14,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from driftserve.errors import DataError
-from driftserve_training.configuration import TrainingConfiguration
+from driftserve_training.configuration import Locations, TrainingConfiguration
 
 PREFIX = "DRIFTSERVE_TRAINING_"
 BEST_PARAMETERS_FILE = "best_params.yaml"
@@ -28,15 +28,21 @@ def add_flags(parser: argparse.ArgumentParser, kind: type[BaseModel], leave_out:
     group.add_argument("--config", type=Path, metavar="FILE", help="parameters as YAML; flags and environment go first")
     for name, field in kind.model_fields.items():
         if name not in leave_out:
-            flag = f"--{name.replace('_', '-')}"
-            if field.annotation is bool:
-                group.add_argument(
-                    flag, action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=_help(name, field)
-                )
-            else:
-                group.add_argument(
-                    flag, type=_checked(field), default=argparse.SUPPRESS, metavar=_kind(field), help=_help(name, field)
-                )
+            _add_flag(group, name, field)
+
+
+def add_locations(parser: argparse.ArgumentParser) -> None:
+    """Give a parser the flags of `train` that say where the images lie."""
+    group = parser.add_argument_group("where the images lie, as for `train`")
+    for name, field in Locations.model_fields.items():
+        _add_flag(group, name, field)
+
+
+def read_locations(options: argparse.Namespace) -> Locations:
+    """Where the images lie, from the flags of `add_locations`."""
+    return Locations.model_validate(
+        {name: value for name, value in vars(options).items() if name in Locations.model_fields}
+    )
 
 
 def read_configuration(options: argparse.Namespace, environment: Mapping[str, str]) -> TrainingConfiguration:
@@ -107,6 +113,18 @@ def from_environment(environment: Mapping[str, str]) -> dict[str, object]:
         for name, value in environment.items()
         if name.startswith(PREFIX)
     }
+
+
+def _add_flag(group: argparse._ArgumentGroup, name: str, field: FieldInfo) -> None:
+    flag = f"--{name.replace('_', '-')}"
+    if field.annotation is bool:
+        group.add_argument(
+            flag, action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=_help(name, field)
+        )
+    else:
+        group.add_argument(
+            flag, type=_checked(field), default=argparse.SUPPRESS, metavar=_kind(field), help=_help(name, field)
+        )
 
 
 def _known(key: str, where: str) -> str:

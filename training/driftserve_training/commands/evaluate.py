@@ -5,8 +5,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 from driftserve_training.commands.command import Command
+from driftserve_training.commands.numbers import whole
 from driftserve_training.configuration import SPLITS, STREAM
+from driftserve_training.dataset.location import located
 from driftserve_training.evaluation.options import AssessmentOptions
+from driftserve_training.parameters import add_locations, read_locations
 
 _DEFAULT = AssessmentOptions()
 
@@ -20,9 +23,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the --output of `train`; evaluation.json goes there, and label_issues-<split>.csv, the images whose "
         "label is probably wrong",
     )
-    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="the --data of `train`")
     parser.add_argument(
-        "--split", choices=[*SPLITS, STREAM], default=_DEFAULT.split, help="which images of it (default: %(default)s)"
+        "--split", choices=[*SPLITS, STREAM], default=_DEFAULT.split, help="which images (default: %(default)s)"
     )
     parser.add_argument(
         "--robustness-images",
@@ -53,41 +55,40 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         help="keep corrupted images here, for the next network that takes them at the same size",
     )
     parser.add_argument(
-        "--batch-size", type=_positive, default=_DEFAULT.batch_size, metavar="N", help="(default: %(default)s)"
+        "--batch-size", type=whole(1), default=_DEFAULT.batch_size, metavar="N", help="(default: %(default)s)"
     )
     parser.add_argument(
         "--workers",
-        type=_number,
+        type=whole(0),
         default=_DEFAULT.workers,
         metavar="N",
         help="processes that read and corrupt (default: %(default)s)",
     )
     parser.add_argument(
         "--seed",
-        type=_number,
+        type=whole(0),
         default=_DEFAULT.seed,
         metavar="N",
         help="of resamples and corruptions (default: %(default)s)",
     )
+    add_locations(parser)
 
 
 def _run(options: argparse.Namespace) -> dict[str, object]:
     from driftserve_training.evaluation.assessment import assess
 
-    evaluation = assess(
-        options.trained,
-        options.data,
-        AssessmentOptions(
-            split=options.split,
-            robustness_images=options.robustness_images,
-            adversary_images=options.adversary_images,
-            champion=options.champion,
-            cache=options.cache,
-            batch_size=options.batch_size,
-            workers=options.workers,
-            seed=options.seed,
-        ),
+    chosen = AssessmentOptions(
+        split=options.split,
+        robustness_images=options.robustness_images,
+        adversary_images=options.adversary_images,
+        champion=options.champion,
+        cache=options.cache,
+        batch_size=options.batch_size,
+        workers=options.workers,
+        seed=options.seed,
     )
+    with located(read_locations(options), (chosen.split,)) as data:
+        evaluation = assess(options.trained, data, chosen)
     robustness, comparison = evaluation.robustness, evaluation.comparison
     return {
         "split": evaluation.split,
@@ -103,17 +104,7 @@ def _run(options: argparse.Namespace) -> dict[str, object]:
 
 
 def _images(text: str) -> int | None:
-    return None if text == "all" else _number(text, expected="a whole number of at least 0 or `all`")
-
-
-def _positive(text: str) -> int:
-    return _number(text, least=1, expected="a whole number of at least 1")
-
-
-def _number(text: str, least: int = 0, expected: str = "a whole number of at least 0") -> int:
-    if not text.isdecimal() or int(text) < least:
-        raise argparse.ArgumentTypeError(f"expected {expected}, got {text!r}")
-    return int(text)
+    return None if text == "all" else whole(0, alternative=" or `all`")(text)
 
 
 EVALUATE = Command("measure what a trained network is worth, and how sure that is", _add_arguments, _run)

@@ -1,13 +1,15 @@
 """`explain`: show what in an image speaks for its label, and test whether that is so."""
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
 
 from driftserve_training.commands.command import Command
+from driftserve_training.commands.numbers import whole
 from driftserve_training.configuration import SPLITS, STREAM
+from driftserve_training.dataset.location import located
 from driftserve_training.explanation.document import DOCUMENT_FILE, FOLDER, Method
+from driftserve_training.parameters import add_locations, read_locations
 
 _MOST_IMAGES = 100  # of two digits in a picture's name, and more than anyone looks at
 _MOST_SEED = 2**32 - 1
@@ -17,13 +19,12 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--trained", type=Path, required=True, help="the --output of `train`; explanations/ is put there"
     )
-    parser.add_argument("--data", type=Path, required=True, help="the --data of `train`")
     parser.add_argument(
         "--split", choices=(*SPLITS, STREAM), default="test", help="which images to explain (default: %(default)s)"
     )
     parser.add_argument(
         "--images",
-        type=_between(1, _MOST_IMAGES),
+        type=whole(1, _MOST_IMAGES),
         default=12,
         metavar="N",
         help="how many: half of them mistakes, the surest ones, if there are so many (default: %(default)s)",
@@ -37,14 +38,14 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--seed",
-        type=_between(0, _MOST_SEED),
+        type=whole(0, _MOST_SEED),
         default=0,
         metavar="N",
         help="of the draw of images and of the random orders that the test compares with (default: %(default)s)",
     )
     parser.add_argument(
         "--steps",
-        type=_between(2, 10_000),
+        type=whole(2, 10_000),
         default=64,
         metavar="N",
         help="of integrated_gradients: the more, the more exact and the slower (default: %(default)s)",
@@ -56,21 +57,23 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         help="whether to test, too, that the explanations change when the network forgets, layer by layer "
         "(default: %(default)s)",
     )
+    add_locations(parser)
 
 
 def _run(options: argparse.Namespace) -> dict[str, object]:
     from driftserve_training.explanation.explaining import explain
 
-    document = explain(
-        options.trained,
-        options.data,
-        options.split,
-        options.images,
-        options.method,
-        options.seed,
-        options.steps,
-        options.randomisation,
-    )
+    with located(read_locations(options), (options.split,)) as data:
+        document = explain(
+            options.trained,
+            data,
+            options.split,
+            options.images,
+            options.method,
+            options.seed,
+            options.steps,
+            options.randomisation,
+        )
     faithfulness = document.faithfulness
     return {
         "explanations": str(options.trained / FOLDER / DOCUMENT_FILE),
@@ -81,21 +84,6 @@ def _run(options: argparse.Namespace) -> dict[str, object]:
         "better_than_random": faithfulness and faithfulness.better_than_random,
         "deletion_gain_over_moved": faithfulness and faithfulness.gain_over_moved.value,
     }
-
-
-def _between(low: int, high: int) -> Callable[[str], int]:
-    """What argparse calls with a flag's text: the number, if it lies in [low, high]."""
-
-    def check(text: str) -> int:
-        try:
-            number = int(text)
-        except ValueError:
-            number = low - 1
-        if not low <= number <= high:
-            raise argparse.ArgumentTypeError(f"expected a whole number from {low} to {high}, got {text!r}")
-        return number
-
-    return check
 
 
 EXPLAIN = Command("show what in an image speaks for its label, and test that by taking it away", _add_arguments, _run)

@@ -9,11 +9,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from driftserve.contract import ModelName, ModelVersion
 from driftserve_training.commands.command import Command
+from driftserve_training.dataset.location import located
+from driftserve_training.parameters import add_locations, read_locations
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--trained", type=Path, required=True, help="the --output of `train`")
-    parser.add_argument("--data", type=Path, required=True, help="the --data of `train`")
     parser.add_argument("--output", type=Path, required=True, help="folder for model/<name>.mar and model.tar.gz")
     parser.add_argument("--name", type=_name, default="scenes", help="the model's name (default: %(default)s)")
     parser.add_argument("--version", type=_version, default="1", help="the model's version (default: %(default)s)")
@@ -26,21 +27,23 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--certificate-images", type=Path, help="folder with <class>/<image> to certify with (default: the data's val/)"
     )
+    add_locations(parser)
 
 
 def _run(options: argparse.Namespace) -> dict[str, object]:
     from driftserve.certification import FULL, SHORT
     from driftserve_training.archiving.export import export
 
-    archive, parity = export(
-        options.trained,
-        options.data,
-        options.output,
-        options.name,
-        options.version,
-        FULL if options.certificate == "full" else SHORT,
-        options.certificate_images,
-    )
+    with located(read_locations(options)) as data:
+        archive, parity = export(
+            options.trained,
+            data,
+            options.output,
+            options.name,
+            options.version,
+            FULL if options.certificate == "full" else SHORT,
+            options.certificate_images,
+        )
     return {"archive": str(archive), "parity": asdict(parity)}
 
 

@@ -1,11 +1,11 @@
 """`preprocess`: check what was fetched, split off validation, write the manifest."""
 
 import argparse
-import math
 from dataclasses import asdict
 from pathlib import Path
 
 from driftserve_training.commands.command import Command
+from driftserve_training.commands.numbers import share, whole
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,7 +15,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--val-fraction",
-        type=_fraction,
+        type=share,
         default=0.15,
         help="share of each class's training images that validate, where the data has no val/ (default: %(default)s)",
     )
@@ -28,7 +28,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--smallest",
-        type=_pixels,
+        type=whole(1),
         default=32,
         help="pixels that an image's shorter side must have (default: %(default)s)",
     )
@@ -55,22 +55,6 @@ def _run(options: argparse.Namespace) -> dict[str, object]:
         options.val_fraction, options.seed, options.smallest, options.drop, options.near_duplicates
     )
     return {"output": str(options.output), **asdict(prepare(options.data, options.output, rules, options.annotations))}
-
-
-def _fraction(text: str) -> float:
-    try:
-        fraction = float(text)
-    except ValueError:
-        fraction = math.nan
-    if not 0 < fraction < 1:
-        raise argparse.ArgumentTypeError(f"expected a share between 0 and 1, got {text!r}")
-    return fraction
-
-
-def _pixels(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a number of pixels, 1 or more, got {text!r}")
-    return int(text)
 
 
 PREPROCESS = Command("check images, split off validation, write an immutable manifest", _add_arguments, _run)

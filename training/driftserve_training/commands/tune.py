@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from driftserve.errors import DataError
 from driftserve_training.commands.command import Command
+from driftserve_training.commands.numbers import whole
 from driftserve_training.configuration import TrainingConfiguration
 from driftserve_training.parameters import add_flags, from_environment, read_configuration, read_yaml
 from driftserve_training.search.plan import SEARCHED, make_plan
@@ -43,7 +44,9 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         default="grid",
         help="grid: every combination once; tpe: --trials of them, where the earlier ones make hope (default: grid)",
     )
-    how.add_argument("--trials", type=_count, metavar="N", help="trainings of the sampler tpe; those that ended count")
+    how.add_argument(
+        "--trials", type=whole(1), metavar="N", help="trainings of the sampler tpe; those that ended count"
+    )
     how.add_argument(
         "--pruner",
         choices=["median", "none"],
@@ -125,12 +128,6 @@ def _list(text: str, kind: Callable[[str], T]) -> tuple[T, ...]:
     if "" in values or len(set(values)) < len(values):
         raise argparse.ArgumentTypeError(f"expected each value once, separated by commas, got {text!r}")
     return values
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
-    return int(text)
 
 
 TUNE = Command("try models, optimizers and learning rates, and write down the best", _add_arguments, _run)

@@ -16,6 +16,7 @@ from pathlib import Path
 from driftserve.decode import MEDIA_TYPES
 from driftserve.errors import DataError
 from driftserve_training.configuration import STREAM
+from driftserve_training.dataset.listing import listed
 
 PREDICTION = "pred"  # images without a class, to be annotated
 
@@ -27,7 +28,6 @@ _NAMES = {
     PREDICTION: ("seg_pred", "pred"),
 }
 NEEDED = ("train", "test")
-_SHOWN_AT_MOST = 10
 
 
 @dataclass(frozen=True)
@@ -135,5 +135,4 @@ def _folders(folder: Path) -> Iterator[Path]:
 
 
 def _shown(names: list[str]) -> str:
-    more = f" and {len(names) - _SHOWN_AT_MOST} more" if len(names) > _SHOWN_AT_MOST else ""
-    return (", ".join(f"{name}/" for name in names[:_SHOWN_AT_MOST]) or "no folder at all") + more
+    return listed([f"{name}/" for name in names]) or "no folder at all"

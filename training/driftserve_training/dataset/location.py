@@ -1,36 +1,34 @@
 """Where the splits lie: in one folder, or each somewhere else."""
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from driftserve.errors import DataError
-from driftserve_training.configuration import SPLITS, STREAM, TrainingConfiguration
+from driftserve_training.configuration import SPLITS, STREAM, Locations
 
 
 @contextmanager
-def located(configuration: TrainingConfiguration) -> Iterator[Path]:
-    """The folder with train/, val/, test/ that a configuration means.
+def located(locations: Locations, needed: Sequence[str] = SPLITS) -> Iterator[Path]:
+    """The folder with the needed splits, train/, val/ and test/ or some of them, while the context lasts.
 
     Raises:
         DataError: a split lies nowhere.
     """
-    elsewhere = {
-        split: folder
-        for split, folder in zip(
-            SPLITS, (configuration.train_data, configuration.val_data, configuration.test_data), strict=True
-        )
-        if folder is not None
-    }
-    data = configuration.data
+    folders = (locations.train_data, locations.val_data, locations.test_data)
+    elsewhere = {split: folder for split, folder in zip(SPLITS, folders, strict=True) if folder is not None}
+    data = locations.data
     if data is not None and not elsewhere:
         yield data
         return
+    for split, folder in elsewhere.items():
+        if not folder.is_dir():
+            raise DataError(f"{folder}: expected a folder of {split} images, <class>/<image>, got none; name another")
     if data is not None:
         splits = [split for split in (*SPLITS, STREAM) if (data / split).is_dir()]
         elsewhere = {split: data / split for split in splits} | elsewhere
-    if missing := [split for split in SPLITS if split not in elsewhere]:
+    if missing := [split for split in needed if split not in elsewhere]:
         raise DataError(f"expected data, or a folder for each split, got none for {', '.join(missing)}; name it")
     with gathered(elsewhere) as folder:
         yield folder

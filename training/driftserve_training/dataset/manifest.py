@@ -3,7 +3,7 @@
 import csv
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +12,10 @@ from tqdm import tqdm
 from driftserve.decode import MEDIA_TYPES, decode
 from driftserve.errors import BadRequest, DataError
 from driftserve_training.configuration import SPLITS
+from driftserve_training.dataset.listing import listed
 
 MANIFEST_FILE = "manifest.csv"
 _COLUMNS = ("path", "split", "label", "sha256")
-_NAMED_AT_MOST = 10
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def scan(folder: Path, splits: Sequence[str] = SPLITS) -> Manifest:
                 corrupt.append(f"{name} ({error})")
             entries.append(Entry(name, split, path.parent.name, hashlib.sha256(body).hexdigest()))
     if corrupt:
-        raise DataError(f"{folder}: expected images, got {_listed(corrupt)}; remove or replace them")
+        raise DataError(f"{folder}: expected images, got {listed(corrupt)}; remove or replace them")
     manifest = Manifest(folder, tuple(entries))
     _check_labels(manifest, splits)
     _check_leakage(manifest)
@@ -100,7 +100,7 @@ def _check_promised(manifest: Manifest, splits: Sequence[str]) -> None:
         return  # another's
     promised = {Entry(*row) for row in rows[1:] if len(row) == len(_COLUMNS) and row[1] in splits}
     if changed := sorted({entry.path for entry in promised.symmetric_difference(manifest.entries)}):
-        raise DataError(f"{path}: expected the images that it names, got others: {_listed(changed)}; preprocess again")
+        raise DataError(f"{path}: expected the images that it names, got others: {listed(changed)}; preprocess again")
 
 
 def _check_labels(manifest: Manifest, splits: Sequence[str]) -> None:
@@ -124,10 +124,4 @@ def _check_leakage(manifest: Manifest) -> None:
         if len({entry.split for entry in same}) > 1
     ]
     if leaks:
-        raise DataError(f"{manifest.folder}: expected no image in two splits, got {_listed(leaks)}; remove one of each")
-
-
-def _listed(names: Iterable[str]) -> str:
-    shown = list(names)
-    more = f" and {len(shown) - _NAMED_AT_MOST} more" if len(shown) > _NAMED_AT_MOST else ""
-    return ", ".join(shown[:_NAMED_AT_MOST]) + more
+        raise DataError(f"{manifest.folder}: expected no image in two splits, got {listed(leaks)}; remove one of each")

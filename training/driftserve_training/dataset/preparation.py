@@ -15,6 +15,7 @@ from driftserve_training.dataset.annotation import Merged, merge
 from driftserve_training.dataset.candidate import Candidate, Rejection, read_candidate
 from driftserve_training.dataset.checks import check, check_classes
 from driftserve_training.dataset.layout import PREDICTION, Layout, read_layout
+from driftserve_training.dataset.listing import listed
 from driftserve_training.dataset.manifest import MANIFEST_FILE, Entry, Manifest, write_manifest
 from driftserve_training.dataset.near_duplicates import (
     NEAR_DUPLICATES_FILE,
@@ -28,8 +29,6 @@ from driftserve_training.dataset.staging import Staging, place, refuse_occupied,
 from driftserve_training.dataset.validation import with_validation
 
 REJECTED_FILE = "rejected.csv"
-
-_NAMED_AT_MOST = 10
 
 
 @dataclass(frozen=True)
@@ -142,9 +141,7 @@ def _nearly_the_same(source: Path, near: Sequence[NearDuplicate]) -> DataError:
 
 
 def _shown(rejections: Sequence[Rejection]) -> str:
-    shown = ", ".join(f"{one.path} ({one.reason})" for one in rejections[:_NAMED_AT_MOST])
-    more = f" and {len(rejections) - _NAMED_AT_MOST} more" if len(rejections) > _NAMED_AT_MOST else ""
-    return shown + more
+    return listed([f"{one.path} ({one.reason})" for one in rejections])
 
 
 def _without(candidates: Sequence[Candidate], dropped: Sequence[Rejection]) -> list[Candidate]:

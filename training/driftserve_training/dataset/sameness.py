@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from driftserve.errors import DataError
+from driftserve_training.dataset.listing import listed
 from driftserve_training.dataset.manifest import MANIFEST_FILE, Entry, Manifest
-
-_NAMED_AT_MOST = 10
 
 
 def read_trained_images(trained: Path, sha256: str) -> Manifest:
@@ -53,9 +52,7 @@ def refuse_other_images(manifest: Manifest, trained: Manifest, splits: Sequence[
     ours = {entry for entry in manifest.entries if entry.split in known}
     theirs = {entry for entry in trained.entries if entry.split in known}
     if changed := sorted({entry.path for entry in ours ^ theirs}):
-        named = ", ".join(changed[:_NAMED_AT_MOST])
-        more = f" and {len(changed) - _NAMED_AT_MOST} more" if len(changed) > _NAMED_AT_MOST else ""
         raise DataError(
-            f"{manifest.folder}: expected the images that were trained with, got others: {named}{more}; "
+            f"{manifest.folder}: expected the images that were trained with, got others: {listed(changed)}; "
             "give the data of the training run, or train again"
         )

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional
 
-from driftserve_training.evaluation.document import Interval
+from driftserve_training.evaluation.intervals import mean_interval
 from driftserve_training.explanation.attribution import HeatMap, baseline_of
 from driftserve_training.explanation.document import Faithfulness
 from driftserve_training.explanation.twin import Twin
@@ -16,7 +16,6 @@ from driftserve_training.explanation.twin import Twin
 CELLS_ACROSS = 8  # single pixels make a pattern that no image has, and the test would measure that
 _STEPS = 16
 _ORDERS = 8
-_RESAMPLES = 2_000
 
 Order = npt.NDArray[np.int64]  # (64,), the cells, row by row, in the order in which they are taken away
 
@@ -78,17 +77,11 @@ def summarise(deletions: Sequence[Deletion], seed: int) -> Faithfulness:
     gains = np.array([one.random_auc - one.auc for one in deletions])
     gains_over_moved = np.array([one.moved_auc - one.auc for one in deletions])
     return Faithfulness(
-        gain=_mean(gains, seed),
+        gain=mean_interval(gains, seed),
         better_than_random=float((gains > 0).mean()),
-        gain_over_moved=_mean(gains_over_moved, seed),
+        gain_over_moved=mean_interval(gains_over_moved, seed),
         better_than_moved=float((gains_over_moved > 0).mean()),
     )
-
-
-def _mean(values: npt.NDArray[np.float64], seed: int) -> Interval:
-    drawn = np.random.default_rng(seed).integers(0, len(values), (_RESAMPLES, len(values)))
-    low, high = np.quantile(values[drawn].mean(axis=1), (0.025, 0.975))
-    return Interval(float(values.mean()), float(low), float(high))
 
 
 def _cells(heat_map: HeatMap) -> npt.NDArray[np.float64]:

@@ -1,8 +1,10 @@
 """What a run keeps of itself while it goes on: the state of the best epoch, and of the last one."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
+import lightning
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 LAST_CHECKPOINT = "last.ckpt"
@@ -10,6 +12,12 @@ LAST_CHECKPOINT = "last.ckpt"
 
 class MovableCheckpoint(ModelCheckpoint):
     """Lightning's, whose paths follow the folder: a run may go on where its checkpoints were brought."""
+
+    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+        """Lightning's, which warns of a folder that is not empty: ours never is, and what may lie in it was checked."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
+            super().setup(trainer, pl_module, stage)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """The state of the run that was cut off, as if its folder had always been this one."""

@@ -1,0 +1,45 @@
+"""Numbers as flags give them: what argparse calls with the text, and the message where it is none."""
+
+import argparse
+import math
+from collections.abc import Callable
+
+
+def whole(least: int, most: int | None = None, alternative: str = "") -> Callable[[str], int]:
+    """What reads a whole number of at least `least` and, where it is given, at most `most`.
+
+    Args:
+        least: at least 0.
+        most: none by default.
+        alternative: what else the flag takes, for the message.
+
+    >>> whole(1, 100)("12")
+    12
+    >>> whole(1)("-3")
+    Traceback (most recent call last):
+    argparse.ArgumentTypeError: expected a whole number of at least 1, got '-3'
+    """
+    bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
+
+    def read(text: str) -> int:
+        number = int(text) if text.isdecimal() else -1
+        if number < least or (most is not None and number > most):
+            raise argparse.ArgumentTypeError(f"expected a whole number {bounds}{alternative}, got {text!r}")
+        return number
+
+    return read
+
+
+def share(text: str) -> float:
+    """A share of something, of which neither none nor all is meant.
+
+    >>> share("0.15")
+    0.15
+    """
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < 1:
+        raise argparse.ArgumentTypeError(f"expected a share between 0 and 1, got {text!r}")
+    return number

@@ -1,0 +1,17 @@
+"""Names in a message: enough of them to go by, and how many there are."""
+
+from collections.abc import Sequence
+
+_NAMED_AT_MOST = 10
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first ten names, and the number of the others.
+
+    >>> listed(["a", "b"])
+    'a, b'
+    >>> listed([*"abcdefghijkl"])
+    'a, b, c, d, e, f, g, h, i, j and 2 more'
+    """
+    more = f" and {len(names) - _NAMED_AT_MOST} more" if len(names) > _NAMED_AT_MOST else ""
+    return ", ".join(names[:_NAMED_AT_MOST]) + more
