@@ -1,4 +1,4 @@
-"""Writes docs/settings.md and docs/metrics.md from the code: `python docs/generate.py`.
+"""Writes docs/settings.md, docs/metrics.md and docs/pipeline-settings.md from the code: `python docs/generate.py`.
 
 With `--check` nothing is written, and the exit status is 1 when a file is not what the code says.
 """
@@ -18,6 +18,8 @@ from driftserve.publisher import MAX_RETRY_SECONDS, MAX_WAITING_PERIODS, MIN_RET
 from driftserve.settings import PREFIX, Settings
 from driftserve.sinks.cloudwatch import MAX_METRICS_PER_CALL, MAX_VALUES_PER_CALL, to_calls
 from driftserve.sinks.emf import MAX_LINE_BYTES, MAX_SAMPLES_PER_METRIC
+from driftserve_pipeline.settings import PREFIX as PIPELINE_PREFIX
+from driftserve_pipeline.settings import PipelineSettings
 from driftserve_training.network.graph import MAX_EMBEDDING_SIZE
 
 DEMO_LABELS = ("buildings", "forest", "glacier", "mountain", "sea", "street")
@@ -38,7 +40,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, default=Path(__file__).parent, help="where the pages are")
     options = parser.parse_args(arguments)
     stale = False
-    for name, page in {"settings.md": settings_page(), "metrics.md": metrics_page()}.items():
+    pages = {
+        "settings.md": settings_page(),
+        "metrics.md": metrics_page(),
+        "pipeline-settings.md": pipeline_settings_page(),
+    }
+    for name, page in pages.items():
         path: Path = options.folder / name
         if options.check and (not path.exists() or path.read_text() != page):
             stale = True
@@ -60,6 +67,29 @@ among them is refused, and so is a value that is out of bounds.
 
 {_table(("Variable", "Type", "Default", "Bounds", "Meaning"), rows)}
 """
+
+
+def pipeline_settings_page() -> str:
+    """docs/pipeline-settings.md: a row a setting of the pipeline."""
+    properties = PipelineSettings.model_json_schema(mode="serialization")["properties"]
+    rows = map(_pipeline_setting, properties.items())
+    return f"""# The pipeline's settings
+
+{_GENERATED}
+
+What differs from one account and team to another; [pipeline.md](pipeline.md) has what a single execution may be told.
+`driftserve-pipeline` and the local runs read these environment variables. A variable with the prefix
+`{PIPELINE_PREFIX}` that is not among them is refused, and so is a value that is out of bounds.
+
+{_table(("Variable", "Default", "Meaning"), rows)}
+"""
+
+
+def _pipeline_setting(named: tuple[str, dict[str, Any]]) -> tuple[str, str, str]:
+    name, schema = named
+    default = PipelineSettings.model_fields[name].get_default()
+    shown = "derived" if "default" not in schema else _default(list(default) if isinstance(default, tuple) else default)
+    return f"`{PIPELINE_PREFIX}{name.upper()}`", shown, " ".join(schema["description"].split())
 
 
 def metrics_page() -> str:
@@ -175,7 +205,8 @@ def _type(schema: dict[str, Any]) -> str:
 
 
 def _default(default: Any) -> str:
-    text = ",".join(default) if isinstance(default, list) else default
+    named = [f"{name}={value}" for name, value in default.items()] if isinstance(default, dict) else default
+    text = ",".join(named) if isinstance(named, list) else named
     return {None: "not set", "": "empty"}.get(text, f"`{text}`")
 
 

@@ -73,6 +73,13 @@ def test_the_definition_is_of_the_pipeline_language(definition: dict[str, Any], 
     assert steps == ["Fetch", "Preprocess", *search, "Train", "Evaluate", "Decide", "Register", "Refuse"]
 
 
+def test_every_parameter_has_a_row_in_the_docs_with_its_default() -> None:
+    page = (ROOT / "docs" / "pipeline.md").read_text()
+    declared = {one["Name"]: one["DefaultValue"] for one in read_golden("pipeline.json")["Parameters"]}
+    rows = dict(re.findall(r"^\| `(\w+)` \| `([^`]+)` \|", page, re.MULTILINE))
+    assert rows == {name: str(default) for name, default in declared.items()}
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [
