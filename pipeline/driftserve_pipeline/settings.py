@@ -107,6 +107,9 @@ class PipelineSettings(BaseModel):
     weights: str | None = Field(default=None, pattern=_LOCATION)
     """Folder of timm weights, each with its record; without it the network's own are downloaded."""
 
+    pretrained: bool = True
+    """Whether networks start from weights of timm's; else from random ones, and nothing is downloaded."""
+
     cache_days: int = Field(default=30, ge=0, le=365)
     """How long a step's result is taken again where nothing that it depends on has changed; 0: never."""
 

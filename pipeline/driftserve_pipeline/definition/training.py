@@ -63,6 +63,7 @@ def fixed_hyperparameters(blueprint: Blueprint) -> dict[str, Text]:
         "augmentation": given.augmentation,
         "epochs": given.epochs.to_string(),
         "image_size": given.image_size.to_string(),
+        "pretrained": str(settings.pretrained).lower(),
         "revision": given.code_revision,
         "name": settings.model_name,
         "product": "run",
