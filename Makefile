@@ -82,11 +82,11 @@ DRY_PARAMS := $(if $(DATA),Epochs=3,Model=test_resnet ImageSize=64 Epochs=4 Lear
 DRY_WEIGHTS := s3://driftserve-dry/weights/$(notdir $(WEIGHTS))
 DRY_SETTINGS := DRIFTSERVE_PIPELINE_ROBUSTNESS_IMAGES=$(or $(DRIFTSERVE_PIPELINE_ROBUSTNESS_IMAGES),24) \
   DRIFTSERVE_PIPELINE_EXPLAINED_IMAGES=$(or $(DRIFTSERVE_PIPELINE_EXPLAINED_IMAGES),4) \
-  $(if $(WEIGHTS),DRIFTSERVE_PIPELINE_WEIGHTS=$(DRY_WEIGHTS))
+  $(if $(WEIGHTS),DRIFTSERVE_PIPELINE_WEIGHTS=$(DRY_WEIGHTS)) $(if $(DATA)$(WEIGHTS),,DRIFTSERVE_PIPELINE_PRETRAINED=false)
 
 pipeline-dry: $(INSTALLED) $(INSTALLED_PIPELINE) $(if $(DATA),,$(DRY)/data) ## Run the whole pipeline as processes: [DATA=folder] [WEIGHTS=file] [PARAMS="NAME=VALUE ..."]
 	$(DRY_SETTINGS) $(VENV_PIPELINE)/bin/python -m driftserve_pipeline render --output $(DRY)/pipeline.json
-	$(if $(DATA)$(WEIGHTS),,DRIFTSERVE_TRAINING_PRETRAINED=false) $(VENV)/bin/python -m driftserve_pipeline.local \
+	$(VENV)/bin/python -m driftserve_pipeline.local \
 	  --definition $(DRY)/pipeline.json --work $(DRY) $(addprefix --param ,TrainLocation='$(abspath $(DRY_DATA))' \
 	  CodeRevision=$(REVISION) $(DRY_PARAMS) $(PARAMS)) $(foreach file,$(WEIGHTS) \
 	  $(wildcard $(WEIGHTS).json),--upload '$(file)=$(DRY_WEIGHTS)/$(notdir $(file))')

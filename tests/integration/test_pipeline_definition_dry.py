@@ -85,6 +85,7 @@ def test_every_parameter_reaches_its_container_and_a_good_model_the_registry(
         "epochs": "3",
         "image_size": "48",
         "augmentation": "light",
+        "pretrained": "true",
         "revision": "abc123",
         "product": "run",
         "name": "scenes",
@@ -123,13 +124,14 @@ class _Whole:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> _Whole:
     folder = tmp_path_factory.mktemp("whole")
     write_dataset(folder / "data", {"train": 16, "val": 10, "test": 6}, seed=5)
-    # Without corruptions and explanations, as the settings of these names would have it.
+    # As settings would have it: without corruptions, explanations and a download.
     rendered = RENDERED.read_text().replace('"240"', '"0"').replace('"12"', '"0"')
+    rendered = rendered.replace('"pretrained": "true"', '"pretrained": "false"')
     (folder / "pipeline.json").write_text(rendered)
     small = {"Model": "test_resnet", "ImageSize": "48", "Epochs": "4", "BatchSize": "16", "AccuracyThreshold": "0.1"}
     parameters = {"TrainLocation": str(folder / "data"), "CodeRevision": "abc123", **small}
     flags = _flags(folder / "pipeline.json", folder / "work", sys.executable, parameters)
-    environment = {"DRIFTSERVE_TRAINING_PRETRAINED": "false", "OMP_NUM_THREADS": "1"}
+    environment = {"OMP_NUM_THREADS": "1"}
     with running("driftserve_pipeline.local", *flags, environment=environment, log=folder / "killed") as first:
         log = lambda: next(iter(folder.glob("work/executions/*/steps/Train/log")), None)  # noqa: E731
         wait_for(lambda: (path := log()) and b"epoch=2 " in path.read_bytes(), 120)

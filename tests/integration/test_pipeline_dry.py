@@ -192,7 +192,9 @@ def test_an_execution_that_has_succeeded_is_not_run_again_but_another_one_is(
     for parameters in (), (), ("Threshold=0.8",):
         assert scenario.run(defined, *parameters) == 0
     assert (scenario.began("make"), scenario.began("train")) == (2, 2)
-    registered = [line for line in capsys.readouterr().out.splitlines() if line.startswith("registered")]
+    said = capsys.readouterr().out.splitlines()
+    assert sum(line.startswith("Make") for line in said) == 2
+    registered = [line for line in said if line.startswith("registered")]
     assert [line.rsplit("/", 1)[1] for line in registered] == ["1", "1", "2"]
 
 
@@ -204,6 +206,12 @@ def test_what_was_killed_in_mid_run_is_completed_without_repeating_what_had_ende
     make = processing("Make", scenario.program("make", "(out / 'a').touch()"))
     program = scenario.program(
         "train",
+        "import signal\n"
+        "def end(*_):\n"
+        "    time.sleep(2)\n"
+        "    say('ended')\n"
+        "    sys.exit(143)\n"
+        "signal.signal(signal.SIGTERM, end)\n"
         "kept = base / 'checkpoints/kept'\n"
         "say(f'goes on from {kept.read_text()}' if kept.exists() else 'starts')\n"
         "if not kept.exists():\n"
@@ -226,7 +234,9 @@ def test_what_was_killed_in_mid_run_is_completed_without_repeating_what_had_ende
     # At once: what is left of the first try still holds the lock, until it has ended.
     assert main(arguments) == 0
     assert not is_alive(step)
-    assert scenario.diary("train")[4:] == ["goes on from epoch 3"]
+    told = [line for line in scenario.diary("train") if line != f"began {step.pid}"]
+    assert told[:-2] == (["starts", "kept"] if victim == "step" else ["starts", "kept", "ended"])
+    assert told[-1] == "goes on from epoch 3"
     assert [scenario.began(name) for name in ("make", "train", "after")] == [1, 2, 1]
 
 

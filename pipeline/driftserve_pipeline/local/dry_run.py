@@ -1,6 +1,5 @@
 """The whole pipeline as processes of this machine, one execution for each definition with its parameters."""
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,8 +12,6 @@ from driftserve_pipeline.local.journal import Journal, Result, locked
 from driftserve_pipeline.local.plan import Plan
 from driftserve_pipeline.local.running import Say, run_plan
 from driftserve_pipeline.local.storage import Storage, unpack_model
-
-_TRAININGS = "DRIFTSERVE_TRAINING_"  # what is said to the training code itself; other programs refuse it
 
 
 @dataclass(frozen=True)
@@ -64,8 +61,7 @@ def dry_run(run: DryRun, say: Say, say_waiting: Callable[[], None]) -> Result:
 def _run(run: DryRun, journal: Journal, lock: int, say: Say) -> Result:
     with local_aws(run.endpoint_url) as environment:
         storage, registry = Storage(make_client("s3", environment)), make_client("sagemaker", environment)
-        trainings = {name: value for name, value in os.environ.items() if name.startswith(_TRAININGS)}
-        machine = Machine(storage, run.python, lock, environment, trainings)
+        machine = Machine(storage, run.python, lock, environment)
         executor = LocalExecutor(run.plan.execution_id, journal, machine, registry)
         for file, uri in run.uploads:
             storage.upload(file, uri)

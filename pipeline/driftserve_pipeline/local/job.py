@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +31,6 @@ class Machine:
     python: Path
     lock: int
     environment: Mapping[str, str]
-    trainings: Mapping[str, str]
-    """Variables of training jobs only."""
 
 
 def check_job(name: str, arguments: Mapping[str, Any], parameters: Mapping[str, object]) -> None:
@@ -102,7 +100,6 @@ def run_training(arguments: Mapping[str, Any], base: Path, log: Path, machine: M
     _write_json(configuration / "inputdataconfig.json", dict.fromkeys(channels, record))
     algorithm = arguments["AlgorithmSpecification"]
     command = [*algorithm.get("ContainerEntrypoint", _CONTAINERS_TRAIN), *algorithm.get("ContainerArguments", ())]
-    machine = replace(machine, environment={**machine.environment, **machine.trainings})
     _run(command, arguments, base, log, machine, base / "output" / "failure")
     for name in ("model", "output/data"):
         with tarfile.open(base / "output" / f"{Path(name).parts[0]}.tar.gz", "w:gz") as archive:
