@@ -91,10 +91,10 @@ pipeline-dry: $(INSTALLED) $(INSTALLED_PIPELINE) $(if $(DATA),,$(DRY)/data) ## R
 	  CodeRevision=$(REVISION) $(DRY_PARAMS) $(PARAMS)) $(foreach file,$(WEIGHTS) \
 	  $(wildcard $(WEIGHTS).json),--upload '$(file)=$(DRY_WEIGHTS)/$(notdir $(file))')
 
-pipeline-local: $(INSTALLED) $(INSTALLED_PIPELINE) $(if $(DATA),,$(DRY)/data) ## Run it in containers, by SageMaker's local mode, after `make image`: [DATA=folder] [WEIGHTS=file] [PARAMS=]
+pipeline-local: $(INSTALLED) $(INSTALLED_PIPELINE) $(if $(DATA),,$(DRY)/data) ## Run it in containers, after `make image`: [DATA=folder] [WEIGHTS=file] [PARAMS=]
 	DRIFTSERVE_PIPELINE_TRAINING_IMAGE=$(IMAGE):training DRIFTSERVE_PIPELINE_SERVING_IMAGE=$(IMAGE):serving \
 	  $(filter-out DRIFTSERVE_PIPELINE_WEIGHTS=%,$(DRY_SETTINGS)) \
-	  $(if $(DATA)$(WEIGHTS),,DRIFTSERVE_TRAINING_PRETRAINED=false) $(VENV)/bin/python -m driftserve_pipeline.local.containers \
+	  $(VENV)/bin/python -m driftserve_pipeline.local.containers \
 	  --pipeline-python $(VENV_PIPELINE)/bin/python --work $(BUILD)/pipeline-local --images '$(DRY_DATA)' \
 	  $(if $(WEIGHTS),--weights '$(WEIGHTS)') $(addprefix --param ,CodeRevision=$(REVISION) $(DRY_PARAMS) $(PARAMS))
 
