@@ -25,7 +25,7 @@ def processing(
     name: str,
     program: Path,
     *arguments: Any,
-    inputs: dict[str, Tree] | None = None,
+    inputs: dict[str, Any] | None = None,
     files: dict[str, str] | None = None,
 ) -> Tree:
     """A Processing step with an output `out`; its property files are files in there."""

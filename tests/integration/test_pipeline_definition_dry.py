@@ -147,6 +147,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> _Whole:
     return _Whole(folder / "work", (folder / "killed").read_text(), second.stdout)
 
 
+@pytest.mark.timeout(400)  # the whole run is its set-up, and a busy machine is no failure
 def test_the_real_steps_go_on_where_they_were_killed_and_end_in_the_registry(whole: _Whole) -> None:
     assert re.findall(r"^(\w+) +[0-9.]+ s", whole.killed, re.MULTILINE) == ["Fetch", "Preprocess"]
     assert re.findall(r"^(\w+) .*done before", whole.said, re.MULTILINE) == ["Fetch", "Preprocess"]
@@ -157,6 +158,7 @@ def test_the_real_steps_go_on_where_they_were_killed_and_end_in_the_registry(who
     assert re.search(r"^registered .*/scenes/1$", whole.said, re.MULTILINE)
 
 
+@pytest.mark.timeout(400)
 def test_the_registered_archive_is_accepted_and_says_where_it_comes_from(whole: _Whole) -> None:
     verified = subprocess.run(
         [sys.executable, "-m", "driftserve", "verify", str(whole.work / "model")], capture_output=True, text=True

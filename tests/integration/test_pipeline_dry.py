@@ -24,6 +24,8 @@ from definitions import (
     training,
 )
 from driftserve_pipeline.local.__main__ import main
+from driftserve_pipeline.local.aws import local_aws, make_client
+from driftserve_pipeline.registry import list_versions
 from processes import is_alive, running, wait_for
 
 # What every program here starts with: its folders, and a line in a file outside of the run for each time it is run.
@@ -196,6 +198,41 @@ def test_an_execution_that_has_succeeded_is_not_run_again_but_another_one_is(
     assert sum(line.startswith("Make") for line in said) == 2
     registered = [line for line in said if line.startswith("registered")]
     assert [line.rsplit("/", 1)[1] for line in registered] == ["1", "1", "2"]
+
+
+def test_a_server_that_is_named_is_given_the_version_and_keeps_it(scenario: Scenario) -> None:
+    defined = scenario.arguments(_decided(scenario))
+    moto_api_backend.reset()
+    with local_aws(None) as environment:
+        assert main([*defined, "--endpoint-url", environment["AWS_ENDPOINT_URL"]]) == 0
+        (version,) = list_versions(make_client("sagemaker", environment), "scenes")
+    assert (version.version, version.status, version.image) == (1, "PendingManualApproval", "serving")
+    assert version.metadata == {"accuracy": "0.9"}
+    execution = _only(scenario.work / "executions")
+    assert version.model_data_url == f"s3://bucket/p/executions/{execution}/judge/model.tar.gz"
+
+
+def test_files_that_a_step_reads_from_s3_are_put_there_first(
+    scenario: Scenario, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (scenario.folder / "weights.json").write_text("{}")
+    only = scenario.program("only", "say((base / 'processing/input/weights/w.json').read_text())")
+    step = processing("Only", only, inputs={"weights": "s3://elsewhere/weights"})
+    flags = ["--upload", f"{scenario.folder / 'weights.json'}=s3://elsewhere/weights/w.json"]
+    assert main([*scenario.arguments(definition(step)), *flags]) == 0
+    assert scenario.diary("only")[1] == "{}"
+    assert capsys.readouterr().out.endswith("succeeded; there was nothing to register\n")
+
+
+def test_other_images_in_the_same_folder_make_another_execution(scenario: Scenario) -> None:
+    folder = scenario.folder / "images"
+    folder.mkdir()
+    only = processing("Only", scenario.program("only", ""), get("Parameters.SourceDigest"))
+    defined = definition(only, TrainLocation="none", SourceDigest="none")
+    for text in "a", "a", "b":
+        (folder / "image").write_text(text)
+        assert scenario.run(defined, f"TrainLocation={folder}") == 0
+    assert scenario.began("only") == 2
 
 
 @pytest.mark.parametrize("victim", ["step", "runner"])

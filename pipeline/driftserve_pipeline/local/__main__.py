@@ -1,7 +1,7 @@
 """The pipeline without AWS and Docker: `python -m driftserve_pipeline.local`, which `make pipeline-dry` runs.
 
-Runs the definition that `driftserve-pipeline render` gives. Exit status: 0 it has ended with a registered model, 1 it
-failed, for the reason on stderr, 2 what was given cannot be used.
+Runs the definition that `driftserve-pipeline render` gives. Exit status: 0 it has succeeded, 1 it failed, for the
+reason on stderr, 2 what was given cannot be used.
 """
 
 import argparse
@@ -36,6 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if result.reason is not None:
         print(f"driftserve_pipeline: failed: {printable(result.reason)}", file=sys.stderr)
         return 1
+    if result.package is None:
+        print("succeeded; there was nothing to register")
+        return 0
     print(f"registered {result.package}\nserve it: make serve ARCHIVE={options.work}/model")
     return 0
 
