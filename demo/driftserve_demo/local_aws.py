@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from http.client import HTTPConnection
 
 import boto3
 from botocore.config import Config
@@ -32,8 +33,8 @@ def local_aws() -> Iterator[dict[str, str]]:
     logging.getLogger("werkzeug").setLevel(logging.WARNING)  # a line a call
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
+    host, port = server.get_host_and_port()
     try:
-        host, port = server.get_host_and_port()
         yield {
             "AWS_ENDPOINT_URL": f"http://{host}:{port}",
             "AWS_DEFAULT_REGION": _REGION,
@@ -41,7 +42,16 @@ def local_aws() -> Iterator[dict[str, str]]:
             "AWS_SECRET_ACCESS_KEY": "local",
         }
     finally:
+        _forget(host, port)
         server.stop()
+
+
+def _forget(host: str, port: int) -> None:
+    """Empty the account, which moto keeps for its process: the next server would begin with what this one had."""
+    connection = HTTPConnection(host, port)
+    connection.request("POST", "/moto-api/reset")
+    connection.getresponse().read()
+    connection.close()
 
 
 def read_metrics(environment: dict[str, str], namespace: str, series: Iterable[Series]) -> MetricsRead:

@@ -29,7 +29,7 @@ from image_folders import write_coloured
 from processes import is_alive, running
 
 TRAIN = Path(__file__).parents[2] / "container" / "train.py"
-BUCKET = "scenes"
+BUCKET = "steps"
 IMAGE = "111122223333.dkr.ecr.eu-central-1.amazonaws.com/driftserve:1"
 HYPERPARAMETERS = {"model": "test_resnet", "pretrained": "false", "image_size": "32", "epochs": "6"}
 HYPERPARAMETERS |= {"batch_size": "16", "product": "run", "revision": "0c1c9ba", "learning_rate": "0.02"}
@@ -231,7 +231,7 @@ def test_a_champion_whose_archive_is_gone_is_named(
     arn = _approve(aws, "gone", Path(shutil.copy(archive, evaluating)))
     s3.delete_object(Bucket=BUCKET, Key="models/gone/model.tar.gz")
     reason = _failure(evaluating, aws, "evaluate", *_named("gone"))
-    assert reason.startswith(f"{arn}: expected its model data at s3://scenes/models/gone/model.tar.gz, got: ")
+    assert reason.startswith(f"{arn}: expected its model data at s3://steps/models/gone/model.tar.gz, got: ")
 
 
 def test_a_model_that_is_no_run_is_refused(tmp_path: Path, aws: dict[str, str], archive: Path) -> None:
@@ -248,10 +248,10 @@ def test_a_wrong_argument_is_a_failure_like_any_other(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("prefix", "said"),
     [
-        ("nowhere", "s3://scenes/nowhere: expected objects below that prefix, got none; correct the address"),
+        ("nowhere", "s3://steps/nowhere: expected objects below that prefix, got none; correct the address"),
         (
             "broken",
-            "s3://scenes/broken: expected the folders .* with <class>/<image> in each, got no test among train/",
+            "s3://steps/broken: expected the folders .* with <class>/<image> in each, got no test among train/",
         ),
     ],
 )
@@ -289,7 +289,7 @@ def test_a_stopped_step_takes_its_command_with_it(tmp_path: Path, aws: dict[str,
     with socket.create_server(("127.0.0.1", 0)) as silent:
         environment = dict(aws) | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{silent.getsockname()[1]}"}
         environment |= {"SAGEMAKER_BASE_DIR": str(tmp_path)}
-        arguments = ("driftserve_pipeline.steps", "fetch", "--source", "s3://scenes/any")
+        arguments = ("driftserve_pipeline.steps", "fetch", "--source", "s3://steps/any")
         with running(*arguments, environment=environment, log=tmp_path / "log") as step:
             connection, _ = silent.accept()  # it waits for an answer
             (command,) = psutil.Process(step.pid).children()

@@ -92,6 +92,12 @@ def test_what_nothing_can_be_held_against_beats_it(run: Path) -> None:
     assert other.reason.endswith(f"test images, the champion {ARN} knows other classes and was not compared")
 
 
+def test_a_champion_that_was_to_be_compared_and_was_not_is_no_victory(run: Path) -> None:
+    write_evaluation(run)
+    with pytest.raises(PipelineError, match=r"expected a comparison with arn:aws:.*, got none"):
+        _judged(run)
+
+
 def test_every_reason_against_a_model_is_said(run: Path) -> None:
     write_evaluation(run, comparison=_comparison(1, 2))
     assert _judged(run, 0.8).reason.startswith("the champion is not beaten: ")  # the threshold itself is enough
@@ -101,8 +107,9 @@ def test_every_reason_against_a_model_is_said(run: Path) -> None:
 
 def test_a_verdict_is_read_as_it_was_written(run: Path, tmp_path: Path) -> None:
     write_evaluation(run)
-    write_verdict(_judged(run), tmp_path)
-    assert read_verdict(tmp_path) == _judged(run)
+    verdict = _judged(run, champion=None)
+    write_verdict(verdict, tmp_path)
+    assert read_verdict(tmp_path) == verdict
     assert json.loads((tmp_path / "verdict.json").read_text())["beats_champion"] == 1
     with pytest.raises(PipelineError, match=r"nowhere/verdict\.json: expected a file that can be read, got No such"):
         read_verdict(tmp_path / "nowhere")

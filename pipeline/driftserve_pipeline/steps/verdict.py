@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from driftserve.errors import PipelineError
 from driftserve_pipeline.steps.evidence import Evaluation, read_evidence
 
 VERDICT_FILE = "verdict.json"
@@ -36,6 +37,9 @@ def judge(
         champion: the ARN of the newest approved version.
         is_comparable: whether it knows the same classes; else it has no answer to hold against.
         metadata: beside what the evaluation says.
+
+    Raises:
+        PipelineError: the champion is comparable, and was not compared.
     """
     accuracy, comparison = evaluation.accuracy, evaluation.driftserve.comparison
     against, beats = [], True
@@ -43,8 +47,10 @@ def judge(
         against.append(f"accuracy {accuracy:.4f} is below the threshold {threshold:g}")
     if champion is None:
         known = "no version is approved yet"
-    elif not is_comparable or comparison is None:
+    elif not is_comparable:
         known = f"the champion {champion} knows other classes and was not compared"
+    elif comparison is None:
+        raise PipelineError(f"evaluation.json: expected a comparison with {champion}, got none; evaluate again")
     else:
         beats = comparison.lead > 0
         known = (
