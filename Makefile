@@ -86,7 +86,7 @@ DRY_SETTINGS := DRIFTSERVE_PIPELINE_ROBUSTNESS_IMAGES=$(or $(DRIFTSERVE_PIPELINE
 
 pipeline-dry: $(INSTALLED) $(INSTALLED_PIPELINE) $(if $(DATA),,$(DRY)/data) ## Run the whole pipeline as processes: [DATA=folder] [WEIGHTS=file] [PARAMS="NAME=VALUE ..."]
 	$(DRY_SETTINGS) $(VENV_PIPELINE)/bin/python -m driftserve_pipeline render --output $(DRY)/pipeline.json
-	$(VENV)/bin/python -m driftserve_pipeline.local \
+	$(VENV)/bin/python -m driftserve_pipeline.local.processes \
 	  --definition $(DRY)/pipeline.json --work $(DRY) $(addprefix --param ,TrainLocation='$(abspath $(DRY_DATA))' \
 	  CodeRevision=$(REVISION) $(DRY_PARAMS) $(PARAMS)) $(foreach file,$(WEIGHTS) \
 	  $(wildcard $(WEIGHTS).json),--upload '$(file)=$(DRY_WEIGHTS)/$(notdir $(file))')

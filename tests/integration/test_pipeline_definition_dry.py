@@ -13,7 +13,7 @@ import pytest
 from moto.moto_api._internal.models import moto_api_backend
 
 from driftserve_demo.synthetic import write_dataset
-from driftserve_pipeline.local.__main__ import main
+from driftserve_pipeline.local.processes.__main__ import main
 from processes import running, wait_for
 
 TESTS = Path(__file__).parents[1]
@@ -132,12 +132,14 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> _Whole:
     parameters = {"TrainLocation": str(folder / "data"), "CodeRevision": "abc123", **small}
     flags = _flags(folder / "pipeline.json", folder / "work", sys.executable, parameters)
     environment = {"OMP_NUM_THREADS": "1"}
-    with running("driftserve_pipeline.local", *flags, environment=environment, log=folder / "killed") as first:
+    with running(
+        "driftserve_pipeline.local.processes", *flags, environment=environment, log=folder / "killed"
+    ) as first:
         log = lambda: next(iter(folder.glob("work/executions/*/steps/Train/log")), None)  # noqa: E731
         wait_for(lambda: (path := log()) and b"epoch=2 " in path.read_bytes(), 120)
         first.kill()
     second = subprocess.run(
-        [sys.executable, "-m", "driftserve_pipeline.local", *flags],
+        [sys.executable, "-m", "driftserve_pipeline.local.processes", *flags],
         env=os.environ | environment,
         capture_output=True,
         text=True,

@@ -23,8 +23,8 @@ from definitions import (
     registration,
     training,
 )
-from driftserve_pipeline.local.__main__ import main
 from driftserve_pipeline.local.aws import local_aws, make_client
+from driftserve_pipeline.local.processes.__main__ import main
 from driftserve_pipeline.registry import list_versions
 from processes import is_alive, running, wait_for
 
@@ -261,7 +261,9 @@ def test_what_was_killed_in_mid_run_is_completed_without_repeating_what_had_ende
         "After", scenario.program("after", ""), inputs={"run": get("Steps.Train.ModelArtifacts.S3ModelArtifacts")}
     )
     arguments = scenario.arguments(definition(make, train, after))
-    with running("driftserve_pipeline.local", *arguments, environment={}, log=scenario.folder / "log") as runner:
+    with running(
+        "driftserve_pipeline.local.processes", *arguments, environment={}, log=scenario.folder / "log"
+    ) as runner:
         wait_for(lambda: "kept" in scenario.diary("train"))
         step = psutil.Process(int(scenario.diary("train")[0].removeprefix("began ")))
         (step if victim == "step" else runner).kill()
@@ -280,7 +282,9 @@ def test_what_was_killed_in_mid_run_is_completed_without_repeating_what_had_ende
 def test_a_runner_that_is_stopped_leaves_no_step_behind(scenario: Scenario) -> None:
     only = scenario.program("only", "time.sleep(300)")
     arguments = scenario.arguments(definition(processing("Only", only)))
-    with running("driftserve_pipeline.local", *arguments, environment={}, log=scenario.folder / "log") as runner:
+    with running(
+        "driftserve_pipeline.local.processes", *arguments, environment={}, log=scenario.folder / "log"
+    ) as runner:
         wait_for(lambda: scenario.diary("only"))
         step = psutil.Process(int(scenario.diary("only")[0].removeprefix("began ")))
         runner.terminate()
@@ -295,7 +299,7 @@ def test_two_runs_started_at_once_make_one_execution_with_one_result(scenario: S
     only = scenario.program("only", text + ("" if good else "fail('no')"))
     arguments = scenario.arguments(definition(processing("Only", only)))
     logs = [scenario.folder / "first", scenario.folder / "second"]
-    module = "driftserve_pipeline.local"
+    module = "driftserve_pipeline.local.processes"
     with running(module, *arguments, environment={}, log=logs[0]) as first:
         wait_for(lambda: scenario.diary("only"))
         with running(module, *arguments, environment={}, log=logs[1]) as second:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from driftserve.errors import PipelineError
-from driftserve_pipeline.local.condition import check_condition
-from driftserve_pipeline.local.expression import Scope, check, steps_named_in
+from driftserve_pipeline.local.processes.condition import check_condition
+from driftserve_pipeline.local.processes.expression import Scope, check, steps_named_in
 
 EXECUTION_NAMES = ("PipelineExecutionId", "PipelineName")
 _KINDS = ("Processing", "Training", "Condition", "RegisterModel", "Fail")

@@ -1,4 +1,4 @@
-"""The pipeline without AWS and Docker: `python -m driftserve_pipeline.local`, which `make pipeline-dry` runs.
+"""The pipeline without AWS and Docker: `python -m driftserve_pipeline.local.processes`, which `make pipeline-dry` runs.
 
 Runs the definition that `driftserve-pipeline render` gives. Exit status: 0 it has succeeded, 1 it failed, for the
 reason on stderr, 2 what was given cannot be used.
@@ -12,9 +12,9 @@ from pathlib import Path
 
 from driftserve.errors import DriftserveError, PipelineError
 from driftserve.printable import printable
-from driftserve_pipeline.local.dry_run import DryRun, dry_run
-from driftserve_pipeline.local.plan import read_plan
-from driftserve_pipeline.local.source import with_digest
+from driftserve_pipeline.local.processes.dry_run import DryRun, dry_run
+from driftserve_pipeline.local.processes.plan import read_plan
+from driftserve_pipeline.local.processes.source import with_digest
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -61,7 +61,7 @@ def _assignment(text: str) -> tuple[str, str]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m driftserve_pipeline.local",
+        prog="python -m driftserve_pipeline.local.processes",
         description="The pipeline without AWS and Docker: its steps as processes, S3 and registry by moto.",
         allow_abbrev=False,
     )

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from driftserve.errors import PipelineError
-from driftserve_pipeline.local.expression import Scope, resolve
+from driftserve_pipeline.local.processes.expression import Scope, resolve
 from driftserve_pipeline.local.storage import Storage
 
 _OPT_ML = Path("/opt/ml")

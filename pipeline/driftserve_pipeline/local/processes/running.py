@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from driftserve.errors import PipelineError
-from driftserve_pipeline.local.condition import holds
-from driftserve_pipeline.local.expression import Scope, resolve
 from driftserve_pipeline.local.journal import Ended, Journal
-from driftserve_pipeline.local.plan import Plan, Step
+from driftserve_pipeline.local.processes.condition import holds
+from driftserve_pipeline.local.processes.expression import Scope, resolve
+from driftserve_pipeline.local.processes.plan import Plan, Step
 
 
 class Executor(Protocol):

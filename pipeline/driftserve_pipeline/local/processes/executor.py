@@ -8,9 +8,9 @@ from botocore.exceptions import ParamValidationError
 from botocore.validate import ParamValidator
 
 from driftserve.errors import PipelineError
-from driftserve_pipeline.local import job
 from driftserve_pipeline.local.journal import Ended, Journal
-from driftserve_pipeline.local.plan import Step
+from driftserve_pipeline.local.processes import job
+from driftserve_pipeline.local.processes.plan import Step
 from driftserve_pipeline.registry.registration import Registration, register
 
 _CALLS = {"Processing": "CreateProcessingJob", "Training": "CreateTrainingJob", "RegisterModel": "CreateModelPackage"}

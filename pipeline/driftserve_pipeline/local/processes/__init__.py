@@ -1,0 +1,1 @@
+"""The pipeline as processes: the rendered definition, interpreted."""
