@@ -7,6 +7,8 @@ site=$(echo /opt/venv/lib/python3*/site-packages)
 
 /opt/pip/bin/pip install --no-compile --no-deps --force-reinstall .
 
+[ -d "$site/driftserve_pipeline" ] || rm /opt/venv/bin/driftserve-pipeline  # of another image's package
+
 mkdir -p /opt/driftserve /opt/native
 /opt/pip/bin/cyclonedx-py environment --output-reproducible --output-file /tmp/python.json /opt/venv/bin/python
 if [ -d "$site/ts" ] || [ -d "$site/mms" ]; then java=openjdk-17-jre-headless; fi
