@@ -255,6 +255,7 @@ def test_the_objects_of_every_location_count(clients: _Clients) -> None:
         ("Epochs=1_0", "type Integer"),
         ("LearningRate=nan", "type Float"),
         ("SourceDigest=0", "known are"),
+        ("Model=", "type String, as is mobilenetv2_100, got ''"),
         ("Model=" + "m" * 1025, "at most 1024 characters"),
         ("TrainLocation=s3://scenes/2027", "expected objects there, got none"),
         ("TrainLocation=/mnt/images", "expected s3://<bucket>/<prefix> or kaggle:"),
@@ -264,6 +265,12 @@ def test_the_objects_of_every_location_count(clients: _Clients) -> None:
 def test_a_wrong_parameter_is_refused(assignment: str, said: str, clients: _Clients) -> None:
     with pytest.raises(PipelineError, match=re.escape(said)):
         clients.manifest(assignment)
+
+
+def test_an_empty_location_is_none(clients: _Clients) -> None:
+    manifest = clients.manifest("AnnotationRelease=")
+    assert manifest.parameters["AnnotationRelease"] == "none"
+    assert manifest == clients.manifest()
 
 
 def test_nothing_is_started_with_a_wrong_parameter(account: FakeExecutions, capsys: pytest.CaptureFixture[str]) -> None:
