@@ -192,6 +192,17 @@ def test_another_manifest_is_refused_while_an_execution_runs(
     assert clients.start("Epochs=20").case == "started"
 
 
+def test_an_execution_that_is_being_stopped_is_not_given_back(
+    clients: _Clients, account: FakeExecutions, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = clients.start()
+    clients.sagemaker.stop_pipeline_execution(PipelineExecutionArn=first.arn)
+    for arguments in (("start",), ("start", "--again")):
+        assert f"got {first.arn} (manifest-{first.manifest.sha256[:12]}-1, Stopping)" in _refused(capsys, *arguments)
+    account.executions[first.arn].status = "Stopped"
+    assert clients.start().case == "started"
+
+
 def test_of_two_manifests_started_at_once_the_later_one_is_stopped(account: FakeExecutions) -> None:
     account.together = threading.Barrier(2)
     command = [sys.executable, "-m", "driftserve_pipeline", "start"]
