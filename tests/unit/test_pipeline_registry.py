@@ -128,6 +128,51 @@ def test_a_decision_leaves_what_is_known_of_the_version(registry: _Account) -> N
     assert after.metadata == before.metadata != {}
 
 
+def _register_foreign(account: _Account, status: str = "PendingManualApproval") -> None:
+    """A version of two containers, as somebody registers an inference pipeline by hand."""
+    container = {"Image": "other:1", "ModelDataUrl": f"s3://{BUCKET}/other/model.tar.gz"}
+    account.sagemaker.create_model_package(
+        ModelPackageGroupName=GROUP,
+        ModelApprovalStatus=status,
+        InferenceSpecification={
+            "Containers": [container, container],
+            "SupportedContentTypes": ["text/csv"],
+            "SupportedResponseMIMETypes": ["text/csv"],
+        },
+    )
+
+
+def test_a_foreign_version_blocks_no_other(registry: _Account, capsys: pytest.CaptureFixture[str]) -> None:
+    _register(registry, 1)
+    _register_foreign(registry)
+    assert "version 1 is approved; it is the champion" in _done(capsys, "approve", "1", "--reason", "better")
+    _, foreign, ours = _done(capsys, "versions").splitlines()
+    assert foreign.split()[:2] == ["2", "PendingManualApproval"]
+    assert foreign.endswith("another model: cannot serve")
+    assert ours.endswith("champion")
+    assert "PendingManualApproval" in _done(capsys, "compare", "1", "2")
+    _register(registry, 3)
+    assert "expected one container with its model data" in _refused(capsys, "approve", "2", "--reason", "x")
+    assert "version 2 is rejected" in _done(capsys, "reject", "2", "--reason", "not ours")
+    assert registry.statuses() == {1: "Approved", 2: "Rejected", 3: "PendingManualApproval"}
+
+
+def test_an_approved_foreign_version_is_no_champion_and_is_got_rid_of(
+    registry: _Account, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in (1, 2):
+        _register(registry, number)
+    _register_foreign(registry, "Approved")
+    registry.approve(1)
+    with pytest.raises(PipelineError, match=r"/3: expected one container with its model data, .*; reject it"):
+        champion(registry.sagemaker, GROUP)
+    said = _done(capsys, "reject", "2", "--reason", "x")
+    assert "version 2 is rejected; version 3, the newest approved one, is another model" in said
+    assert not any(version["is_champion"] for version in json.loads(_done(capsys, "versions", "--json")))
+    assert "version 1 is the champion; rejected: 3" in _done(capsys, "rollback", "--reason", "not ours")
+    assert registry.statuses() == {1: "Approved", 2: "Rejected", 3: "Rejected"}
+
+
 def test_a_version_without_its_model_data_is_not_approved(
     registry: _Account, capsys: pytest.CaptureFixture[str]
 ) -> None:

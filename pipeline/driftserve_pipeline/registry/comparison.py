@@ -79,8 +79,8 @@ def _known(s3: Any, version: ModelVersion) -> dict[str, Value]:
         "created": version.created.isoformat(timespec="seconds"),
         **measured,
         **{name: text for name, text in version.metadata.items() if measured.get(name) is None},
-        "image": version.image,
-        "model_data_url": version.model_data_url,
+        "image": version.image or None,
+        "model_data_url": version.model_data_url or None,
     }
 
 
