@@ -478,6 +478,21 @@ def test_what_is_no_definition_is_not_deployed(
     assert clients.sagemaker.describe_pipeline(PipelineName="driftserve")["PipelineDefinition"] == DEFINITION
 
 
+def test_what_other_settings_have_rendered_is_not_deployed(
+    clients: _Clients, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = ("upsert", "--definition", str(GOLDEN / "pipeline.json"))
+    role = "arn:aws:iam::111122223333:role/driftserve-pipeline"
+    said = f"expected a definition with RoleArn {role.replace('111122223333', '123456789012')}, got {role}; render"
+    assert said in _refused(capsys, *given)
+    monkeypatch.setenv("DRIFTSERVE_PIPELINE_ROLE_ARN", role)
+    assert main(given) == 0
+    capsys.readouterr()
+    monkeypatch.setenv("DRIFTSERVE_PIPELINE_PIPELINE_NAME", "scenes")
+    assert "expected a definition with ExperimentName scenes, got driftserve; render" in _refused(capsys, *given)
+    assert len(clients.sagemaker.list_pipelines()["PipelineSummaries"]) == 1
+
+
 def test_nothing_is_deployed_into_another_account(
     account: FakeExecutions, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
