@@ -1,8 +1,12 @@
 """What a person does with registered versions, against moto's registry over HTTP."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
@@ -217,6 +221,18 @@ def test_versions_are_listed_with_the_champion_marked(registry: _Account, capsys
     assert not second.endswith("champion")
     listed = json.loads(_done(capsys, "versions", "--json"))
     assert [(version["version"], version["is_champion"]) for version in listed] == [(2, False), (1, True)]
+
+
+def test_what_cannot_be_printed_ends_without_a_traceback(registry: _Account) -> None:
+    assert registry
+    command = [sys.executable, "-m", "driftserve_pipeline", "versions"]
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as gone, Path("/dev/full").open("wb") as full:
+        processes = [subprocess.Popen(command, stdout=stdout, stderr=subprocess.PIPE) for stdout in (gone, full)]
+        said = [process.communicate(timeout=60)[1].decode() for process in processes]
+    assert [process.returncode for process in processes] == [0, 2]
+    assert said == ["", "driftserve-pipeline: [Errno 28] No space left on device\n"]
 
 
 def test_two_versions_are_compared_side_by_side(registry: _Account, capsys: pytest.CaptureFixture[str]) -> None:
