@@ -188,6 +188,15 @@ def test_a_version_without_its_model_data_is_not_approved(
     _done(capsys, "reject", "1", "--reason", "gone")
 
 
+def test_a_version_with_its_model_data_elsewhere_is_not_approved(
+    registry: _Account, capsys: pytest.CaptureFixture[str]
+) -> None:
+    address = "https://scenes.s3.amazonaws.com/model.tar.gz"
+    register(registry.sagemaker, Registration(GROUP, "serving:1", address, None, {}))
+    said = _refused(capsys, "approve", "1", "--reason", "better")
+    assert f"expected an address s3://BUCKET/KEY, got '{address}'" in said
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -41,7 +41,7 @@ def required_definition(client: Any, pipeline: str) -> str:
     return definition
 
 
-def normalised(definition: str) -> str:
+def comparable(definition: str) -> str:
     """A definition in the one way of writing that is compared: keys sorted, a line a value.
 
     Raises:
@@ -58,15 +58,15 @@ def normalised(definition: str) -> str:
 
 def definition_digest(definition: str) -> str:
     """The SHA-256 of a definition, in hexadecimal, whatever way it is written."""
-    return hashlib.sha256(normalised(definition).encode()).hexdigest()
+    return hashlib.sha256(comparable(definition).encode()).hexdigest()
 
 
 def difference(deployed: str | None, rendered: str) -> str:
     """What deploying would change, as a unified diff; empty where it would change nothing."""
     return "".join(
         difflib.unified_diff(
-            normalised(deployed).splitlines(keepends=True) if deployed is not None else [],
-            normalised(rendered).splitlines(keepends=True),
+            comparable(deployed).splitlines(keepends=True) if deployed is not None else [],
+            comparable(rendered).splitlines(keepends=True),
             "deployed",
             "rendered",
         )
@@ -86,7 +86,7 @@ def deploy(client: Any, pipeline: str, definition: str, role: str, tags: Mapping
     Raises:
         PipelineError: it is no definition, or that of another pipeline or account; nothing is changed then.
     """
-    _refuse_another(json.loads(normalised(definition)), pipeline, role)
+    _refuse_another(json.loads(comparable(definition)), pipeline, role)
     written = [{"Key": name, "Value": text} for name, text in tags.items()]
     given = {"PipelineName": pipeline, "PipelineDefinition": definition, "RoleArn": role}
     if deployed_definition(client, pipeline) is None:

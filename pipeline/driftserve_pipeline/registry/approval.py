@@ -7,6 +7,7 @@ from botocore.exceptions import ClientError
 
 from driftserve.errors import PipelineError
 from driftserve.printable import printable
+from driftserve_pipeline.address import bucket_and_key
 from driftserve_pipeline.registry.versions import APPROVED, ModelVersion, answered, describe, list_arns, list_versions
 
 REJECTED = "Rejected"
@@ -118,7 +119,7 @@ def _described(reason: str) -> str:
 
 def _require_model_data(s3: Any, version: ModelVersion) -> None:
     version.require_servable()
-    bucket, _, key = version.model_data_url.removeprefix("s3://").partition("/")
+    bucket, key = bucket_and_key(version.model_data_url)
     try:
         s3.head_object(Bucket=bucket, Key=key)
     except ClientError as error:
