@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -198,6 +199,26 @@ def test_an_execution_that_has_succeeded_is_not_run_again_but_another_one_is(
     assert sum(line.startswith("Make") for line in said) == 2
     registered = [line for line in said if line.startswith("registered")]
     assert [line.rsplit("/", 1)[1] for line in registered] == ["1", "1", "2"]
+
+
+def test_an_execution_that_is_not_run_again_has_its_own_archive_served(scenario: Scenario) -> None:
+    write = (
+        "import tarfile\n"
+        "(out / 'm.mar').write_text(sys.argv[1])\n"
+        "tarfile.open(out / 'model.tar.gz', 'w:gz').add(out / 'm.mar', 'm.mar')"
+    )
+    make = processing("Make", scenario.program("make", write), get("Parameters.Text"))
+    register = registration("Register", "scenes", below_run("make/model.tar.gz"))
+    register["DependsOn"] = ["Make"]
+    defined, served = definition(make, register, Text="a"), scenario.work / "model"
+    for text in "a", "b", "a":
+        assert scenario.run(defined, f"Text={text}") == 0
+        assert (served / "m.mar").read_text() == text
+    for folder in served, *scenario.work.glob("executions/*/model"):
+        shutil.rmtree(folder)
+        assert scenario.run(defined, "Text=b") == 0
+        assert (served / "m.mar").read_text() == "b"
+    assert scenario.began("make") == 2
 
 
 def test_a_server_that_is_named_is_given_the_version_and_keeps_it(scenario: Scenario) -> None:

@@ -33,7 +33,7 @@ class Result:
     package: str | None = None
     """ARN of the registered model package."""
     archive: str | None = None
-    """The folder with the model's archive, which can be served."""
+    """The folder with the archive of what ran last, which can be served."""
 
 
 class Journal:

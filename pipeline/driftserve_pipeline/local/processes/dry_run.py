@@ -1,5 +1,7 @@
 """The whole pipeline as processes of this machine, one execution for each definition with its parameters."""
 
+import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -50,7 +52,7 @@ def dry_run(run: DryRun, say: Say, say_waiting: Callable[[], None]) -> Result:
 
     with locked(run.work, wait) as lock:
         known = journal.result()
-        if known and (known[1].reason is None or (waited and known != before)):
+        if known and (known[1].reason is None or (waited and known != before)) and _show(known[1], journal, run.work):
             return known[1]
         journal.forget_result()
         result = _run(run, journal, lock, say)
@@ -75,9 +77,24 @@ def _run(run: DryRun, journal: Journal, lock: int, say: Say) -> Result:
         for made in ended.values():
             if package := made.get("ModelPackageArn"):
                 uri = made["InferenceSpecification"]["Containers"][0]["ModelDataUrl"]
-                unpack_model(storage, uri, run.work / "model")
+                unpack_model(storage, uri, journal.folder / "model")
                 result = replace(result, package=package, archive=str(run.work / "model"))
+    _show(result, journal, run.work)
     return result
+
+
+def _show(result: Result, journal: Journal, work: Path) -> bool:
+    """Have an execution's archive, where it has one, at the place of the last one; False where it was deleted."""
+    kept, shown = journal.folder / "model", work / "model"
+    if result.archive is None:
+        return True
+    if not kept.is_dir():
+        return False
+    with tempfile.TemporaryDirectory(dir=work) as scratch:
+        copy = shutil.copytree(kept, Path(scratch, "model"))
+        shutil.rmtree(shown, ignore_errors=True)
+        copy.rename(shown)
+    return True
 
 
 def _restore_registry(work: Path, executor: LocalExecutor) -> None:
