@@ -14,15 +14,15 @@ from driftserve.errors import DriftserveError, PipelineError
 from driftserve.printable import printable
 from driftserve_pipeline.local.processes.dry_run import DryRun, dry_run
 from driftserve_pipeline.local.processes.plan import read_plan
-from driftserve_pipeline.local.processes.source import with_digest
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one execution; the exit status."""
     options = _parser().parse_args(arguments)
     try:
-        plan = read_plan(options.definition.read_bytes(), with_digest(dict(map(_assignment, options.param))))
-        uploads = tuple((Path(file), uri) for file, uri in map(_assignment, options.upload))
+        last = {text.partition("=")[0]: text for text in options.param}  # make gives its own before the user's
+        plan = read_plan(options.definition.read_bytes(), last.values())
+        uploads = tuple(map(_upload, options.upload))
         python = options.training_python.absolute()  # a symlink, in an environment
         run = DryRun(plan, options.work.resolve(), python, options.endpoint_url, uploads)
         print(f"execution {plan.execution_id} in {options.work}", flush=True)
@@ -47,16 +47,17 @@ def _say(text: str) -> None:
     print(text, end="", flush=True)
 
 
-def _assignment(text: str) -> tuple[str, str]:
-    """What stands on the two sides of a sign.
+def _upload(text: str) -> tuple[Path, str]:
+    """A file and its address.
 
-    >>> _assignment("TrainLocation=a=b")
-    ('TrainLocation', 'a=b')
+    >>> file, uri = _upload("a=b.json=s3://bucket/b.json")
+    >>> file.name, uri
+    ('a=b.json', 's3://bucket/b.json')
     """
-    name, sign, value = text.partition("=")
+    file, sign, key = text.rpartition("=s3://")
     if not sign:
-        raise PipelineError(f"expected NAME=VALUE, got {text!r}")
-    return name, value
+        raise PipelineError(f"--upload: expected FILE=S3URI, got {text!r}")
+    return Path(file), f"s3://{key}"
 
 
 def _parser() -> argparse.ArgumentParser:

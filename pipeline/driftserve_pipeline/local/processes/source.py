@@ -4,18 +4,19 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
+from driftserve_pipeline.execution.parameter import given_locations
+
 _LOCATIONS = ("TrainLocation", "TestLocation")
 _DIGEST = "SourceDigest"
 
 
 def with_digest(parameters: Mapping[str, str]) -> dict[str, str]:
-    """The parameters, with the digest of the folders and files among the locations, where none is given.
+    """The resolved parameters, with the digest of the folders and files among the locations, where none is given.
 
     In AWS `driftserve-pipeline start` takes the digest of what S3 lists.
     """
-    given = [Path(parameters[name]) for name in _LOCATIONS if name in parameters]
-    here = [path for path in given if path.exists()]
-    if not here or _DIGEST in parameters:
+    here = [path for path in map(Path, given_locations(parameters, _LOCATIONS)) if path.exists()]
+    if not here or given_locations(parameters, (_DIGEST,)):
         return dict(parameters)
     digest = hashlib.sha256()
     for path in here:
