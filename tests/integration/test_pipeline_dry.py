@@ -256,6 +256,25 @@ def test_other_images_in_the_same_folder_make_another_execution(scenario: Scenar
     assert scenario.began("only") == 2
 
 
+def test_a_relative_location_is_read_where_the_run_was_started(
+    scenario: Scenario, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (scenario.folder / "images").write_text("an image")
+    monkeypatch.chdir(scenario.folder)
+    only = scenario.program("only", "for path in sys.argv[1:]: say(pathlib.Path(path).read_text())")
+    names = ("TrainLocation", "TestLocation", "AnnotationRelease")
+    step = processing("Only", only, *(get(f"Parameters.{name}") for name in names))
+    assert scenario.run(definition(step, **dict.fromkeys(names, "none")), *(f"{name}=images" for name in names)) == 0
+    assert scenario.diary("only")[1:] == ["an image"] * 3
+
+
+def test_of_two_values_for_a_parameter_the_last_holds_as_make_gives_its_own_first(scenario: Scenario) -> None:
+    only = scenario.program("only", "say(sys.argv[1])")
+    defined = definition(processing("Only", only, get("Parameters.Text")), Text="none")
+    assert scenario.run(defined, "Text=make's", "Text=the user's") == 0
+    assert scenario.diary("only")[1:] == ["the user's"]
+
+
 @pytest.mark.parametrize("victim", ["step", "runner"])
 def test_what_was_killed_in_mid_run_is_completed_without_repeating_what_had_ended(
     scenario: Scenario, victim: str
