@@ -243,6 +243,9 @@ def test_files_that_a_step_reads_from_s3_are_put_there_first(
     assert main([*scenario.arguments(definition(step)), *flags]) == 0
     assert scenario.diary("only")[1] == "{}"
     assert capsys.readouterr().out.endswith("succeeded; there was nothing to register\n")
+    (scenario.folder / "weights.json").write_text("[]")  # others under the same name
+    assert main([*scenario.arguments(definition(step)), *flags]) == 0
+    assert scenario.diary("only")[3] == "[]"
 
 
 def test_other_images_in_the_same_folder_make_another_execution(scenario: Scenario) -> None:
@@ -254,6 +257,26 @@ def test_other_images_in_the_same_folder_make_another_execution(scenario: Scenar
         (folder / "image").write_text(text)
         assert scenario.run(defined, f"TrainLocation={folder}") == 0
     assert scenario.began("only") == 2
+
+
+def test_another_release_of_annotations_in_the_same_file_makes_another_execution(scenario: Scenario) -> None:
+    release = scenario.folder / "release.json"
+    only = processing("Only", scenario.program("only", ""), get("Parameters.AnnotationRelease"))
+    for text in "a", "a", "b":
+        release.write_text(text)
+        assert scenario.run(definition(only, AnnotationRelease="none"), f"AnnotationRelease={release}") == 0
+    assert scenario.began("only") == 2
+
+
+def test_a_run_that_is_asked_to_do_it_again_keeps_nothing_of_the_earlier_one(
+    scenario: Scenario, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = scenario.arguments(_decided(scenario))
+    for more in [], [], ["--again"]:
+        assert main([*arguments, *more]) == 0
+    said = capsys.readouterr().out
+    assert (said.count("done before; --again"), scenario.began("make"), scenario.began("train")) == (1, 2, 2)
+    assert re.findall(r"^registered .*/(\d)$", said, re.MULTILINE) == ["1", "1", "1"]
 
 
 def test_a_relative_location_is_read_where_the_run_was_started(

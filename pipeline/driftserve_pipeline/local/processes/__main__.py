@@ -18,13 +18,16 @@ from driftserve_pipeline.local.processes.plan import read_plan
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one execution; the exit status."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.again and options.endpoint_url:
+        parser.error("expected --again without --endpoint-url: a registry that stays has the version already")
     try:
         last = {text.partition("=")[0]: text for text in options.param}  # make gives its own before the user's
-        plan = read_plan(options.definition.read_bytes(), last.values())
         uploads = tuple(map(_upload, options.upload))
+        plan = read_plan(options.definition.read_bytes(), last.values(), [file for file, _ in uploads])
         python = options.training_python.absolute()  # a symlink, in an environment
-        run = DryRun(plan, options.work.resolve(), python, options.endpoint_url, uploads)
+        run = DryRun(plan, options.work.resolve(), python, options.endpoint_url, uploads, options.again)
         print(f"execution {plan.execution_id} in {options.work}", flush=True)
         result = dry_run(run, _say, lambda: _say("another run has the folder; waiting for its end\n"))
     except (DriftserveError, OSError) as error:
@@ -76,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--param", action="append", default=[], metavar="NAME=VALUE", help="of the pipeline; repeat")
     parser.add_argument("--upload", action="append", default=[], metavar="FILE=S3URI", help="before the run; repeat")
+    parser.add_argument("--again", action="store_true", help="from the first step, as after a change of the code")
     parser.add_argument("--endpoint-url", help="of S3 and SageMaker (default: a moto server of this run's own)")
     return parser
 

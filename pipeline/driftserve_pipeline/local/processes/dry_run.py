@@ -29,10 +29,12 @@ class DryRun:
     """Of S3 and SageMaker; None: a server of moto's that lives as long as the run."""
     uploads: tuple[tuple[Path, str], ...] = ()
     """Files that have to be in S3, and their addresses there."""
+    again: bool = False
+    """Whether nothing of an earlier try counts."""
 
 
 def dry_run(run: DryRun, say: Say, say_waiting: Callable[[], None]) -> Result:
-    """Run an execution to its end; one that has succeeded is not run again, one that has failed goes on.
+    """Run an execution to its end; one that has succeeded is not run again unasked, one that has failed goes on.
 
     Whoever has to wait for the same execution, run by another process, is given its result.
 
@@ -52,8 +54,13 @@ def dry_run(run: DryRun, say: Say, say_waiting: Callable[[], None]) -> Result:
 
     with locked(run.work, wait) as lock:
         known = journal.result()
-        if known and (known[1].reason is None or (waited and known != before)) and _show(known[1], journal, run.work):
+        is_fresh = waited and known != before
+        if known and (is_fresh or (known[1].reason is None and not run.again)) and _show(known[1], journal, run.work):
+            if not is_fresh:
+                say("done before; --again runs it again, as after a change of the code\n")
             return known[1]
+        if run.again:
+            journal.forget()
         journal.forget_result()
         result = _run(run, journal, lock, say)
         journal.write_result(result)

@@ -4,13 +4,14 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from driftserve.errors import PipelineError
 from driftserve_pipeline.execution.parameter import declared_parameters, resolve
 from driftserve_pipeline.local.processes.condition import check_condition
 from driftserve_pipeline.local.processes.expression import Scope, check, steps_named_in
-from driftserve_pipeline.local.processes.source import with_digest
+from driftserve_pipeline.local.processes.source import digest_of, release_here, with_digest
 
 EXECUTION_NAMES = ("PipelineExecutionId", "PipelineName")
 _READERS: dict[str, Callable[[str], object]] = {"String": str, "Integer": int, "Float": float}
@@ -50,11 +51,11 @@ class Plan:
     steps: tuple[Step, ...]
     parameters: Mapping[str, object]
     execution_id: str
-    """Names one definition with one set of values, wherever and whenever they are given."""
+    """Names one definition with one set of values and of files, wherever and whenever they are given."""
 
 
-def read_plan(definition: bytes, assignments: Iterable[str]) -> Plan:
-    """The plan of a definition's JSON with some parameters given as `name=value`.
+def read_plan(definition: bytes, assignments: Iterable[str], files: Iterable[Path] = ()) -> Plan:
+    """The plan of a definition's JSON with some parameters given as `name=value`, and some files beside them.
 
     Raises:
         PipelineError: a parameter, a step or an expression is not known; or steps wait for one another.
@@ -73,7 +74,7 @@ def read_plan(definition: bytes, assignments: Iterable[str]) -> Plan:
     parameters = {name: _READERS[types.get(name, "String")](text) for name, text in given.items()}
     steps = tuple(_flattened(requests, None))
     _check(steps, parameters, types)
-    identity = json.dumps([tree, parameters], sort_keys=True)
+    identity = json.dumps([tree, parameters, digest_of((*files, *release_here(given)))], sort_keys=True)
     return Plan(_ordered(steps), parameters, hashlib.sha256(identity.encode()).hexdigest()[:12])
 
 

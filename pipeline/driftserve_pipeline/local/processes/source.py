@@ -7,7 +7,7 @@ from pathlib import Path
 from driftserve_pipeline.execution.parameter import given_locations
 
 _LOCATIONS = ("TrainLocation", "TestLocation")
-RELEASE = "AnnotationRelease"
+_RELEASE = "AnnotationRelease"
 _DIGEST = "SourceDigest"
 
 
@@ -18,11 +18,16 @@ def with_digest(parameters: Mapping[str, str]) -> dict[str, str]:
     digest of what S3 lists.
     """
     here = _paths_here(parameters, _LOCATIONS)
-    absolute = {name: str(path.absolute()) for name, path in _paths_here(parameters, (*_LOCATIONS, RELEASE)).items()}
+    absolute = {name: str(path.absolute()) for name, path in _paths_here(parameters, (*_LOCATIONS, _RELEASE)).items()}
     found = {**parameters, **absolute}
     if here and not given_locations(parameters, (_DIGEST,)):
         found[_DIGEST] = digest_of(here.values())
     return found
+
+
+def release_here(parameters: Mapping[str, str]) -> list[Path]:
+    """The release of annotations, where it is on this machine."""
+    return [*_paths_here(parameters, (_RELEASE,)).values()]
 
 
 def digest_of(paths: Iterable[Path]) -> str:
