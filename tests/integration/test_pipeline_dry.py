@@ -259,6 +259,15 @@ def test_other_images_in_the_same_folder_make_another_execution(scenario: Scenar
     assert scenario.began("only") == 2
 
 
+def test_a_file_for_s3_that_is_not_there_is_refused_before_anything_runs(
+    scenario: Scenario, capsys: pytest.CaptureFixture[str]
+) -> None:
+    only = scenario.arguments(definition(processing("Only", scenario.program("only", ""))))
+    assert main([*only, "--upload", f"{scenario.folder / 'weihgts'}=s3://elsewhere/weights"]) == 2
+    assert "weihgts: expected a file or a folder for s3://elsewhere/weights, got neither" in capsys.readouterr().err
+    assert scenario.began("only") == 0
+
+
 def test_another_release_of_annotations_in_the_same_file_makes_another_execution(scenario: Scenario) -> None:
     release = scenario.folder / "release.json"
     only = processing("Only", scenario.program("only", ""), get("Parameters.AnnotationRelease"))
