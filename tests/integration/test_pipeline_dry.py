@@ -307,6 +307,12 @@ def test_of_two_values_for_a_parameter_the_last_holds_as_make_gives_its_own_firs
     assert scenario.diary("only")[1:] == ["the user's"]
 
 
+def test_a_stray_file_beside_the_executions_is_none_of_them(scenario: Scenario) -> None:
+    (scenario.work / "executions").mkdir(parents=True)
+    (scenario.work / "executions" / "notes.txt").touch()
+    assert scenario.run(definition(processing("Only", scenario.program("only", "")))) == 0
+
+
 @pytest.mark.parametrize("victim", ["step", "runner"])
 def test_what_was_killed_in_mid_run_is_completed_without_repeating_what_had_ended(
     scenario: Scenario, victim: str

@@ -106,7 +106,7 @@ def _show(result: Result, journal: Journal, work: Path) -> bool:
 
 def _restore_registry(work: Path, executor: LocalExecutor) -> None:
     """Register again what earlier executions have registered, in their order: a new server knows nothing of it."""
-    journals = [Journal(folder) for folder in (work / "executions").iterdir()]
+    journals = [Journal(folder) for folder in (work / "executions").iterdir() if folder.is_dir()]
     records = [record for journal in journals for record in journal.all_ended() if record.kind == "RegisterModel"]
     for record in sorted(records, key=lambda record: record.at):
         executor.restore(record)
