@@ -12,12 +12,21 @@ from driftserve_pipeline.execution.parameter import declared_parameters, resolve
 from driftserve_pipeline.local.processes.condition import check_condition
 from driftserve_pipeline.local.processes.expression import Scope, check, steps_named_in
 from driftserve_pipeline.local.processes.source import digest_of, release_here, with_digest
+from driftserve_pipeline.local.processes.tuning import searched
 
 EXECUTION_NAMES = ("PipelineExecutionId", "PipelineName")
 _READERS: dict[str, Callable[[str], object]] = {"String": str, "Integer": int, "Float": float}
-_KINDS = ("Processing", "Training", "Condition", "RegisterModel", "Fail")
+_KINDS = ("Processing", "Training", "Tuning", "Condition", "RegisterModel", "Fail")
 # Where SageMaker takes a string, and refuses a parameter that is a number.
-_STRINGS = ("ContainerArguments", "ContainerEntrypoint", "HyperParameters", "Environment", "S3Uri", "S3OutputPath")
+_STRINGS = (
+    "ContainerArguments",
+    "ContainerEntrypoint",
+    "HyperParameters",
+    "StaticHyperParameters",
+    "Environment",
+    "S3Uri",
+    "S3OutputPath",
+)
 
 
 @dataclass(frozen=True)
@@ -119,6 +128,8 @@ def _foreseen(step: Step) -> dict[str, Any]:
         made["ProcessingJobName"] = ""
     elif step.kind == "Training":
         made |= {"TrainingJobName": "", "ModelArtifacts": {"S3ModelArtifacts": ""}}
+    elif step.kind == "Tuning":
+        made["BestTrainingJob"] = {"TunedHyperParameters": dict.fromkeys(searched(step.name, step.arguments), "")}
     elif step.kind == "RegisterModel":
         made["ModelPackageArn"] = ""
     elif step.kind == "Condition":

@@ -90,5 +90,6 @@ def _run(
     began = time.monotonic()
     made = executor.run(step, arguments)
     journal.write(Ended(step.name, step.kind, arguments, made, time.monotonic() - began, time.time()))
-    metrics = made.get("FinalMetrics", {})
-    return made, ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+    metrics = {name: f"{value:.4f}" for name, value in made.get("FinalMetrics", {}).items()}
+    chosen = made.get("BestTrainingJob", {}).get("TunedHyperParameters", {})
+    return made, ", ".join(f"{name} {value}" for name, value in {**metrics, **chosen}.items())
