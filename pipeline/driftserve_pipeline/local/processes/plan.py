@@ -14,7 +14,6 @@ from driftserve_pipeline.local.processes.expression import Scope, check, steps_n
 from driftserve_pipeline.local.processes.source import digest_of, release_here, with_digest
 from driftserve_pipeline.local.processes.tuning import searched
 
-EXECUTION_NAMES = ("PipelineExecutionId", "PipelineName")
 _READERS: dict[str, Callable[[str], object]] = {"String": str, "Integer": int, "Float": float}
 _KINDS = ("Processing", "Training", "Tuning", "Condition", "RegisterModel", "Fail")
 # Where SageMaker takes a string, and refuses a parameter that is a number.
@@ -108,7 +107,7 @@ def _flattened(requests: list[dict[str, Any]], branch: tuple[str, bool] | None) 
 
 
 def _check(steps: tuple[Step, ...], parameters: Mapping[str, object], types: Mapping[str, str]) -> None:
-    scope = Scope(parameters, dict.fromkeys(EXECUTION_NAMES, ""), {step.name: _foreseen(step) for step in steps})
+    scope = Scope(parameters, {"PipelineExecutionId": ""}, {step.name: _foreseen(step) for step in steps})
     if len(scope.steps) != len(steps):
         raise PipelineError(f"expected every step to have a name of its own, got {[step.name for step in steps]}")
     for step in steps:
