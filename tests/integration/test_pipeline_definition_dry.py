@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from moto.moto_api._internal.models import moto_api_backend
 
 from driftserve_demo.synthetic import write_dataset
 from driftserve_pipeline.local.processes.__main__ import main
@@ -50,7 +49,6 @@ def image(tmp_path: Path) -> Path:
     path = tmp_path / "python"
     path.write_text(f'#!/bin/sh\nexec {sys.executable} {TESTS / "fake_training_image.py"} "$@"\n')
     path.chmod(0o755)
-    moto_api_backend.reset()
     return path
 
 

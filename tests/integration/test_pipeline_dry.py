@@ -10,7 +10,6 @@ from typing import Any
 
 import psutil
 import pytest
-from moto.moto_api._internal.models import moto_api_backend
 
 from definitions import (
     below_run,
@@ -71,7 +70,6 @@ class Scenario:
         return ["--definition", str(path), "--work", str(self.work), "--training-python", sys.executable, *given]
 
     def run(self, defined: bytes, *parameters: str) -> int:
-        moto_api_backend.reset()  # as the server of a process of its own would be: a new one
         return main(self.arguments(defined, *parameters))
 
 
@@ -223,7 +221,6 @@ def test_an_execution_that_is_not_run_again_has_its_own_archive_served(scenario:
 
 def test_a_server_that_is_named_is_given_the_version_and_keeps_it(scenario: Scenario) -> None:
     defined = scenario.arguments(_decided(scenario))
-    moto_api_backend.reset()
     with local_aws(None) as environment:
         assert main([*defined, "--endpoint-url", environment["AWS_ENDPOINT_URL"]]) == 0
         (version,) = list_versions(make_client("sagemaker", environment), "scenes")
@@ -231,6 +228,8 @@ def test_a_server_that_is_named_is_given_the_version_and_keeps_it(scenario: Scen
     assert version.metadata == {"accuracy": "0.9"}
     execution = _only(scenario.work / "executions")
     assert version.model_data_url == f"s3://bucket/p/executions/{execution}/judge/model.tar.gz"
+    with local_aws(None) as environment:
+        assert list_versions(make_client("sagemaker", environment), "scenes") == ()
 
 
 def test_files_that_a_step_reads_from_s3_are_put_there_first(
