@@ -288,6 +288,14 @@ def test_a_run_that_is_asked_to_do_it_again_keeps_nothing_of_the_earlier_one(
     assert re.findall(r"^registered .*/(\d)$", said, re.MULTILINE) == ["1", "1", "1"]
 
 
+def test_nothing_is_done_again_where_the_registry_would_keep_the_earlier_version(
+    scenario: Scenario, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match=r"2"):
+        main([*scenario.arguments(_decided(scenario)), "--again", "--endpoint-url", "http://127.0.0.1:9"])
+    assert "expected --again without --endpoint-url" in capsys.readouterr().err
+
+
 def test_a_relative_location_is_read_where_the_run_was_started(
     scenario: Scenario, monkeypatch: pytest.MonkeyPatch
 ) -> None:
