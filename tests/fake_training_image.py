@@ -29,6 +29,12 @@ def preprocess(base: Path) -> None:
     _write(base / "processing/output/prepared/train/sea/a.jpg", "image")
 
 
+def tune(base: Path) -> None:
+    _read(base / "processing/input/data/train/sea/a.jpg")
+    best = {"model": "mobilenetv2_035", "optimizer": "sgd", "learning_rate": "0.00789"}
+    _write(base / "processing/output/best/best.json", json.dumps(best))
+
+
 def job(base: Path) -> None:
     _read(base / "input/data/data/train/sea/a.jpg")
     print("epoch=1 val_accuracy=0.8125")
@@ -54,7 +60,9 @@ def main(arguments: list[str]) -> None:
     assert arguments[0] == "-m"
     programs = {"driftserve_training.job": job}
     if arguments[1] == "driftserve_pipeline.steps":
-        programs[arguments[1]] = {"fetch": fetch, "preprocess": preprocess, "evaluate": evaluate}[arguments[2]]
+        programs[arguments[1]] = {"fetch": fetch, "preprocess": preprocess, "tune": tune, "evaluate": evaluate}[
+            arguments[2]
+        ]
     base = Path(os.environ["SAGEMAKER_BASE_DIR"])
     _write(base / "told.json", json.dumps(arguments[2:]))
     programs[arguments[1]](base)

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from moto.moto_api._internal.models import moto_api_backend
 
 from driftserve_demo.synthetic import write_dataset
 from driftserve_pipeline.local.processes.__main__ import main
@@ -18,6 +17,7 @@ from processes import running, wait_for
 
 TESTS = Path(__file__).parents[1]
 RENDERED = TESTS / "golden" / "pipeline.json"
+SEARCHING = TESTS / "golden" / "pipeline-tuning.json"
 PARAMETERS = {
     "Model": "test_resnet",
     "BatchSize": "17",
@@ -35,6 +35,9 @@ PARAMETERS = {
 }
 
 
+SEARCHED = {name: value for name, value in PARAMETERS.items() if name not in ("Model", "Optimizer", "LearningRate")}
+
+
 def _flags(definition: Path, work: Path, python: str | Path, parameters: Mapping[str, str]) -> list[str]:
     given = [part for name, value in parameters.items() for part in ("--param", f"{name}={value}")]
     return ["--definition", str(definition), "--work", str(work), "--training-python", str(python), *given]
@@ -46,7 +49,6 @@ def image(tmp_path: Path) -> Path:
     path = tmp_path / "python"
     path.write_text(f'#!/bin/sh\nexec {sys.executable} {TESTS / "fake_training_image.py"} "$@"\n')
     path.chmod(0o755)
-    moto_api_backend.reset()
     return path
 
 
@@ -109,6 +111,44 @@ def test_a_model_that_is_not_good_enough_ends_in_the_fail_branch_with_its_reason
     said = capsys.readouterr()
     assert said.err == "driftserve_pipeline: failed: Refuse: Nothing was registered: not good enough\n"
     assert "Register" not in said.out
+
+
+def test_a_search_is_told_the_ranges_and_what_is_fixed_and_its_best_is_trained(
+    image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    work = tmp_path / "work"
+    flags = _flags(SEARCHING, work, image, SEARCHED)
+    assert main(flags) == 1  # Evaluate, which is not told what it measures
+    monkeypatch.setenv("FAKE_ACCURACY", "0.9")
+    monkeypatch.setenv("FAKE_BEATS", "1")
+    assert main(flags) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"^Tune .* s  model mobilenetv2_035, optimizer sgd, learning_rate 0.00789$", said, re.MULTILINE)
+    assert re.search(r"^Tune .* done before", said, re.MULTILINE)
+    program, *told = json.loads((_base(work, "Tune") / "told.json").read_text())
+    pairs = [*zip(told[::2], told[1::2], strict=True)]
+    assert program == "tune"
+    assert [pair for pair in pairs if pair[0] != "--fixed"] == [
+        ("--choice", "model=mobilenetv2_035,mobilenetv2_100"),
+        ("--choice", "optimizer=adamw,sgd"),
+        ("--range", "learning_rate=0.001,0.01"),
+        ("--trials", "12"),
+    ]
+    hyperparameters = json.loads((_base(work, "Train") / "input/config/hyperparameters.json").read_text())
+    chosen = {name: hyperparameters.pop(name) for name in ("model", "optimizer", "learning_rate")}
+    assert chosen == {"model": "mobilenetv2_035", "optimizer": "sgd", "learning_rate": "0.00789"}
+    assert dict(value.split("=") for flag, value in pairs if flag == "--fixed") == hyperparameters
+
+
+def test_a_search_that_the_step_program_knows_nothing_of_is_refused_before_anything_runs(
+    image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "pipeline.json"
+    other.write_text(SEARCHING.read_text().replace("ContinuousParameterRanges", "IntegerParameterRanges"))
+    assert main(_flags(other, tmp_path / "work", image, SEARCHED)) == 2
+    assert re.search(r"Tune: expected one TrainingJobDefinition, .* IntegerParameterRanges", capsys.readouterr().err)
+    assert main(_flags(SEARCHING, tmp_path / "work", image, SEARCHED | {"InstanceCount": "2"})) == 2
+    assert "Tune: expected one host, as there is one machine, got 2" in capsys.readouterr().err
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,15 @@
 
 import json
 import re
+import shutil
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
-from moto.moto_api._internal.models import moto_api_backend
 
 from definitions import (
     below_run,
@@ -70,7 +71,6 @@ class Scenario:
         return ["--definition", str(path), "--work", str(self.work), "--training-python", sys.executable, *given]
 
     def run(self, defined: bytes, *parameters: str) -> int:
-        moto_api_backend.reset()  # as the server of a process of its own would be: a new one
         return main(self.arguments(defined, *parameters))
 
 
@@ -200,9 +200,28 @@ def test_an_execution_that_has_succeeded_is_not_run_again_but_another_one_is(
     assert [line.rsplit("/", 1)[1] for line in registered] == ["1", "1", "2"]
 
 
+def test_an_execution_that_is_not_run_again_has_its_own_archive_served(scenario: Scenario) -> None:
+    write = (
+        "import tarfile\n"
+        "(out / 'm.mar').write_text(sys.argv[1])\n"
+        "tarfile.open(out / 'model.tar.gz', 'w:gz').add(out / 'm.mar', 'm.mar')"
+    )
+    make = processing("Make", scenario.program("make", write), get("Parameters.Text"))
+    register = registration("Register", "scenes", below_run("make/model.tar.gz"))
+    register["DependsOn"] = ["Make"]
+    defined, served = definition(make, register, Text="a"), scenario.work / "model"
+    for text in "a", "b", "a":
+        assert scenario.run(defined, f"Text={text}") == 0
+        assert (served / "m.mar").read_text() == text
+    for folder in served, *scenario.work.glob("executions/*/model"):
+        shutil.rmtree(folder)
+        assert scenario.run(defined, "Text=b") == 0
+        assert (served / "m.mar").read_text() == "b"
+    assert scenario.began("make") == 2
+
+
 def test_a_server_that_is_named_is_given_the_version_and_keeps_it(scenario: Scenario) -> None:
     defined = scenario.arguments(_decided(scenario))
-    moto_api_backend.reset()
     with local_aws(None) as environment:
         assert main([*defined, "--endpoint-url", environment["AWS_ENDPOINT_URL"]]) == 0
         (version,) = list_versions(make_client("sagemaker", environment), "scenes")
@@ -210,6 +229,8 @@ def test_a_server_that_is_named_is_given_the_version_and_keeps_it(scenario: Scen
     assert version.metadata == {"accuracy": "0.9"}
     execution = _only(scenario.work / "executions")
     assert version.model_data_url == f"s3://bucket/p/executions/{execution}/judge/model.tar.gz"
+    with local_aws(None) as environment:
+        assert list_versions(make_client("sagemaker", environment), "scenes") == ()
 
 
 def test_files_that_a_step_reads_from_s3_are_put_there_first(
@@ -222,6 +243,9 @@ def test_files_that_a_step_reads_from_s3_are_put_there_first(
     assert main([*scenario.arguments(definition(step)), *flags]) == 0
     assert scenario.diary("only")[1] == "{}"
     assert capsys.readouterr().out.endswith("succeeded; there was nothing to register\n")
+    (scenario.folder / "weights.json").write_text("[]")  # others under the same name
+    assert main([*scenario.arguments(definition(step)), *flags]) == 0
+    assert scenario.diary("only")[3] == "[]"
 
 
 def test_other_images_in_the_same_folder_make_another_execution(scenario: Scenario) -> None:
@@ -233,6 +257,68 @@ def test_other_images_in_the_same_folder_make_another_execution(scenario: Scenar
         (folder / "image").write_text(text)
         assert scenario.run(defined, f"TrainLocation={folder}") == 0
     assert scenario.began("only") == 2
+
+
+def test_a_file_for_s3_that_is_not_there_is_refused_before_anything_runs(
+    scenario: Scenario, capsys: pytest.CaptureFixture[str]
+) -> None:
+    only = scenario.arguments(definition(processing("Only", scenario.program("only", ""))))
+    assert main([*only, "--upload", f"{scenario.folder / 'weihgts'}=s3://elsewhere/weights"]) == 2
+    assert "weihgts: expected a file or a folder for s3://elsewhere/weights, got neither" in capsys.readouterr().err
+    assert scenario.began("only") == 0
+
+
+def test_another_release_of_annotations_in_the_same_file_makes_another_execution(scenario: Scenario) -> None:
+    release = scenario.folder / "release.json"
+    only = processing("Only", scenario.program("only", ""), get("Parameters.AnnotationRelease"))
+    for text in "a", "a", "b":
+        release.write_text(text)
+        assert scenario.run(definition(only, AnnotationRelease="none"), f"AnnotationRelease={release}") == 0
+    assert scenario.began("only") == 2
+
+
+def test_a_run_that_is_asked_to_do_it_again_keeps_nothing_of_the_earlier_one(
+    scenario: Scenario, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = scenario.arguments(_decided(scenario))
+    for more in [], [], ["--again"]:
+        assert main([*arguments, *more]) == 0
+    said = capsys.readouterr().out
+    assert (said.count("done before; --again"), scenario.began("make"), scenario.began("train")) == (1, 2, 2)
+    assert re.findall(r"^registered .*/(\d)$", said, re.MULTILINE) == ["1", "1", "1"]
+
+
+def test_nothing_is_done_again_where_the_registry_would_keep_the_earlier_version(
+    scenario: Scenario, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match=r"2"):
+        main([*scenario.arguments(_decided(scenario)), "--again", "--endpoint-url", "http://127.0.0.1:9"])
+    assert "expected --again without --endpoint-url" in capsys.readouterr().err
+
+
+def test_a_relative_location_is_read_where_the_run_was_started(
+    scenario: Scenario, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (scenario.folder / "images").write_text("an image")
+    monkeypatch.chdir(scenario.folder)
+    only = scenario.program("only", "for path in sys.argv[1:]: say(pathlib.Path(path).read_text())")
+    names = ("TrainLocation", "TestLocation", "AnnotationRelease")
+    step = processing("Only", only, *(get(f"Parameters.{name}") for name in names))
+    assert scenario.run(definition(step, **dict.fromkeys(names, "none")), *(f"{name}=images" for name in names)) == 0
+    assert scenario.diary("only")[1:] == ["an image"] * 3
+
+
+def test_of_two_values_for_a_parameter_the_last_holds_as_make_gives_its_own_first(scenario: Scenario) -> None:
+    only = scenario.program("only", "say(sys.argv[1])")
+    defined = definition(processing("Only", only, get("Parameters.Text")), Text="none")
+    assert scenario.run(defined, "Text=make's", "Text=the user's") == 0
+    assert scenario.diary("only")[1:] == ["the user's"]
+
+
+def test_a_stray_file_beside_the_executions_is_none_of_them(scenario: Scenario) -> None:
+    (scenario.work / "executions").mkdir(parents=True)
+    (scenario.work / "executions" / "notes.txt").touch()
+    assert scenario.run(definition(processing("Only", scenario.program("only", "")))) == 0
 
 
 @pytest.mark.parametrize("victim", ["step", "runner"])
@@ -299,13 +385,11 @@ def test_two_runs_started_at_once_make_one_execution_with_one_result(scenario: S
     only = scenario.program("only", text + ("" if good else "fail('no')"))
     arguments = scenario.arguments(definition(processing("Only", only)))
     logs = [scenario.folder / "first", scenario.folder / "second"]
-    module = "driftserve_pipeline.local.processes"
-    with running(module, *arguments, environment={}, log=logs[0]) as first:
-        wait_for(lambda: scenario.diary("only"))
-        with running(module, *arguments, environment={}, log=logs[1]) as second:
-            wait_for(lambda: "another run has the folder" in logs[1].read_text())
-            go.touch()
-            assert [first.wait(30), second.wait(30)] == ([0, 0] if good else [1, 1])
+    start = partial(running, "driftserve_pipeline.local.processes", *arguments, environment={})
+    with start(log=logs[0]) as first, start(log=logs[1]) as second:
+        wait_for(lambda: any("another run has the folder" in log.read_text() for log in logs))
+        go.touch()  # not before, for what has failed when the other one comes is not its result
+        assert [first.wait(30), second.wait(30)] == ([0, 0] if good else [1, 1])
     assert scenario.began("only") == 1
     last = [log.read_text().splitlines()[-1] for log in logs]
     assert last[0] == last[1]

@@ -90,14 +90,7 @@ def test_the_steps_that_a_tree_waits_for_are_those_that_its_expressions_name() -
 
 
 @pytest.mark.parametrize(
-    ("kind", "expected"),
-    [
-        ("Equals", (False, True, False)),
-        ("GreaterThan", (False, False, True)),
-        ("GreaterThanOrEqualTo", (False, True, True)),
-        ("LessThan", (True, False, False)),
-        ("LessThanOrEqualTo", (True, True, False)),
-    ],
+    ("kind", "expected"), [("Equals", (False, True, False)), ("GreaterThanOrEqualTo", (False, True, True))]
 )
 def test_a_comparison_below_at_and_above(kind: str, expected: tuple[bool, ...]) -> None:
     found = [holds({"Type": kind, "LeftValue": left, "RightValue": 1.0}) for left in (0, 1, 2)]
@@ -113,11 +106,9 @@ def test_values_of_two_kinds_are_not_compared(left: object) -> None:
 @pytest.mark.parametrize(
     "condition",
     [
-        {"Type": "And", "Conditions": []},
+        {"Type": "Not", "Condition": {"Type": "Equals", "LeftValue": 1, "RightValue": 1}},
+        {"Type": "LessThan", "LeftValue": 1, "RightValue": 1},
         {"Type": "Equals", "LeftValue": 1},
-        {"Type": "Not"},
-        {"Type": "Or", "Conditions": [{"Type": "Like"}]},
-        {"Type": "Not", "Condition": {"Type": "Like"}},
         {},
     ],
 )
@@ -126,38 +117,43 @@ def test_a_condition_that_is_not_known_is_refused(condition: dict[str, Any]) -> 
         check_condition(condition, "Decide")
 
 
-def _execution_id(defined: bytes, **given: str) -> str:
-    return read_plan(defined, given).execution_id
+def _execution_id(defined: bytes, *assignments: str) -> str:
+    return read_plan(defined, assignments).execution_id
 
 
 def test_an_execution_is_named_after_its_definition_and_its_values() -> None:
     first, other = definition(fail("Refuse", "a"), Epochs=3), definition(fail("Refuse", "b"), Epochs=3)
-    assert _execution_id(first) == _execution_id(first.replace(b"\n", b"")) == _execution_id(first, Epochs="3")
-    assert len({_execution_id(first), _execution_id(first, Epochs="4"), _execution_id(other)}) == 3
+    assert _execution_id(first) == _execution_id(first.replace(b"\n", b"")) == _execution_id(first, "Epochs=3")
+    assert len({_execution_id(first), _execution_id(first, "Epochs=4"), _execution_id(other)}) == 3
 
 
 @pytest.mark.parametrize(
     ("given", "reason"),
     [
-        ({"Epoch": "3"}, r"expected parameters out of Epochs, Rate, Spot, got 'Epoch'"),
-        ({"Epochs": "3.5"}, r"Epochs: expected a value of type Integer, got '3.5'"),
-        ({"Rate": "fast"}, r"Rate: expected a value of type Float, got 'fast'"),
-        ({"Spot": "1"}, r"Spot: expected a value of type Boolean, got '1'"),
+        ("Epoch=3", r"expected NAME=VALUE with a parameter .*, got 'Epoch'; known are Epochs, Rate"),
+        ("Epochs", r"expected NAME=VALUE with a parameter"),
+        *((f"Epochs={text}", r"Epochs: expected a value of type Integer") for text in ("3.5", "1_0", " 3", "")),
+        *((f"Rate={text}", r"Rate: expected a value of type Float") for text in ("fast", "nan", "inf", "1_0.5")),
     ],
 )
-def test_a_parameter_that_is_unknown_or_of_another_type_is_refused(given: dict[str, str], reason: str) -> None:
+def test_a_parameter_that_is_unknown_or_of_another_type_is_refused(given: str, reason: str) -> None:
     with pytest.raises(PipelineError, match=reason):
-        read_plan(definition(fail("Refuse", "a"), Epochs=3, Rate=0.1, Spot=True), given)
+        read_plan(definition(fail("Refuse", "a"), Epochs=3, Rate=0.1), [given])
 
 
 def test_steps_that_wait_for_one_another_are_refused() -> None:
     first, second = fail("First", "a"), fail("Second", "b")
     first["DependsOn"], second["DependsOn"] = ["Second"], ["First"]
     with pytest.raises(PipelineError, match=r"expected no step to wait for itself, got First, Second"):
-        read_plan(definition(first, second), {})
+        read_plan(definition(first, second), [])
 
 
 @pytest.mark.parametrize("defined", [b"{", b"[]", b"{}"])
 def test_what_is_no_definition_is_refused(defined: bytes) -> None:
     with pytest.raises(PipelineError, match=r"expected a pipeline's definition as `driftserve-pipeline render` gives"):
-        read_plan(defined, {})
+        read_plan(defined, [])
+
+
+def test_a_parameter_of_a_type_that_the_pipeline_does_not_use_is_refused() -> None:
+    with pytest.raises(PipelineError, match=r"expected parameters of the types String, Integer, Float, got Boolean"):
+        read_plan(definition(fail("Refuse", "a"), Spot=True), [])

@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPConnection
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -31,10 +32,11 @@ def local_aws(endpoint_url: str | None, address: str = _LOOPBACK) -> Iterator[di
     logging.getLogger("werkzeug").setLevel(logging.WARNING)  # a line a call
     server = ThreadedMotoServer(ip_address=address, port=0, verbose=False)
     server.start()
+    host, port = server.get_host_and_port()
     try:
-        host, port = server.get_host_and_port()
         yield _environment(f"http://{host}:{port}")
     finally:
+        _forget(host, port)
         server.stop()
 
 
@@ -48,6 +50,14 @@ def make_client(service: str, environment: dict[str, str]) -> Any:
         aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
         config=Config(proxies={}),
     )
+
+
+def _forget(host: str, port: int) -> None:
+    """Empty the account, which moto keeps for its process: the next server would begin with what this one had."""
+    connection = HTTPConnection(host, port)
+    connection.request("POST", "/moto-api/reset")
+    connection.getresponse().read()
+    connection.close()
 
 
 def _environment(endpoint_url: str) -> dict[str, str]:

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -33,7 +34,7 @@ class Result:
     package: str | None = None
     """ARN of the registered model package."""
     archive: str | None = None
-    """The folder with the model's archive, which can be served."""
+    """The folder with the archive of what ran last, which can be served."""
 
 
 class Journal:
@@ -75,6 +76,11 @@ class Journal:
     def write_result(self, result: Result) -> None:
         """Keep how the execution ended."""
         _write(self.folder / "result.json", asdict(result))
+
+    def forget(self) -> None:
+        """The execution begins anew."""
+        shutil.rmtree(self.folder)
+        (self.folder / "ended").mkdir(parents=True)
 
     def forget_result(self) -> None:
         """The execution goes on."""

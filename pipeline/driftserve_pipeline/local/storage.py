@@ -45,7 +45,13 @@ class Storage:
                 copy.result()
 
     def upload(self, path: Path, uri: str) -> None:
-        """Copy a file to that name, or all files of a folder to below that prefix."""
+        """Copy a file to that name, or all files of a folder to below that prefix.
+
+        Raises:
+            PipelineError: there is neither.
+        """
+        if not path.exists():
+            raise PipelineError(f"{path}: expected a file or a folder for {uri}, got neither; correct the path")
         bucket, prefix = _parts(uri)
         self._ensure(bucket)
         if path.is_file():

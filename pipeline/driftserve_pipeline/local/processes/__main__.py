@@ -14,17 +14,20 @@ from driftserve.errors import DriftserveError, PipelineError
 from driftserve.printable import printable
 from driftserve_pipeline.local.processes.dry_run import DryRun, dry_run
 from driftserve_pipeline.local.processes.plan import read_plan
-from driftserve_pipeline.local.processes.source import with_digest
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one execution; the exit status."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.again and options.endpoint_url:
+        parser.error("expected --again without --endpoint-url: a registry that stays has the version already")
     try:
-        plan = read_plan(options.definition.read_bytes(), with_digest(dict(map(_assignment, options.param))))
-        uploads = tuple((Path(file), uri) for file, uri in map(_assignment, options.upload))
+        last = {text.partition("=")[0]: text for text in options.param}  # make gives its own before the user's
+        uploads = tuple(map(_upload, options.upload))
+        plan = read_plan(options.definition.read_bytes(), last.values(), [file for file, _ in uploads])
         python = options.training_python.absolute()  # a symlink, in an environment
-        run = DryRun(plan, options.work.resolve(), python, options.endpoint_url, uploads)
+        run = DryRun(plan, options.work.resolve(), python, options.endpoint_url, uploads, options.again)
         print(f"execution {plan.execution_id} in {options.work}", flush=True)
         result = dry_run(run, _say, lambda: _say("another run has the folder; waiting for its end\n"))
     except (DriftserveError, OSError) as error:
@@ -47,16 +50,17 @@ def _say(text: str) -> None:
     print(text, end="", flush=True)
 
 
-def _assignment(text: str) -> tuple[str, str]:
-    """What stands on the two sides of a sign.
+def _upload(text: str) -> tuple[Path, str]:
+    """A file and its address.
 
-    >>> _assignment("TrainLocation=a=b")
-    ('TrainLocation', 'a=b')
+    >>> file, uri = _upload("a=b.json=s3://bucket/b.json")
+    >>> file.name, uri
+    ('a=b.json', 's3://bucket/b.json')
     """
-    name, sign, value = text.partition("=")
+    file, sign, key = text.rpartition("=s3://")
     if not sign:
-        raise PipelineError(f"expected NAME=VALUE, got {text!r}")
-    return name, value
+        raise PipelineError(f"--upload: expected FILE=S3URI, got {text!r}")
+    return Path(file), f"s3://{key}"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -75,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--param", action="append", default=[], metavar="NAME=VALUE", help="of the pipeline; repeat")
     parser.add_argument("--upload", action="append", default=[], metavar="FILE=S3URI", help="before the run; repeat")
+    parser.add_argument("--again", action="store_true", help="from the first step, as after a change of the code")
     parser.add_argument("--endpoint-url", help="of S3 and SageMaker (default: a moto server of this run's own)")
     return parser
 

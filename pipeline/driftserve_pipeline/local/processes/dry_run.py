@@ -1,5 +1,7 @@
 """The whole pipeline as processes of this machine, one execution for each definition with its parameters."""
 
+import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,10 +29,12 @@ class DryRun:
     """Of S3 and SageMaker; None: a server of moto's that lives as long as the run."""
     uploads: tuple[tuple[Path, str], ...] = ()
     """Files that have to be in S3, and their addresses there."""
+    again: bool = False
+    """Whether nothing of an earlier try counts."""
 
 
 def dry_run(run: DryRun, say: Say, say_waiting: Callable[[], None]) -> Result:
-    """Run an execution to its end; one that has succeeded is not run again, one that has failed goes on.
+    """Run an execution to its end; one that has succeeded is not run again unasked, one that has failed goes on.
 
     Whoever has to wait for the same execution, run by another process, is given its result.
 
@@ -50,8 +54,13 @@ def dry_run(run: DryRun, say: Say, say_waiting: Callable[[], None]) -> Result:
 
     with locked(run.work, wait) as lock:
         known = journal.result()
-        if known and (known[1].reason is None or (waited and known != before)):
+        is_fresh = waited and known != before
+        if known and (is_fresh or (known[1].reason is None and not run.again)) and _show(known[1], journal, run.work):
+            if not is_fresh:
+                say("done before; --again runs it again, as after a change of the code\n")
             return known[1]
+        if run.again:
+            journal.forget()
         journal.forget_result()
         result = _run(run, journal, lock, say)
         journal.write_result(result)
@@ -75,14 +84,29 @@ def _run(run: DryRun, journal: Journal, lock: int, say: Say) -> Result:
         for made in ended.values():
             if package := made.get("ModelPackageArn"):
                 uri = made["InferenceSpecification"]["Containers"][0]["ModelDataUrl"]
-                unpack_model(storage, uri, run.work / "model")
+                unpack_model(storage, uri, journal.folder / "model")
                 result = replace(result, package=package, archive=str(run.work / "model"))
+    _show(result, journal, run.work)
     return result
+
+
+def _show(result: Result, journal: Journal, work: Path) -> bool:
+    """Have an execution's archive, where it has one, at the place of the last one; False where it was deleted."""
+    kept, shown = journal.folder / "model", work / "model"
+    if result.archive is None:
+        return True
+    if not kept.is_dir():
+        return False
+    with tempfile.TemporaryDirectory(dir=work) as scratch:
+        copy = shutil.copytree(kept, Path(scratch, "model"))
+        shutil.rmtree(shown, ignore_errors=True)
+        copy.rename(shown)
+    return True
 
 
 def _restore_registry(work: Path, executor: LocalExecutor) -> None:
     """Register again what earlier executions have registered, in their order: a new server knows nothing of it."""
-    journals = [Journal(folder) for folder in (work / "executions").iterdir()]
+    journals = [Journal(folder) for folder in (work / "executions").iterdir() if folder.is_dir()]
     records = [record for journal in journals for record in journal.all_ended() if record.kind == "RegisterModel"]
     for record in sorted(records, key=lambda record: record.at):
         executor.restore(record)

@@ -11,10 +11,16 @@ from driftserve.errors import PipelineError
 from driftserve_pipeline.local.journal import Ended, Journal
 from driftserve_pipeline.local.processes import job
 from driftserve_pipeline.local.processes.plan import Step
+from driftserve_pipeline.local.processes.tuning import best_training, to_processing
 from driftserve_pipeline.registry.registration import Registration, register
 
-_CALLS = {"Processing": "CreateProcessingJob", "Training": "CreateTrainingJob", "RegisterModel": "CreateModelPackage"}
-_JOB_NAMES = {"Processing": "ProcessingJobName", "Training": "TrainingJobName"}
+_CALLS = {
+    "Processing": "CreateProcessingJob",
+    "Training": "CreateTrainingJob",
+    "Tuning": "CreateHyperParameterTuningJob",
+    "RegisterModel": "CreateModelPackage",
+}
+_JOB_NAMES = {"Processing": "ProcessingJobName", "Training": "TrainingJobName", "Tuning": "HyperParameterTuningJobName"}
 
 
 class LocalExecutor:
@@ -48,6 +54,9 @@ class LocalExecutor:
         if step.kind == "Processing":
             job.run_processing(request, base, log, self._machine)
             return self._publish(step.name, step.kind, request)
+        if step.kind == "Tuning":
+            job.run_processing(to_processing(request), base, log, self._machine)
+            return best_training(base)
         job.run_training(request, base, log, self._machine)
         return {**self._publish(step.name, step.kind, request), "FinalMetrics": job.final_metrics(request, log)}
 
@@ -55,7 +64,7 @@ class LocalExecutor:
         """Have an ended step's outputs in S3, and its package in the registry, which may both be new ones."""
         if ended.kind == "RegisterModel":
             register(self._registry, to_registration(ended.arguments))
-        else:
+        elif ended.kind != "Tuning":  # of which only the choice counts
             self._publish(ended.step, ended.kind, self._request(ended.step, ended.kind, ended.arguments))
 
     def property_files(self, step: Step, arguments: Mapping[str, Any]) -> Mapping[str, Any]:

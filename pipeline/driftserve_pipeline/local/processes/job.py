@@ -16,8 +16,8 @@ from driftserve.errors import PipelineError
 from driftserve_pipeline.local.processes.expression import Scope, resolve
 from driftserve_pipeline.local.storage import Storage
 
+CONTAINERS_PYTHON = "/opt/venv/bin/python"  # of the training image
 _OPT_ML = Path("/opt/ml")
-_CONTAINERS_PYTHON = "/opt/venv/bin/python"  # of the training image
 _CONTAINERS_TRAIN = ("train",)  # likewise: its program for training jobs
 # A real host is called algo-1; no name server knows that one here, where torchrun may ask for it.
 _HOSTS = {"current_host": "localhost", "hosts": ["localhost"], "network_interface_name": "lo"}
@@ -45,7 +45,7 @@ def check_job(name: str, arguments: Mapping[str, Any], parameters: Mapping[str, 
             to_command([*program.get("ContainerEntrypoint", _CONTAINERS_TRAIN)], Path())
         for mount in (*arguments.get("ProcessingInputs", ()), *_outputs(arguments)):
             here(mount.get("S3Input", mount)["LocalPath"], Path())
-        hosts = arguments.get("ResourceConfig", {}).get("InstanceCount", 1)
+        hosts = arguments.get("TrainingJobDefinition", arguments).get("ResourceConfig", {}).get("InstanceCount", 1)
         if (number := resolve(hosts, Scope(parameters, {}, {}))) != 1:
             raise PipelineError(f"expected one host, as there is one machine, got {number}; give 1")
     except PipelineError as error:
@@ -147,9 +147,9 @@ def to_command(program: Sequence[str], python: Path) -> list[str]:
     """
     if tuple(program) == _CONTAINERS_TRAIN:
         return [str(python), "-m", "driftserve_training.job"]
-    if program and program[0] == _CONTAINERS_PYTHON:
+    if program and program[0] == CONTAINERS_PYTHON:
         return [str(python), *program[1:]]
-    raise PipelineError(f"expected {_CONTAINERS_PYTHON} or `train` to be run, got {' '.join(program) or 'nothing'}")
+    raise PipelineError(f"expected {CONTAINERS_PYTHON} or `train` to be run, got {' '.join(program) or 'nothing'}")
 
 
 def _outputs(arguments: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -2,18 +2,30 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from driftserve.errors import PipelineError
+from driftserve_pipeline.execution.parameter import declared_parameters, resolve
 from driftserve_pipeline.local.processes.condition import check_condition
 from driftserve_pipeline.local.processes.expression import Scope, check, steps_named_in
+from driftserve_pipeline.local.processes.source import digest_of, release_here, with_digest
+from driftserve_pipeline.local.processes.tuning import searched
 
-EXECUTION_NAMES = ("PipelineExecutionId", "PipelineName")
-_KINDS = ("Processing", "Training", "Condition", "RegisterModel", "Fail")
+_READERS: dict[str, Callable[[str], object]] = {"String": str, "Integer": int, "Float": float}
+_KINDS = ("Processing", "Training", "Tuning", "Condition", "RegisterModel", "Fail")
 # Where SageMaker takes a string, and refuses a parameter that is a number.
-_STRINGS = ("ContainerArguments", "ContainerEntrypoint", "HyperParameters", "Environment", "S3Uri", "S3OutputPath")
+_STRINGS = (
+    "ContainerArguments",
+    "ContainerEntrypoint",
+    "HyperParameters",
+    "StaticHyperParameters",
+    "Environment",
+    "S3Uri",
+    "S3OutputPath",
+)
 
 
 @dataclass(frozen=True)
@@ -47,57 +59,31 @@ class Plan:
     steps: tuple[Step, ...]
     parameters: Mapping[str, object]
     execution_id: str
-    """Names one definition with one set of values, wherever and whenever they are given."""
+    """Names one definition with one set of values and of files, wherever and whenever they are given."""
 
 
-def read_plan(definition: bytes, given: Mapping[str, str]) -> Plan:
-    """The plan of a definition's JSON with some parameters given as text.
+def read_plan(definition: bytes, assignments: Iterable[str], files: Iterable[Path] = ()) -> Plan:
+    """The plan of a definition's JSON with some parameters given as `name=value`, and some files beside them.
 
     Raises:
         PipelineError: a parameter, a step or an expression is not known; or steps wait for one another.
     """
     try:
         tree = json.loads(definition)
-        declared, requests = tree["Parameters"], tree["Steps"]
-    except (ValueError, KeyError, TypeError) as error:
+        declared, requests = declared_parameters(definition.decode()), tree["Steps"]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise PipelineError(
             f"expected a pipeline's definition as `driftserve-pipeline render` gives it: {error!r}"
         ) from error
-    parameters = _values(declared, given)
+    types = {parameter.name: parameter.kind for parameter in declared}
+    if odd := sorted(set(types.values()) - set(_READERS)):
+        raise PipelineError(f"expected parameters of the types {', '.join(_READERS)}, got {odd[0]}")
+    given = with_digest(resolve(declared, assignments))
+    parameters = {name: _READERS[types.get(name, "String")](text) for name, text in given.items()}
     steps = tuple(_flattened(requests, None))
-    _check(steps, parameters, {parameter["Name"]: parameter["Type"] for parameter in declared})
-    identity = json.dumps([tree, parameters], sort_keys=True)
+    _check(steps, parameters, types)
+    identity = json.dumps([tree, parameters, digest_of((*files, *release_here(given)))], sort_keys=True)
     return Plan(_ordered(steps), parameters, hashlib.sha256(identity.encode()).hexdigest()[:12])
-
-
-def _values(declared: list[dict[str, Any]], given: Mapping[str, str]) -> dict[str, object]:
-    names = [parameter["Name"] for parameter in declared]
-    if unknown := sorted(set(given) - set(names)):
-        raise PipelineError(f"expected parameters out of {', '.join(names)}, got {unknown[0]!r}")
-    return {
-        parameter["Name"]: _value(parameter, given.get(parameter["Name"], parameter.get("DefaultValue")))
-        for parameter in declared
-    }
-
-
-def _value(parameter: Mapping[str, Any], text: object) -> object:
-    """A parameter's value, of its type.
-
-    >>> _value({"Name": "Epochs", "Type": "Integer"}, "3"), _value({"Name": "Rate", "Type": "Float"}, "1e-3")
-    (3, 0.001)
-    """
-    name, kind, allowed = parameter["Name"], parameter["Type"], parameter.get("EnumValues")
-    if text is None:
-        raise PipelineError(f"{name}: expected a value, as there is no default; give --param {name}=VALUE")
-    if allowed and text not in allowed:
-        raise PipelineError(f"{name}: expected one of {', '.join(map(str, allowed))}, got {text!r}")
-    if kind == "Boolean" and str(text).lower() in ("true", "false"):
-        return str(text).lower() == "true"
-    readers = {"String": str, "Integer": int, "Float": float}
-    try:
-        return readers[kind](text)
-    except (KeyError, ValueError) as error:
-        raise PipelineError(f"{name}: expected a value of type {kind}, got {text!r}") from error
 
 
 def _flattened(requests: list[dict[str, Any]], branch: tuple[str, bool] | None) -> Iterator[Step]:
@@ -121,7 +107,7 @@ def _flattened(requests: list[dict[str, Any]], branch: tuple[str, bool] | None) 
 
 
 def _check(steps: tuple[Step, ...], parameters: Mapping[str, object], types: Mapping[str, str]) -> None:
-    scope = Scope(parameters, dict.fromkeys(EXECUTION_NAMES, ""), {step.name: _foreseen(step) for step in steps})
+    scope = Scope(parameters, {"PipelineExecutionId": ""}, {step.name: _foreseen(step) for step in steps})
     if len(scope.steps) != len(steps):
         raise PipelineError(f"expected every step to have a name of its own, got {[step.name for step in steps]}")
     for step in steps:
@@ -141,6 +127,8 @@ def _foreseen(step: Step) -> dict[str, Any]:
         made["ProcessingJobName"] = ""
     elif step.kind == "Training":
         made |= {"TrainingJobName": "", "ModelArtifacts": {"S3ModelArtifacts": ""}}
+    elif step.kind == "Tuning":
+        made["BestTrainingJob"] = {"TunedHyperParameters": dict.fromkeys(searched(step.name, step.arguments), "")}
     elif step.kind == "RegisterModel":
         made["ModelPackageArn"] = ""
     elif step.kind == "Condition":

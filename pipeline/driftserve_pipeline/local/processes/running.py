@@ -28,8 +28,6 @@ class Executor(Protocol):
         """What the step's property files hold."""
 
 
-_PIPELINE = "driftserve"  # a definition does not say its name
-
 Say = Callable[[str], None]  # is given the progress as text, a line in two pieces: as a step begins, as it has ended
 
 
@@ -48,7 +46,7 @@ def run_plan(plan: Plan, journal: Journal, executor: Executor, say: Say) -> dict
     Raises:
         PipelineError: a step failed, or is a Fail step; why. Those behind it have not run.
     """
-    execution = {"PipelineExecutionId": plan.execution_id, "PipelineName": _PIPELINE}
+    execution = {"PipelineExecutionId": plan.execution_id}
     ended: dict[str, Mapping[str, Any]] = {}
     for step in plan.steps:
         if not _is_reached(step, ended):
@@ -90,5 +88,6 @@ def _run(
     began = time.monotonic()
     made = executor.run(step, arguments)
     journal.write(Ended(step.name, step.kind, arguments, made, time.monotonic() - began, time.time()))
-    metrics = made.get("FinalMetrics", {})
-    return made, ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+    metrics = {name: f"{value:.4f}" for name, value in made.get("FinalMetrics", {}).items()}
+    chosen = made.get("BestTrainingJob", {}).get("TunedHyperParameters", {})
+    return made, ", ".join(f"{name} {value}" for name, value in {**metrics, **chosen}.items())
