@@ -116,6 +116,43 @@ def prepared(aws: dict[str, str], s3: Any, tmp_path_factory: pytest.TempPathFact
     return base / "processing" / "output" / "prepared"
 
 
+def test_a_search_leaves_its_best_as_a_training_job_takes_it(prepared: Path, tmp_path: Path) -> None:
+    _input(tmp_path, "data", prepared)
+    searched = (
+        "--choice",
+        "model=test_resnet",
+        "--choice",
+        "optimizer=adamw,sgd",
+        "--range",
+        "learning_rate=0.002,0.02",
+    )
+    fixed = HYPERPARAMETERS | {"epochs": "1", "name": "coast"}
+    fixed = {name: value for name, value in fixed.items() if name not in ("model", "learning_rate")}
+    said = _succeed(
+        tmp_path,
+        {},
+        *("tune", *searched, "--trials", "2"),
+        *(part for pair in fixed.items() for part in ("--fixed", "=".join(pair))),
+    )
+    best = json.loads((tmp_path / "processing/output/best/best.json").read_text())
+    assert json.loads(said)["trials"] == {"complete": 2}
+    assert best == {name: str(value) for name, value in json.loads(said)["parameters"].items()}
+    assert (best["model"], best["optimizer"] in ("adamw", "sgd")) == ("test_resnet", True)
+    assert 0.002 <= float(best["learning_rate"]) <= 0.02
+    assert "| test_resnet |" in (tmp_path / "processing/output/best/table.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--choice", "model=a"), "--choice: expected model, optimizer, each once, got model"),
+        (("--choice", "model"), "argument --choice: expected NAME=VALUE, got 'model'; "),
+    ],
+)
+def test_a_search_over_something_else_is_refused(arguments: tuple[str, ...], said: str, tmp_path: Path) -> None:
+    assert _failure(tmp_path, {}, "tune", "--trials", "2", *arguments).startswith(said)
+
+
 @pytest.fixture(scope="module")
 def packed(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder with the model.tar.gz that SageMaker makes of a training job."""
