@@ -303,7 +303,7 @@ def test_a_wrong_prefix_and_a_missing_split_fail_in_fetch(
 @pytest.mark.parametrize(
     ("unusable", "said"),
     [
-        ("image", r"train/red/1\.png \(?corrupt"),
+        ("image", r"train/red/1\.png \(corrupt.*, or leave them out with the parameter UnusableImages=drop"),
         ("class", "expected images of every class in every split, got no green in test"),
     ],
 )
@@ -320,6 +320,24 @@ def test_a_corrupt_image_and_an_empty_class_fail_in_preprocess(
     _input(base, "fetched", data)
     assert re.search(said, _failure(base, aws, "preprocess"))
     assert not list((base / "processing/output/prepared").iterdir())
+
+
+def test_unusable_images_are_left_out_where_they_may_be(aws: dict[str, str], tmp_path: Path) -> None:
+    write_coloured(tmp_path / "data/train", 3, seed=1)
+    write_coloured(tmp_path / "data/test", 1, seed=2)
+    image = tmp_path / "data/train/red/1.png"
+    shutil.copyfile(image, image.with_name("again.png"))
+    image.write_bytes(image.read_bytes()[:900])
+    shutil.copyfile(image.with_name("2.png"), tmp_path / "data/train/blue/2.png")
+    _input(tmp_path, "fetched", tmp_path / "data")
+    _succeed(tmp_path, aws, "preprocess", "--unusable-images", "drop")
+    rejected = (tmp_path / "processing/output/prepared/rejected.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in rejected] == [
+        "path",
+        "train/blue/2.png",
+        "train/red/1.png",
+        "train/red/2.png",
+    ]
 
 
 def test_a_stopped_step_takes_its_command_with_it(tmp_path: Path, aws: dict[str, str]) -> None:
