@@ -1,8 +1,10 @@
 """The parts of the step programs: what they unpack, what they make of a command that fails, their verdict."""
 
+import contextlib
 import io
 import json
 import os
+import random
 import sys
 import tarfile
 from pathlib import Path
@@ -18,6 +20,7 @@ from driftserve_pipeline.steps.tarball import unpack
 from driftserve_pipeline.steps.verdict import Verdict, judge, read_verdict, write_verdict
 from driftserve_training.evaluation.document import Comparison, Interval
 from evidence import robustness, write_evaluation, write_run
+from processes import small_files
 
 ARN = "arn:aws:sagemaker:eu-central-1:111122223333:model-package/scenes/3"
 
@@ -172,6 +175,26 @@ def test_what_is_no_tarball_is_refused(body: bytes | None, tmp_path: Path) -> No
     if body is not None:
         packed.write_bytes(body)
     with pytest.raises(PipelineError, match=r"model\.tar\.gz: expected a model\.tar\.gz, got "):
+        unpack(packed, tmp_path / "out")
+
+
+def test_a_damaged_tarball_is_refused_wherever_the_damage_is(tmp_path: Path) -> None:
+    content = random.Random(0).randbytes(300)
+    member, _ = _member("run/a")
+    packed = _tarball(tmp_path / "model.tar.gz", (member, content))
+    whole, wrong = packed.read_bytes(), []
+    for place in range(whole.index(b"\0", 10) + 1, len(whole)):  # behind gzip's header, which may say anything
+        packed.write_bytes(bytes((*whole[:place], whole[place] ^ 0x10, *whole[place + 1 :])))
+        with contextlib.suppress(PipelineError):  # some bits of deflate's mean the same either way
+            if (unpack(packed, tmp_path / str(place)) / "run/a").read_bytes() != content:
+                wrong.append(place)
+    assert wrong == []
+
+
+def test_no_room_to_unpack_is_not_the_tarballs_fault(tmp_path: Path) -> None:
+    member, _ = _member("run/a")
+    packed = _tarball(tmp_path / "model.tar.gz", (member, b"0" * 200_000))
+    with small_files(100_000), pytest.raises(OSError, match=r"^\[Errno 27\] File too large$"):
         unpack(packed, tmp_path / "out")
 
 
