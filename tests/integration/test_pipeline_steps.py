@@ -26,6 +26,7 @@ from driftserve_pipeline.registry import list_versions
 from driftserve_pipeline.registry.registration import Registration, register
 from driftserve_pipeline.steps.champion import bring_champion
 from image_folders import write_coloured
+from pipeline_definitions import find_step, read_golden
 from processes import is_alive, running
 
 TRAIN = Path(__file__).parents[2] / "container" / "train.py"
@@ -235,6 +236,8 @@ def test_a_run_that_beats_the_champion_becomes_an_archive_that_is_accepted_and_r
     assert metadata["mean_corruption_accuracy"] == f"{written.evaluation['mean_corruption_accuracy']:.4f}"
     assert metadata["certificate"].startswith("short - ")
     assert (metadata["champion"], float(metadata["p_value"]) < 0.01) == (best, True)
+    sagemakers = find_step(read_golden("pipeline.json"), "Register")["Arguments"]["CustomerMetadataProperties"]
+    assert set(sagemakers) == {*metadata, "revision", "execution"}
 
     base = evaluating / "registering"
     _input(base, "evaluation", evidence)

@@ -81,6 +81,7 @@ def test_a_champion_is_beaten_by_more_right_answers(run: Path, alone: tuple[int,
         "mean_corruption_accuracy": "0.6000",
         "p_value": "0.0312",
         "champion": ARN,
+        "compared": "yes",
         "archive_sha256": "0a",
     }
     assert all(map(is_metadata_value, verdict.metadata.values()))
@@ -90,6 +91,8 @@ def test_what_nothing_can_be_held_against_beats_it(run: Path) -> None:
     write_evaluation(run)
     first, other = _judged(run, champion=None, is_comparable=False), _judged(run, is_comparable=False)
     assert (first.beats_champion, first.champion, first.metadata["p_value"]) == (1, "none", "none")
+    assert (first.metadata["compared"], other.metadata["compared"]) == ("no - none is approved", "no - other classes")
+    assert all(map(is_metadata_value, (*first.metadata.values(), *other.metadata.values())))
     assert first.reason.endswith("test images, no version is approved yet")
     assert (other.beats_champion, other.champion) == (1, ARN)
     assert other.reason.endswith(f"test images, the champion {ARN} knows other classes and was not compared")
