@@ -17,6 +17,7 @@ METADATA = {
     **dict.fromkeys(("archive_sha256", "card_sha256", "manifest_sha256"), DIGEST),
     "certificate": "short",
     "champion": "none",
+    "compared": "no - none is approved",
 }
 
 

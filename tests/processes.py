@@ -1,6 +1,7 @@
 """Real processes for tests: started, waited for, and ended by their id."""
 
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -30,6 +31,17 @@ def is_alive(process: psutil.Process) -> bool:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+@contextmanager
+def small_files(most_bytes: int) -> Iterator[None]:
+    """A time in which this process can write no larger file, as on a disk that is full."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from driftserve_training.evaluation.comparison import compare
 from driftserve_training.evaluation.predictions import predictions_file, write_predictions
 from image_folders import write_coloured
 from images import LABELS
+from processes import small_files
 
 
 @pytest.fixture(scope="module")
@@ -83,3 +84,17 @@ def test_what_is_no_champion_is_refused(content: bytes | None, said: str, manife
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=r"predictions-test\.csv: expected predictions"):
         read_champion(tmp_path / "empty", manifest, "test")
+
+
+def test_a_damaged_tarball_is_refused_and_no_room_for_it_is_no_damage(
+    archive: Path, manifest: Manifest, tmp_path: Path
+) -> None:
+    packed = tmp_path / "model.tar.gz"
+    write_model_tarball(archive, packed)
+    whole = packed.read_bytes()
+    with small_files(100), pytest.raises(OSError, match=r"^\[Errno 27\] File too large$"):
+        read_champion(packed, manifest, "test")
+    for place in (len(whole) // 2, len(whole) - 6):  # in the archive; in gzip's checksum
+        packed.write_bytes(bytes((*whole[:place], whole[place] ^ 0x10, *whole[place + 1 :])))
+        with pytest.raises(ArchiveError, match=r"model\.tar\.gz: expected a model\.tar\.gz, got "):
+            read_champion(packed, manifest, "test")

@@ -29,6 +29,7 @@ PARAMETERS = {
     "TrainLocation": "s3://scenes/train",
     "TestLocation": "s3://scenes/test",
     "AnnotationRelease": "s3://scenes/release.json",
+    "UnusableImages": "drop",
     "CodeRevision": "abc123",
     "SourceDigest": "d" * 64,
     "AccuracyThreshold": "0.75",
@@ -74,7 +75,9 @@ def test_every_parameter_reaches_its_container_and_a_good_model_the_registry(
     assert told["Fetch"] == (
         ["fetch", "--source", "s3://scenes/train", "--test-source", "s3://scenes/test", "--digest", "d" * 64]
     )
-    assert told["Preprocess"] == ["preprocess", "--annotations", "s3://scenes/release.json"]
+    assert told["Preprocess"] == (
+        ["preprocess", "--annotations", "s3://scenes/release.json", "--unusable-images", "drop"]
+    )
     (execution,) = (path.name for path in (work / "executions").iterdir())
     assert told["Evaluate"][told["Evaluate"].index("--threshold") + 1] == "0.75"
     assert told["Evaluate"][told["Evaluate"].index("--version") + 1] == execution

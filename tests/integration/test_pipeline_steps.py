@@ -26,6 +26,7 @@ from driftserve_pipeline.registry import list_versions
 from driftserve_pipeline.registry.registration import Registration, register
 from driftserve_pipeline.steps.champion import bring_champion
 from image_folders import write_coloured
+from pipeline_definitions import find_step, read_golden
 from processes import is_alive, running
 
 TRAIN = Path(__file__).parents[2] / "container" / "train.py"
@@ -116,6 +117,43 @@ def prepared(aws: dict[str, str], s3: Any, tmp_path_factory: pytest.TempPathFact
     return base / "processing" / "output" / "prepared"
 
 
+def test_a_search_leaves_its_best_as_a_training_job_takes_it(prepared: Path, tmp_path: Path) -> None:
+    _input(tmp_path, "data", prepared)
+    searched = (
+        "--choice",
+        "model=test_resnet",
+        "--choice",
+        "optimizer=adamw,sgd",
+        "--range",
+        "learning_rate=0.002,0.02",
+    )
+    fixed = HYPERPARAMETERS | {"epochs": "1", "name": "coast"}
+    fixed = {name: value for name, value in fixed.items() if name not in ("model", "learning_rate")}
+    said = _succeed(
+        tmp_path,
+        {},
+        *("tune", *searched, "--trials", "2"),
+        *(part for pair in fixed.items() for part in ("--fixed", "=".join(pair))),
+    )
+    best = json.loads((tmp_path / "processing/output/best/best.json").read_text())
+    assert json.loads(said)["trials"] == {"complete": 2}
+    assert best == {name: str(value) for name, value in json.loads(said)["parameters"].items()}
+    assert (best["model"], best["optimizer"] in ("adamw", "sgd")) == ("test_resnet", True)
+    assert 0.002 <= float(best["learning_rate"]) <= 0.02
+    assert "| test_resnet |" in (tmp_path / "processing/output/best/table.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--choice", "model=a"), "--choice: expected model, optimizer, each once, got model"),
+        (("--choice", "model"), "argument --choice: expected NAME=VALUE, got 'model'; "),
+    ],
+)
+def test_a_search_over_something_else_is_refused(arguments: tuple[str, ...], said: str, tmp_path: Path) -> None:
+    assert _failure(tmp_path, {}, "tune", "--trials", "2", *arguments).startswith(said)
+
+
 @pytest.fixture(scope="module")
 def packed(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder with the model.tar.gz that SageMaker makes of a training job."""
@@ -198,6 +236,8 @@ def test_a_run_that_beats_the_champion_becomes_an_archive_that_is_accepted_and_r
     assert metadata["mean_corruption_accuracy"] == f"{written.evaluation['mean_corruption_accuracy']:.4f}"
     assert metadata["certificate"].startswith("short - ")
     assert (metadata["champion"], float(metadata["p_value"]) < 0.01) == (best, True)
+    sagemakers = find_step(read_golden("pipeline.json"), "Register")["Arguments"]["CustomerMetadataProperties"]
+    assert set(sagemakers) == {*metadata, "revision", "execution"}
 
     base = evaluating / "registering"
     _input(base, "evaluation", evidence)
@@ -266,7 +306,7 @@ def test_a_wrong_prefix_and_a_missing_split_fail_in_fetch(
 @pytest.mark.parametrize(
     ("unusable", "said"),
     [
-        ("image", r"train/red/1\.png \(?corrupt"),
+        ("image", r"train/red/1\.png \(corrupt.*, or leave them out with the parameter UnusableImages=drop"),
         ("class", "expected images of every class in every split, got no green in test"),
     ],
 )
@@ -283,6 +323,24 @@ def test_a_corrupt_image_and_an_empty_class_fail_in_preprocess(
     _input(base, "fetched", data)
     assert re.search(said, _failure(base, aws, "preprocess"))
     assert not list((base / "processing/output/prepared").iterdir())
+
+
+def test_unusable_images_are_left_out_where_they_may_be(aws: dict[str, str], tmp_path: Path) -> None:
+    write_coloured(tmp_path / "data/train", 3, seed=1)
+    write_coloured(tmp_path / "data/test", 1, seed=2)
+    image = tmp_path / "data/train/red/1.png"
+    shutil.copyfile(image, image.with_name("again.png"))
+    image.write_bytes(image.read_bytes()[:900])
+    shutil.copyfile(image.with_name("2.png"), tmp_path / "data/train/blue/2.png")
+    _input(tmp_path, "fetched", tmp_path / "data")
+    _succeed(tmp_path, aws, "preprocess", "--unusable-images", "drop")
+    rejected = (tmp_path / "processing/output/prepared/rejected.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in rejected] == [
+        "path",
+        "train/blue/2.png",
+        "train/red/1.png",
+        "train/red/2.png",
+    ]
 
 
 def test_a_stopped_step_takes_its_command_with_it(tmp_path: Path, aws: dict[str, str]) -> None:

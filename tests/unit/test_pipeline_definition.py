@@ -30,6 +30,7 @@ PARAMETER_PLACES = {
     "TrainLocation": {"Fetch --source"},
     "TestLocation": {"Fetch --test-source"},
     "AnnotationRelease": {"Preprocess --annotations"},
+    "UnusableImages": {"Preprocess --unusable-images"},
     "CodeRevision": {
         "Train HyperParameters.revision",
         "Train CheckpointConfig.S3Uri",

@@ -10,19 +10,31 @@ import pytest
 
 from definition_schema import Definition
 from driftserve_pipeline.__main__ import main
-from pipeline_definitions import GOLDEN, VARIANTS, find_step, flat, requests
+from driftserve_pipeline.steps.__main__ import _parser as step_parser
+from pipeline_definitions import GOLDEN, VARIANTS, find_step, flat, inputs, requests, resolved
 from request_shapes import problems
 from servers import ROOT
 
 # Ends at the first look at a network, whatever would have been made of the error.
 OFFLINE = """
-import json, os, sys
+import json, os, pathlib, sys
 sys.addaudithook(lambda event, _: os._exit(9) if event in {"socket.connect", "socket.getaddrinfo"} else None)
 from driftserve_pipeline.__main__ import main
 for variables, arguments in json.loads(sys.argv[1]):
     os.environ.update(variables)
     if main(arguments):
         sys.exit(1)
+from driftserve_pipeline.definition.blueprint import draw
+from driftserve_pipeline.definition.pipeline import assemble
+from driftserve_pipeline.definition.registration import register_from_container
+from driftserve_pipeline.definition.rendering import normalise
+from driftserve_pipeline.definition.tuning import tune_in_container
+from driftserve_pipeline.sdk.session import offline, open_session
+from driftserve_pipeline.settings import read_settings
+settings = read_settings(os.environ)
+with offline(settings):
+    pipeline = assemble(draw(settings, open_session(settings)), tune_in_container, register_from_container)
+    pathlib.Path(sys.argv[2]).write_text(normalise(pipeline.definition()))
 """
 # Every setting that a definition may do without.
 PRIVATE = {
@@ -35,12 +47,13 @@ PRIVATE = {
     "TAGS": "team=vision,stage=test",
     "ROBUSTNESS_IMAGES": "0",
     "TRAINING_IMAGE": f"registry/driftserve@sha256:{'0' * 64}",
+    "TUNING": "true",
 }
 
 
 @pytest.fixture(scope="module")
 def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """What a process writes without keys, a home or a network: the variants, and one with all settings.
+    """What a process writes without keys, a home or a network: the variants, one with all settings, one for local mode.
 
     That it is the same in every process the golden files show, which another one has written.
     """
@@ -49,10 +62,10 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
         pytest.skip(f"{python} is missing: `make install-pipeline` makes the environment of the SageMaker SDK")
     folder = tmp_path_factory.mktemp("rendered")
     private = {f"DRIFTSERVE_PIPELINE_{name}": value for name, value in PRIVATE.items()}
-    calls = [({}, flags, name) for name, flags in VARIANTS.items()] + [(private, ("--tuning",), "private.json")]
+    calls = [({}, flags, name) for name, flags in VARIANTS.items()] + [(private, (), "private.json")]
     work = [(variables, ["render", *flags, "--output", str(folder / name)]) for variables, flags, name in calls]
     done = subprocess.run(
-        [str(python), "-c", OFFLINE, json.dumps(work)],
+        [str(python), "-c", OFFLINE, json.dumps(work), str(folder / "containers.json")],
         env={
             "PATH": os.environ["PATH"],
             "HOME": str(folder),
@@ -105,3 +118,24 @@ def test_every_setting_reaches_the_requests(rendered: dict[str, bytes]) -> None:
             assert not job.get("EnableManagedSpotTraining")
             assert "MaxWaitTimeInSeconds" not in job["StoppingCondition"]
             assert [channel["ChannelName"] for channel in job["InputDataConfig"]] == ["data", "weights"]
+
+
+def test_in_containers_the_same_search_is_trainings_own(rendered: dict[str, bytes]) -> None:
+    definition, sagemakers = json.loads(rendered["containers.json"]), json.loads(rendered["private.json"])
+    Definition.model_validate(definition)
+    tune, train = find_step(definition, "Tune"), find_step(definition, "Train")
+    assert (tune["Type"], problems("Processing", resolved(tune["Arguments"], definition))) == ("Processing", [])
+    job = resolved(find_step(sagemakers, "Tune")["Arguments"], sagemakers)
+    config, training = job["HyperParameterTuningJobConfig"], job["TrainingJobDefinition"]
+    given = step_parser().parse_args(resolved(tune["Arguments"], definition)["AppSpecification"]["ContainerArguments"])
+    ranges = config["ParameterRanges"]
+    assert given.choice == [(each["Name"], ",".join(each["Values"])) for each in ranges["CategoricalParameterRanges"]]
+    assert given.range == [
+        (each["Name"], f"{each['MinValue']},{each['MaxValue']}") for each in ranges["ContinuousParameterRanges"]
+    ]
+    assert int(given.trials) == config["ResourceLimits"]["MaxNumberOfTrainingJobs"]
+    assert dict(given.fixed) == training["StaticHyperParameters"]
+    assert list(inputs(tune["Arguments"])) == [channel["ChannelName"] for channel in training["InputDataConfig"]]
+    for name in ("model", "optimizer", "learning_rate"):
+        file = {"Get": "Steps.Tune.PropertyFiles.Best"}
+        assert train["Arguments"]["HyperParameters"][name] == {"Std:JsonGet": {"PropertyFile": file, "Path": name}}

@@ -1,8 +1,10 @@
 """The parts of the step programs: what they unpack, what they make of a command that fails, their verdict."""
 
+import contextlib
 import io
 import json
 import os
+import random
 import sys
 import tarfile
 from pathlib import Path
@@ -18,6 +20,7 @@ from driftserve_pipeline.steps.tarball import unpack
 from driftserve_pipeline.steps.verdict import Verdict, judge, read_verdict, write_verdict
 from driftserve_training.evaluation.document import Comparison, Interval
 from evidence import robustness, write_evaluation, write_run
+from processes import small_files
 
 ARN = "arn:aws:sagemaker:eu-central-1:111122223333:model-package/scenes/3"
 
@@ -78,6 +81,7 @@ def test_a_champion_is_beaten_by_more_right_answers(run: Path, alone: tuple[int,
         "mean_corruption_accuracy": "0.6000",
         "p_value": "0.0312",
         "champion": ARN,
+        "compared": "yes",
         "archive_sha256": "0a",
     }
     assert all(map(is_metadata_value, verdict.metadata.values()))
@@ -87,6 +91,8 @@ def test_what_nothing_can_be_held_against_beats_it(run: Path) -> None:
     write_evaluation(run)
     first, other = _judged(run, champion=None, is_comparable=False), _judged(run, is_comparable=False)
     assert (first.beats_champion, first.champion, first.metadata["p_value"]) == (1, "none", "none")
+    assert (first.metadata["compared"], other.metadata["compared"]) == ("no - none is approved", "no - other classes")
+    assert all(map(is_metadata_value, (*first.metadata.values(), *other.metadata.values())))
     assert first.reason.endswith("test images, no version is approved yet")
     assert (other.beats_champion, other.champion) == (1, ARN)
     assert other.reason.endswith(f"test images, the champion {ARN} knows other classes and was not compared")
@@ -172,6 +178,26 @@ def test_what_is_no_tarball_is_refused(body: bytes | None, tmp_path: Path) -> No
     if body is not None:
         packed.write_bytes(body)
     with pytest.raises(PipelineError, match=r"model\.tar\.gz: expected a model\.tar\.gz, got "):
+        unpack(packed, tmp_path / "out")
+
+
+def test_a_damaged_tarball_is_refused_wherever_the_damage_is(tmp_path: Path) -> None:
+    content = random.Random(0).randbytes(300)
+    member, _ = _member("run/a")
+    packed = _tarball(tmp_path / "model.tar.gz", (member, content))
+    whole, wrong = packed.read_bytes(), []
+    for place in range(whole.index(b"\0", 10) + 1, len(whole)):  # behind gzip's header, which may say anything
+        packed.write_bytes(bytes((*whole[:place], whole[place] ^ 0x10, *whole[place + 1 :])))
+        with contextlib.suppress(PipelineError):  # some bits of deflate's mean the same either way
+            if (unpack(packed, tmp_path / str(place)) / "run/a").read_bytes() != content:
+                wrong.append(place)
+    assert wrong == []
+
+
+def test_no_room_to_unpack_is_not_the_tarballs_fault(tmp_path: Path) -> None:
+    member, _ = _member("run/a")
+    packed = _tarball(tmp_path / "model.tar.gz", (member, b"0" * 200_000))
+    with small_files(100_000), pytest.raises(OSError, match=r"^\[Errno 27\] File too large$"):
         unpack(packed, tmp_path / "out")
 
 

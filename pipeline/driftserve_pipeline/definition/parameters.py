@@ -41,6 +41,9 @@ class Parameters:
     annotation_release: Expression
     """The s3:// address of a release of annotations; `none`: the images' folders are their labels."""
 
+    unusable_images: Expression
+    """What to do with images that are corrupt, too small, or there twice: `refuse` them all, or `drop` them."""
+
     code_revision: Expression
     """The commit that the images are built of; part of the version's provenance."""
 
@@ -75,6 +78,7 @@ def declare_parameters() -> Parameters:
         train_location=declare_parameter("TrainLocation", "kaggle:puneet6060/intel-image-classification"),
         test_location=declare_parameter("TestLocation", NOT_GIVEN),
         annotation_release=declare_parameter("AnnotationRelease", NOT_GIVEN),
+        unusable_images=declare_parameter("UnusableImages", "refuse"),
         code_revision=declare_parameter("CodeRevision", "unknown"),
         source_digest=declare_parameter("SourceDigest", NOT_GIVEN),
         instance_type=declare_parameter("InstanceType", "ml.g5.xlarge"),

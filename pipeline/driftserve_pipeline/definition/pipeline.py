@@ -8,8 +8,8 @@ from driftserve_pipeline.definition.evaluation import evaluate
 from driftserve_pipeline.definition.fetching import fetch
 from driftserve_pipeline.definition.preparation import preprocess
 from driftserve_pipeline.definition.registration import register
-from driftserve_pipeline.definition.training import chosen_by_parameters, train
-from driftserve_pipeline.definition.tuning import chosen_by_search, tune
+from driftserve_pipeline.definition.training import Choice, chosen_by_parameters, train
+from driftserve_pipeline.definition.tuning import tune
 from driftserve_pipeline.sdk.branching import Pipeline, pipeline_of
 from driftserve_pipeline.sdk.expressions import Step
 from driftserve_pipeline.sdk.session import offline, open_session
@@ -23,16 +23,25 @@ def build(settings: PipelineSettings) -> Pipeline:
         PipelineError: the SDK is not installed.
     """
     with offline(settings):
-        return assemble(draw(settings, open_session(settings)), register)
+        return assemble(draw(settings, open_session(settings)), tune, register)
 
 
-def assemble(blueprint: Blueprint, registering: Callable[[Blueprint, Step], Step]) -> Pipeline:
-    """The steps as they follow from each other; `registering` draws the step that registers what was evaluated."""
+def assemble(
+    blueprint: Blueprint,
+    tuning: Callable[[Blueprint, Step], tuple[Step, Choice]],
+    registering: Callable[[Blueprint, Step], Step],
+) -> Pipeline:
+    """The steps as they follow from each other.
+
+    Args:
+        blueprint: what they are drawn from.
+        tuning: draws the step that searches, where the settings want one, and says what it has chosen.
+        registering: draws the step that registers what was evaluated.
+    """
     settings = blueprint.settings
     fetched = fetch(blueprint)
     prepared = preprocess(blueprint, fetched)
-    tuned = tune(blueprint, prepared) if settings.tuning else None
-    choice = chosen_by_parameters(blueprint) if tuned is None else chosen_by_search(tuned)
+    tuned, choice = tuning(blueprint, prepared) if settings.tuning else (None, chosen_by_parameters(blueprint))
     trained = train(blueprint, prepared, choice)
     evaluated = evaluate(blueprint, prepared, trained)
     decided = decide(blueprint, evaluated, registering(blueprint, evaluated), refuse(evaluated))

@@ -10,13 +10,18 @@ PREPARED = "prepared"
 
 def preprocess(blueprint: Blueprint, fetched: Step) -> Step:
     """The step that makes the data set of what was fetched, with the labels of an annotation release."""
+    given = blueprint.parameters
     return processing_step(
         blueprint.session,
         blueprint.settings,
         Processing(
             name="Preprocess",
             description="Check the images and split them",
-            arguments=("preprocess", "--annotations", blueprint.parameters.annotation_release),
+            arguments=(
+                "preprocess",
+                *("--annotations", given.annotation_release),
+                *("--unusable-images", given.unusable_images),
+            ),
             inputs={FETCHED: output_of(fetched, FETCHED)},
             outputs={PREPARED: blueprint.output(PREPARED)},
             environment=blueprint.environment,

@@ -8,7 +8,7 @@ from driftserve_pipeline.sdk.registration import Version, registration_step
 
 # What Evaluate writes down as `metadata` in verdict.json, and approvers read.
 VERDICT_METADATA = (
-    *("archive_sha256", "card_sha256", "manifest_sha256", "certificate", "champion"),
+    *("archive_sha256", "card_sha256", "manifest_sha256", "certificate", "champion", "compared"),
     *("accuracy", "mean_corruption_accuracy", "p_value"),
 )
 

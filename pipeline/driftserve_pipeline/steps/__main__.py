@@ -1,4 +1,4 @@
-"""The step programs: `python -m driftserve_pipeline.steps fetch | preprocess | evaluate | register`.
+"""The step programs: `python -m driftserve_pipeline.steps fetch | preprocess | tune | evaluate | register`.
 
     SAGEMAKER_BASE_DIR=$PWD/ml python -m driftserve_pipeline.steps fetch --source s3://scenes/2026
 
@@ -23,8 +23,9 @@ from driftserve_pipeline.steps.fetch import FETCH
 from driftserve_pipeline.steps.preprocess import PREPROCESS
 from driftserve_pipeline.steps.register import REGISTER
 from driftserve_pipeline.steps.step import Folders
+from driftserve_pipeline.steps.tune import TUNE
 
-STEPS = {"fetch": FETCH, "preprocess": PREPROCESS, "evaluate": EVALUATE, "register": REGISTER}
+STEPS = {"fetch": FETCH, "preprocess": PREPROCESS, "tune": TUNE, "evaluate": EVALUATE, "register": REGISTER}
 _BASE_VARIABLE = "SAGEMAKER_BASE_DIR"  # as for the training job
 
 

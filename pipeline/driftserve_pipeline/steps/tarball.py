@@ -1,25 +1,30 @@
 """A `model.tar.gz` unpacked without trust in its names, its kinds of files and its size."""
 
+import errno
 import shutil
 import tarfile
+import zlib
 from pathlib import Path, PurePosixPath
 
 from driftserve.errors import PipelineError
 
 MOST_BYTES = 20 * 2**30
 MOST_FILES = 10_000
+_BLOCK_BYTES = 2**20
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # here, whatever the tarball is
 
 
 def unpack(packed: Path, folder: Path, most_bytes: int = MOST_BYTES) -> Path:
     """The folder, made here, with the tarball's files and folders in it.
 
     Raises:
-        PipelineError: it is no tarball; something in it is no plain file, leads elsewhere or is there twice; or there
-            are more files, or bytes, than are taken.
+        OSError: there is no room for it.
+        PipelineError: it is no tarball, or damaged; something in it is no plain file, leads elsewhere or is there
+            twice; or there are more files, or bytes, than are taken.
     """
     try:
         folder.mkdir(parents=True)
-        with tarfile.open(packed) as tarball:
+        with tarfile.open(packed, "r:gz") as tarball:
             left = most_bytes
             for number, member in enumerate(tarball):
                 left -= member.size
@@ -28,7 +33,10 @@ def unpack(packed: Path, folder: Path, most_bytes: int = MOST_BYTES) -> Path:
                         f"{packed}: expected at most {MOST_FILES} files and {most_bytes} bytes, got more"
                     )
                 _unpack(tarball, member, folder, packed)
-    except (tarfile.TarError, EOFError, OSError) as error:
+            _read_to_end(tarball)
+    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+        if getattr(error, "errno", None) in _NO_ROOM:
+            raise
         raise PipelineError(f"{packed}: expected a model.tar.gz, got {error}; make it again") from error
     return folder
 
@@ -47,3 +55,9 @@ def _unpack(tarball: tarfile.TarFile, member: tarfile.TarInfo, folder: Path, pac
     source = tarball.extractfile(member)
     with target.open("xb") as file:
         shutil.copyfileobj(source, file)  # type: ignore[arg-type]  # a file has a content
+
+
+def _read_to_end(tarball: tarfile.TarFile) -> None:
+    """Have gzip come to its checksum, which lies behind the end of what tar reads."""
+    while tarball.fileobj and tarball.fileobj.read(_BLOCK_BYTES):
+        pass

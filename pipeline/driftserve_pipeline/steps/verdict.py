@@ -46,13 +46,13 @@ def judge(
     if accuracy < threshold:
         against.append(f"accuracy {accuracy:.4f} is below the threshold {threshold:g}")
     if champion is None:
-        known = "no version is approved yet"
+        compared, known = "no - none is approved", "no version is approved yet"
     elif not is_comparable:
-        known = f"the champion {champion} knows other classes and was not compared"
+        compared, known = "no - other classes", f"the champion {champion} knows other classes and was not compared"
     elif comparison is None:
         raise PipelineError(f"evaluation.json: expected a comparison with {champion}, got none; evaluate again")
     else:
-        beats = comparison.lead > 0
+        compared, beats = "yes", comparison.lead > 0
         known = (
             f"{comparison.challenger_alone_right} of {comparison.images} test images are right here alone, "
             f"{comparison.champion_alone_right} by the champion {champion} alone (p {comparison.p_value:.3g})"
@@ -65,7 +65,7 @@ def judge(
         beats_champion=int(beats),
         champion=champion or NONE,
         reason=reason,
-        metadata=_scores(evaluation) | {"champion": champion or NONE} | dict(metadata),
+        metadata=_scores(evaluation) | {"champion": champion or NONE, "compared": compared} | dict(metadata),
     )
 
 

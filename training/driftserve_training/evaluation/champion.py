@@ -1,8 +1,10 @@
 """The champion: what the network to beat says of the same images, read where it was written or asked of its archive."""
 
+import errno
 import shutil
 import tarfile
 import tempfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +23,8 @@ from driftserve_training.evaluation.predictions import Predictions, predictions_
 from driftserve_training.network.threads import threads_given_back
 
 _PREDICTIONS_SUFFIX = ".csv"
+_BLOCK_BYTES = 2**20
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # here, whatever the tarball is
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,7 @@ def read_champion(place: Path, manifest: Manifest, split: str) -> Champion:
     Raises:
         DataError: nothing of these is there.
         ArchiveError: the archive is refused.
+        OSError: there is no room to unpack it.
     """
     written = place / predictions_file(split) if place.is_dir() else place
     if written.suffix == _PREDICTIONS_SUFFIX and (written.is_file() or not any(place.glob("*.mar"))):
@@ -79,6 +84,10 @@ def _unpacked(packed: Path, folder: Path) -> Path:
             source = tarball.extractfile(members[0])
             with (folder / Path(members[0].name).name).open("xb") as target:
                 shutil.copyfileobj(source, target)  # type: ignore[arg-type]  # a file has a content
+            while tarball.fileobj and tarball.fileobj.read(_BLOCK_BYTES):
+                pass  # gzip's checksum lies behind the end of what tar reads
             return Path(target.name)
-    except (tarfile.TarError, EOFError, OSError) as error:
+    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+        if getattr(error, "errno", None) in _NO_ROOM:
+            raise
         raise ArchiveError(f"{packed}: expected a model.tar.gz, got {error}; download it again") from error

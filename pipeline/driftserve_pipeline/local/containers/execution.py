@@ -12,6 +12,7 @@ from driftserve.printable import printable
 from driftserve_pipeline.definition.blueprint import draw
 from driftserve_pipeline.definition.pipeline import assemble
 from driftserve_pipeline.definition.registration import register_from_container
+from driftserve_pipeline.definition.tuning import tune_in_container
 from driftserve_pipeline.sdk.local_mode import LOCAL, open_local_session, run_locally
 from driftserve_pipeline.settings import read_settings
 
@@ -37,12 +38,10 @@ def main() -> int:
 
 
 def _run(options: argparse.Namespace) -> Any:
-    settings = read_settings(os.environ).model_copy(
-        update={"processing_instance_type": LOCAL, "spot": False, "tuning": False}
-    )
+    settings = read_settings(os.environ).model_copy(update={"processing_instance_type": LOCAL, "spot": False})
     session = open_local_session(settings, options.folder, options.label)
     environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-    pipeline = assemble(draw(settings, session, environment), register_from_container)
+    pipeline = assemble(draw(settings, session, environment), tune_in_container, register_from_container)
     return run_locally(session, pipeline, {"InstanceType": LOCAL, **options.parameters})
 
 

@@ -1,0 +1,75 @@
+"""Tune: training's own search on one machine, where SageMaker's tuning cannot be: in a run without SageMaker."""
+
+import argparse
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+from driftserve.errors import PipelineError
+from driftserve_pipeline.steps.command import run_command
+from driftserve_pipeline.steps.step import Folders, Step
+
+BEST_FILE = "best.json"
+_TABLE_FILE = "table.md"  # of the trials
+_CHOICES = {"model": "--models", "optimizer": "--optimizers"}
+_RANGES = {"learning_rate": "--learning-rates"}
+_NOT_SEARCHED_WITH = ("name", "product", "revision")  # a training job's, and not of its training
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    for flag, names, values in (("--choice", _CHOICES, "VALUE,..."), ("--range", _RANGES, "LEAST,GREATEST")):
+        parser.add_argument(
+            flag, type=_pair, action="append", default=[], metavar=f"NAME={values}", help=f"of {', '.join(names)}"
+        )
+    parser.add_argument("--trials", required=True, metavar="N", help="trainings")
+    parser.add_argument(
+        "--fixed",
+        type=_pair,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a hyperparameter of every training, as a training job takes it",
+    )
+
+
+def _run(options: argparse.Namespace, folders: Folders) -> str:
+    best = folders.fresh_output("best")
+    searched = (*_flags("--choice", options.choice, _CHOICES), *_flags("--range", options.range, _RANGES))
+    fixed = {name: value for name, value in options.fixed if name not in _NOT_SEARCHED_WITH}
+    with tempfile.TemporaryDirectory() as scratch:
+        configuration, output = Path(scratch, "fixed.yaml"), Path(scratch, "search")
+        configuration.write_text(json.dumps(fixed))  # which is YAML too
+        places = ("--data", str(folders.input("data")), "--output", str(output), *_weights(folders.input("weights")))
+        how = ("--sampler", "tpe", "--trials", options.trials, "--config", str(configuration))
+        *_, summary = run_command("driftserve_training", "tune", *places, *searched, *how).splitlines()  # below bars
+        shutil.copyfile(output / _TABLE_FILE, best / _TABLE_FILE)
+    parameters = json.loads(summary)["parameters"]
+    (best / BEST_FILE).write_text(json.dumps({name: str(value) for name, value in parameters.items()}) + "\n")
+    return summary
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, sign, value = text.partition("=")
+    if not (name and sign and value):
+        raise argparse.ArgumentTypeError(f"expected NAME=VALUE, got {text!r}")
+    return name, value
+
+
+def _flags(flag: str, given: list[tuple[str, str]], known: dict[str, str]) -> list[str]:
+    """The flags of training's `tune` for what is searched."""
+    names = sorted(name for name, _ in given)
+    if names != sorted(known):
+        raise PipelineError(f"{flag}: expected {', '.join(known)}, each once, got {', '.join(names) or 'none'}")
+    return [part for name, values in given for part in (known[name], values)]
+
+
+def _weights(channel: Path) -> tuple[str, ...]:
+    """The one weights file of a channel, which needs no record; of several, each model's own is taken."""
+    if not channel.is_dir():
+        return ()
+    files = [path for path in channel.iterdir() if path.is_file() and path.suffix != ".json"]
+    return ("--weights", str(files[0] if len(files) == 1 else channel))
+
+
+TUNE = Step("search for the best model, optimizer and learning rate", _add_arguments, _run)
