@@ -13,6 +13,7 @@ from pathlib import Path
 
 from driftserve.errors import DriftserveError, PipelineError
 from driftserve.printable import printable
+from driftserve_pipeline.local.containers.docker import Engine
 from driftserve_pipeline.local.containers.run import ContainerRun, container_run
 from driftserve_pipeline.settings import read_settings
 
@@ -27,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 settings=read_settings(os.environ),
                 parameters=dict(map(_parameter, options.param)),
                 work=options.work.resolve(),
+                engine=Engine(options.docker),
                 python=options.pipeline_python.absolute(),  # a symlink, in an environment
                 images=options.images,
                 images_per_class=options.images_per_class,
@@ -75,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--images-per-class", type=int, default=60, help="that are taken of each split (default: %(default)s)"
     )
+    parser.add_argument("--docker", default="docker", help="its command (default: %(default)s)")
     parser.add_argument("--weights", type=Path, help="timm weights, with <file>.json beside them or not")
     parser.add_argument("--param", action="append", default=[], metavar="NAME=VALUE", help="of the pipeline; repeat")
     return parser

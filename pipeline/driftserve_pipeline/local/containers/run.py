@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from driftserve.errors import PipelineError
 from driftserve_pipeline.local.aws import local_aws, make_client
-from driftserve_pipeline.local.containers.docker import bridge_address, networks, refuse_missing, remove
+from driftserve_pipeline.local.containers.docker import Engine
 from driftserve_pipeline.local.journal import Result, locked
 from driftserve_pipeline.local.storage import Storage, unpack_model
 from driftserve_pipeline.registry.versions import list_versions
@@ -31,6 +31,7 @@ class ContainerRun:
     parameters: Mapping[str, str | int | float]
     work: Path
     """Where the registered model is put, and the containers' folders lie while they run."""
+    engine: Engine
     python: Path
     """Of the environment that has the SageMaker SDK."""
     images: Path
@@ -47,8 +48,8 @@ def container_run(run: ContainerRun) -> Result:
     Raises:
         PipelineError: there is no engine, no image, another run has the folder, or the SDK refuses the pipeline.
     """
-    refuse_missing(run.settings.training_image)
-    with locked(run.work, _refuse_second), local_aws(None, bridge_address()) as environment:
+    run.engine.refuse_missing(run.settings.training_image)
+    with locked(run.work, _refuse_second), local_aws(None, run.engine.bridge_address()) as environment:
         shutil.rmtree(run.work / _FOLDERS, ignore_errors=True)
         storage = Storage(make_client("s3", environment))
         settings, parameters = _with_sources(run, storage)
@@ -100,7 +101,7 @@ def _run(
     parameters: Mapping[str, str | int | float],
     environment: Mapping[str, str],
 ) -> Result:
-    label, before = f"driftserve.pipeline={uuid.uuid4()}", networks()
+    label, before = f"driftserve.pipeline={uuid.uuid4()}", run.engine.networks()
     with tempfile.TemporaryDirectory(dir=run.work) as scratch:
         result = Path(scratch, "result.json")
         command = [str(run.python), "-m", _PROGRAM, "--label", label, "--result", str(result)]
@@ -108,7 +109,7 @@ def _run(
         try:
             done = subprocess.run(command, env={**environment, **_variables(settings)}, check=False)
         finally:
-            remove(label, before)
+            run.engine.remove(label, before)
         if done.returncode:
             raise PipelineError(f"expected an execution, got exit status {done.returncode} of {_PROGRAM}; see above")
         ended = json.loads(result.read_text())
