@@ -33,7 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 images=options.images,
                 images_per_class=options.images_per_class,
                 weights=options.weights,
-            )
+            ),
+            lambda line: print(line, flush=True),
         )
     except (DriftserveError, OSError) as error:
         print(f"driftserve_pipeline: {printable(error)}", file=sys.stderr)

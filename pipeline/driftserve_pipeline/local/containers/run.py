@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import tempfile
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
@@ -13,13 +13,13 @@ from typing import NoReturn
 from driftserve.errors import PipelineError
 from driftserve_pipeline.local.aws import local_aws, make_client
 from driftserve_pipeline.local.containers.docker import Engine
+from driftserve_pipeline.local.containers.images import choose
 from driftserve_pipeline.local.journal import Result, locked
 from driftserve_pipeline.local.storage import Storage, unpack_model
 from driftserve_pipeline.registry.versions import list_versions
 from driftserve_pipeline.settings import PREFIX, PipelineSettings
 
 _FOLDERS = "containers"
-_SPLITS = ("train", "val", "test")
 _PROGRAM = "driftserve_pipeline.local.containers.execution"
 
 
@@ -35,14 +35,14 @@ class ContainerRun:
     python: Path
     """Of the environment that has the SageMaker SDK."""
     images: Path
-    """`<split>/<class>/<image>`, put into the local S3."""
+    """In any layout that Fetch knows; put into the local S3."""
     images_per_class: int
-    """How many of each split and class are."""
+    """How many of each folder are."""
     weights: Path | None = None
     """A timm weights file, with its record beside it or not."""
 
 
-def container_run(run: ContainerRun) -> Result:
+def container_run(run: ContainerRun, say: Callable[[str], None]) -> Result:
     """Run an execution to its end.
 
     Raises:
@@ -52,7 +52,7 @@ def container_run(run: ContainerRun) -> Result:
     with locked(run.work, _refuse_second), local_aws(None, run.engine.bridge_address()) as environment:
         shutil.rmtree(run.work / _FOLDERS, ignore_errors=True)
         storage = Storage(make_client("s3", environment))
-        settings, parameters = _with_sources(run, storage)
+        settings, parameters = _with_sources(run, storage, say)
         result = _run(run, settings, parameters, environment)
         if result.reason is not None:
             return result
@@ -65,13 +65,17 @@ def _refuse_second() -> NoReturn:
     raise PipelineError("expected a --work that no other run has, got one in use; wait for its end, or give another")
 
 
-def _with_sources(run: ContainerRun, storage: Storage) -> tuple[PipelineSettings, dict[str, str | int | float]]:
+def _with_sources(
+    run: ContainerRun, storage: Storage, say: Callable[[str], None]
+) -> tuple[PipelineSettings, dict[str, str | int | float]]:
     """The settings and parameters that name the images and weights, which are in S3 then."""
     place = f"s3://{run.settings.bucket}/sources"
     parameters = {"TrainLocation": f"{place}/images", **run.parameters}
+    chosen = choose(run.images, run.images_per_class)
+    say(f"{len(chosen.files)} of {chosen.there} images, at most {run.images_per_class} of each split and class")
     with tempfile.TemporaryDirectory() as scratch:
-        for file in _chosen(run):
-            link = Path(scratch, file.relative_to(run.images))
+        for name, file in chosen.files.items():
+            link = Path(scratch, name)
             link.parent.mkdir(parents=True, exist_ok=True)
             link.symlink_to(file.resolve())
         storage.upload(Path(scratch), f"{place}/images")
@@ -81,18 +85,6 @@ def _with_sources(run: ContainerRun, storage: Storage) -> tuple[PipelineSettings
         if file == run.weights or file.is_file():
             storage.upload(file, f"{place}/weights/{file.name}")
     return run.settings.model_copy(update={"weights": f"{place}/weights"}), parameters
-
-
-def _chosen(run: ContainerRun) -> list[Path]:
-    classes = [folder for split in _SPLITS for folder in sorted(run.images.glob(f"{split}/*")) if folder.is_dir()]
-    chosen = [
-        file
-        for folder in classes
-        for file in sorted(path for path in folder.iterdir() if path.is_file())[: run.images_per_class]
-    ]
-    if not chosen:
-        raise PipelineError(f"{run.images}: expected train/ and test/ with <class>/<image>, got none")
-    return chosen
 
 
 def _run(
