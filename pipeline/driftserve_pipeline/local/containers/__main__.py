@@ -23,19 +23,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         options.work.mkdir(parents=True, exist_ok=True)
-        result = container_run(
-            ContainerRun(
-                settings=read_settings(os.environ),
-                parameters=dict(map(_parameter, options.param)),
-                work=options.work.resolve(),
-                engine=Engine(options.docker),
-                python=options.pipeline_python.absolute(),  # a symlink, in an environment
-                images=options.images,
-                images_per_class=options.images_per_class,
-                weights=options.weights,
-            ),
-            lambda line: print(line, flush=True),
+        run = ContainerRun(
+            settings=read_settings(os.environ),
+            parameters=dict(map(_parameter, options.param)),
+            work=options.work.resolve(),
+            engine=Engine(options.docker),
+            python=options.pipeline_python.absolute(),  # a symlink, in an environment
+            images=options.images,
+            images_per_class=options.images_per_class,
+            weights=options.weights,
         )
+        result = container_run(run, lambda line: print(line, flush=True))
     except (DriftserveError, OSError) as error:
         print(f"driftserve_pipeline: {printable(error)}", file=sys.stderr)
         return 2
@@ -49,20 +47,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parameter(text: str) -> tuple[str, str | int | float]:
-    """A parameter of the pipeline, as the number that it is where it is one.
+def _parameter(text: str) -> tuple[str, str]:
+    """Name and value of a parameter.
 
-    >>> _parameter("Epochs=2"), _parameter("LearningRate=1e-3"), _parameter("Model=resnet18")
-    (('Epochs', 2), ('LearningRate', 0.001), ('Model', 'resnet18'))
+    >>> _parameter("CodeRevision=123456789012")
+    ('CodeRevision', '123456789012')
     """
     name, sign, value = text.partition("=")
     if not sign:
         raise PipelineError(f"expected NAME=VALUE, got {text!r}")
-    for kind in (int, float):
-        try:
-            return name, kind(value)
-        except ValueError:
-            continue
     return name, value
 
 

@@ -19,6 +19,7 @@ from driftserve_pipeline.local.storage import Storage, unpack_model
 from driftserve_pipeline.registry.versions import list_versions
 from driftserve_pipeline.settings import PREFIX, PipelineSettings
 
+_LOG = "log"
 _FOLDERS = "containers"
 _PROGRAM = "driftserve_pipeline.local.containers.execution"
 
@@ -28,9 +29,9 @@ class ContainerRun:
     """What is run, and where."""
 
     settings: PipelineSettings
-    parameters: Mapping[str, str | int | float]
+    parameters: Mapping[str, str]
     work: Path
-    """Where the registered model is put, and the containers' folders lie while they run."""
+    """Where the registered model is put, the log, and the containers' folders while they run."""
     engine: Engine
     python: Path
     """Of the environment that has the SageMaker SDK."""
@@ -43,16 +44,16 @@ class ContainerRun:
 
 
 def container_run(run: ContainerRun, say: Callable[[str], None]) -> Result:
-    """Run an execution to its end.
+    """Run an execution to its end; a line for each step goes to stdout.
 
     Raises:
         PipelineError: there is no engine, no image, another run has the folder, or the SDK refuses the pipeline.
     """
     run.engine.refuse_missing(run.settings.training_image)
     with locked(run.work, _refuse_second), local_aws(None, run.engine.bridge_address()) as environment:
-        shutil.rmtree(run.work / _FOLDERS, ignore_errors=True)
         storage = Storage(make_client("s3", environment))
         settings, parameters = _with_sources(run, storage, say)
+        say(f"the containers' log: {run.work / _LOG}")
         result = _run(run, settings, parameters, environment)
         if result.reason is not None:
             return result
@@ -67,7 +68,7 @@ def _refuse_second() -> NoReturn:
 
 def _with_sources(
     run: ContainerRun, storage: Storage, say: Callable[[str], None]
-) -> tuple[PipelineSettings, dict[str, str | int | float]]:
+) -> tuple[PipelineSettings, dict[str, str]]:
     """The settings and parameters that name the images and weights, which are in S3 then."""
     place = f"s3://{run.settings.bucket}/sources"
     parameters = {"TrainLocation": f"{place}/images", **run.parameters}
@@ -88,16 +89,17 @@ def _with_sources(
 
 
 def _run(
-    run: ContainerRun,
-    settings: PipelineSettings,
-    parameters: Mapping[str, str | int | float],
-    environment: Mapping[str, str],
+    run: ContainerRun, settings: PipelineSettings, parameters: Mapping[str, str], environment: Mapping[str, str]
 ) -> Result:
     label, before = f"driftserve.pipeline={uuid.uuid4()}", run.engine.networks()
-    with tempfile.TemporaryDirectory(dir=run.work) as scratch:
+    folders = run.work / _FOLDERS
+    shutil.rmtree(folders, ignore_errors=True)  # but what root has left in a container, where we are not root
+    folders.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folders, ignore_cleanup_errors=True) as scratch:
         result = Path(scratch, "result.json")
         command = [str(run.python), "-m", _PROGRAM, "--label", label, "--result", str(result)]
-        command += ["--folder", str(run.work / _FOLDERS), "--parameters", json.dumps(parameters)]
+        command += ["--folder", str(Path(scratch, "jobs")), "--log", str(run.work / _LOG)]
+        command += ["--parameters", json.dumps(parameters)]
         try:
             done = subprocess.run(command, env={**environment, **_variables(settings)}, check=False)
         finally:
@@ -105,8 +107,9 @@ def _run(
         if done.returncode:
             raise PipelineError(f"expected an execution, got exit status {done.returncode} of {_PROGRAM}; see above")
         ended = json.loads(result.read_text())
-    reason = ended["reason"]
-    return Result(ended["execution"], None if reason is None else f"{reason}{_reason_in(run.work)}")
+    if "refused" in ended:
+        raise PipelineError(ended["refused"])
+    return Result(ended["execution"], ended["reason"])
 
 
 def _variables(settings: PipelineSettings) -> dict[str, str]:
@@ -119,10 +122,3 @@ def _text(value: object) -> str:
     if isinstance(value, dict):
         return ",".join(f"{name}={part}" for name, part in value.items())
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def _reason_in(work: Path) -> str:
-    """What the container that failed has left as its reason, which local mode does not read."""
-    files = [file for name in ("message", "failure") for file in (work / _FOLDERS).rglob(f"output/{name}")]
-    newest = max(files, key=lambda file: file.stat().st_mtime, default=None)
-    return f" ({newest.read_text().splitlines()[0]})" if newest is not None else ""
