@@ -5,6 +5,7 @@ Exit status: 0 done, 2 what was given cannot be used or AWS refuses; one line on
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -44,12 +45,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         done = COMMANDS[options.command].run(options)
+        outcome = done if isinstance(done, Outcome) else Outcome(done)
+        _write(outcome.text)
     except (DriftserveError, OSError) as error:
         print(f"driftserve-pipeline: {printable(error)}", file=sys.stderr)
         return 2
-    outcome = done if isinstance(done, Outcome) else Outcome(done)
-    print(outcome.text, end="")
     return outcome.status
+
+
+def _write(text: str) -> None:
+    """Print the text; a reader that goes, as `head` does, has had enough."""
+    try:
+        print(text, end="", flush=True)
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python's end fails on the rest once more
+        if not isinstance(error, BrokenPipeError):
+            raise
 
 
 class _Parser(argparse.ArgumentParser):

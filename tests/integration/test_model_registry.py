@@ -10,7 +10,8 @@ from driftserve.errors import PipelineError
 from driftserve_demo.local_aws import local_aws
 from driftserve_pipeline.registry import champion, list_versions
 from driftserve_pipeline.registry.metadata import is_metadata_value, metadata_value
-from driftserve_pipeline.registry.registration import Registration, register
+from driftserve_pipeline.registry.registration import Registration, register, registration_request
+from pipeline_definitions import find_step, read_golden
 
 _IMAGE = "111122223333.dkr.ecr.eu-central-1.amazonaws.com/driftserve:1"
 
@@ -44,6 +45,18 @@ def test_a_version_is_registered_once_with_all_that_is_known_of_it(client: Any) 
     assert version.model_data_url == "s3://bucket/driftserve/executions/a/model/model.tar.gz"
     assert version.evaluation_url == "s3://bucket/driftserve/executions/a/evaluation/evaluation.json"
     assert version.metadata == {"accuracy": "0.91"}
+
+
+def test_a_pipeline_registers_by_the_same_request() -> None:
+    request = find_step(read_golden("pipeline.json"), "Register")["Arguments"]
+    [container] = request["InferenceSpecification"]["Containers"]
+    assert request == registration_request(
+        group="scenes",
+        image=container["Image"],
+        model_data_url=container["ModelDataUrl"],
+        evaluation_url=request["ModelMetrics"]["ModelQuality"]["Statistics"]["S3Uri"],
+        metadata=request["CustomerMetadataProperties"],
+    )
 
 
 def test_the_champion_is_the_newest_approved_version(client: Any) -> None:

@@ -26,9 +26,10 @@ from driftserve_pipeline.execution.parameter import declared_parameters, resolve
 from driftserve_pipeline.execution.report import read_report, wait
 from driftserve_pipeline.execution.start import Started, read_manifest, start
 from fake_sagemaker_executions import FakeExecution, FakeExecutions, fake_sagemaker_executions
+from servers import ROOT
 
 BUCKET = "scenes"
-GOLDEN = Path(__file__).parents[1] / "golden"
+GOLDEN = ROOT / "tests" / "golden"
 DEFINITION = json.dumps(
     {
         "Version": "2020-12-01",
@@ -192,6 +193,17 @@ def test_another_manifest_is_refused_while_an_execution_runs(
     assert clients.start("Epochs=20").case == "started"
 
 
+def test_an_execution_that_is_being_stopped_is_not_given_back(
+    clients: _Clients, account: FakeExecutions, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = clients.start()
+    clients.sagemaker.stop_pipeline_execution(PipelineExecutionArn=first.arn)
+    for arguments in (("start",), ("start", "--again")):
+        assert f"got {first.arn} (manifest-{first.manifest.sha256[:12]}-1, Stopping)" in _refused(capsys, *arguments)
+    account.executions[first.arn].status = "Stopped"
+    assert clients.start().case == "started"
+
+
 def test_of_two_manifests_started_at_once_the_later_one_is_stopped(account: FakeExecutions) -> None:
     account.together = threading.Barrier(2)
     command = [sys.executable, "-m", "driftserve_pipeline", "start"]
@@ -255,6 +267,7 @@ def test_the_objects_of_every_location_count(clients: _Clients) -> None:
         ("Epochs=1_0", "type Integer"),
         ("LearningRate=nan", "type Float"),
         ("SourceDigest=0", "known are"),
+        ("Model=", "type String, as is mobilenetv2_100, got ''"),
         ("Model=" + "m" * 1025, "at most 1024 characters"),
         ("TrainLocation=s3://scenes/2027", "expected objects there, got none"),
         ("TrainLocation=/mnt/images", "expected s3://<bucket>/<prefix> or kaggle:"),
@@ -264,6 +277,12 @@ def test_the_objects_of_every_location_count(clients: _Clients) -> None:
 def test_a_wrong_parameter_is_refused(assignment: str, said: str, clients: _Clients) -> None:
     with pytest.raises(PipelineError, match=re.escape(said)):
         clients.manifest(assignment)
+
+
+def test_an_empty_location_is_none(clients: _Clients) -> None:
+    manifest = clients.manifest("AnnotationRelease=")
+    assert manifest.parameters["AnnotationRelease"] == "none"
+    assert manifest == clients.manifest()
 
 
 def test_nothing_is_started_with_a_wrong_parameter(account: FakeExecutions, capsys: pytest.CaptureFixture[str]) -> None:
@@ -442,6 +461,24 @@ def test_a_definition_is_compared_and_deployed(
     assert _tags(clients, arn) == {"project": "driftserve", "team": "scenes"}
 
 
+def test_the_variant_with_a_search_is_compared_without_a_file(
+    clients: _Clients, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = ROOT / os.environ.get("VENV_PIPELINE", ".venv-pipeline") / "bin" / "python"
+    if not python.exists():
+        pytest.skip(f"{python} is missing: `make install-pipeline` makes the environment of the SageMaker SDK")
+    golden = GOLDEN / "pipeline-tuning.json"
+    clients.sagemaker.update_pipeline(PipelineName="driftserve", PipelineDefinition=golden.read_text())
+    monkeypatch.setenv("DRIFTSERVE_PIPELINE_ACCOUNT", "111122223333")
+    command = [str(python), "-m", "driftserve_pipeline", "diff", "--tuning"]
+    path = os.pathsep.join(str(ROOT / part) for part in ("handler", "pipeline"))
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=100)
+    assert (done.returncode, done.stdout) == (0, "")
+    with pytest.raises(SystemExit, match="2"):
+        main(["upsert", "--tuning", "--definition", str(golden)])
+    assert "not allowed with" in capsys.readouterr().err
+
+
 def _tags(clients: _Clients, arn: str) -> dict[str, str]:
     return {tag["Key"]: tag["Value"] for tag in clients.sagemaker.list_tags(ResourceArn=arn)["Tags"]}
 
@@ -458,6 +495,21 @@ def test_what_is_no_definition_is_not_deployed(
         file.write_text(text)
     assert said in _refused(capsys, "upsert", "--definition", str(file))
     assert clients.sagemaker.describe_pipeline(PipelineName="driftserve")["PipelineDefinition"] == DEFINITION
+
+
+def test_what_other_settings_have_rendered_is_not_deployed(
+    clients: _Clients, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = ("upsert", "--definition", str(GOLDEN / "pipeline.json"))
+    role = "arn:aws:iam::111122223333:role/driftserve-pipeline"
+    said = f"expected a definition with RoleArn {role.replace('111122223333', '123456789012')}, got {role}; render"
+    assert said in _refused(capsys, *given)
+    monkeypatch.setenv("DRIFTSERVE_PIPELINE_ROLE_ARN", role)
+    assert main(given) == 0
+    capsys.readouterr()
+    monkeypatch.setenv("DRIFTSERVE_PIPELINE_PIPELINE_NAME", "scenes")
+    assert "expected a definition with ExperimentName scenes, got driftserve; render" in _refused(capsys, *given)
+    assert len(clients.sagemaker.list_pipelines()["PipelineSummaries"]) == 1
 
 
 def test_nothing_is_deployed_into_another_account(

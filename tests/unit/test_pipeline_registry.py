@@ -1,8 +1,12 @@
 """What a person does with registered versions, against moto's registry over HTTP."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
@@ -128,6 +132,51 @@ def test_a_decision_leaves_what_is_known_of_the_version(registry: _Account) -> N
     assert after.metadata == before.metadata != {}
 
 
+def _register_foreign(account: _Account, status: str = "PendingManualApproval") -> None:
+    """A version of two containers, as somebody registers an inference pipeline by hand."""
+    container = {"Image": "other:1", "ModelDataUrl": f"s3://{BUCKET}/other/model.tar.gz"}
+    account.sagemaker.create_model_package(
+        ModelPackageGroupName=GROUP,
+        ModelApprovalStatus=status,
+        InferenceSpecification={
+            "Containers": [container, container],
+            "SupportedContentTypes": ["text/csv"],
+            "SupportedResponseMIMETypes": ["text/csv"],
+        },
+    )
+
+
+def test_a_foreign_version_blocks_no_other(registry: _Account, capsys: pytest.CaptureFixture[str]) -> None:
+    _register(registry, 1)
+    _register_foreign(registry)
+    assert "version 1 is approved; it is the champion" in _done(capsys, "approve", "1", "--reason", "better")
+    _, foreign, ours = _done(capsys, "versions").splitlines()
+    assert foreign.split()[:2] == ["2", "PendingManualApproval"]
+    assert foreign.endswith("another model: cannot serve")
+    assert ours.endswith("champion")
+    assert "PendingManualApproval" in _done(capsys, "compare", "1", "2")
+    _register(registry, 3)
+    assert "expected one container with its model data" in _refused(capsys, "approve", "2", "--reason", "x")
+    assert "version 2 is rejected" in _done(capsys, "reject", "2", "--reason", "not ours")
+    assert registry.statuses() == {1: "Approved", 2: "Rejected", 3: "PendingManualApproval"}
+
+
+def test_an_approved_foreign_version_is_no_champion_and_is_got_rid_of(
+    registry: _Account, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in (1, 2):
+        _register(registry, number)
+    _register_foreign(registry, "Approved")
+    registry.approve(1)
+    with pytest.raises(PipelineError, match=r"/3: expected one container with its model data, .*; reject it"):
+        champion(registry.sagemaker, GROUP)
+    said = _done(capsys, "reject", "2", "--reason", "x")
+    assert "version 2 is rejected; version 3, the newest approved one, is another model" in said
+    assert not any(version["is_champion"] for version in json.loads(_done(capsys, "versions", "--json")))
+    assert "version 1 is the champion; rejected: 3" in _done(capsys, "rollback", "--reason", "not ours")
+    assert registry.statuses() == {1: "Approved", 2: "Rejected", 3: "Rejected"}
+
+
 def test_a_version_without_its_model_data_is_not_approved(
     registry: _Account, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -137,6 +186,15 @@ def test_a_version_without_its_model_data_is_not_approved(
     assert "expected its model data at s3://scenes/driftserve/executions/1/model/model.tar.gz, got no such" in said
     assert registry.statuses() == {1: "PendingManualApproval"}
     _done(capsys, "reject", "1", "--reason", "gone")
+
+
+def test_a_version_with_its_model_data_elsewhere_is_not_approved(
+    registry: _Account, capsys: pytest.CaptureFixture[str]
+) -> None:
+    address = "https://scenes.s3.amazonaws.com/model.tar.gz"
+    register(registry.sagemaker, Registration(GROUP, "serving:1", address, None, {}))
+    said = _refused(capsys, "approve", "1", "--reason", "better")
+    assert f"expected an address s3://BUCKET/KEY, got '{address}'" in said
 
 
 @pytest.mark.parametrize(
@@ -172,6 +230,18 @@ def test_versions_are_listed_with_the_champion_marked(registry: _Account, capsys
     assert not second.endswith("champion")
     listed = json.loads(_done(capsys, "versions", "--json"))
     assert [(version["version"], version["is_champion"]) for version in listed] == [(2, False), (1, True)]
+
+
+def test_what_cannot_be_printed_ends_without_a_traceback(registry: _Account) -> None:
+    assert registry
+    command = [sys.executable, "-m", "driftserve_pipeline", "versions"]
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as gone, Path("/dev/full").open("wb") as full:
+        processes = [subprocess.Popen(command, stdout=stdout, stderr=subprocess.PIPE) for stdout in (gone, full)]
+        said = [process.communicate(timeout=60)[1].decode() for process in processes]
+    assert [process.returncode for process in processes] == [0, 2]
+    assert said == ["", "driftserve-pipeline: [Errno 28] No space left on device\n"]
 
 
 def test_two_versions_are_compared_side_by_side(registry: _Account, capsys: pytest.CaptureFixture[str]) -> None:

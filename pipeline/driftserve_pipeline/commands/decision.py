@@ -4,7 +4,7 @@ import argparse
 import json
 from typing import Any
 
-from driftserve_pipeline.registry.versions import ModelVersion, champion
+from driftserve_pipeline.registry.versions import ModelVersion, newest_approved
 
 
 def add_decision_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,12 +16,15 @@ def add_decision_arguments(parser: argparse.ArgumentParser) -> None:
 
 def said_of(client: Any, group: str, version: ModelVersion, decision: str, is_json: bool) -> str:
     """The decision, and which version is the champion after it."""
-    current = champion(client, group)
+    current = newest_approved(client, group)  # the decision is made, whatever that one is
     if is_json:
-        written = {"version": version.arn, "decision": decision, "champion": current.arn if current else None}
+        champion = current.arn if current is not None and current.model_data_url else None
+        written = {"version": version.arn, "decision": decision, "champion": champion}
         return json.dumps(written) + "\n"
     if current is None:
         after = "no version is approved now"
+    elif not current.model_data_url:
+        after = f"version {current.version}, the newest approved one, is another model and cannot serve: reject it"
     elif current.version == version.version:
         after = "it is the champion"
     else:

@@ -5,7 +5,7 @@ import argparse
 from driftserve.errors import PipelineError
 from driftserve_pipeline.commands.account import Account, on_account
 from driftserve_pipeline.commands.command import Command
-from driftserve_pipeline.commands.definition import add_definition_argument, rendered_definition
+from driftserve_pipeline.commands.definition import add_definition_arguments, chosen_definition
 
 
 def _run(options: argparse.Namespace, account: Account) -> str:
@@ -18,9 +18,9 @@ def _run(options: argparse.Namespace, account: Account) -> str:
             f"expected the credentials of account {settings.account}, got those of {caller}; change "
             "DRIFTSERVE_PIPELINE_ACCOUNT or the credentials"
         )
-    definition = rendered_definition(options, settings)
+    definition = chosen_definition(options, settings)
     client = account.client("sagemaker")
     return f"{deploy(client, settings.pipeline_name, definition, settings.role_arn, settings.tags)}\n"
 
 
-UPSERT = Command("put the rendered definition into the account", add_definition_argument, on_account(_run))
+UPSERT = Command("put the rendered definition into the account", add_definition_arguments, on_account(_run))

@@ -9,6 +9,7 @@ from datetime import datetime
 from driftserve_pipeline.commands.account import Account, on_account
 from driftserve_pipeline.commands.command import Command
 from driftserve_pipeline.commands.table import table
+from driftserve_pipeline.registry.versions import APPROVED, ModelVersion, list_versions
 
 _DIGEST_LETTERS = 12
 _CERTIFICATE_LETTERS = 84  # the whole is in --json and in `compare`
@@ -19,11 +20,10 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace, account: Account) -> str:
-    from driftserve_pipeline.registry.versions import APPROVED, list_versions
-
     group = account.settings.model_package_group
     versions = list_versions(account.client("sagemaker"), group)
-    champion = next((version for version in versions if version.status == APPROVED), None)
+    newest = next((version for version in versions if version.status == APPROVED), None)
+    champion = newest if newest is not None and newest.model_data_url else None
     if options.json:
         listed = [{**asdict(version), "is_champion": version == champion} for version in versions]
         return json.dumps(listed, default=datetime.isoformat) + "\n"
@@ -39,11 +39,17 @@ def _run(options: argparse.Namespace, account: Account) -> str:
             textwrap.shorten(version.metadata.get("certificate", "-"), _CERTIFICATE_LETTERS, placeholder=" ..."),
             version.metadata.get("archive_sha256", "-")[:_DIGEST_LETTERS],
             f"{version.created:%Y-%m-%d %H:%M}",
-            "champion" if version == champion else "",
+            _note(version, version == champion),
         ]
         for version in versions
     ]
     return table([heading, *rows])
+
+
+def _note(version: ModelVersion, is_champion: bool) -> str:
+    if not version.model_data_url:
+        return "another model: cannot serve"
+    return "champion" if is_champion else ""
 
 
 VERSIONS = Command("list the registered versions, the champion among them", _add_arguments, on_account(_run))

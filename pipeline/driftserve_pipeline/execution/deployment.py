@@ -3,7 +3,7 @@
 import difflib
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -41,7 +41,7 @@ def required_definition(client: Any, pipeline: str) -> str:
     return definition
 
 
-def normalised(definition: str) -> str:
+def comparable(definition: str) -> str:
     """A definition in the one way of writing that is compared: keys sorted, a line a value.
 
     Raises:
@@ -58,15 +58,15 @@ def normalised(definition: str) -> str:
 
 def definition_digest(definition: str) -> str:
     """The SHA-256 of a definition, in hexadecimal, whatever way it is written."""
-    return hashlib.sha256(normalised(definition).encode()).hexdigest()
+    return hashlib.sha256(comparable(definition).encode()).hexdigest()
 
 
 def difference(deployed: str | None, rendered: str) -> str:
     """What deploying would change, as a unified diff; empty where it would change nothing."""
     return "".join(
         difflib.unified_diff(
-            normalised(deployed).splitlines(keepends=True) if deployed is not None else [],
-            normalised(rendered).splitlines(keepends=True),
+            comparable(deployed).splitlines(keepends=True) if deployed is not None else [],
+            comparable(rendered).splitlines(keepends=True),
             "deployed",
             "rendered",
         )
@@ -82,8 +82,11 @@ def deploy(client: Any, pipeline: str, definition: str, role: str, tags: Mapping
         definition: as JSON.
         role: the ARN of the role that it runs as.
         tags: other tags that it has are left alone.
+
+    Raises:
+        PipelineError: it is no definition, or that of another pipeline or account; nothing is changed then.
     """
-    normalised(definition)  # refuses what is none before anything is changed
+    _refuse_another(json.loads(comparable(definition)), pipeline, role)
     written = [{"Key": name, "Value": text} for name, text in tags.items()]
     given = {"PipelineName": pipeline, "PipelineDefinition": definition, "RoleArn": role}
     if deployed_definition(client, pipeline) is None:
@@ -92,6 +95,25 @@ def deploy(client: Any, pipeline: str, definition: str, role: str, tags: Mapping
     if written:
         client.add_tags(ResourceArn=arn, Tags=written)
     return arn
+
+
+def _refuse_another(definition: dict[str, Any], pipeline: str, role: str) -> None:
+    """Refuse what was rendered by other settings: its jobs would be another team's, or could not start."""
+    expected = {"RoleArn": role, "ExperimentName": pipeline}
+    for name, text in _strings(definition):
+        if name in expected and text != expected[name]:
+            raise PipelineError(
+                f"expected a definition with {name} {expected[name]}, got {text}; render it again by the same settings"
+            )
+
+
+def _strings(tree: Any) -> Iterator[tuple[str, str]]:
+    """Every string in JSON that is a member of an object, and the member's name."""
+    for name, value in tree.items() if isinstance(tree, dict) else (("", part) for part in tree):
+        if isinstance(value, str):
+            yield name, value
+        elif isinstance(value, dict | list):
+            yield from _strings(value)
 
 
 def _is_missing(error: ClientError) -> bool:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from driftserve.errors import PipelineError
 
 MOST_CHARACTERS = 1024  # botocore's shape of a parameter's value
-_NOTHING = ("", "none")
+_NOTHING = "none"  # SageMaker takes no empty argument
 _FORMS = {
-    "String": re.compile(".*", re.DOTALL),
+    "String": re.compile(".+", re.DOTALL),
     "Integer": re.compile(r"-?\d+", re.ASCII),
     "Float": re.compile(r"-?\d+(\.\d+)?(e[+-]?\d+)?", re.ASCII | re.IGNORECASE),
     "Boolean": re.compile("true|false"),
@@ -43,11 +43,14 @@ def declared_parameters(definition: str) -> tuple[Parameter, ...]:
 def resolve(declared: Iterable[Parameter], assignments: Iterable[str]) -> dict[str, str]:
     """The value of every parameter: that of `name=value` where there is one, else its default.
 
-    >>> resolve([Parameter("Epochs", "Integer", "7")], ["Epochs=20"])
-    {'Epochs': '20'}
+    Nothing after the sign is `none`, where `none` is the default.
+
+    >>> resolve([Parameter("Epochs", "Integer", "7"), Parameter("From", "String", "none")], ["Epochs=20", "From="])
+    {'Epochs': '20', 'From': 'none'}
 
     Raises:
-        PipelineError: a name is unknown or given twice, a value has another type, or one without a default is missing.
+        PipelineError: a name is unknown or given twice, a value is empty or has another type, or one without a default
+            is missing.
     """
     known = {parameter.name: parameter for parameter in declared}
     given: dict[str, str] = {}
@@ -55,7 +58,7 @@ def resolve(declared: Iterable[Parameter], assignments: Iterable[str]) -> dict[s
         name, sign, text = assignment.partition("=")
         if not sign or name not in known:
             raise PipelineError(
-                f"--param {assignment[:80]}: expected NAME=VALUE with a parameter of the deployed pipeline, got "
+                f"--param {assignment[:80]}: expected NAME=VALUE with a parameter of the pipeline, got "
                 f"{name[:80]!r}; known are {', '.join(known) or 'none'}"
             )
         if name in given:
@@ -68,11 +71,13 @@ def resolve(declared: Iterable[Parameter], assignments: Iterable[str]) -> dict[s
 
 
 def given_locations(resolved: Mapping[str, str], names: Iterable[str]) -> tuple[str, ...]:
-    """The values of some parameters that stand for a place; the empty one and `none` stand for nowhere."""
-    return tuple(resolved[name] for name in names if resolved.get(name, "") not in _NOTHING)
+    """The values of some parameters that stand for a place; `none` stands for nowhere."""
+    return tuple(resolved[name] for name in names if resolved.get(name, _NOTHING) != _NOTHING)
 
 
 def _checked(parameter: Parameter, text: str) -> str:
+    if not text and parameter.default == _NOTHING:
+        return _NOTHING
     if len(text) > MOST_CHARACTERS:
         raise PipelineError(
             f"--param {parameter.name}: expected at most {MOST_CHARACTERS} characters, got {len(text)}; shorten it"

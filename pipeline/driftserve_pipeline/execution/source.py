@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from driftserve.errors import PipelineError
+from driftserve_pipeline.address import bucket_and_key
 
-_S3 = "s3://"
 _BY_NAME = "kaggle:"
 
 
@@ -41,15 +41,16 @@ def list_source(client: Any, location: str) -> Source:
     """
     if location.startswith(_BY_NAME):
         return Source(location, ())
-    bucket, _, key = location.removeprefix(_S3).partition("/")
-    if not location.startswith(_S3) or not bucket:
+    try:
+        bucket, key = bucket_and_key(location)
+    except PipelineError as error:
         raise PipelineError(
             f"{location}: expected s3://<bucket>/<prefix> or kaggle:<owner>/<name>, got neither, and a job in the "
             "account reads nothing else; correct the location"
-        )
+        ) from error
     folder = key.rstrip("/") + "/" if key else ""  # `a/b` is no prefix of `a/bc`
     found = [
-        SourceObject(f"{_S3}{bucket}/{item['Key']}", item["ETag"].strip('"'), item["Size"])
+        SourceObject(f"s3://{bucket}/{item['Key']}", item["ETag"].strip('"'), item["Size"])
         for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key.rstrip("/"))
         for item in page.get("Contents", ())
         if item["Key"] == key or item["Key"].startswith(folder)

@@ -13,6 +13,7 @@ from driftserve_pipeline.execution.source import digest_of, list_source
 
 _LOCATIONS = ("TrainLocation", "TestLocation", "AnnotationRelease")
 _DIGEST = "SourceDigest"
+_EXECUTING = "Executing"
 
 
 @dataclass(frozen=True)
@@ -60,12 +61,12 @@ def start(client: Any, pipeline: str, manifest: Manifest, *, again: bool = False
         again: whether to start a new one although one has succeeded.
 
     Raises:
-        PipelineError: an execution of another manifest is running.
+        PipelineError: an execution of another manifest is running, or one of this is being stopped.
     """
     known = list(list_executions(client, pipeline))
     same = [execution for execution in known if execution.manifest_sha256 == manifest.sha256]
     for execution in same:
-        if execution.is_running:
+        if execution.status == _EXECUTING:
             return Started(execution.arn, "running", manifest)
     for execution in known:
         if execution.is_running:
@@ -96,13 +97,13 @@ def _give_way(client: Any, pipeline: str, arn: str) -> None:
     mine = next((execution for execution in running if execution.arn == arn), None)
     for other in running:
         if mine is not None and (other.started, other.arn) < (mine.started, mine.arn):
-            if mine.status == "Executing":  # else another process with the same manifest has stopped it
+            if mine.status == _EXECUTING:  # else another process with the same manifest has stopped it
                 client.stop_pipeline_execution(PipelineExecutionArn=arn)
             raise _refusal(other, f"stopped {arn.rpartition('/')[2]} again, for at the same moment there was")
 
 
 def _refusal(running: Execution, got: str) -> PipelineError:
     return PipelineError(
-        f"expected no other execution that runs, {got} {running.arn} ({running.name or 'without a name'}, "
+        f"expected no execution that is not over, {got} {running.arn} ({running.name or 'without a name'}, "
         f"{running.status}); wait for it by `status --wait`, or stop it"
     )

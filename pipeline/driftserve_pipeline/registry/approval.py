@@ -7,7 +7,8 @@ from botocore.exceptions import ClientError
 
 from driftserve.errors import PipelineError
 from driftserve.printable import printable
-from driftserve_pipeline.registry.versions import APPROVED, ModelVersion, answered, list_versions
+from driftserve_pipeline.address import bucket_and_key
+from driftserve_pipeline.registry.versions import APPROVED, ModelVersion, answered, describe, list_arns, list_versions
 
 REJECTED = "Rejected"
 _MOST_CHARACTERS = 1024  # botocore's shape of ApprovalDescription
@@ -32,11 +33,12 @@ def find_version(client: Any, group: str, wanted: str) -> ModelVersion:
     Raises:
         PipelineError: there is none.
     """
-    versions = list_versions(client, group)
-    for version in versions:
-        if wanted in _names(version):
-            return version
-    known = ", ".join(str(version.version) for version in versions[:10]) or "none"
+    with answered(f"model package group {group}"):
+        arns = list(list_arns(client, group))
+    for arn in arns:
+        if wanted in (arn, _number(arn)):
+            return describe(client, arn)
+    known = ", ".join(map(_number, arns[:10])) or "none"
     raise PipelineError(f"model package group {group}: expected version {wanted}, got {known}; `versions` shows them")
 
 
@@ -50,7 +52,7 @@ def approve(client: Any, s3: Any, version: ModelVersion, reason: str) -> None:
         reason: kept as its ApprovalDescription.
 
     Raises:
-        PipelineError: the model data is not there.
+        PipelineError: the model data is not there, or the version is none of ours.
     """
     description = _described(reason)
     _require_model_data(s3, version)
@@ -79,7 +81,11 @@ def roll_back(client: Any, s3: Any, group: str, to: str | None, reason: str) -> 
     """
     description = _described(reason)
     approved = [version for version in list_versions(client, group) if version.status == APPROVED]
-    older = approved[1:] if to is None else [version for version in approved[1:] if to in _names(version)]
+    older = (
+        approved[1:]
+        if to is None
+        else [version for version in approved[1:] if to in (version.arn, _number(version.arn))]
+    )
     if not older:
         what = "an approved version" if to is None else f"version {to}, approved,"
         numbers = ", ".join(str(version.version) for version in approved) or "none"
@@ -97,8 +103,9 @@ def roll_back(client: Any, s3: Any, group: str, to: str | None, reason: str) -> 
     return RollBack(champion, rejected)
 
 
-def _names(version: ModelVersion) -> tuple[str, str]:
-    return version.arn, str(version.version)
+def _number(arn: str) -> str:
+    """The version's, with which its ARN ends."""
+    return arn.rpartition("/")[2]
 
 
 def _described(reason: str) -> str:
@@ -111,7 +118,8 @@ def _described(reason: str) -> str:
 
 
 def _require_model_data(s3: Any, version: ModelVersion) -> None:
-    bucket, _, key = version.model_data_url.removeprefix("s3://").partition("/")
+    version.require_servable()
+    bucket, key = bucket_and_key(version.model_data_url)
     try:
         s3.head_object(Bucket=bucket, Key=key)
     except ClientError as error:

@@ -8,6 +8,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from driftserve.errors import PipelineError
+from driftserve_pipeline.address import bucket_and_key
 from driftserve_pipeline.registry.versions import ModelVersion
 
 Value = float | str | None
@@ -79,8 +80,8 @@ def _known(s3: Any, version: ModelVersion) -> dict[str, Value]:
         "created": version.created.isoformat(timespec="seconds"),
         **measured,
         **{name: text for name, text in version.metadata.items() if measured.get(name) is None},
-        "image": version.image,
-        "model_data_url": version.model_data_url,
+        "image": version.image or None,
+        "model_data_url": version.model_data_url or None,
     }
 
 
@@ -88,7 +89,7 @@ def _evaluation(s3: Any, version: ModelVersion) -> Mapping[str, Any]:
     """The file's content; nothing where there is none."""
     if version.evaluation_url is None:
         return {}
-    bucket, _, key = version.evaluation_url.removeprefix("s3://").partition("/")
+    bucket, key = bucket_and_key(version.evaluation_url)
     try:
         content = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
     except ClientError as error:

@@ -41,22 +41,33 @@ def register(client: Any, registration: Registration) -> str:
             return known.arn
     with answered(f"model package group {registration.group}"):
         _make_group(client, registration.group)
-        return str(client.create_model_package(**_request(registration))["ModelPackageArn"])
+        return str(client.create_model_package(**registration_request(**vars(registration)))["ModelPackageArn"])
 
 
-def _request(registration: Registration) -> dict[str, object]:
+def registration_request(
+    *, group: str, image: str, model_data_url: object, evaluation_url: object, metadata: Mapping[str, object]
+) -> dict[str, object]:
+    """What CreateModelPackage is told, or a pipeline's RegisterModel; there what it fills in may be an expression.
+
+    Args:
+        group: the model package group's name.
+        image: that serves.
+        model_data_url: where model.tar.gz lies.
+        evaluation_url: where evaluation.json lies; None where there is none.
+        metadata: what is known of the version.
+    """
     request: dict[str, object] = {
-        "ModelPackageGroupName": registration.group,
+        "ModelPackageGroupName": group,
         "ModelApprovalStatus": "PendingManualApproval",
         "InferenceSpecification": {
-            "Containers": [{"Image": registration.image, "ModelDataUrl": registration.model_data_url}],
+            "Containers": [{"Image": image, "ModelDataUrl": model_data_url}],
             "SupportedContentTypes": list(CONTENT_TYPES),
             "SupportedResponseMIMETypes": list(RESPONSE_TYPES),
         },
-        "CustomerMetadataProperties": dict(registration.metadata),
+        "CustomerMetadataProperties": dict(metadata),
     }
-    if registration.evaluation_url:
-        statistics = {"ContentType": "application/json", "S3Uri": registration.evaluation_url}
+    if evaluation_url is not None:
+        statistics = {"ContentType": "application/json", "S3Uri": evaluation_url}
         request["ModelMetrics"] = {"ModelQuality": {"Statistics": statistics}}
     return request
 

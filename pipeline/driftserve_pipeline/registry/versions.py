@@ -23,9 +23,19 @@ class ModelVersion:
     """PendingManualApproval, Approved or Rejected."""
     created: datetime
     model_data_url: str
+    """Empty where it is none of ours, but other than one container with its model data."""
     image: str
     evaluation_url: str | None
     metadata: Mapping[str, str]
+
+    def require_servable(self) -> None:
+        """Do nothing where it is one of ours.
+
+        Raises:
+            PipelineError: it was registered by other means, as another kind of model.
+        """
+        if not self.model_data_url:
+            raise PipelineError(f"{self.arn}: expected one container with its model data, got another model; reject it")
 
 
 def list_versions(client: Any, group: str) -> tuple[ModelVersion, ...]:
@@ -39,17 +49,29 @@ def list_versions(client: Any, group: str) -> tuple[ModelVersion, ...]:
         PipelineError: the registry cannot be read.
     """
     with answered(f"model package group {group}"):
-        return tuple(describe(client, arn) for arn in _arns(client, group))
+        return tuple(describe(client, arn) for arn in list_arns(client, group))
 
 
 def champion(client: Any, group: str) -> ModelVersion | None:
     """The newest approved version of a group, which a new one has to beat; None where none is approved.
 
     Raises:
+        PipelineError: the registry cannot be read, or that version is none of ours.
+    """
+    newest = newest_approved(client, group)
+    if newest is not None:
+        newest.require_servable()
+    return newest
+
+
+def newest_approved(client: Any, group: str) -> ModelVersion | None:
+    """The same, whatever model it is.
+
+    Raises:
         PipelineError: the registry cannot be read.
     """
     with answered(f"model package group {group}"):
-        newest = next(_arns(client, group, ModelApprovalStatus=APPROVED), None)
+        newest = next(list_arns(client, group, ModelApprovalStatus=APPROVED), None)
         return describe(client, newest) if newest else None
 
 
@@ -57,21 +79,20 @@ def describe(client: Any, arn: str) -> ModelVersion:
     """The version that a model package is.
 
     Raises:
-        PipelineError: it is none, or cannot be read.
+        PipelineError: it cannot be read.
     """
     with answered(arn):
         package = client.describe_model_package(ModelPackageName=arn)
     containers = package.get("InferenceSpecification", {}).get("Containers", ())
-    if len(containers) != 1 or "ModelDataUrl" not in containers[0]:
-        raise PipelineError(f"{arn}: expected one container with its model data, got {len(containers)}; reject it")
+    container = containers[0] if len(containers) == 1 else {}
     evaluation = package.get("ModelMetrics", {}).get("ModelQuality", {}).get("Statistics", {}).get("S3Uri")
     return ModelVersion(
         arn=package["ModelPackageArn"],
         version=int(package["ModelPackageVersion"]),
         status=package["ModelApprovalStatus"],
         created=package["CreationTime"],
-        model_data_url=containers[0]["ModelDataUrl"],
-        image=containers[0]["Image"],
+        model_data_url=container.get("ModelDataUrl", ""),
+        image=container.get("Image", ""),
         evaluation_url=evaluation,
         metadata=package.get("CustomerMetadataProperties") or {},
     )
@@ -88,7 +109,14 @@ def answered(place: str) -> Iterator[None]:
         ) from error
 
 
-def _arns(client: Any, group: str, **chosen: str) -> Iterator[str]:
+def list_arns(client: Any, group: str, **chosen: str) -> Iterator[str]:
+    """The ARNs of a group's versions, the newest first; none where there is no such group yet.
+
+    Args:
+        client: boto3's, for SageMaker.
+        group: the model package group's name.
+        chosen: arguments of ListModelPackages.
+    """
     pages = client.get_paginator("list_model_packages").paginate(
         ModelPackageGroupName=group, SortBy="CreationTime", SortOrder="Descending", **chosen
     )

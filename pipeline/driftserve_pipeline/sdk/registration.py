@@ -4,13 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
 
+from driftserve_pipeline.registry.registration import registration_request
 from driftserve_pipeline.sdk.expressions import Step, Text
 from driftserve_pipeline.sdk.session import Session
 from driftserve_pipeline.settings import PipelineSettings
-
-CONTENT_TYPES = ("image/jpeg", "image/png", "application/x-image", "application/json")
-RESPONSE_TYPES = ("application/json",)
-PENDING = "PendingManualApproval"
 
 
 @dataclass(frozen=True)
@@ -27,7 +24,7 @@ def registration_step(
 ) -> Step:
     """The step that puts a version into the settings' group, where somebody has to approve it.
 
-    The request is written here: the SDK's ModelBuilder, which else writes it, looks into the model and the image, and
+    The request is the registry's: the SDK's ModelBuilder, which else writes it, looks into the model and the image, and
     its ModelStep takes any request of that kind (model_step.py:109).
     """
     from sagemaker.core.workflow.pipeline_context import _ModelStepArguments
@@ -35,18 +32,12 @@ def registration_step(
 
     arguments = _ModelStepArguments(SimpleNamespace(sagemaker_session=session))
     arguments.caller_name = "create_model_package_from_containers"
-    arguments.create_model_package_request = {
-        "ModelPackageGroupName": settings.model_package_group,
-        "ModelApprovalStatus": PENDING,
-        "InferenceSpecification": {
-            "Containers": [{"Image": settings.serving_image, "ModelDataUrl": version.model}],
-            "SupportedContentTypes": list(CONTENT_TYPES),
-            "SupportedResponseMIMETypes": list(RESPONSE_TYPES),
-        },
-        "ModelMetrics": {
-            "ModelQuality": {"Statistics": {"ContentType": "application/json", "S3Uri": version.evaluation}}
-        },
-        "CustomerMetadataProperties": dict(version.metadata),
-    }
+    arguments.create_model_package_request = registration_request(
+        group=settings.model_package_group,
+        image=settings.serving_image,
+        model_data_url=version.model,
+        evaluation_url=version.evaluation,
+        metadata=version.metadata,
+    )
     step: Step = ModelStep(name=name, description=description, step_args=arguments)
     return step
