@@ -10,10 +10,12 @@ DATA ?=
 OOD ?=
 WEIGHTS ?=
 PARAMS ?=
+IMAGES_PER_CLASS ?=
 MODEL ?=
 EPOCHS ?=
 PORT ?= 8080
 SERVER ?= torchserve
+AGAIN ?=
 ARCHIVE ?= $(BUILD)/demo/model
 
 DOCKER ?= docker
@@ -78,25 +80,34 @@ demo: $(INSTALLED) ## Train, archive, serve, find drift: [DATA=folder] [WEIGHTS=
 # Drawn scenes are easy, and need neither large images nor a download; corruptions take longer than all else.
 DRY := $(BUILD)/pipeline-dry
 DRY_DATA := $(or $(DATA),$(DRY)/data)
-DRY_PARAMS := $(if $(DATA),Epochs=3,Model=test_resnet ImageSize=64 Epochs=4 LearningRate=0.004 AccuracyThreshold=0.6)
+DRY_PLACE := $(if $(filter /%,$(firstword $(DRY_DATA))),,$(CURDIR)/)$(DRY_DATA)
+# What a search chooses is no parameter.
+DRY_SEARCHED := $(if $(filter true,$(DRIFTSERVE_PIPELINE_TUNING)),,Model=test_resnet LearningRate=0.004)
+DRY_PARAMS := $(if $(DATA),Epochs=3,$(DRY_SEARCHED) ImageSize=64 Epochs=4 AccuracyThreshold=0.6)
 DRY_WEIGHTS := s3://driftserve-dry/weights/$(notdir $(WEIGHTS))
 DRY_SETTINGS := DRIFTSERVE_PIPELINE_ROBUSTNESS_IMAGES=$(or $(DRIFTSERVE_PIPELINE_ROBUSTNESS_IMAGES),24) \
   DRIFTSERVE_PIPELINE_EXPLAINED_IMAGES=$(or $(DRIFTSERVE_PIPELINE_EXPLAINED_IMAGES),4) \
-  $(if $(WEIGHTS),DRIFTSERVE_PIPELINE_WEIGHTS=$(DRY_WEIGHTS)) $(if $(DATA)$(WEIGHTS),,DRIFTSERVE_PIPELINE_PRETRAINED=false)
+  $(if $(DATA)$(WEIGHTS),,DRIFTSERVE_PIPELINE_PRETRAINED=$(or $(DRIFTSERVE_PIPELINE_PRETRAINED),false))
+# A word of the shell, whatever is in it; make's own functions know no blanks in the names of files.
+quoted = '$(subst ','\'',$(1))'
+ONE_WEIGHTS = @test -z $(call quoted,$(word 2,$(WEIGHTS))) || { echo "expected WEIGHTS= without blanks" >&2; exit 1; }
 
-pipeline-dry: $(INSTALLED) $(INSTALLED_PIPELINE) $(if $(DATA),,$(DRY)/data) ## Run the whole pipeline as processes: [DATA=folder] [WEIGHTS=file] [PARAMS="NAME=VALUE ..."]
-	$(DRY_SETTINGS) $(VENV_PIPELINE)/bin/python -m driftserve_pipeline render --output $(DRY)/pipeline.json
+pipeline-dry: $(INSTALLED) $(INSTALLED_PIPELINE) $(if $(DATA),,$(DRY)/data) ## Run the whole pipeline as processes: [DATA=folder] [WEIGHTS=file] [PARAMS="NAME=VALUE ..."] [AGAIN=1]
+	$(ONE_WEIGHTS)
+	$(DRY_SETTINGS) $(if $(WEIGHTS),DRIFTSERVE_PIPELINE_WEIGHTS=$(call quoted,$(DRY_WEIGHTS))) \
+	  $(VENV_PIPELINE)/bin/python -m driftserve_pipeline render --output $(DRY)/pipeline.json
 	$(VENV)/bin/python -m driftserve_pipeline.local.processes \
-	  --definition $(DRY)/pipeline.json --work $(DRY) $(addprefix --param ,TrainLocation='$(abspath $(DRY_DATA))' \
-	  CodeRevision=$(REVISION) $(DRY_PARAMS) $(PARAMS)) $(foreach file,$(WEIGHTS) \
-	  $(wildcard $(WEIGHTS).json),--upload '$(file)=$(DRY_WEIGHTS)/$(notdir $(file))')
+	  --definition $(DRY)/pipeline.json --work $(DRY) $(if $(AGAIN),--again) --param $(call quoted,TrainLocation=$(DRY_PLACE)) \
+	  $(foreach param,CodeRevision=$(REVISION) $(DRY_PARAMS) $(PARAMS),--param $(call quoted,$(param))) \
+	  $(foreach file,$(WEIGHTS) $(wildcard $(WEIGHTS).json),--upload $(call quoted,$(file)=$(DRY_WEIGHTS)/$(notdir $(file))))
 
-pipeline-local: $(INSTALLED) $(INSTALLED_PIPELINE) $(if $(DATA),,$(DRY)/data) ## Run it in containers, after `make image`: [DATA=folder] [WEIGHTS=file] [PARAMS=]
-	DRIFTSERVE_PIPELINE_TRAINING_IMAGE=$(IMAGE):training DRIFTSERVE_PIPELINE_SERVING_IMAGE=$(IMAGE):serving \
-	  $(filter-out DRIFTSERVE_PIPELINE_WEIGHTS=%,$(DRY_SETTINGS)) \
-	  $(VENV)/bin/python -m driftserve_pipeline.local.containers \
-	  --pipeline-python $(VENV_PIPELINE)/bin/python --work $(BUILD)/pipeline-local --images '$(DRY_DATA)' \
-	  $(if $(WEIGHTS),--weights '$(WEIGHTS)') $(addprefix --param ,CodeRevision=$(REVISION) $(DRY_PARAMS) $(PARAMS))
+pipeline-local: $(INSTALLED) $(INSTALLED_PIPELINE) $(if $(DATA),,$(DRY)/data) ## Run it in containers, after `make image`: [DATA=folder] [IMAGES_PER_CLASS=60] [WEIGHTS=file] [PARAMS=]
+	DRIFTSERVE_PIPELINE_TRAINING_IMAGE=$(or $(DRIFTSERVE_PIPELINE_TRAINING_IMAGE),$(IMAGE):training) \
+	  DRIFTSERVE_PIPELINE_SERVING_IMAGE=$(or $(DRIFTSERVE_PIPELINE_SERVING_IMAGE),$(IMAGE):serving) $(DRY_SETTINGS) \
+	  $(VENV)/bin/python -m driftserve_pipeline.local.containers --docker $(call quoted,$(DOCKER)) \
+	  --pipeline-python $(VENV_PIPELINE)/bin/python --work $(BUILD)/pipeline-local --images $(call quoted,$(DRY_DATA)) \
+	  $(if $(IMAGES_PER_CLASS),--images-per-class $(IMAGES_PER_CLASS)) $(if $(WEIGHTS),--weights $(call quoted,$(WEIGHTS))) \
+	  $(foreach param,CodeRevision=$(REVISION) $(DRY_PARAMS) $(PARAMS),--param $(call quoted,$(param)))
 
 $(DRY)/data:
 	$(VENV)/bin/python -c 'import pathlib, driftserve_demo.synthetic as drawn; \

@@ -1,6 +1,8 @@
 """The pipeline in containers, by the SageMaker SDK's local mode: to a version that serves, and to a refusal."""
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from containers import docker, readable, refuse, serving, tag
+from containers import DOCKER, docker, readable, refuse, serving, tag
 from driftserve_demo.synthetic import write_dataset
 from images import encode, scene
 from processes import wait_for
@@ -17,7 +19,10 @@ from servers import ROOT
 pytestmark = [pytest.mark.image, pytest.mark.timeout(900)]
 
 SETTINGS = {"ROBUSTNESS_IMAGES": "2", "EXPLAINED_IMAGES": "1", "PRETRAINED": "false"}
-PARAMETERS = ("Model=test_resnet", "ImageSize=48", "BatchSize=16", "Epochs=2", "AccuracyThreshold=0.2")
+PARAMETERS = (
+    *("Model=test_resnet", "ImageSize=48", "BatchSize=16", "AccuracyThreshold=0.2"),
+    "CodeRevision=123456789012",  # twelve hex digits that are a number, which this is not
+)
 
 
 class Run:
@@ -31,17 +36,18 @@ class Run:
         self.folder = folder
         self._python = python
 
-    def start(self, *parameters: str) -> "subprocess.Popen[str]":
+    def start(self, *parameters: str, images: str = "images") -> "subprocess.Popen[str]":
         settings = SETTINGS | {"TRAINING_IMAGE": tag("training"), "SERVING_IMAGE": tag("serving")}
         command = [sys.executable, "-m", "driftserve_pipeline.local.containers"]
         command += ["--pipeline-python", str(self._python), "--work", str(self.folder / "work")]
-        command += ["--images", str(self.folder / "images")]
+        command += ["--docker", DOCKER, "--images", str(self.folder / images)]
         for parameter in (*PARAMETERS, *parameters):
             command += ["--param", parameter]
+        (self.folder / "work" / "log").unlink(missing_ok=True)
         return subprocess.Popen(
             command,
             env=os.environ | {f"DRIFTSERVE_PIPELINE_{name}": value for name, value in settings.items()},
-            stdout=(self.folder / "log").open("w"),
+            stdout=(self.folder / "said").open("w"),
             stderr=subprocess.PIPE,
             text=True,
         )
@@ -51,9 +57,22 @@ class Run:
         _, errors = process.communicate(timeout=600)
         return process.returncode, errors
 
+    def containers(self) -> list[str]:
+        """Those of its containers that there are; other runs may have some on this machine."""
+        shown = ("--filter", "label=driftserve.pipeline", "--format", "{{.ID}} {{.Mounts}}")
+        listed = docker("ps", "--all", "--no-trunc", *shown).splitlines()
+        return [line.split()[0] for line in listed if str(self.folder) in line]
+
+    @property
+    def said(self) -> str:
+        """What it says on stdout, with a line for each step."""
+        return (self.folder / "said").read_text()
+
     @property
     def log(self) -> str:
-        return (self.folder / "log").read_text()
+        """What the containers of the run write, so far."""
+        file = self.folder / "work" / "log"
+        return file.read_text() if file.exists() else ""
 
 
 @pytest.fixture(scope="module")
@@ -61,37 +80,43 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return Run(tmp_path_factory.mktemp("pipeline"))
 
 
-def test_a_version_is_registered_and_its_archive_serves(run: Run, tmp_path: Path) -> None:
-    status, errors = run.finish(run.start())
+def test_a_corrupt_image_is_named_as_the_reason(run: Run) -> None:
+    shutil.copytree(run.folder / "images", run.folder / "damaged")
+    damaged = sorted((run.folder / "damaged" / "train").glob("*/*"))[0]
+    damaged.write_bytes(damaged.read_bytes()[:300])
+    status, errors = run.finish(run.start("Epochs=2", images="damaged"))
+    assert status == 1
+    assert re.search(r"^driftserve_pipeline: failed: Preprocess: .*corrupt", errors, re.MULTILINE)
+    assert f"{damaged.parent.name}/{damaged.name}" in errors
+    assert re.search(r"^Fetch +[0-9.]+ s$\n^Preprocess +[0-9.]+ s  failed$", run.said, re.MULTILINE)
+
+
+def test_what_is_not_good_enough_is_refused_with_its_reason_alone(run: Run) -> None:
+    status, errors = run.finish(run.start("Epochs=1", "AccuracyThreshold=1.01"))
+    assert status == 1
+    assert "Nothing was registered" in errors
+    assert "1.01" in errors
+    assert "corrupt" not in errors
+
+
+def test_after_a_training_that_is_killed_the_same_run_completes_and_its_archive_serves(
+    run: Run, tmp_path: Path
+) -> None:
+    process = run.start("Epochs=4")
+    wait_for(lambda: "epoch=1 " in run.log, 200)
+    docker("kill", run.containers()[0])  # the newest, which trains
+    status, errors = run.finish(process)
+    assert status == 1
+    assert "Step 'Train' failed" in errors
+
+    status, errors = run.finish(run.start("Epochs=4"))
     assert status == 0, errors
-    assert "registered arn:aws:sagemaker:eu-central-1:" in run.log
-    assert not docker("ps", "--all", "--quiet", "--filter", "label=driftserve.pipeline")
+    assert "registered arn:aws:sagemaker:eu-central-1:" in run.said
+    assert not run.containers()
+    assert not list((run.folder / "work" / "containers").iterdir())
 
     (archive,) = (run.folder / "work" / "model").glob("*.mar")
     with serving(tag("serving"), readable(tmp_path / "model", archive)) as server:
         answer = server.post(encode(scene(np.random.default_rng(1))))
         assert answer.status == 200
         assert answer.json()["model"]["name"] == "scenes"
-
-
-def test_what_is_not_good_enough_is_refused_with_its_reason(run: Run) -> None:
-    status, errors = run.finish(run.start("AccuracyThreshold=1.01"))
-    assert status == 1
-    assert "Nothing was registered" in errors
-    assert "1.01" in errors
-
-
-def test_a_training_killed_in_mid_run_is_told_and_the_next_run_completes(run: Run) -> None:
-    process = run.start("Epochs=200")
-
-    def training() -> str:
-        containers = docker("ps", "--quiet", "--filter", "label=driftserve.pipeline").split()
-        return next((one for one in containers if "epoch=1 " in docker("logs", one)), "")
-
-    docker("kill", wait_for(training, 200))
-    status, errors = run.finish(process)
-    assert status == 1
-    assert "Step 'Train' failed" in errors
-
-    status, errors = run.finish(run.start())
-    assert status == 0, errors

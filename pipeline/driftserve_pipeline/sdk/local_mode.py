@@ -1,8 +1,10 @@
 """The SDK's local mode: the steps of a pipeline in containers of this machine."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from driftserve.errors import PipelineError
 from driftserve_pipeline.sdk.branching import Pipeline
@@ -14,9 +16,10 @@ LOCAL = "local"  # as an instance type: this machine
 
 @dataclass(frozen=True)
 class LocalExecution:
-    """How an execution has ended; `reason` is None where it succeeded."""
+    """How an execution has ended; step and reason are None where it succeeded."""
 
     execution_id: str
+    failed_step: str | None
     reason: str | None
 
 
@@ -52,19 +55,46 @@ def open_local_session(settings: PipelineSettings, folder: Path, label: str) -> 
     return session
 
 
-def run_locally(session: Session, pipeline: Pipeline, parameters: Mapping[str, str | int | float]) -> LocalExecution:
+def run_locally(
+    session: Session,
+    pipeline: Pipeline,
+    parameters: Mapping[str, str | int | float],
+    watch: Callable[[str], AbstractContextManager[None]],
+) -> LocalExecution:
     """Run a pipeline to its end; the containers' logs go to stdout.
+
+    Args:
+        session: of `open_local_session`.
+        pipeline: drawn in it.
+        parameters: of their declared types.
+        watch: around each step, given its name.
 
     Raises:
         PipelineError: local mode refuses the pipeline or a parameter.
     """
     from botocore.exceptions import ClientError
+    from sagemaker.mlops.local.pipeline import LocalPipelineExecutor
+    from sagemaker.mlops.local.pipeline_entities import _generate_execution_id, _LocalPipelineExecution
 
-    # Not by the pipeline's own upsert and start: they ask AWS (sagemaker-mlops 1.27).
-    session.create_pipeline(pipeline, pipeline.name)
+    failed: list[str] = []
+
+    class WatchedExecutor(LocalPipelineExecutor):  # type: ignore[misc]
+        def _execute_step(self, step: Any) -> None:
+            try:
+                with watch(step.name):
+                    super()._execute_step(step)
+            except Exception:
+                failed.append(step.name)
+                raise
+
+    # As LocalPipelineSession would, with another executor; the pipeline's own start asks AWS (sagemaker-mlops 1.27).
     try:
-        execution = session.start_pipeline_execution(PipelineName=pipeline.name, PipelineParameters=dict(parameters))
+        execution = _LocalPipelineExecution(
+            _generate_execution_id(), pipeline, PipelineParameters=dict(parameters), local_session=session
+        )
     except ClientError as error:
         raise PipelineError(f"local mode: {error}") from error
-    reason = None if execution.status == "Succeeded" else str(execution.failure_reason)
-    return LocalExecution(execution.pipeline_execution_name, reason)
+    WatchedExecutor(execution, session).execute()
+    if execution.status == "Succeeded":
+        return LocalExecution(execution.pipeline_execution_name, None, None)
+    return LocalExecution(execution.pipeline_execution_name, failed[-1], str(execution.failure_reason))

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from driftserve.errors import DriftserveError, PipelineError
 from driftserve.printable import printable
+from driftserve_pipeline.local.containers.docker import Engine
 from driftserve_pipeline.local.containers.run import ContainerRun, container_run
 from driftserve_pipeline.settings import read_settings
 
@@ -22,17 +23,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         options.work.mkdir(parents=True, exist_ok=True)
-        result = container_run(
-            ContainerRun(
-                settings=read_settings(os.environ),
-                parameters=dict(map(_parameter, options.param)),
-                work=options.work.resolve(),
-                python=options.pipeline_python.absolute(),  # a symlink, in an environment
-                images=options.images,
-                images_per_class=options.images_per_class,
-                weights=options.weights,
-            )
+        run = ContainerRun(
+            settings=read_settings(os.environ),
+            parameters=dict(map(_parameter, options.param)),
+            work=options.work.resolve(),
+            engine=Engine(options.docker),
+            python=options.pipeline_python.absolute(),  # a symlink, in an environment
+            images=options.images,
+            images_per_class=options.images_per_class,
+            weights=options.weights,
         )
+        result = container_run(run, lambda line: print(line, flush=True))
     except (DriftserveError, OSError) as error:
         print(f"driftserve_pipeline: {printable(error)}", file=sys.stderr)
         return 2
@@ -46,20 +47,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parameter(text: str) -> tuple[str, str | int | float]:
-    """A parameter of the pipeline, as the number that it is where it is one.
+def _parameter(text: str) -> tuple[str, str]:
+    """Name and value of a parameter.
 
-    >>> _parameter("Epochs=2"), _parameter("LearningRate=1e-3"), _parameter("Model=resnet18")
-    (('Epochs', 2), ('LearningRate', 0.001), ('Model', 'resnet18'))
+    >>> _parameter("CodeRevision=123456789012")
+    ('CodeRevision', '123456789012')
     """
     name, sign, value = text.partition("=")
     if not sign:
         raise PipelineError(f"expected NAME=VALUE, got {text!r}")
-    for kind in (int, float):
-        try:
-            return name, kind(value)
-        except ValueError:
-            continue
     return name, value
 
 
@@ -75,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--images-per-class", type=int, default=60, help="that are taken of each split (default: %(default)s)"
     )
+    parser.add_argument("--docker", default="docker", help="its command (default: %(default)s)")
     parser.add_argument("--weights", type=Path, help="timm weights, with <file>.json beside them or not")
     parser.add_argument("--param", action="append", default=[], metavar="NAME=VALUE", help="of the pipeline; repeat")
     return parser

@@ -4,20 +4,25 @@ import argparse
 import json
 import os
 import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from driftserve.errors import DriftserveError
-from driftserve.printable import printable
 from driftserve_pipeline.definition.blueprint import draw
 from driftserve_pipeline.definition.pipeline import assemble
 from driftserve_pipeline.definition.registration import register_from_container
 from driftserve_pipeline.definition.tuning import tune_in_container
+from driftserve_pipeline.execution.parameter import Parameter, declared_parameters, resolve
+from driftserve_pipeline.local.containers.log import ContainerLog
 from driftserve_pipeline.sdk.local_mode import LOCAL, open_local_session, run_locally
 from driftserve_pipeline.settings import read_settings
 
 # What a container needs to know of where S3 and the registry are; local mode gives it the keys itself.
 _PASSED_ON = ("AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION", "NO_PROXY")
+_KINDS = {"Integer": int, "Float": float}  # as local mode wants them; the others are text
 
 
 def main() -> int:
@@ -25,24 +30,62 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--folder", type=Path, required=True, help="for the containers' folders")
     parser.add_argument("--label", required=True, help="of the containers")
+    parser.add_argument("--log", type=Path, required=True, help="file for what the containers and the SDK write")
     parser.add_argument("--result", type=Path, required=True, help="file for how it ended, as JSON")
-    parser.add_argument("--parameters", type=json.loads, required=True, help="of the pipeline, as JSON")
+    parser.add_argument("--parameters", type=json.loads, required=True, help="of the pipeline, as a JSON of strings")
     options = parser.parse_args()
-    try:
-        execution = _run(options)
-    except (DriftserveError, OSError) as error:
-        sys.stderr.write(f"driftserve_pipeline: {printable(error)}\n")
-        return 2
-    options.result.write_text(json.dumps({"execution": execution.execution_id, "reason": execution.reason}))
+    terminal = sys.stdout
+    with options.log.open("w") as file:
+        log = ContainerLog(file)
+        with redirect_stdout(log), redirect_stderr(log):
+            try:
+                ended = _run(options, log, terminal)
+            except (DriftserveError, OSError) as error:
+                ended = {"refused": str(error)}
+            except KeyboardInterrupt:
+                return 130
+    options.result.write_text(json.dumps(ended))
     return 0
 
 
-def _run(options: argparse.Namespace) -> Any:
+def typed(declared: Iterable[Parameter], given: Mapping[str, str]) -> dict[str, str | int | float]:
+    """The value of every parameter, of the type that is declared: local mode takes no other.
+
+    >>> typed([Parameter("Epochs", "Integer", "4"), Parameter("CodeRevision", "String", "none")], {"CodeRevision": "1"})
+    {'Epochs': 4, 'CodeRevision': '1'}
+
+    Raises:
+        PipelineError: a name is unknown, or a value cannot have its type.
+    """
+    known = tuple(declared)
+    resolved = resolve(known, (f"{name}={value}" for name, value in given.items()))
+    return {parameter.name: _KINDS.get(parameter.kind, str)(resolved[parameter.name]) for parameter in known}
+
+
+def _run(options: argparse.Namespace, log: ContainerLog, terminal: TextIO) -> dict[str, Any]:
     settings = read_settings(os.environ).model_copy(update={"processing_instance_type": LOCAL, "spot": False})
     session = open_local_session(settings, options.folder, options.label)
     environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     pipeline = assemble(draw(settings, session, environment), tune_in_container, register_from_container)
-    return run_locally(session, pipeline, {"InstanceType": LOCAL, **options.parameters})
+    parameters = typed(declared_parameters(pipeline.definition()), {"InstanceType": LOCAL, **options.parameters})
+
+    @contextmanager
+    def watch(step: str) -> Iterator[None]:
+        """Say that a step begins, and how it has ended, in a line."""
+        log.begin(step)
+        print(f"{step:<12} ", end="", file=terminal, flush=True)
+        began, remark = time.monotonic(), "  failed"
+        try:
+            yield
+            remark = ""
+        finally:
+            print(f"{time.monotonic() - began:7.1f} s{remark}", file=terminal, flush=True)
+
+    execution = run_locally(session, pipeline, parameters, watch)
+    reason = execution.reason
+    if execution.failed_step and log.reason:
+        reason = f"{execution.failed_step}: {log.reason}"
+    return {"execution": execution.execution_id, "reason": reason}
 
 
 if __name__ == "__main__":

@@ -5,21 +5,22 @@ import shutil
 import subprocess
 import tempfile
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
 from driftserve.errors import PipelineError
 from driftserve_pipeline.local.aws import local_aws, make_client
-from driftserve_pipeline.local.containers.docker import bridge_address, networks, refuse_missing, remove
+from driftserve_pipeline.local.containers.docker import Engine
+from driftserve_pipeline.local.containers.images import choose
 from driftserve_pipeline.local.journal import Result, locked
 from driftserve_pipeline.local.storage import Storage, unpack_model
 from driftserve_pipeline.registry.versions import list_versions
 from driftserve_pipeline.settings import PREFIX, PipelineSettings
 
+_LOG = "log"
 _FOLDERS = "containers"
-_SPLITS = ("train", "val", "test")
 _PROGRAM = "driftserve_pipeline.local.containers.execution"
 
 
@@ -28,30 +29,31 @@ class ContainerRun:
     """What is run, and where."""
 
     settings: PipelineSettings
-    parameters: Mapping[str, str | int | float]
+    parameters: Mapping[str, str]
     work: Path
-    """Where the registered model is put, and the containers' folders lie while they run."""
+    """Where the registered model is put, the log, and the containers' folders while they run."""
+    engine: Engine
     python: Path
     """Of the environment that has the SageMaker SDK."""
     images: Path
-    """`<split>/<class>/<image>`, put into the local S3."""
+    """In any layout that Fetch knows; put into the local S3."""
     images_per_class: int
-    """How many of each split and class are."""
+    """How many of each folder are."""
     weights: Path | None = None
     """A timm weights file, with its record beside it or not."""
 
 
-def container_run(run: ContainerRun) -> Result:
-    """Run an execution to its end.
+def container_run(run: ContainerRun, say: Callable[[str], None]) -> Result:
+    """Run an execution to its end; a line for each step goes to stdout.
 
     Raises:
         PipelineError: there is no engine, no image, another run has the folder, or the SDK refuses the pipeline.
     """
-    refuse_missing(run.settings.training_image)
-    with locked(run.work, _refuse_second), local_aws(None, bridge_address()) as environment:
-        shutil.rmtree(run.work / _FOLDERS, ignore_errors=True)
+    run.engine.refuse_missing(run.settings.training_image)
+    with locked(run.work, _refuse_second), local_aws(None, run.engine.bridge_address()) as environment:
         storage = Storage(make_client("s3", environment))
-        settings, parameters = _with_sources(run, storage)
+        settings, parameters = _with_sources(run, storage, say)
+        say(f"the containers' log: {run.work / _LOG}")
         result = _run(run, settings, parameters, environment)
         if result.reason is not None:
             return result
@@ -64,13 +66,17 @@ def _refuse_second() -> NoReturn:
     raise PipelineError("expected a --work that no other run has, got one in use; wait for its end, or give another")
 
 
-def _with_sources(run: ContainerRun, storage: Storage) -> tuple[PipelineSettings, dict[str, str | int | float]]:
+def _with_sources(
+    run: ContainerRun, storage: Storage, say: Callable[[str], None]
+) -> tuple[PipelineSettings, dict[str, str]]:
     """The settings and parameters that name the images and weights, which are in S3 then."""
     place = f"s3://{run.settings.bucket}/sources"
     parameters = {"TrainLocation": f"{place}/images", **run.parameters}
+    chosen = choose(run.images, run.images_per_class)
+    say(f"{len(chosen.files)} of {chosen.there} images, at most {run.images_per_class} of each split and class")
     with tempfile.TemporaryDirectory() as scratch:
-        for file in _chosen(run):
-            link = Path(scratch, file.relative_to(run.images))
+        for name, file in chosen.files.items():
+            link = Path(scratch, name)
             link.parent.mkdir(parents=True, exist_ok=True)
             link.symlink_to(file.resolve())
         storage.upload(Path(scratch), f"{place}/images")
@@ -82,38 +88,28 @@ def _with_sources(run: ContainerRun, storage: Storage) -> tuple[PipelineSettings
     return run.settings.model_copy(update={"weights": f"{place}/weights"}), parameters
 
 
-def _chosen(run: ContainerRun) -> list[Path]:
-    classes = [folder for split in _SPLITS for folder in sorted(run.images.glob(f"{split}/*")) if folder.is_dir()]
-    chosen = [
-        file
-        for folder in classes
-        for file in sorted(path for path in folder.iterdir() if path.is_file())[: run.images_per_class]
-    ]
-    if not chosen:
-        raise PipelineError(f"{run.images}: expected train/ and test/ with <class>/<image>, got none")
-    return chosen
-
-
 def _run(
-    run: ContainerRun,
-    settings: PipelineSettings,
-    parameters: Mapping[str, str | int | float],
-    environment: Mapping[str, str],
+    run: ContainerRun, settings: PipelineSettings, parameters: Mapping[str, str], environment: Mapping[str, str]
 ) -> Result:
-    label, before = f"driftserve.pipeline={uuid.uuid4()}", networks()
-    with tempfile.TemporaryDirectory(dir=run.work) as scratch:
+    label, before = f"driftserve.pipeline={uuid.uuid4()}", run.engine.networks()
+    folders = run.work / _FOLDERS
+    shutil.rmtree(folders, ignore_errors=True)  # but what root has left in a container, where we are not root
+    folders.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folders, ignore_cleanup_errors=True) as scratch:
         result = Path(scratch, "result.json")
         command = [str(run.python), "-m", _PROGRAM, "--label", label, "--result", str(result)]
-        command += ["--folder", str(run.work / _FOLDERS), "--parameters", json.dumps(parameters)]
+        command += ["--folder", str(Path(scratch, "jobs")), "--log", str(run.work / _LOG)]
+        command += ["--parameters", json.dumps(parameters)]
         try:
             done = subprocess.run(command, env={**environment, **_variables(settings)}, check=False)
         finally:
-            remove(label, before)
+            run.engine.remove(label, before)
         if done.returncode:
             raise PipelineError(f"expected an execution, got exit status {done.returncode} of {_PROGRAM}; see above")
         ended = json.loads(result.read_text())
-    reason = ended["reason"]
-    return Result(ended["execution"], None if reason is None else f"{reason}{_reason_in(run.work)}")
+    if "refused" in ended:
+        raise PipelineError(ended["refused"])
+    return Result(ended["execution"], ended["reason"])
 
 
 def _variables(settings: PipelineSettings) -> dict[str, str]:
@@ -126,10 +122,3 @@ def _text(value: object) -> str:
     if isinstance(value, dict):
         return ",".join(f"{name}={part}" for name, part in value.items())
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def _reason_in(work: Path) -> str:
-    """What the container that failed has left as its reason, which local mode does not read."""
-    files = [file for name in ("message", "failure") for file in (work / _FOLDERS).rglob(f"output/{name}")]
-    newest = max(files, key=lambda file: file.stat().st_mtime, default=None)
-    return f" ({newest.read_text().splitlines()[0]})" if newest is not None else ""
