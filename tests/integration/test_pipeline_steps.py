@@ -144,6 +144,30 @@ def test_a_search_leaves_its_best_as_a_training_job_takes_it(prepared: Path, tmp
 
 
 @pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        (("a.safetensors",), r"weights/a\.safetensors: expected weights of test_resnet, got weights of resnet18"),
+        (
+            ("a.safetensors", "b.safetensors"),
+            r"weights: expected one weights file of test_resnet, got a\.safetensors of resnet18",
+        ),
+    ],
+)
+def test_a_search_starts_from_the_weights_of_its_channel(
+    files: tuple[str, ...], said: str, prepared: Path, tmp_path: Path
+) -> None:
+    _input(tmp_path, "data", prepared)
+    weights = tmp_path / "processing/input/weights"
+    weights.mkdir()
+    for file in files:
+        (weights / file).touch()
+    record = {"model": "resnet18", "mean": [0.5] * 3, "std": [0.2] * 3, "input_size": [3, 64, 64]}
+    (weights / "a.safetensors.json").write_text(json.dumps(record))
+    searched = ("--choice", "model=test_resnet", "--choice", "optimizer=sgd", "--range", "learning_rate=0.002,0.02")
+    assert re.search(said, _failure(tmp_path, {}, "tune", *searched, "--trials", "1"))
+
+
+@pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (("--choice", "model=a"), "--choice: expected model, optimizer, each once, got model"),
