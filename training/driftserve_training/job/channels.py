@@ -30,7 +30,7 @@ class _ChannelRecord(BaseModel):
 
 @dataclass(frozen=True)
 class Channels:
-    """Where a job's images lie, by split or, as `None`, all splits in one folder; and its weights file."""
+    """Where a job's images lie, by split or, as `None`, all splits in one folder; and its weights."""
 
     folders: Mapping[str | None, Path]
     weights: Path | None
@@ -65,7 +65,7 @@ def find_channels(folder: Path, record: Path) -> Channels:
         raise DataError(f"{folder}: expected the channels {', '.join(said)}, got no {', '.join(missing)}")
     channels = {name: path for name, path in found.items() if not said or name in said}
     weights = channels.pop(_WEIGHTS, None)
-    return Channels(_by_split(channels, folder), _weights_file(weights) if weights else None)
+    return Channels(_by_split(channels, folder), _weights_in(weights) if weights else None)
 
 
 def _by_split(channels: Mapping[str, Path], folder: Path) -> dict[str | None, Path]:
@@ -82,9 +82,9 @@ def _by_split(channels: Mapping[str, Path], folder: Path) -> dict[str | None, Pa
     return by_split
 
 
-def _weights_file(channel: Path) -> Path:
-    files = sorted(path for path in channel.iterdir() if path.is_file() and path.suffix != ".json")
-    if len(files) != 1:
-        names = ", ".join(path.name for path in files[:10]) or "none"
-        raise DataError(f"{channel}: expected one weights file, with <file>.json beside it or without, got {names}")
-    return files[0]
+def _weights_in(channel: Path) -> Path:
+    """The weights file where there is one alone; the folder where there are several, of which the model takes its own."""
+    files = [path for path in channel.iterdir() if path.is_file() and path.suffix != ".json"]
+    if not files:
+        raise DataError(f"{channel}: expected weights files, each with <file>.json beside it or without, got none")
+    return files[0] if len(files) == 1 else channel
