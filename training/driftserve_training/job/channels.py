@@ -83,7 +83,7 @@ def _by_split(channels: Mapping[str, Path], folder: Path) -> dict[str | None, Pa
 
 
 def _weights_in(channel: Path) -> Path:
-    """The weights file where there is one alone; the folder where there are several, of which the model takes its own."""
+    """The weights file, where there is one alone; else the folder, of which the model takes its own."""
     files = [path for path in channel.iterdir() if path.is_file() and path.suffix != ".json"]
     if not files:
         raise DataError(f"{channel}: expected weights files, each with <file>.json beside it or without, got none")
