@@ -10,6 +10,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from driftserve.errors import PipelineError
+from driftserve_pipeline.address import bucket_and_key
 
 _THREADS = 8
 
@@ -27,7 +28,7 @@ class Storage:
         Raises:
             PipelineError: there is none.
         """
-        bucket, prefix = _parts(uri)
+        bucket, prefix = bucket_and_key(uri)
         found = [key for key in self._keys(bucket, prefix) if not key.endswith("/")]
         below = f"{prefix.rstrip('/')}/"
         names = {key: key.removeprefix(below) for key in found if key.startswith(below)}
@@ -52,7 +53,7 @@ class Storage:
         """
         if not path.exists():
             raise PipelineError(f"{path}: expected a file or a folder for {uri}, got neither; correct the path")
-        bucket, prefix = _parts(uri)
+        bucket, prefix = bucket_and_key(uri)
         self._ensure(bucket)
         if path.is_file():
             files = {path: prefix}
@@ -69,7 +70,7 @@ class Storage:
         Raises:
             PipelineError: there is none.
         """
-        bucket, key = _parts(uri)
+        bucket, key = bucket_and_key(uri)
         try:
             content: bytes = self._client.get_object(Bucket=bucket, Key=key)["Body"].read()
         except ClientError as error:
@@ -92,18 +93,6 @@ class Storage:
             place = {"LocationConstraint": self._client.meta.region_name}
             self._client.create_bucket(Bucket=bucket, CreateBucketConfiguration=place)
         self._buckets.add(bucket)
-
-
-def _parts(uri: str) -> tuple[str, str]:
-    """Bucket and key of an address.
-
-    >>> _parts("s3://bucket/a/b")
-    ('bucket', 'a/b')
-    """
-    bucket, _, key = uri.removeprefix("s3://").partition("/")
-    if not uri.startswith("s3://") or not bucket:
-        raise PipelineError(f"expected an address s3://BUCKET/KEY, got {uri!r}")
-    return bucket, key
 
 
 def unpack_model(storage: Storage, uri: str, folder: Path) -> None:

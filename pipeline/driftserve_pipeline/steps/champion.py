@@ -11,10 +11,10 @@ from boto3.exceptions import Boto3Error
 from botocore.exceptions import BotoCoreError, ClientError
 
 from driftserve.errors import PipelineError
+from driftserve_pipeline.address import bucket_and_key
 from driftserve_pipeline.registry.versions import champion
 from driftserve_pipeline.steps.tarball import unpack
 
-_SCHEME = "s3://"
 _CONTRACT_FILE = "contract.json"
 _MOST_CONTRACT_BYTES = 64 * 2**20  # as the serving code takes
 
@@ -58,10 +58,10 @@ def bring_champion(sagemaker: Any, s3: Any, group: str, folder: Path) -> Champio
 
 
 def _download(s3: Any, url: str, file: Path, arn: str) -> None:
-    bucket, _, key = url.removeprefix(_SCHEME).partition("/")
     try:
+        bucket, key = bucket_and_key(url)
         s3.download_file(bucket, key, str(file))
-    except (Boto3Error, BotoCoreError, ClientError, ValueError) as error:
+    except (PipelineError, Boto3Error, BotoCoreError, ClientError, ValueError) as error:
         raise PipelineError(
             f"{arn}: expected its model data at {url}, got: {error}; bring it back, or reject that version"
         ) from error
