@@ -266,6 +266,7 @@ def test_the_objects_of_every_location_count(clients: _Clients) -> None:
         ("Epochs=many", "expected a value of type Integer, as is 7, got 'many'"),
         ("Epochs=1_0", "type Integer"),
         ("LearningRate=nan", "type Float"),
+        ("LearningRate=1e999", "type Float"),
         ("SourceDigest=0", "known are"),
         ("Model=", "type String, as is mobilenetv2_100, got ''"),
         ("Model=" + "m" * 1025, "at most 1024 characters"),

@@ -12,7 +12,7 @@ _NOTHING = "none"  # SageMaker takes no empty argument
 _FORMS = {
     "String": re.compile(".+", re.DOTALL),
     "Integer": re.compile(r"-?\d+", re.ASCII),
-    "Float": re.compile(r"-?\d+(\.\d+)?(e[+-]?\d+)?", re.ASCII | re.IGNORECASE),
+    "Float": re.compile(r"-?\d+(\.\d+)?(e[+-]?\d{1,2})?", re.ASCII | re.IGNORECASE),
     "Boolean": re.compile("true|false"),
 }
 
