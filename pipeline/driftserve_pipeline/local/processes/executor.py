@@ -8,8 +8,8 @@ from botocore.exceptions import ParamValidationError
 from botocore.validate import ParamValidator
 
 from driftserve.errors import PipelineError
-from driftserve_pipeline.local.journal import Ended, Journal
 from driftserve_pipeline.local.processes import job
+from driftserve_pipeline.local.processes.journal import Ended, Journal
 from driftserve_pipeline.local.processes.plan import Step
 from driftserve_pipeline.local.processes.tuning import best_training, to_processing
 from driftserve_pipeline.registry.registration import Registration, register

@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from driftserve.errors import PipelineError
-from driftserve_pipeline.local.journal import Ended, Journal
 from driftserve_pipeline.local.processes.condition import holds
 from driftserve_pipeline.local.processes.expression import Scope, resolve
+from driftserve_pipeline.local.processes.journal import Ended, Journal
 from driftserve_pipeline.local.processes.plan import Plan, Step
 
 

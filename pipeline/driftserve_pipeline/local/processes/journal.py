@@ -1,14 +1,13 @@
 """What has ended of an execution, kept in its folder: a run that was cut off goes on from there."""
 
-import fcntl
 import json
-import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from driftserve_pipeline.local.result import Result
 
 
 @dataclass(frozen=True)
@@ -22,19 +21,6 @@ class Ended:
     seconds: float
     at: float
     """When, in seconds since 1970."""
-
-
-@dataclass(frozen=True)
-class Result:
-    """How an execution ended: with a package in the registry, with nothing to register, or with a reason."""
-
-    execution_id: str
-    reason: str | None = None
-    """Why it failed; None where it has not."""
-    package: str | None = None
-    """ARN of the registered model package."""
-    archive: str | None = None
-    """The folder with the archive of what ran last, which can be served."""
 
 
 class Journal:
@@ -88,25 +74,6 @@ class Journal:
 
     def _path(self, name: str) -> Path:
         return self.folder / "ended" / f"{name}.json"
-
-
-@contextmanager
-def locked(work: Path, say_waiting: Callable[[], None]) -> Iterator[int]:
-    """Holds the lock of a folder of executions; gives its file descriptor.
-
-    Whoever inherits the descriptor holds it too, so that it is not free before the last process of a run has ended.
-    """
-    work.mkdir(parents=True, exist_ok=True)
-    lock = os.open(work / "lock", os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say_waiting()
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield lock
-    finally:
-        os.close(lock)
 
 
 def _write(path: Path, content: object) -> None:
