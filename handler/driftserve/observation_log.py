@@ -8,11 +8,13 @@ from driftserve.errors import DataError
 from driftserve.observation import Observation, batch_from_bytes, encoded_batch, observation_to_bytes
 from driftserve.report import Verdict
 
-logger = logging.getLogger(__name__)
+# The logger of these lines marks them in a function's log. Logs that were exported earlier hold it: it never changes.
+LOGGER_NAME = "driftserve.observation_log"
+logger = logging.getLogger(LOGGER_NAME)
 
 # Of observations, in one line: CloudWatch Logs takes 256 kB (1 MB in newer documents), the other fields and all.
 MAX_LINE_BYTES = 100_000
-_MARK = f'"logger": "{__name__}"'.encode()  # as `JsonFormatter` writes it; within a message it would be escaped
+_MARK = f'"logger": "{LOGGER_NAME}"'.encode()  # as `JsonFormatter` writes it; within a message it would be escaped
 
 
 class ObservationLog:

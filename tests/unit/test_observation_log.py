@@ -45,6 +45,7 @@ def test_a_batch_comes_back_to_the_byte(caplog: pytest.LogCaptureFixture) -> Non
     document = json.loads(line)
     assert list(document) == ["time", "level", "logger", "message", "state", "observations"]
     assert document["state"] == "INSUFFICIENT_DATA"
+    assert document["logger"] == "driftserve.observation_log"  # exported logs are found by it, wherever the code lies
 
 
 def test_all_else_in_a_functions_log_is_passed_over(caplog: pytest.LogCaptureFixture) -> None:
