@@ -36,7 +36,7 @@ done
 # By hash, unchecked: a file's time changes from layer to layer.
 python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash "$site"
 
-/opt/venv/bin/python -c 'import driftserve.monitor_process, driftserve.sinks.cloudwatch, driftserve.verification'
+/opt/venv/bin/python -c 'import driftserve.monitoring.process, driftserve.metrics.sinks.cloudwatch, driftserve.inference.verification'
 if [ -d pipeline ]; then
   /opt/venv/bin/python -m driftserve_pipeline.steps --help > /dev/null
   /opt/venv/bin/python -c 'import boto3; boto3.client("sagemaker", region_name="eu-central-1")'

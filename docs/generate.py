@@ -11,13 +11,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from driftserve.contract import Contract
-from driftserve.features import feature_names
-from driftserve.metrics import DEFINITIONS, Metric, Unit, all_series
-from driftserve.publisher import MAX_RETRY_SECONDS, MAX_WAITING_PERIODS, MIN_RETRY_SECONDS
+from driftserve.archive.contract import Contract
+from driftserve.drift.features import feature_names
+from driftserve.metrics.definitions import DEFINITIONS, Metric, Unit, all_series
+from driftserve.metrics.publisher import MAX_RETRY_SECONDS, MAX_WAITING_PERIODS, MIN_RETRY_SECONDS
+from driftserve.metrics.sinks.cloudwatch import MAX_METRICS_PER_CALL, MAX_VALUES_PER_CALL, to_calls
+from driftserve.metrics.sinks.emf import MAX_LINE_BYTES, MAX_SAMPLES_PER_METRIC
 from driftserve.settings import PREFIX, Settings
-from driftserve.sinks.cloudwatch import MAX_METRICS_PER_CALL, MAX_VALUES_PER_CALL, to_calls
-from driftserve.sinks.emf import MAX_LINE_BYTES, MAX_SAMPLES_PER_METRIC
 from driftserve_pipeline.settings import PREFIX as PIPELINE_PREFIX
 from driftserve_pipeline.settings import PipelineSettings
 from driftserve_training.network.graph import MAX_EMBEDDING_SIZE

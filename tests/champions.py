@@ -5,13 +5,13 @@ from pathlib import Path
 
 import torch
 
-from driftserve.archive import write_archive
-from driftserve.contract import Contract, GoldenImage
-from driftserve.decode import decode
-from driftserve.features import feature_names
-from driftserve.model import Model
-from driftserve.prediction import calibrate, to_prediction
-from driftserve.preprocess import preprocess
+from driftserve.archive.contract import Contract, GoldenImage
+from driftserve.archive.reading import write_archive
+from driftserve.drift.features import feature_names
+from driftserve.images.decode import decode
+from driftserve.images.preprocess import preprocess
+from driftserve.inference.model import Model
+from driftserve.inference.prediction import calibrate, to_prediction
 from images import LABELS
 
 

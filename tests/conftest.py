@@ -13,16 +13,16 @@ import numpy as np
 import pytest
 import torch
 
-from driftserve.archive import write_archive
-from driftserve.certificate import Certificate, FalseAlarms, Power
-from driftserve.contract import SCHEMA_VERSION, Contract, DriftPolicy, GoldenImage, ImageSpec
-from driftserve.decode import decode
-from driftserve.features import feature_names
-from driftserve.model import Model
-from driftserve.prediction import calibrate, to_prediction
-from driftserve.preprocess import preprocess
-from driftserve.scoring import score
-from driftserve.servers.ports import free_ports
+from driftserve.archive.certificate import Certificate, FalseAlarms, Power
+from driftserve.archive.contract import SCHEMA_VERSION, Contract, DriftPolicy, GoldenImage, ImageSpec
+from driftserve.archive.reading import write_archive
+from driftserve.drift.features import feature_names
+from driftserve.host.ports import free_ports
+from driftserve.images.decode import decode
+from driftserve.images.preprocess import preprocess
+from driftserve.inference.model import Model
+from driftserve.inference.prediction import calibrate, to_prediction
+from driftserve.inference.scoring import score
 from images import LABELS, encode, scene
 from servers import Endpoint, started
 

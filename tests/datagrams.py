@@ -1,6 +1,6 @@
 """Whole batches as datagrams, as `Sender` makes them of its waiting observations."""
 
-from driftserve.observation import ObservationBatch, encoded_batch, observation_to_bytes
+from driftserve.observations.observation import ObservationBatch, encoded_batch, observation_to_bytes
 
 
 def to_datagram(batch: ObservationBatch) -> bytes:

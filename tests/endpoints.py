@@ -11,8 +11,8 @@ import botocore.config
 import botocore.exceptions
 import urllib3
 
-from driftserve.contract import Contract
-from driftserve.observation import TEST_ATTRIBUTE
+from driftserve.archive.contract import Contract
+from driftserve.observations.observation import TEST_ATTRIBUTE
 
 SUITE_TESTS = 15  # in tests/endpoint, for one endpoint
 

@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from driftserve.contract import ImageSpec
-from driftserve.preprocess import preprocess
+from driftserve.archive.contract import ImageSpec
+from driftserve.images.preprocess import preprocess
 
 LABELS = ("red", "green", "blue")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from driftserve.servers.ports import free_ports
+from driftserve.host.ports import free_ports
 from processes import wait_for
 
 

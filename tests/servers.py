@@ -17,9 +17,9 @@ import pytest
 import urllib3
 
 from driftserve.errors import ServerError
-from driftserve.runtime import read_status
+from driftserve.host.ports import free_ports, refuse_taken_port
+from driftserve.runtime.directory import read_status
 from driftserve.servers import mms
-from driftserve.servers.ports import free_ports, refuse_taken_port
 from images import encode
 from processes import running, wait_for
 

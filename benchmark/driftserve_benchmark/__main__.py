@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from driftserve.archive import find_archive, read_contract
+from driftserve.archive.reading import find_archive, read_contract
 from driftserve.errors import DriftserveError
 from driftserve_benchmark.cells import score_all
 from driftserve_benchmark.report import Extent, measure

@@ -13,13 +13,13 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 import driftserve
-from driftserve.archive import read_archive, unpack_archive
-from driftserve.certification import FULL
-from driftserve.contract import MODEL_FILE, Contract
-from driftserve.corruption import corrupt
-from driftserve.model import Model
-from driftserve.population import Cell, Population, Rows, image_files, read_standard, targets_of
-from driftserve.scoring import score
+from driftserve.archive.contract import MODEL_FILE, Contract
+from driftserve.archive.reading import read_archive, unpack_archive
+from driftserve.certification.corruption import corrupt
+from driftserve.certification.measurement import FULL
+from driftserve.certification.population import Cell, Population, Rows, image_files, read_standard, targets_of
+from driftserve.inference.model import Model
+from driftserve.inference.scoring import score
 
 SPLITS = ("val", "stream")
 _SCORING_CODE = ("corruption/*.py", "decode.py", "features.py", "model.py", "preprocess.py", "raster.py", "scoring.py")

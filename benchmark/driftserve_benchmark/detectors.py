@@ -5,9 +5,9 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from driftserve.contract import WINDOWS_IN_LONG, DriftPolicy
-from driftserve.drift import Reference, is_drift
-from driftserve.population import Rows
+from driftserve.archive.contract import WINDOWS_IN_LONG, DriftPolicy
+from driftserve.certification.population import Rows
+from driftserve.drift.detection import Reference, is_drift
 
 # The first alarm in a stream of features, (N, F), as a number of observations; None where there is none.
 Detector = Callable[[Rows, Reference, DriftPolicy], int | None]
@@ -16,7 +16,7 @@ STAKES = (0.3, 0.8)  # of the capital, in each bet
 
 
 def two_horizons(rows: Rows, reference: Reference, policy: DriftPolicy) -> int | None:
-    """As `driftserve.watch` has it: windows, and every five of them together."""
+    """As `driftserve.drift.watch` has it: windows, and every five of them together."""
     size = policy.window_size
     for end in range(size, len(rows) + 1, size):
         begin = end - size * WINDOWS_IN_LONG

@@ -11,18 +11,18 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from driftserve.accuracy import estimate_accuracy
-from driftserve.certificate import FalseAlarms
-from driftserve.certification import to_false_alarms
-from driftserve.channel import SOCKET_FILE, Receiver, Sender
-from driftserve.contract import Contract, DriftPolicy
-from driftserve.drift import Reference, is_drift, p_values_of, to_reference
+from driftserve.archive.certificate import FalseAlarms
+from driftserve.archive.contract import Contract, DriftPolicy
+from driftserve.certification.measurement import to_false_alarms
+from driftserve.certification.population import Draw, Population, Rows
+from driftserve.drift.accuracy import estimate_accuracy
+from driftserve.drift.detection import Reference, is_drift, p_values_of, to_reference
+from driftserve.drift.features import count_labels
+from driftserve.drift.report import Verdict
 from driftserve.errors import MonitorError
-from driftserve.features import count_labels
-from driftserve.monitor import Monitor
-from driftserve.observation import Observation, batch_from_bytes
-from driftserve.population import Draw, Population, Rows
-from driftserve.report import Verdict
+from driftserve.monitoring.monitor import Monitor
+from driftserve.observations.channel import SOCKET_FILE, Receiver, Sender
+from driftserve.observations.observation import Observation, batch_from_bytes
 from driftserve_benchmark.detectors import Detector
 from driftserve_benchmark.synthetic import SyntheticFeatures
 

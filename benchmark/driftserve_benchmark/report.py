@@ -7,11 +7,11 @@ from functools import partial
 import numpy as np
 from tqdm import tqdm
 
-from driftserve.certification import FULL, false_alarms
-from driftserve.contract import WINDOWS_IN_LONG, Contract
-from driftserve.corruption import CORRUPTIONS
+from driftserve.archive.contract import WINDOWS_IN_LONG, Contract
+from driftserve.certification.corruption import CORRUPTIONS
+from driftserve.certification.measurement import FULL, false_alarms
+from driftserve.certification.population import Cell, Draw
 from driftserve.errors import DataError
-from driftserve.population import Cell, Draw
 from driftserve_benchmark import measures
 from driftserve_benchmark.cells import Images
 from driftserve_benchmark.detectors import Detector, e_process, log_capital, nominal_threshold, two_horizons

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from driftserve.population import Rows
+from driftserve.certification.population import Rows
 
 
 class SyntheticFeatures:

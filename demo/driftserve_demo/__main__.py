@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from driftserve.errors import DriftserveError
-from driftserve.servers.ports import refuse_taken_port
+from driftserve.host.ports import refuse_taken_port
 from driftserve_demo.report import to_table
 from driftserve_demo.stages import DemoOptions, run
 

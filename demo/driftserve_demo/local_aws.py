@@ -11,7 +11,7 @@ import boto3
 from botocore.config import Config
 from moto.server import ThreadedMotoServer
 
-from driftserve.metrics import Dimensions
+from driftserve.metrics.definitions import Dimensions
 
 Series = tuple[str, Dimensions]  # a metric's name and all its dimensions
 

@@ -14,10 +14,10 @@ from typing import Any, cast
 
 import numpy as np
 
-from driftserve.archive import find_archive, read_contract
-from driftserve.contract import DriftPolicy, file_sha256
+from driftserve.archive.contract import DriftPolicy, file_sha256
+from driftserve.archive.reading import find_archive, read_contract
 from driftserve.errors import DataError, DriftserveError
-from driftserve.metrics import all_series
+from driftserve.metrics.definitions import all_series
 from driftserve_demo import corruption, synthetic, traffic
 from driftserve_demo.client import Answer, Client, Picture
 from driftserve_demo.local_aws import local_aws, read_metrics

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from driftserve.decode import MEDIA_TYPES, decode
 from driftserve.errors import DataError
+from driftserve.images.decode import MEDIA_TYPES, decode
 from driftserve_demo.client import Picture
 from driftserve_demo.corruption import SEVERITY, gaussian_noise
 

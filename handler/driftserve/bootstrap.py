@@ -11,15 +11,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from driftserve.contract import contract_from_json
+from driftserve.archive.contract import contract_from_json
 from driftserve.errors import SettingsError
 from driftserve.logs import JsonFormatter, log_uncaught
 from driftserve.settings import Settings, SinkName
 
 if TYPE_CHECKING:  # names only: what they import is dear
-    from driftserve.metrics import Sink
-    from driftserve.monitor_process import MonitorProcess
-    from driftserve.service import Observe, Service
+    from driftserve.inference.service import Observe, Service
+    from driftserve.metrics.definitions import Sink
+    from driftserve.monitoring.process import MonitorProcess
 
 
 def configure_logging(settings: Settings) -> None:
@@ -41,12 +41,12 @@ def build_service(model_dir: Path, settings: Settings, observe: "Observe | None"
     Raises:
         ArchiveError: the directory does not hold what its contract says.
     """
-    from driftserve.archive import CONTRACT_FILE, MODEL_FILE, directory_digest
-    from driftserve.channel import SOCKET_FILE, Sender
-    from driftserve.decode import ImageLimits
-    from driftserve.model import Model
-    from driftserve.runtime import write_contract
-    from driftserve.service import RequestLimits, Service, refuse_misfit
+    from driftserve.archive.reading import CONTRACT_FILE, MODEL_FILE, directory_digest
+    from driftserve.images.decode import ImageLimits
+    from driftserve.inference.model import Model
+    from driftserve.inference.service import RequestLimits, Service, refuse_misfit
+    from driftserve.observations.channel import SOCKET_FILE, Sender
+    from driftserve.runtime.directory import write_contract
 
     contract = contract_from_json((model_dir / CONTRACT_FILE).read_bytes())
     model = Model(model_dir / MODEL_FILE, contract.image_spec.height, contract.image_spec.width)
@@ -67,11 +67,11 @@ def build_function(settings: Settings) -> "Service":
         ArchiveError: there is no archive, or it is refused.
         SettingsError: a setting is not for a function, or others can write to the temporary directory.
     """
-    from driftserve.archive import find_archive
-    from driftserve.inline_monitor import InlineMonitor
-    from driftserve.monitor import Monitor
-    from driftserve.runtime import own_runtime_dir
-    from driftserve.verification import verify_archive
+    from driftserve.archive.reading import find_archive
+    from driftserve.inference.verification import verify_archive
+    from driftserve.monitoring.inline import InlineMonitor
+    from driftserve.monitoring.monitor import Monitor
+    from driftserve.runtime.directory import own_runtime_dir
 
     _refuse_for_function(settings)
     sinks = settings.sinks if "sinks" in settings.model_fields_set else ("emf",)
@@ -108,12 +108,12 @@ def _refuse_for_function(settings: Settings) -> None:
 
 def build_monitor(settings: Settings, runtime_dir: Path) -> "MonitorProcess":
     """The monitor process for a runtime directory, with the sinks that are set."""
-    from driftserve.metrics import common_dimensions
-    from driftserve.monitor import Monitor
-    from driftserve.monitor_process import MonitorProcess
-    from driftserve.publisher import Publisher
-    from driftserve.recorder import Recorder
-    from driftserve.runtime import find_contract
+    from driftserve.metrics.definitions import common_dimensions
+    from driftserve.metrics.publisher import Publisher
+    from driftserve.monitoring.monitor import Monitor
+    from driftserve.monitoring.process import MonitorProcess
+    from driftserve.observations.recorder import Recorder
+    from driftserve.runtime.directory import find_contract
 
     monitor = Monitor(
         partial(find_contract, runtime_dir),
@@ -137,13 +137,13 @@ def build_monitor(settings: Settings, runtime_dir: Path) -> "MonitorProcess":
 
 def _build_sink(name: SinkName, settings: Settings) -> "Sink":
     if name == "cloudwatch":
-        from driftserve.sinks.cloudwatch import CloudWatchSink
+        from driftserve.metrics.sinks.cloudwatch import CloudWatchSink
 
         return CloudWatchSink(settings.cloudwatch_namespace)
     if name == "emf":
-        from driftserve.sinks.emf import EmfSink
+        from driftserve.metrics.sinks.emf import EmfSink
 
         return EmfSink(settings.cloudwatch_namespace, sys.stdout)
-    from driftserve.sinks.log import LogSink
+    from driftserve.metrics.sinks.log import LogSink
 
     return LogSink()

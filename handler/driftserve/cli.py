@@ -15,13 +15,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from driftserve import __version__, presentation
-from driftserve.archive import find_archive, read_archive
+from driftserve.archive.reading import find_archive, read_archive
 from driftserve.bootstrap import build_monitor, build_service, configure_logging
 from driftserve.errors import DriftserveError, SettingsError
-from driftserve.guard import end_with_parent
-from driftserve.printable import printable
+from driftserve.host.guard import end_with_parent
+from driftserve.host.stop import stop_at
 from driftserve.settings import Settings
-from driftserve.stop import stop_at
+from driftserve.text import printable
 
 _ARCHIVE_HELP = "a .mar file, or a directory that holds one"
 
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _serve(options: argparse.Namespace, settings: Settings) -> int:
     # First of all: as process 1 of a container it would not even be asked to end without a handler.
     stop = stop_at(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-    from driftserve.supervisor import serve
+    from driftserve.servers.supervisor import serve
 
     if settings.multi_model and options.archive is not None:
         raise SettingsError(
@@ -60,8 +60,8 @@ def _serve(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def _predict(options: argparse.Namespace, settings: Settings) -> int:
-    from driftserve.service import Request
-    from driftserve.verification import verify_archive
+    from driftserve.inference.service import Request
+    from driftserve.inference.verification import verify_archive
 
     unwatched = settings.model_copy(update={"runtime_dir": None})
     status = 0
@@ -78,7 +78,7 @@ def _predict(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def _verify(options: argparse.Namespace, settings: Settings) -> int:
-    from driftserve.verification import verify_archive
+    from driftserve.inference.verification import verify_archive
 
     if options.parent is not None:
         end_with_parent(options.parent)
@@ -96,7 +96,7 @@ def _inspect(options: argparse.Namespace, _: Settings) -> int:
 
 
 def _status(options: argparse.Namespace, settings: Settings) -> int:
-    from driftserve.runtime import find_runtime, read_status
+    from driftserve.runtime.directory import find_runtime, read_status
 
     status = read_status(options.runtime_dir or settings.runtime_dir or find_runtime())
     print(json.dumps(status, indent=2) if options.json else presentation.table(status, time.time()))
@@ -104,8 +104,8 @@ def _status(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def _replay(options: argparse.Namespace, settings: Settings) -> int:
-    from driftserve.replay import replay
-    from driftserve.report import report_to_json
+    from driftserve.drift.report import report_to_json
+    from driftserve.observations.replay import replay
 
     contract, digest = read_archive(find_archive(options.archive))
     reports = replay(
@@ -121,7 +121,7 @@ def _replay(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def _rebaseline(options: argparse.Namespace, settings: Settings) -> int:
-    from driftserve.rebaseline import rebaseline
+    from driftserve.certification.rebaseline import rebaseline
 
     done = rebaseline(
         find_archive(options.archive),
@@ -137,8 +137,8 @@ def _rebaseline(options: argparse.Namespace, settings: Settings) -> int:
 
 def _recorded(options: argparse.Namespace) -> Iterable[bytes]:
     """The lines of a record, or those that a function's log holds."""
-    from driftserve.observation_log import batches_in_log
-    from driftserve.recorder import oldest_first
+    from driftserve.observations.function_log import batches_in_log
+    from driftserve.observations.recorder import oldest_first
 
     lines = _lines(oldest_first(options.file))
     return batches_in_log(lines) if options.log else lines

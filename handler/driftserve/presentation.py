@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from driftserve.certificate import Certificate
-from driftserve.contract import Contract
-from driftserve.printable import printable
+from driftserve.archive.certificate import Certificate
+from driftserve.archive.contract import Contract
+from driftserve.text import printable
 
 _HORIZONS = ("windows", "long windows")  # in the order of a certificate
 

@@ -7,9 +7,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from driftserve.cgroup import available_processors
-from driftserve.contract import Sha256
+from driftserve.archive.contract import Sha256
 from driftserve.errors import SettingsError
+from driftserve.host.cgroup import available_processors
 
 PREFIX = "DRIFTSERVE_"
 # Variables with our prefix that are no settings: where the tests find their images.

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from driftserve.errors import DriftserveError
-from driftserve.printable import printable
+from driftserve.text import printable
 from driftserve_pipeline.commands.approve import APPROVE
 from driftserve_pipeline.commands.command import Command, Outcome
 from driftserve_pipeline.commands.compare import COMPARE

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from driftserve.decode import DEFAULT_LIMITS
+from driftserve.images.decode import DEFAULT_LIMITS
 
 pytestmark = pytest.mark.bench
 
 SIDE = int(DEFAULT_LIMITS.pixels**0.5)
 PROGRAM = """
 import pathlib, re, sys
-from driftserve.decode import decode
+from driftserve.images.decode import decode
 # In KiB. Not ru_maxrss, which a process inherits from the one that started it.
 peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+)", pathlib.Path("/proc/self/status").read_text())[1])
 body = pathlib.Path(sys.argv[1]).read_bytes()

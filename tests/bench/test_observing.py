@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import torch
 
-from driftserve.channel import SOCKET_FILE, Sender
-from driftserve.contract import Contract, GoldenImage, ImageSpec
-from driftserve.features import feature_names
-from driftserve.model import Model
-from driftserve.observation import Observation
-from driftserve.runtime import write_contract
-from driftserve.service import Request, RequestLimits, Service
+from driftserve.archive.contract import Contract, GoldenImage, ImageSpec
+from driftserve.drift.features import feature_names
+from driftserve.inference.model import Model
+from driftserve.inference.service import Request, RequestLimits, Service
+from driftserve.observations.channel import SOCKET_FILE, Sender
+from driftserve.observations.observation import Observation
+from driftserve.runtime.directory import write_contract
 from images import encode, scene
 from processes import wait_for
 

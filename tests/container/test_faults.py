@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from containers import docker, gateway, serving, tag
-from driftserve.servers.ports import free_ports
+from driftserve.host.ports import free_ports
 from fake_cloudwatch import fake_cloudwatch
 from images import encode, scene
 from load import Load, load

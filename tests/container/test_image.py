@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from containers import DOCKER, Container, container, docker, readable, seconds_to_first_answer, serving, tag
-from driftserve.archive import find_archive
+from driftserve.archive.reading import find_archive
 from images import encode, scene
 from processes import wait_for
 

@@ -14,9 +14,9 @@ from typing import IO, Any
 import pytest
 
 from containers import docker, readable, refuse, tag
-from driftserve.archive import write_model_tarball
-from driftserve.contract import Contract
-from driftserve.servers.ports import free_ports
+from driftserve.archive.contract import Contract
+from driftserve.archive.reading import write_model_tarball
+from driftserve.host.ports import free_ports
 from endpoints import SUITE_TESTS
 from servers import ROOT
 

@@ -14,7 +14,7 @@ import pytest
 import urllib3
 
 from containers import DOCKER, IMAGE, docker, readable, tag
-from driftserve.servers.ports import free_ports
+from driftserve.host.ports import free_ports
 from images import encode, scene
 from processes import wait_for
 from servers import ROOT

@@ -14,7 +14,7 @@ from awslambdaric.lambda_context import LambdaContext
 from driftserve.adapters import aws_lambda
 from driftserve.bootstrap import build_function
 from driftserve.errors import SettingsError
-from driftserve.service import Request, Response, Service
+from driftserve.inference.service import Request, Response, Service
 from driftserve.settings import Settings
 from images import encode, scene
 

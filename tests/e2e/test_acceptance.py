@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from driftserve.archive import read_contract
-from driftserve.certificate import Certificate
-from driftserve.certification import SHORT
-from driftserve.metrics import DEFINITIONS, LOST_OBSERVATIONS
+from driftserve.archive.certificate import Certificate
+from driftserve.archive.reading import read_contract
+from driftserve.certification.measurement import SHORT
+from driftserve.metrics.definitions import DEFINITIONS, LOST_OBSERVATIONS
 
 WEIGHTS = "mobilenetv2_100.keras_int8deq_in1k.safetensors"
 MAX_SECONDS = 8 * 60  # on 2 cores

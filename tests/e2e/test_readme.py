@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from driftserve.servers.ports import free_ports
+from driftserve.host.ports import free_ports
 from processes import wait_for
 
 ROOT = Path(__file__).parents[2]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from driftserve.archive import find_archive, unpack_archive
+from driftserve.archive.reading import find_archive, unpack_archive
 from endpoints import AnyEndpoint, Expected, HttpEndpoint, SageMakerEndpoint
 from servers import SERVERS
 

@@ -13,8 +13,8 @@ import time
 import numpy as np
 import pytest
 
-from driftserve.contract import GoldenImage
-from driftserve.golden import golden_mismatch
+from driftserve.archive.contract import GoldenImage
+from driftserve.archive.golden import golden_mismatch
 from endpoints import Answer, AnyEndpoint, Expected, HttpEndpoint
 from images import encode, scene
 

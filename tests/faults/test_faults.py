@@ -21,7 +21,7 @@ import pytest
 import urllib3
 
 from driftserve.errors import MonitorNotFound
-from driftserve.servers.ports import free_ports
+from driftserve.host.ports import free_ports
 from fake_cloudwatch import fake_cloudwatch
 from images import encode, scene
 from load import Load, Outcome, load
@@ -235,7 +235,7 @@ def _instances(image: bytes, number: int) -> bytes:
 def test_a_killed_guard_leaves_no_process_behind(server: str, archive: Path, place: Place) -> None:
     with started(archive, *place(), server) as endpoint:
         children = endpoint.descendants()
-        next(child for child in children if "driftserve.guard" in child.cmdline()).kill()
+        next(child for child in children if "driftserve.host.guard" in child.cmdline()).kill()
         assert endpoint.process.wait(30) == 1
         assert not any(is_alive(child) for child in children)
 

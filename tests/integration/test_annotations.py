@@ -13,7 +13,7 @@ import pytest
 
 from driftserve.errors import DataError
 from driftserve_demo.local_aws import local_aws
-from driftserve_training.dataset.preparation import PreparationRules, Prepared, prepare
+from driftserve_training.preparation.preparation import PreparationRules, Prepared, prepare
 from image_folders import listing, png, write_images
 from images import encode
 

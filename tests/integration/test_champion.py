@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from champions import write_darkest
-from driftserve.archive import write_model_tarball
-from driftserve.contract import Contract
+from driftserve.archive.contract import Contract
+from driftserve.archive.reading import write_model_tarball
 from driftserve.errors import ArchiveError, DataError
 from driftserve_training.dataset.manifest import Manifest, scan
 from driftserve_training.evaluation.champion import read_champion

@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from driftserve.channel import SOCKET_FILE, Sender
-from driftserve.contract import Contract, DriftPolicy
-from driftserve.features import feature_names
-from driftserve.observation import Observation
-from driftserve.runtime import read_status, write_contract
+from driftserve.archive.contract import Contract, DriftPolicy
+from driftserve.drift.features import feature_names
+from driftserve.observations.channel import SOCKET_FILE, Sender
+from driftserve.observations.observation import Observation
+from driftserve.runtime.directory import read_status, write_contract
 from processes import running, wait_for
 
 DIGEST = "a" * 64

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from driftserve.metrics import Metric, Unit
-from driftserve.publisher import MAX_WAITING_PERIODS, Publisher
-from driftserve.sinks.cloudwatch import MAX_METRICS_PER_CALL, CloudWatchSink
+from driftserve.metrics.definitions import Metric, Unit
+from driftserve.metrics.publisher import MAX_WAITING_PERIODS, Publisher
+from driftserve.metrics.sinks.cloudwatch import MAX_METRICS_PER_CALL, CloudWatchSink
 from fake_cloudwatch import Answer, FakeCloudWatch, fake_cloudwatch
 from processes import wait_for
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from driftserve.corruption import corrupt, standardise
-from driftserve.decode import decode
+from driftserve.certification.corruption import corrupt, standardise
 from driftserve.errors import DataError
-from driftserve.preprocess import preprocess
+from driftserve.images.decode import decode
+from driftserve.images.preprocess import preprocess
 from driftserve_demo.synthetic import write_dataset
 from driftserve_training.__main__ import main
 from driftserve_training.dataset.manifest import scan

@@ -17,8 +17,8 @@ import pytest
 from driftserve.errors import DataError
 from driftserve_demo.local_aws import local_aws
 from driftserve_training.__main__ import main
-from driftserve_training.dataset.source import fetch
-from driftserve_training.dataset.zipped import unzip
+from driftserve_training.sources.source import fetch
+from driftserve_training.sources.zipped import unzip
 from fake_kaggle import TOKEN, FakeKaggle, fake_kaggle
 from image_folders import listing, png, write_images
 
@@ -389,7 +389,7 @@ def test_a_killed_fetch_leaves_no_output_and_the_next_one_clears_up(tmp_path: Pa
     source = write_images(tmp_path / "source", PLAIN)
     script = (
         "import sys, time, pathlib\n"
-        "from driftserve_training.dataset.staging import staged\n"
+        "from driftserve_training.sources.staging import staged\n"
         "with staged(pathlib.Path(sys.argv[1])) as staging:\n"
         "    (staging.whole / 'half.png').write_text('half')\n"
         "    print('written', flush=True)\n"

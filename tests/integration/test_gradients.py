@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from driftserve.servers.ports import free_ports
+from driftserve.host.ports import free_ports
 from driftserve_demo.synthetic import write_dataset
 
 SCRIPT = Path(__file__).parents[1] / "gradients.py"

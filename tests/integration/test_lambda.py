@@ -17,12 +17,12 @@ import pytest
 import urllib3
 
 from driftserve.bootstrap import build_service
-from driftserve.monitor import Monitor
-from driftserve.observation import Observation, ObservationBatch
-from driftserve.report import DriftReport
-from driftserve.service import Request
+from driftserve.drift.report import DriftReport
+from driftserve.inference.service import Request
+from driftserve.inference.verification import verify_archive
+from driftserve.monitoring.monitor import Monitor
+from driftserve.observations.observation import Observation, ObservationBatch
 from driftserve.settings import Settings
-from driftserve.verification import verify_archive
 from fake_lambda import FakeLambda, fake_lambda
 from images import encode, scene
 from processes import running, wait_for

@@ -16,18 +16,18 @@ import boto3
 import numpy as np
 import pytest
 
-from driftserve.channel import SOCKET_FILE, Receiver, Sender
-from driftserve.contract import Contract
+from driftserve.archive.contract import Contract
+from driftserve.drift.report import report_to_json
 from driftserve.errors import MonitorError, MonitorNotFound
-from driftserve.metrics import DEFINITIONS, Metric, all_series, common_dimensions
-from driftserve.monitor import Monitor
-from driftserve.monitor_process import MonitorProcess, next_period
-from driftserve.observation import Observation
-from driftserve.publisher import Publisher
-from driftserve.replay import replay
-from driftserve.report import report_to_json
-from driftserve.runtime import forget_contract, read_status, write_contract
-from driftserve.stop import StopFlag
+from driftserve.host.stop import StopFlag
+from driftserve.metrics.definitions import DEFINITIONS, Metric, all_series, common_dimensions
+from driftserve.metrics.publisher import Publisher
+from driftserve.monitoring.monitor import Monitor
+from driftserve.monitoring.process import MonitorProcess, next_period
+from driftserve.observations.channel import SOCKET_FILE, Receiver, Sender
+from driftserve.observations.observation import Observation
+from driftserve.observations.replay import replay
+from driftserve.runtime.directory import forget_contract, read_status, write_contract
 from driftserve_demo.local_aws import local_aws, read_metrics
 from processes import running, wait_for
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from driftserve.archive import read_archive
-from driftserve.channel import SOCKET_FILE, Sender
-from driftserve.observation import Observation
-from driftserve.runtime import write_contract
+from driftserve.archive.reading import read_archive
+from driftserve.observations.channel import SOCKET_FILE, Sender
+from driftserve.observations.observation import Observation
+from driftserve.runtime.directory import write_contract
 from processes import running, wait_for
 
 

@@ -14,8 +14,8 @@ import psutil
 import pytest
 import torch
 
-from driftserve.archive import read_contract
-from driftserve.servers.ports import free_ports
+from driftserve.archive.reading import read_contract
+from driftserve.host.ports import free_ports
 from driftserve_demo.synthetic import write_dataset
 from driftserve_training.job.hyperparameters import NAMES
 from processes import is_alive, running, wait_for

@@ -16,15 +16,15 @@ import pytest
 import torch
 from PIL import Image
 
-from driftserve.archive import MODEL_FILE, read_archive, read_contract, unpack_archive
+from driftserve.archive.reading import MODEL_FILE, read_archive, read_contract, unpack_archive
 from driftserve.cli import main as inspect
-from driftserve.decode import decode
+from driftserve.drift.features import feature_names
 from driftserve.errors import DataError, ModelError
-from driftserve.features import feature_names
-from driftserve.model import Model
-from driftserve.prediction import calibrate
-from driftserve.preprocess import preprocess
-from driftserve.verification import verify_archive
+from driftserve.images.decode import decode
+from driftserve.images.preprocess import preprocess
+from driftserve.inference.model import Model
+from driftserve.inference.prediction import calibrate
+from driftserve.inference.verification import verify_archive
 from driftserve_demo.synthetic import write_dataset
 from driftserve_training.__main__ import main
 from driftserve_training.archiving.export import export

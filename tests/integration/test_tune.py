@@ -13,8 +13,8 @@ import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
-from driftserve.decode import decode
-from driftserve.preprocess import preprocess
+from driftserve.images.decode import decode
+from driftserve.images.preprocess import preprocess
 from driftserve_demo.synthetic import write_dataset
 from driftserve_training.__main__ import main
 from driftserve_training.configuration import TrainingConfiguration

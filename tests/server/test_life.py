@@ -13,7 +13,7 @@ import numpy as np
 import psutil
 import pytest
 
-from driftserve.servers.ports import free_ports
+from driftserve.host.ports import free_ports
 from images import encode, scene
 from processes import is_alive, wait_for
 from servers import free_port, python_of, started

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from botocore.exceptions import ClientError
 
-from driftserve.observation import TEST_ATTRIBUTE
+from driftserve.observations.observation import TEST_ATTRIBUTE
 from endpoints import SUITE_TESTS
 from fake_sagemaker_runtime import MAX_BODY_BYTES, fake_sagemaker_runtime
 from images import encode, scene

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psutil
 
-from driftserve.activity import BusyMark, last_activity, last_finished, living_workers
+from driftserve.runtime.activity import BusyMark, last_activity, last_finished, living_workers
 from processes import wait_for
 
 
@@ -39,7 +39,9 @@ def test_workers_live_by_their_process_id(tmp_path: Path) -> None:
 
 
 def test_a_worker_that_died_lives_no_more_though_nobody_waited_for_it(tmp_path: Path) -> None:
-    code = f"import pathlib; from driftserve.activity import BusyMark; BusyMark(pathlib.Path({str(tmp_path)!r}))"
+    code = (
+        f"import pathlib; from driftserve.runtime.activity import BusyMark; BusyMark(pathlib.Path({str(tmp_path)!r}))"
+    )
     worker = subprocess.Popen([sys.executable, "-c", code])
     wait_for(lambda: psutil.Process(worker.pid).status() == psutil.STATUS_ZOMBIE)
     assert (tmp_path / "workers" / str(worker.pid)).exists()
@@ -50,7 +52,7 @@ def test_a_worker_that_died_lives_no_more_though_nobody_waited_for_it(tmp_path: 
 def test_a_worker_that_died_at_work_is_not_at_work(tmp_path: Path) -> None:
     code = f"""
 import os, pathlib
-from driftserve.activity import BusyMark
+from driftserve.runtime.activity import BusyMark
 BusyMark(pathlib.Path({str(tmp_path)!r})).__enter__()
 os.kill(os.getpid(), 9)
 """

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from driftserve.archive import (
+from driftserve.archive.contract import Contract
+from driftserve.archive.reading import (
     CONTRACT_FILE,
     HANDLER_FILE,
     MODEL_FILE,
@@ -19,7 +20,6 @@ from driftserve.archive import (
     write_archive,
     write_model_tarball,
 )
-from driftserve.contract import Contract
 from driftserve.errors import ArchiveError
 
 

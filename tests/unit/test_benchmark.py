@@ -8,11 +8,11 @@ import numpy.typing as npt
 import pytest
 from scipy import stats
 
-from driftserve.certification import FULL, false_alarms
-from driftserve.contract import Contract, DriftPolicy
-from driftserve.drift import to_reference
+from driftserve.archive.contract import Contract, DriftPolicy
+from driftserve.certification.measurement import FULL, false_alarms
+from driftserve.certification.population import Population
+from driftserve.drift.detection import to_reference
 from driftserve.errors import DataError
-from driftserve.population import Population
 from driftserve_benchmark import measures
 from driftserve_benchmark.__main__ import main
 from driftserve_benchmark.cells import Images, Task, _images, score_all

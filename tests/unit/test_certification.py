@@ -7,14 +7,14 @@ import numpy.typing as npt
 import pytest
 from scipy import stats
 
-from driftserve.accuracy import estimate_accuracy
-from driftserve.certification import Effort, certify, false_alarms, to_false_alarms, upper_bound
-from driftserve.contract import DriftPolicy
-from driftserve.corruption import corrupt, standardise
-from driftserve.drift import is_drift
+from driftserve.archive.contract import DriftPolicy
+from driftserve.certification.corruption import corrupt, standardise
+from driftserve.certification.measurement import Effort, certify, false_alarms, to_false_alarms, upper_bound
+from driftserve.certification.population import Population, image_files, read_standard, score_population, targets_of
+from driftserve.drift.accuracy import estimate_accuracy
+from driftserve.drift.detection import is_drift
 from driftserve.errors import DataError
-from driftserve.population import Population, image_files, read_standard, score_population, targets_of
-from driftserve.scoring import Scored
+from driftserve.inference.scoring import Scored
 from images import encode, scene
 
 NAMES = ("probability.a", "probability.b", "embedding.0", "embedding.1")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from driftserve.cgroup import available_memory_bytes, available_processors
+from driftserve.host.cgroup import available_memory_bytes, available_processors
 
 GIB = 1 << 30
 

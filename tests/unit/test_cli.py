@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from driftserve import __version__
-from driftserve.archive import read_archive
+from driftserve.archive.reading import read_archive
 from images import encode
 
 

@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from driftserve.metrics import Metric, Unit
-from driftserve.sinks.cloudwatch import (
+from driftserve.metrics.definitions import Metric, Unit
+from driftserve.metrics.sinks.cloudwatch import (
     MAX_METRICS_PER_CALL,
     MAX_VALUES_PER_CALL,
     MAX_VALUES_PER_METRIC,

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from driftserve.contract import Contract, ImageSpec, contract_from_json, contract_to_json
+from driftserve.archive.contract import Contract, ImageSpec, contract_from_json, contract_to_json
 from driftserve.errors import ArchiveError
 
 

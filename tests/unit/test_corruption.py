@@ -12,7 +12,17 @@ import pytest
 from PIL import Image
 from scipy import ndimage, stats
 
-from driftserve.corruption import CORRUPTIONS, SEVERITIES, SIDE, blur, corrupt, digital, noise, standardise, weather
+from driftserve.certification.corruption import (
+    CORRUPTIONS,
+    SEVERITIES,
+    SIDE,
+    blur,
+    corrupt,
+    digital,
+    noise,
+    standardise,
+    weather,
+)
 
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from driftserve.decode import ImageLimits, decode
 from driftserve.errors import ImageTooLarge
+from driftserve.images.decode import ImageLimits, decode
 from images import encode
 
 GRADIENT = np.stack([np.tile(np.arange(60, dtype=np.uint8), (40, 1))] * 3, axis=2)

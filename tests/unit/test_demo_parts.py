@@ -4,8 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from driftserve.decode import decode
 from driftserve.errors import DataError, DriftserveError
+from driftserve.images.decode import decode
 from driftserve_demo import corruption, stages, synthetic, traffic
 from driftserve_demo.client import Answer, Picture
 from driftserve_demo.report import to_serving_report

@@ -7,7 +7,7 @@ from types import ModuleType
 
 import pytest
 
-from driftserve.metrics import DEFINITIONS
+from driftserve.metrics.definitions import DEFINITIONS
 from driftserve.settings import PREFIX, Settings
 from driftserve_demo.synthetic import write_dataset
 

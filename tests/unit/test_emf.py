@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from driftserve.errors import DeliveryError
-from driftserve.metrics import DEFINITIONS, Metric, Unit
-from driftserve.sinks.emf import MAX_LINE_BYTES, MAX_SAMPLES_PER_METRIC, EmfSink, thin
+from driftserve.metrics.definitions import DEFINITIONS, Metric, Unit
+from driftserve.metrics.sinks.emf import MAX_LINE_BYTES, MAX_SAMPLES_PER_METRIC, EmfSink, thin
 
 MODEL = (("EndpointName", "scenes"), ("VariantName", "AllTraffic"), ("Model", "scenes/1"))
 

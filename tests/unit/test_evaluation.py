@@ -8,7 +8,7 @@ import torch
 from scipy import stats
 
 from driftserve.errors import DataError
-from driftserve.prediction import calibrate
+from driftserve.inference.prediction import calibrate
 from driftserve_training.dataset.manifest import Entry, Manifest
 from driftserve_training.evaluation.adversary import EPSILONS, fgsm, measure_attacks, pgd
 from driftserve_training.evaluation.calibration import measure_calibration, reliability

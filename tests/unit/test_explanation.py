@@ -14,10 +14,10 @@ from PIL import Image
 from torch import nn
 from torch.nn import functional
 
-from driftserve.contract import MODEL_FILE
+from driftserve.archive.contract import MODEL_FILE
 from driftserve.errors import DataError, ModelError
-from driftserve.model import Model
-from driftserve.prediction import calibrate
+from driftserve.inference.model import Model
+from driftserve.inference.prediction import calibrate
 from driftserve_demo.synthetic import write_dataset
 from driftserve_training.__main__ import main
 from driftserve_training.dataset.manifest import scan

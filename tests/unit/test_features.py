@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 from scipy import ndimage, stats
 
-from driftserve.features import IMAGE_STATISTICS, feature_names, features, shift_of
-from driftserve.raster import to_raster
+from driftserve.drift.features import IMAGE_STATISTICS, feature_names, features, shift_of
+from driftserve.images.raster import to_raster
 
 BLACK = np.zeros((8, 8, 3), np.uint8)
 

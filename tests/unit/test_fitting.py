@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from driftserve.contract import ImageSpec
+from driftserve.archive.contract import ImageSpec
 from driftserve.errors import DataError
 from driftserve_demo.synthetic import write_dataset
 from driftserve_training.configuration import TrainingConfiguration

@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_np
 
-from driftserve.contract import Contract
-from driftserve.drift import detect_drift, is_drift, to_reference
+from driftserve.archive.contract import Contract
+from driftserve.drift.detection import detect_drift, is_drift, to_reference
+from driftserve.drift.features import IMAGE_STATISTICS, features
 from driftserve.errors import DataError
-from driftserve.features import IMAGE_STATISTICS, features
-from driftserve.raster import to_raster
-from driftserve.replay import replay
+from driftserve.images.raster import to_raster
+from driftserve.observations.replay import replay
 
 pytestmark = pytest.mark.fuzz
 

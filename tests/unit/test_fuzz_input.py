@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftserve.contract import Contract
-from driftserve.decode import ImageLimits, decode
+from driftserve.archive.contract import Contract
 from driftserve.errors import BadRequest
-from driftserve.instances import read_instances
-from driftserve.model import Model
-from driftserve.service import Request, RequestLimits, Service
+from driftserve.images.decode import ImageLimits, decode
+from driftserve.inference.instances import read_instances
+from driftserve.inference.model import Model
+from driftserve.inference.service import Request, RequestLimits, Service
 from odd_images import exif_block, jpeg_with, odd_images
 
 pytestmark = pytest.mark.fuzz

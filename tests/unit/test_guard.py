@@ -17,7 +17,9 @@ IGNORES_SIGTERM = (
 
 
 def _guard(code: str) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen([sys.executable, "-m", "driftserve.guard", str(os.getpid()), sys.executable, "-c", code])
+    return subprocess.Popen(
+        [sys.executable, "-m", "driftserve.host.guard", str(os.getpid()), sys.executable, "-c", code]
+    )
 
 
 def _family(guard: "subprocess.Popen[bytes]", number: int) -> list[psutil.Process]:
@@ -54,7 +56,7 @@ def test_sigterm_stops_the_command_and_what_it_started() -> None:
 def test_the_death_of_the_parent_stops_the_command() -> None:
     code = """
 import os, subprocess, sys, time
-subprocess.Popen([sys.executable, "-m", "driftserve.guard", str(os.getpid()), "sleep", "60"])
+subprocess.Popen([sys.executable, "-m", "driftserve.host.guard", str(os.getpid()), "sleep", "60"])
 time.sleep(60)
 """
     parent = subprocess.Popen([sys.executable, "-c", code])
@@ -88,7 +90,7 @@ def test_a_command_that_does_not_stop_is_killed_after_a_while(capfd: pytest.Capt
 def test_orphans_are_adopted_and_ended() -> None:
     code = """
 import subprocess, sys, time
-from driftserve.guard import adopt_orphans, end_children
+from driftserve.host.guard import adopt_orphans, end_children
 adopt_orphans()
 subprocess.run([sys.executable, "-c", "import subprocess; print(subprocess.Popen(['sleep', '60']).pid, flush=True)"])
 end_children()

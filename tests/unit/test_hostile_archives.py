@@ -7,11 +7,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from driftserve.archive import read_archive, read_contract, unpack_archive, write_archive
-from driftserve.contract import Contract
+from driftserve.archive.contract import Contract
+from driftserve.archive.mar import MAX_ENTRIES
+from driftserve.archive.reading import read_archive, read_contract, unpack_archive, write_archive
 from driftserve.errors import ArchiveError
-from driftserve.mar import MAX_ENTRIES
-from driftserve.verification import verify_archive
+from driftserve.inference.verification import verify_archive
 from hostile_archives import HOSTILE, deflated, entries_of, to_zip
 
 LOADED = "expected a TorchScript graph"

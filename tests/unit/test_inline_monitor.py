@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from driftserve.contract import Contract
+from driftserve.archive.contract import Contract
 from driftserve.errors import DeliveryError
-from driftserve.inline_monitor import InlineMonitor
 from driftserve.logs import JsonFormatter
-from driftserve.metrics import Metric
-from driftserve.monitor import Monitor
-from driftserve.observation import Observation
+from driftserve.metrics.definitions import Metric
+from driftserve.monitoring.inline import InlineMonitor
+from driftserve.monitoring.monitor import Monitor
+from driftserve.observations.observation import Observation
 
 DIGEST = "d" * 64
 

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from driftserve.errors import BadRequest, InvalidJson, RequestTooLarge
-from driftserve.instances import read_instances
+from driftserve.inference.instances import read_instances
 
 
 def _body(*texts: object) -> bytes:

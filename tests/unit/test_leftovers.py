@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from driftserve.host.stop import StopFlag
 from driftserve.servers.leftovers import Leftovers
-from driftserve.stop import StopFlag
 from processes import wait_for
 
 PAGE = 2

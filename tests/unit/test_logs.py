@@ -9,9 +9,9 @@ import pytest
 
 from driftserve.bootstrap import configure_logging
 from driftserve.logs import JsonFormatter
-from driftserve.metrics import Metric, Unit
+from driftserve.metrics.definitions import Metric, Unit
+from driftserve.metrics.sinks.log import LogSink
 from driftserve.settings import Settings
-from driftserve.sinks.log import LogSink
 
 
 @pytest.fixture
@@ -93,14 +93,14 @@ def test_libraries_are_heard_from_warning_and_we_from_the_level_that_is_set(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     configure_logging(Settings(log_level="DEBUG"))
-    for name in ("botocore", "driftserve.monitor"):
+    for name in ("botocore", "driftserve.monitoring.monitor"):
         logging.getLogger(name).debug("details")
         logging.getLogger(name).warning("trouble")
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     assert [(line["logger"], line["level"]) for line in lines] == [
         ("botocore", "WARNING"),
-        ("driftserve.monitor", "DEBUG"),
-        ("driftserve.monitor", "WARNING"),
+        ("driftserve.monitoring.monitor", "DEBUG"),
+        ("driftserve.monitoring.monitor", "WARNING"),
     ]
 
 

@@ -1,8 +1,9 @@
 from collections import Counter
 from dataclasses import fields
 
-from driftserve.contract import Contract
-from driftserve.metrics import (
+from driftserve.archive.contract import Contract
+from driftserve.drift.report import Losses
+from driftserve.metrics.definitions import (
     CONFIDENCE,
     DEFINITIONS,
     DRIFT_P_VALUE,
@@ -15,8 +16,7 @@ from driftserve.metrics import (
     all_series,
     common_dimensions,
 )
-from driftserve.observation import PHASES
-from driftserve.report import Losses
+from driftserve.observations.observation import PHASES
 
 
 def test_a_period_holds_sums_and_distributions_and_the_next_starts_empty() -> None:

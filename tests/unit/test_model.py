@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from driftserve.errors import ArchiveError, ModelError
-from driftserve.model import Model
+from driftserve.inference.model import Model
 
 
 def test_a_graph_gives_logits_and_embedding(graph_file: Path) -> None:

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from driftserve.certificate import Certificate, FalseAlarms, Power
+from driftserve.archive.certificate import Certificate, FalseAlarms, Power
 from driftserve.errors import DataError
 from driftserve_training.__main__ import main
 from driftserve_training.card.card import ModelCard, gather

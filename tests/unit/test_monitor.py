@@ -3,12 +3,12 @@ import dataclasses
 import numpy as np
 import pytest
 
-from driftserve.contract import Contract
-from driftserve.metrics import Metric
-from driftserve.monitor import Monitor
-from driftserve.observation import Observation, ObservationBatch
-from driftserve.report import Verdict
-from driftserve.watch import Progress
+from driftserve.archive.contract import Contract
+from driftserve.drift.report import Verdict
+from driftserve.drift.watch import Progress
+from driftserve.metrics.definitions import Metric
+from driftserve.monitoring.monitor import Monitor
+from driftserve.observations.observation import Observation, ObservationBatch
 
 DIGEST = "d" * 64
 

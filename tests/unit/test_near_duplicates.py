@@ -9,14 +9,14 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from driftserve.decode import decode
 from driftserve.errors import DataError
+from driftserve.images.decode import decode
 from driftserve_training.__main__ import main
-from driftserve_training.dataset.candidate import Candidate
 from driftserve_training.dataset.manifest import scan
-from driftserve_training.dataset.near_duplicates import MOST_DISTANCE, find_near_duplicates
-from driftserve_training.dataset.perceptual_hash import perceptual_hash
-from driftserve_training.dataset.preparation import PreparationRules, prepare
+from driftserve_training.preparation.candidate import Candidate
+from driftserve_training.preparation.near_duplicates import MOST_DISTANCE, find_near_duplicates
+from driftserve_training.preparation.perceptual_hash import perceptual_hash
+from driftserve_training.preparation.preparation import PreparationRules, prepare
 from image_folders import listing, write_images
 
 SPLITS = ("test", "val", "stream", "train")  # each takes precedence over those behind it

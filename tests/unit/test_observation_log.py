@@ -3,11 +3,11 @@ import json
 import pytest
 
 from datagrams import to_datagram
+from driftserve.drift.report import Verdict
 from driftserve.errors import DataError
 from driftserve.logs import JsonFormatter
-from driftserve.observation import Observation, ObservationBatch, batch_from_bytes
-from driftserve.observation_log import MAX_LINE_BYTES, ObservationLog, batches_in_log
-from driftserve.report import Verdict
+from driftserve.observations.function_log import MAX_LINE_BYTES, ObservationLog, batches_in_log
+from driftserve.observations.observation import Observation, ObservationBatch, batch_from_bytes
 
 DIGEST = "d" * 64
 EMF = b'{"_aws":{"Timestamp":1,"CloudWatchMetrics":[]},"Images":1}\n'
@@ -15,7 +15,7 @@ OTHERS = [
     b"START RequestId: 8286a188 Version: $LATEST\n",
     EMF,
     b"\n",
-    b'{"time": "t", "level": "INFO", "logger": "driftserve.service", "message": "answered 400"}\n',
+    b'{"time": "t", "level": "INFO", "logger": "driftserve.inference.service", "message": "answered 400"}\n',
     b'{"time":"t","type":"platform.report","record":{"requestId":"8286a188"}}\n',
     b"REPORT RequestId: 8286a188\tDuration: 1.00 ms\n",
     # what a caller sent, as a message shows it

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image, UnidentifiedImageError
 
-from driftserve.decode import ImageLimits, decode
 from driftserve.errors import BadRequest, ImageTooLarge, UndecodableImage
-from driftserve.header import jpeg_exif_blocks
+from driftserve.images.decode import ImageLimits, decode
+from driftserve.images.header import jpeg_exif_blocks
 from images import encode
 from odd_images import (
     GREY,
@@ -395,7 +395,7 @@ def test_pillow_prints_and_warns_of_nothing(capfd: pytest.CaptureFixture[str]) -
 
 def test_an_image_beyond_the_memory_is_too_large() -> None:
     program = (
-        "import io, resource; from PIL import Image; from driftserve.decode import decode\n"
+        "import io, resource; from PIL import Image; from driftserve.images.decode import decode\n"
         "from driftserve.errors import ImageTooLarge\n"
         "buffer = io.BytesIO(); Image.new('L', (7000, 7000)).save(buffer, 'PNG')\n"
         "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"

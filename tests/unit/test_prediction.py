@@ -1,7 +1,7 @@
 import numpy as np
 from scipy.special import softmax
 
-from driftserve.prediction import calibrate, to_prediction
+from driftserve.inference.prediction import calibrate, to_prediction
 
 
 def test_calibration_is_the_softmax_of_tempered_logits(generator: np.random.Generator) -> None:

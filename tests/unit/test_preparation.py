@@ -11,9 +11,9 @@ import pytest
 from driftserve.errors import DataError
 from driftserve_training.__main__ import main
 from driftserve_training.dataset.manifest import scan
-from driftserve_training.dataset.preparation import PreparationRules, prepare
-from driftserve_training.dataset.source import fetch
-from driftserve_training.dataset.validation import validation_share
+from driftserve_training.preparation.preparation import PreparationRules, prepare
+from driftserve_training.preparation.validation import validation_share
+from driftserve_training.sources.source import fetch
 from image_folders import listing, png, write_images
 
 DROP = PreparationRules(drop=True)

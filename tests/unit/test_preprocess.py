@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from driftserve.contract import ImageSpec
-from driftserve.preprocess import preprocess
+from driftserve.archive.contract import ImageSpec
+from driftserve.images.preprocess import preprocess
 
 
 def test_shapes_and_dtype_whatever_the_images_sizes(generator: np.random.Generator, spec: ImageSpec) -> None:

@@ -1,7 +1,7 @@
 import re
 
 from driftserve import presentation
-from driftserve.contract import Contract
+from driftserve.archive.contract import Contract
 
 MODEL = {
     "name": "scenes/1",

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from driftserve.activity import BusyMark
-from driftserve.archive import read_contract, unpack_archive
-from driftserve.contract import Contract
-from driftserve.probe import GoldenProbe, PingProbe, Watch, ask_until_right
-from driftserve.servers.ports import free_ports
+from driftserve.archive.contract import Contract
+from driftserve.archive.reading import read_contract, unpack_archive
+from driftserve.host.ports import free_ports
+from driftserve.host.stop import StopFlag
+from driftserve.runtime.activity import BusyMark
+from driftserve.servers.probe import GoldenProbe, PingProbe, Watch, ask_until_right
 from driftserve.settings import Settings
-from driftserve.stop import StopFlag
 from processes import wait_for
 
 QUICK = Settings(start_timeout_seconds=1, probe_interval_seconds=0.5, probe_timeout_seconds=0.5)

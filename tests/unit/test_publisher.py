@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from driftserve.errors import DeliveryError
-from driftserve.metrics import LOST, Metric, Unit, common_dimensions
-from driftserve.publisher import MAX_WAITING_PERIODS, Publisher, retry_delay
+from driftserve.metrics.definitions import LOST, Metric, Unit, common_dimensions
+from driftserve.metrics.publisher import MAX_WAITING_PERIODS, Publisher, retry_delay
 from processes import wait_for
 
 

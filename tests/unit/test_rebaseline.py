@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from datagrams import to_datagram
-from driftserve.archive import read_archive
+from driftserve.archive.contract import Contract
+from driftserve.archive.reading import read_archive
+from driftserve.certification.rebaseline import MOST_ROWS, rebaseline
 from driftserve.cli import main
-from driftserve.contract import Contract
+from driftserve.drift.watch import DriftWatch
 from driftserve.errors import ArchiveError, DataError
-from driftserve.observation import Observation, ObservationBatch
-from driftserve.rebaseline import MOST_ROWS, rebaseline
-from driftserve.replay import record_header
-from driftserve.watch import DriftWatch
+from driftserve.observations.observation import Observation, ObservationBatch
+from driftserve.observations.replay import record_header
 from images import encode, scene
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from driftserve.recorder import Recorder, oldest_first
-from driftserve.replay import record_header
-from driftserve.report import DriftReport, Verdict, report_to_json
-from driftserve.watch import Progress
+from driftserve.drift.report import DriftReport, Verdict, report_to_json
+from driftserve.drift.watch import Progress
+from driftserve.observations.recorder import Recorder, oldest_first
+from driftserve.observations.replay import record_header
 
 REPORT = DriftReport(Verdict.OK, "tiny/7", "window", 1, 1.0, 50, 0.001, (), 0.9, 0.9, (), ())
 EMPTY_HEADER = record_header({})
@@ -129,8 +129,8 @@ def test_of_two_that_record_in_one_directory_only_the_first_does(
 ON_A_FULL_DISK = """
 import resource, sys
 from pathlib import Path
-from driftserve.recorder import Recorder
-from driftserve.watch import Progress
+from driftserve.observations.recorder import Recorder
+from driftserve.drift.watch import Progress
 resource.setrlimit(resource.RLIMIT_FSIZE, (2600, resource.RLIM_INFINITY))
 recorder = Recorder(Path(sys.argv[1]), 100_000)
 for number in range(5):

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from datagrams import to_datagram
-from driftserve.contract import Contract
+from driftserve.archive.contract import Contract
+from driftserve.drift.report import report_to_json
+from driftserve.drift.watch import Progress
 from driftserve.errors import ArchiveError, DataError
-from driftserve.monitor import Monitor
-from driftserve.observation import Observation, ObservationBatch
-from driftserve.recorder import Recorder, oldest_first
-from driftserve.replay import record_header, replay
-from driftserve.report import report_to_json
-from driftserve.watch import Progress
+from driftserve.monitoring.monitor import Monitor
+from driftserve.observations.observation import Observation, ObservationBatch
+from driftserve.observations.recorder import Recorder, oldest_first
+from driftserve.observations.replay import record_header, replay
 
 DIGEST = "d" * 64
 OTHER = "e" * 64

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from driftserve import runtime
-from driftserve.contract import Contract
+from driftserve.archive.contract import Contract
+from driftserve.drift.report import DriftReport, FeatureTest, Losses, ModelStatus, Verdict, report_to_json
 from driftserve.errors import MonitorError, MonitorNotFound, SettingsError
-from driftserve.report import DriftReport, FeatureTest, Losses, ModelStatus, Verdict, report_to_json
+from driftserve.runtime import directory as runtime
 
 REPORT = DriftReport(
     verdict=Verdict.DRIFT,

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from driftserve.contract import Contract
+from driftserve.archive.contract import Contract
 from driftserve.errors import ServerError
+from driftserve.host.ports import free_ports, refuse_taken_port
 from driftserve.servers import mms, torchserve
 from driftserve.servers.jvm import find_java
-from driftserve.servers.ports import free_ports, refuse_taken_port
 from driftserve.settings import Settings
 from servers import python_of
 

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from driftserve.classifier import MOST_IMAGES_AT_ONCE, Classifier, Item
-from driftserve.contract import Contract
-from driftserve.decode import ImageLimits
+from driftserve.archive.contract import Contract
 from driftserve.errors import ModelError
-from driftserve.model import Model, ModelOutput
-from driftserve.observation import Observation
-from driftserve.raster import to_raster
-from driftserve.service import Request, RequestLimits, Response, Service
+from driftserve.images.decode import ImageLimits
+from driftserve.images.raster import to_raster
+from driftserve.inference.classifier import MOST_IMAGES_AT_ONCE, Classifier, Item
+from driftserve.inference.model import Model, ModelOutput
+from driftserve.inference.service import Request, RequestLimits, Response, Service
+from driftserve.observations.observation import Observation
 from images import LABELS, encode, scene
 
 RED, GREEN, BLUE = (
@@ -308,7 +308,7 @@ def test_an_answer_is_one_log_line_at_the_level_of_its_status(
     Service(contract, FakeModel(), None, LIMITS).predict([_request(body)])
     (record,) = caplog.records
     assert record.levelname == level
-    assert record.name == "driftserve.service"
+    assert record.name == "driftserve.inference.service"
     assert (record.request_id, record.model) == ("r-1", "tiny/7")  # type: ignore[attr-defined]
     assert record.getMessage().startswith("answered ")
     assert ("expected an image" in record.getMessage()) == (level == "INFO")

@@ -4,11 +4,11 @@ import subprocess
 import sys
 import time
 
-from driftserve.stop import StopFlag
+from driftserve.host.stop import StopFlag
 
 WAITS_UNTIL_STOPPED = """
 import signal, time
-from driftserve.stop import stop_at
+from driftserve.host.stop import stop_at
 flag = stop_at(signal.SIGTERM, signal.SIGINT)
 print("ready", flush=True)
 while not flag.wait(0.001):

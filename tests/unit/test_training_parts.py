@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from driftserve.errors import DataError
-from driftserve.prediction import calibrate
+from driftserve.inference.prediction import calibrate
 from driftserve_training.__main__ import main
 from driftserve_training.configuration import TrainingConfiguration
 from driftserve_training.evaluation.calibration import fit_temperature

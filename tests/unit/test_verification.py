@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from driftserve.archive import (
+from driftserve.archive.contract import Contract
+from driftserve.archive.golden import GOLDEN_TOLERANCE, golden_mismatch
+from driftserve.archive.reading import (
     CONTRACT_FILE,
     HANDLER_FILE,
     MANIFEST_FILE,
@@ -16,10 +18,8 @@ from driftserve.archive import (
     read_archive,
     write_archive,
 )
-from driftserve.contract import Contract
 from driftserve.errors import ArchiveError
-from driftserve.golden import GOLDEN_TOLERANCE, golden_mismatch
-from driftserve.verification import verify_archive
+from driftserve.inference.verification import verify_archive
 from images import LABELS, encode
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from driftserve.window import TumblingWindow, Window, together
+from driftserve.drift.window import TumblingWindow, Window, together
 
 
 def test_a_window_comes_when_it_is_full_and_none_is_in_two() -> None:

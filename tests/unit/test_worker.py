@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from driftserve.activity import BusyMark
-from driftserve.archive import read_archive, unpack_archive, write_model_tarball
+from driftserve.archive.reading import read_archive, unpack_archive, write_model_tarball
 from driftserve.errors import ArchiveError
+from driftserve.runtime.activity import BusyMark
 from driftserve.servers.torchserve import MULTI_MODEL_PROGRAMS
+from driftserve.servers.worker import reserve_memory, served_directory
 from driftserve.settings import Settings
-from driftserve.worker import reserve_memory, served_directory
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from driftserve.errors import DriftserveError
-from driftserve.printable import printable
+from driftserve.text import printable
 from driftserve_training.commands.evaluate import EVALUATE
 from driftserve_training.commands.explain import EXPLAIN
 from driftserve_training.commands.export import EXPORT

@@ -1,1 +1,1 @@
-"""The thin doors between a model server's calls and `driftserve.service`."""
+"""The thin doors between a model server's calls and `driftserve.inference.service`."""

@@ -16,10 +16,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from driftserve.bootstrap import build_function, configure_logging
 from driftserve.errors import BadRequest, DriftserveError, MethodNotAllowed, ModelError, NotFound
-from driftserve.observation import is_marked_as_test
-from driftserve.printable import printable
-from driftserve.service import Request, Response, Service, error_response
+from driftserve.inference.service import Request, Response, Service, error_response
+from driftserve.observations.observation import is_marked_as_test
 from driftserve.settings import Settings
+from driftserve.text import printable
 
 logger = logging.getLogger(__name__)
 

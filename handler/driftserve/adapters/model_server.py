@@ -12,12 +12,12 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from driftserve.activity import BusyMark
 from driftserve.bootstrap import build_service, configure_logging
 from driftserve.errors import DriftserveError, ModelError, NotReady
-from driftserve.observation import is_marked_as_test
-from driftserve.runtime import SERVED_DIR_VARIABLE
-from driftserve.service import Request, Response, Service, error_response
+from driftserve.inference.service import Request, Response, Service, error_response
+from driftserve.observations.observation import is_marked_as_test
+from driftserve.runtime.activity import BusyMark
+from driftserve.runtime.directory import SERVED_DIR_VARIABLE
 from driftserve.settings import Settings
 
 logger = logging.getLogger(__name__)

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from driftserve.stop import StopFlag
-from driftserve.store import locked, sweep
+from driftserve.host.stop import StopFlag
+from driftserve.runtime.store import locked, sweep
 
 logger = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ import importlib.util
 from importlib import resources
 from pathlib import Path
 
-from driftserve.contract import Contract
+from driftserve.archive.contract import Contract
 from driftserve.errors import ServerError, SettingsError
 from driftserve.servers.jvm import server_command
 from driftserve.settings import Settings

@@ -7,10 +7,10 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from driftserve.contract import Contract
+from driftserve.archive.contract import Contract
 from driftserve.errors import ServerError
+from driftserve.host.ports import free_ports
 from driftserve.servers.jvm import server_command
-from driftserve.servers.ports import free_ports
 from driftserve.settings import Settings
 
 _LOG_CONFIG = Path(__file__).with_name("torchserve_log4j2.xml")

@@ -2,7 +2,7 @@
 
 import argparse
 
-from driftserve.printable import printable
+from driftserve.text import printable
 from driftserve_pipeline.commands.account import Account, on_account
 from driftserve_pipeline.commands.command import Command
 

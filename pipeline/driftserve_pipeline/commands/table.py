@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from driftserve.printable import printable
+from driftserve.text import printable
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:

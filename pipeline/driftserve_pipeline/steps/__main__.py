@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from driftserve.errors import DriftserveError, PipelineError
-from driftserve.printable import printable
+from driftserve.text import printable
 from driftserve_pipeline.steps.evaluate import EVALUATE
 from driftserve_pipeline.steps.fetch import FETCH
 from driftserve_pipeline.steps.preprocess import PREPROCESS

@@ -5,11 +5,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from driftserve.certificate import Certificate
-from driftserve.certification import Effort, certify
-from driftserve.contract import DriftPolicy
-from driftserve.features import feature_names
-from driftserve.population import Cell, image_files, score_population, targets_of
+from driftserve.archive.certificate import Certificate
+from driftserve.archive.contract import DriftPolicy
+from driftserve.certification.measurement import Effort, certify
+from driftserve.certification.population import Cell, image_files, score_population, targets_of
+from driftserve.drift.features import feature_names
 from driftserve_training.archiving.served import Served
 from driftserve_training.network.trained import TrainedRecord
 

@@ -5,9 +5,9 @@ from datetime import datetime, timezone
 import torch
 
 from driftserve import __version__
-from driftserve.certificate import Certificate
-from driftserve.contract import SCHEMA_VERSION, Contract, DriftPolicy, GoldenImage
-from driftserve.features import feature_names
+from driftserve.archive.certificate import Certificate
+from driftserve.archive.contract import SCHEMA_VERSION, Contract, DriftPolicy, GoldenImage
+from driftserve.drift.features import feature_names
 from driftserve_training.archiving.served import Served
 from driftserve_training.card.card import ModelCard
 from driftserve_training.card.files import CardFiles

@@ -5,10 +5,10 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from driftserve.archive import MODEL_FILE, write_archive, write_model_tarball
-from driftserve.certificate import Certificate
-from driftserve.certification import SHORT, Effort
-from driftserve.verification import verify_archive
+from driftserve.archive.certificate import Certificate
+from driftserve.archive.reading import MODEL_FILE, write_archive, write_model_tarball
+from driftserve.certification.measurement import SHORT, Effort
+from driftserve.inference.verification import verify_archive
 from driftserve_training.archiving.certifying import certify_images
 from driftserve_training.archiving.contracting import to_contract
 from driftserve_training.archiving.golden import choose_golden

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from driftserve.contract import MIN_GOLDEN_MARGIN, GoldenImage, margin_of
-from driftserve.decode import decode
+from driftserve.archive.contract import MIN_GOLDEN_MARGIN, GoldenImage, margin_of
 from driftserve.errors import ModelError
-from driftserve.prediction import to_prediction
+from driftserve.images.decode import decode
+from driftserve.inference.prediction import to_prediction
 from driftserve_training.archiving.served import Served
 from driftserve_training.dataset.manifest import Manifest
 

@@ -10,9 +10,9 @@ import numpy.typing as npt
 import torch
 from tqdm import tqdm
 
-from driftserve.model import Model
-from driftserve.population import Score
-from driftserve.scoring import Scored, score
+from driftserve.certification.population import Score
+from driftserve.inference.model import Model
+from driftserve.inference.scoring import Scored, score
 from driftserve_training.dataset.images import decoded_images, pixel_batches
 from driftserve_training.dataset.manifest import Manifest
 from driftserve_training.network.classifier import Classifier

@@ -12,7 +12,7 @@ import torch
 from pydantic import Field, TypeAdapter
 
 from driftserve import __version__
-from driftserve.certificate import Certificate
+from driftserve.archive.certificate import Certificate
 from driftserve.errors import DataError
 from driftserve_training.card.evidence import (
     Choice,

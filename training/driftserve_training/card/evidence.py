@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from driftserve.certificate import Certificate
+from driftserve.archive.certificate import Certificate
 from driftserve.errors import DataError
 from driftserve_training.explanation.document import FOLDER
 from driftserve_training.fitting.history import HISTORY_FILE

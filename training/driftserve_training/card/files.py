@@ -4,8 +4,8 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from driftserve.archive import find_archive, read_contract
-from driftserve.contract import file_sha256
+from driftserve.archive.contract import file_sha256
+from driftserve.archive.reading import find_archive, read_contract
 from driftserve.errors import DataError
 from driftserve_training.card.card import ModelCard, card_to_json
 from driftserve_training.card.page import to_page

@@ -8,7 +8,7 @@ from importlib.resources import files
 import numpy as np
 from jinja2 import Environment, StrictUndefined
 
-from driftserve.certificate import Certificate
+from driftserve.archive.certificate import Certificate
 from driftserve_training.card.card import ModelCard
 from driftserve_training.card.evidence import Epoch
 from driftserve_training.card.plots import Matrix, draw_confusion, draw_curves, draw_heat_map, draw_reliability

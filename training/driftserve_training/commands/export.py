@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from driftserve.contract import ModelName, ModelVersion
+from driftserve.archive.contract import ModelName, ModelVersion
 from driftserve_training.commands.command import Command
 from driftserve_training.dataset.location import located
 from driftserve_training.parameters import add_locations, read_locations
@@ -31,7 +31,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> dict[str, object]:
-    from driftserve.certification import FULL, SHORT
+    from driftserve.certification.measurement import FULL, SHORT
     from driftserve_training.archiving.export import export
 
     with located(read_locations(options)) as data:

@@ -26,7 +26,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> dict[str, object]:
-    from driftserve_training.dataset.source import fetch
+    from driftserve_training.sources.source import fetch
 
     return {"output": str(options.output), **asdict(fetch(options.source, options.output, options.test_source))}
 

@@ -49,7 +49,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> dict[str, object]:
-    from driftserve_training.dataset.preparation import PreparationRules, prepare
+    from driftserve_training.preparation.preparation import PreparationRules, prepare
 
     rules = PreparationRules(
         options.val_fraction, options.seed, options.smallest, options.drop, options.near_duplicates

@@ -8,9 +8,9 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from driftserve.contract import ImageSpec
-from driftserve.decode import decode
-from driftserve.preprocess import preprocess
+from driftserve.archive.contract import ImageSpec
+from driftserve.images.decode import decode
+from driftserve.images.preprocess import preprocess
 from driftserve_training.dataset.augmentation import Augment, Image, build_augmentation
 from driftserve_training.dataset.manifest import Manifest
 from driftserve_training.dataset.order import Draw, EpochOrder, seed_of

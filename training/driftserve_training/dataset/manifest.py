@@ -9,8 +9,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from driftserve.decode import MEDIA_TYPES, decode
 from driftserve.errors import BadRequest, DataError
+from driftserve.images.decode import MEDIA_TYPES, decode
 from driftserve_training.configuration import SPLITS
 from driftserve_training.dataset.listing import listed
 

@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import DataLoader, Subset
 
 from driftserve.errors import DataError
-from driftserve.prediction import calibrate
+from driftserve.inference.prediction import calibrate
 from driftserve_training.dataset.images import ImageDataset, decoded_images, evaluation_loader
 from driftserve_training.dataset.manifest import Manifest, scan
 from driftserve_training.evaluation.adversary import measure_attacks

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 
-from driftserve.prediction import calibrate
+from driftserve.inference.prediction import calibrate
 from driftserve_training.evaluation.document import Calibration, ReliabilityBin
 
 _BINS = 15  # as in Guo et al. 2017

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from driftserve.archive import find_archive
-from driftserve.contract import MODEL_FILE
+from driftserve.archive.contract import MODEL_FILE
+from driftserve.archive.reading import find_archive
 from driftserve.errors import ArchiveError
-from driftserve.model import Model
-from driftserve.prediction import calibrate
-from driftserve.verification import verify_archive
+from driftserve.inference.model import Model
+from driftserve.inference.prediction import calibrate
+from driftserve.inference.verification import verify_archive
 from driftserve_training.dataset.images import pixel_batches
 from driftserve_training.dataset.manifest import Manifest
 from driftserve_training.evaluation.predictions import Predictions, predictions_file, read_predictions

@@ -15,11 +15,11 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from driftserve import __version__
-from driftserve.contract import ImageSpec
-from driftserve.corruption import CORRUPTIONS, SEVERITIES, corrupt
+from driftserve.archive.contract import ImageSpec
+from driftserve.certification.corruption import CORRUPTIONS, SEVERITIES, corrupt
+from driftserve.certification.population import Cell, read_standard
 from driftserve.errors import DataError
-from driftserve.population import Cell, read_standard
-from driftserve.preprocess import preprocess
+from driftserve.images.preprocess import preprocess
 from driftserve_training.dataset.manifest import Manifest
 
 CELLS: tuple[Cell, ...] = tuple((name, severity) for name in CORRUPTIONS for severity in SEVERITIES)

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
-from driftserve.features import IMAGE_STATISTICS, features
-from driftserve.raster import to_raster
+from driftserve.drift.features import IMAGE_STATISTICS, features
+from driftserve.images.raster import to_raster
 from driftserve_training.evaluation.document import Slice
 from driftserve_training.evaluation.intervals import mean_interval
 

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from driftserve.prediction import calibrate
+from driftserve.inference.prediction import calibrate
 from driftserve_training.evaluation.calibration import measure_calibration, reliability
 from driftserve_training.evaluation.confusion import Scores, confusion_matrix, scores_of
 from driftserve_training.evaluation.document import ClassScores, Evaluation

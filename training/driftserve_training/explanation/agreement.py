@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from driftserve.contract import MODEL_FILE, ImageSpec
-from driftserve.decode import decode
+from driftserve.archive.contract import MODEL_FILE, ImageSpec
 from driftserve.errors import DataError, ModelError
-from driftserve.model import Model
-from driftserve.preprocess import preprocess
+from driftserve.images.decode import decode
+from driftserve.images.preprocess import preprocess
+from driftserve.inference.model import Model
 from driftserve_training.explanation.document import Explanations
 from driftserve_training.explanation.twin import Twin
 from driftserve_training.network.graph import build_graph, save_scripted

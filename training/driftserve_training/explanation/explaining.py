@@ -10,7 +10,7 @@ import torch
 from tqdm import tqdm
 
 from driftserve.errors import DataError
-from driftserve.prediction import calibrate, to_prediction
+from driftserve.inference.prediction import calibrate, to_prediction
 from driftserve_training.dataset.images import evaluation_loader
 from driftserve_training.dataset.manifest import Entry, Manifest, scan
 from driftserve_training.dataset.sameness import read_trained_images, refuse_other_images

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from driftserve.errors import DataError
-from driftserve.prediction import calibrate
+from driftserve.inference.prediction import calibrate
 from driftserve_training.network.classifier import Classifier
 from driftserve_training.network.graph import to_tensor
 

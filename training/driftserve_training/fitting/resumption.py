@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from driftserve.contract import file_sha256
+from driftserve.archive.contract import file_sha256
 from driftserve.errors import DataError
 from driftserve_training.configuration import TrainingConfiguration
 from driftserve_training.fitting.checkpoints import LAST_CHECKPOINT

@@ -9,7 +9,7 @@ import lightning
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from driftserve.prediction import calibrate
+from driftserve.inference.prediction import calibrate
 from driftserve_training.configuration import SPLITS, STREAM, TrainingConfiguration
 from driftserve_training.dataset.augmentation import build_augmentation
 from driftserve_training.dataset.images import ImageDataset, evaluation_loader, training_loader

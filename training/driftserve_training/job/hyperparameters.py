@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from driftserve.contract import ModelName, ModelVersion
+from driftserve.archive.contract import ModelName, ModelVersion
 from driftserve.errors import DataError
 from driftserve_training.configuration import PLACES, TrainingConfiguration
 from driftserve_training.job.platform_file import first_problem, read_platform_file

@@ -27,7 +27,7 @@ import torch
 from tqdm import tqdm
 
 from driftserve.errors import DataError, DriftserveError
-from driftserve.printable import printable
+from driftserve.text import printable
 from driftserve_training.job.channels import Channels, find_channels
 from driftserve_training.job.hosts import Hosts, read_hosts
 from driftserve_training.job.hyperparameters import Hyperparameters, JobParameters, read_hyperparameters
@@ -119,7 +119,7 @@ def _say_epoch(epoch: int, val_accuracy: float) -> None:
 
 def _archive(chosen: JobParameters, trained: Path, data: Path, model: Path, seconds: float) -> None:
     """Gather the evidence for a trained network, and leave its archive."""
-    from driftserve.certification import FULL, SHORT
+    from driftserve.certification.measurement import FULL, SHORT
     from driftserve_training.archiving.export import export
     from driftserve_training.evaluation.assessment import assess
     from driftserve_training.evaluation.options import AssessmentOptions

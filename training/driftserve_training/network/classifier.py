@@ -10,7 +10,7 @@ import torch
 from timm.data.config import resolve_data_config
 from torch import nn
 
-from driftserve.contract import ImageSpec
+from driftserve.archive.contract import ImageSpec
 from driftserve.errors import DataError
 from driftserve_training.configuration import TrainingConfiguration
 from driftserve_training.network.weights import Channels, WeightsRecord, find_weights, read_weights_record

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch.jit._trace import TracingCheckError
 
-from driftserve.contract import ImageSpec
+from driftserve.archive.contract import ImageSpec
 from driftserve.errors import DataError
 from driftserve_training.network.classifier import Classifier
 from driftserve_training.network.graph import build_graph, save_scripted, to_tensor

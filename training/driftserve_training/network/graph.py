@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from driftserve.contract import ImageSpec
+from driftserve.archive.contract import ImageSpec
 from driftserve_training.network.classifier import Classifier
 
 MAX_EMBEDDING_SIZE = 12

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from driftserve.errors import ModelError
-from driftserve.prediction import calibrate
+from driftserve.inference.prediction import calibrate
 
 TOLERANCE = 1e-4  # of a probability
 

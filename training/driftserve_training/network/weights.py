@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from driftserve.contract import Interpolation
+from driftserve.archive.contract import Interpolation
 from driftserve.errors import DataError
 
 Channels = tuple[float, float, float]

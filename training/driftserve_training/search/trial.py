@@ -12,7 +12,7 @@ from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
 from driftserve.errors import DataError
-from driftserve.prediction import calibrate
+from driftserve.inference.prediction import calibrate
 from driftserve_training.configuration import TrainingConfiguration
 from driftserve_training.dataset.images import evaluation_loader
 from driftserve_training.dataset.manifest import Manifest

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from driftserve.errors import DriftserveError, PipelineError
-from driftserve.printable import printable
+from driftserve.text import printable
 from driftserve_pipeline.local.processes.dry_run import DryRun, dry_run
 from driftserve_pipeline.local.processes.plan import read_plan
 

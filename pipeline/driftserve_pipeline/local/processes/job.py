@@ -162,7 +162,7 @@ def _run(
 ) -> None:
     """Run a program to its end: it outlives neither this process nor the lock, which its guard holds too."""
     own = {"SAGEMAKER_BASE_DIR": str(base)}
-    guarded = [sys.executable, "-m", "driftserve.guard", str(os.getpid()), *to_command(program, machine.python)]
+    guarded = [sys.executable, "-m", "driftserve.host.guard", str(os.getpid()), *to_command(program, machine.python)]
     with log.open("wb") as file:
         process = subprocess.Popen(
             guarded,

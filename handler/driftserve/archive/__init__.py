@@ -1,0 +1,1 @@
+"""What training promises to serving: a MAR file, and the contract in it."""

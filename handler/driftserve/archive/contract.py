@@ -1,0 +1,197 @@
+"""What an archive promises: `contract.json`, the agreement between training and serving."""
+
+import hashlib
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationError, model_validator
+from pydantic_core import from_json
+
+from driftserve.archive.certificate import Certificate
+from driftserve.archive.record import Record
+from driftserve.errors import ArchiveError
+
+SCHEMA_VERSION = 3
+MODEL_FILE = "model.pt"
+PROBABILITY_PREFIX = "probability."  # and a label: the name of the feature that is its probability
+MIN_GOLDEN_MARGIN = 0.1  # far beyond what another processor, or number of threads, changes
+WINDOWS_IN_LONG = 5
+_SUM_TOLERANCE = 1e-6
+
+Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+# TorchServe puts the name into a URL and a file name (model_packaging_utils.check_model_name_regex_or_exit).
+ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)]
+ModelVersion = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=64)]
+
+
+class ImageSpec(Record):
+    """How a decoded image becomes the network's input: resize the shorter side, crop the centre."""
+
+    height: int = Field(gt=0, le=2048)
+    width: int = Field(gt=0, le=2048)
+    resize_shorter_side: int = Field(gt=0, le=4096)
+    interpolation: Interpolation
+
+    @model_validator(mode="after")
+    def _crop_fits(self) -> "ImageSpec":
+        if max(self.height, self.width) > self.resize_shorter_side:
+            raise ValueError(
+                f"expected resize_shorter_side >= {max(self.height, self.width)}, the crop's longer side, "
+                f"got {self.resize_shorter_side}"
+            )
+        return self
+
+
+class DriftPolicy(Record):
+    """How much traffic makes a window, and how rarely calm traffic may raise an alarm.
+
+    Windows, and long windows of `WINDOWS_IN_LONG` of them together, may each raise one half of the false alarms.
+    """
+
+    window_size: int = Field(default=200, ge=20, le=100_000)
+    windows_between_false_alarms: int = Field(default=1000, ge=10)
+
+    @property
+    def level(self) -> float:
+        """The probability that a window without drift raises an alarm, over all its features."""
+        return 0.5 / self.windows_between_false_alarms
+
+    @property
+    def long_level(self) -> float:
+        """The same of a long window, of which there are fewer."""
+        return WINDOWS_IN_LONG * self.level
+
+
+class GoldenImage(Record):
+    """An image in the archive and what the model answers to it: the label, and a probability for each of the labels.
+
+    The two most probable labels lie so far apart that no harmless difference of arithmetic swaps them.
+    """
+
+    file: str = Field(pattern=r"^golden-[0-9]{2}\.png$")
+    label: str
+    probabilities: tuple[float, ...] = Field(min_length=2)
+
+    @model_validator(mode="after")
+    def _is_clear(self) -> "GoldenImage":
+        if not all(0.0 <= value <= 1.0 for value in self.probabilities):
+            raise ValueError(f"{self.file}: expected probabilities in [0, 1], got others")
+        if abs((total := math.fsum(self.probabilities)) - 1.0) > _SUM_TOLERANCE:
+            raise ValueError(f"{self.file}: expected probabilities that sum to 1, got a sum of {total:.6f}")
+        if (margin := margin_of(self.probabilities)) <= MIN_GOLDEN_MARGIN:
+            raise ValueError(f"{self.file}: expected a margin over {MIN_GOLDEN_MARGIN}, got {margin:.4f}")
+        return self
+
+
+class Contract(Record):
+    """Everything that serving and watching need to know about one model.
+
+    `reference` maps each feature's name to its values on held-out validation images, one value
+    an image; its keys, in order, are the columns of every feature matrix, each label's probability first.
+    `reference_accuracy` is the model's on these images; where their labels are not known, the
+    provenance says that it was estimated. `files` has the SHA-256 of the graph and of each
+    golden image; it is empty until the archive is written.
+    """
+
+    schema_version: int
+    name: ModelName
+    version: ModelVersion
+    labels: tuple[str, ...] = Field(min_length=2)
+    image_spec: ImageSpec
+    temperature: float = Field(gt=0)
+    embedding_size: int = Field(ge=1)
+    drift: DriftPolicy
+    reference: dict[str, tuple[float, ...]]
+    reference_accuracy: float = Field(ge=0, le=1)
+    certificate: Certificate
+    golden: tuple[GoldenImage, ...] = Field(min_length=1, max_length=16)
+    files: dict[str, Sha256]
+    evaluation: dict[str, float]
+    provenance: dict[str, str | int | float]
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """The features' names in the order of the columns."""
+        return tuple(self.reference)
+
+    @property
+    def display_name(self) -> str:
+        """`name/version`, as logs, metrics and `driftserve status` show it."""
+        return f"{self.name}/{self.version}"
+
+    @property
+    def file_names(self) -> tuple[str, ...]:
+        """What `files` names once the archive is written."""
+        return (MODEL_FILE, *(image.file for image in self.golden))
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> "Contract":
+        if len(set(self.labels)) != len(self.labels):
+            raise ValueError(f"expected distinct labels, got {list(self.labels)}")
+        lengths = {name: len(values) for name, values in self.reference.items()}
+        if not lengths or min(lengths.values()) < 2 or len(set(lengths.values())) != 1:
+            raise ValueError(f"expected reference samples of one length, at least 2, got {lengths}")
+        if len(set(self.file_names)) != len(self.file_names):
+            raise ValueError(f"expected distinct golden files, got {', '.join(self.file_names[1:])}")
+        if self.files and set(self.files) != set(self.file_names):
+            raise ValueError(f"expected the files {', '.join(self.file_names)}, got {', '.join(self.files)}")
+        for image in self.golden:
+            if (got := len(image.probabilities)) != (expected := len(self.labels)):
+                raise ValueError(f"{image.file}: expected {expected} probabilities, one a label, got {got}")
+            if image.label != (top := self.labels[image.probabilities.index(max(image.probabilities))]):
+                raise ValueError(f"{image.file}: expected {image.label!r} to be most probable, got {top!r}")
+        probabilities = tuple(f"{PROBABILITY_PREFIX}{label}" for label in self.labels)
+        if (first := self.feature_names[: len(self.labels)]) != probabilities:
+            raise ValueError(f"expected the reference to begin with {', '.join(probabilities)}, got {', '.join(first)}")
+        return self
+
+
+def margin_of(probabilities: Sequence[float]) -> float:
+    """How far the two most probable of at least two classes lie apart.
+
+    >>> round(margin_of([0.2, 0.7, 0.1]), 3)
+    0.5
+    """
+    first, second, *_ = sorted(probabilities, reverse=True)
+    return first - second
+
+
+def contract_from_json(text: str | bytes) -> Contract:
+    """The contract that a JSON text holds.
+
+    Raises:
+        ArchiveError: the text is no JSON, another schema version, or breaks the schema.
+    """
+    try:
+        document = from_json(text, allow_inf_nan=False)  # which refuses half a surrogate pair: it could not be written
+    except ValueError as error:
+        raise ArchiveError(f"contract.json: expected JSON, got {error}; export the archive again") from error
+    version = document.get("schema_version") if isinstance(document, dict) else None
+    if version != SCHEMA_VERSION:
+        raise ArchiveError(
+            f"contract.json: expected schema_version {SCHEMA_VERSION}, got {version!r}; "
+            "serve it with the driftserve that wrote it, or export the archive again"
+        )
+    try:
+        return Contract.model_validate(document)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(str(part) for part in first["loc"]) or "contract"
+        raise ArchiveError(f"contract.json: {place}: {first['msg']}; export the archive again") from error
+
+
+def contract_to_json(contract: Contract) -> str:
+    """The contract as a JSON text that `contract_from_json` reads back unchanged."""
+    return contract.model_dump_json(indent=1)
+
+
+def file_sha256(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal, as `Contract.files` names it."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,274 @@
+"""The archive: a MAR file with the graph, its golden images, its contract and the one-line handler file."""
+
+import hashlib
+import io
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError
+
+from driftserve.archive.contract import MODEL_FILE as MODEL_FILE
+from driftserve.archive.contract import Contract, contract_from_json, contract_to_json, file_sha256
+from driftserve.archive.mar import Mar, open_mar
+from driftserve.archive.record import Record
+from driftserve.archive.unpacked import Unpacked, open_unpacked
+from driftserve.errors import ArchiveError
+
+CONTRACT_FILE = "contract.json"
+HANDLER_FILE = "driftserve_handler.py"
+# The loaders of both servers take a module-level function `handle`, an imported one too.
+HANDLER_SOURCE = "from driftserve.adapters.model_server import handle\n"
+# Written by the archiver with the time in it, so it is no part of the archive's content.
+MANIFEST_FILE = "MAR-INF/MANIFEST.json"
+
+_MAX_CONTRACT_BYTES = 64 * 1024 * 1024
+_MAX_MANIFEST_BYTES = 64 * 1024
+_MAX_GOLDEN_BYTES = 4 * 1024 * 1024
+
+_Take = Callable[[str, Iterable[bytes]], object]
+
+
+def write_archive(directory: Path, contract: Contract, model: Path, golden: Mapping[str, bytes]) -> Path:
+    """Write `<directory>/<name>.mar` with torch-model-archiver and give back its path.
+
+    Args:
+        directory: made where it does not exist.
+        contract: its `files` are filled in here.
+        model: the TorchScript file.
+        golden: the PNG of each of the contract's golden images, by its file name.
+
+    Raises:
+        ArchiveError: the archiver is not installed, or refused; or what it wrote cannot be read back.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    # The archiver uses and deletes <TMPDIR>/<model name>: give it a TMPDIR of its own.
+    with tempfile.TemporaryDirectory() as scratch:
+        source, temporary = Path(scratch, "source"), Path(scratch, "tmp")
+        source.mkdir()
+        temporary.mkdir()
+        shutil.copyfile(model, source / MODEL_FILE)
+        (source / HANDLER_FILE).write_text(HANDLER_SOURCE)
+        for image in contract.golden:
+            (source / image.file).write_bytes(golden[image.file])
+        sealed = contract.model_copy(
+            update={"files": {name: file_sha256(source / name) for name in contract.file_names}}
+        )
+        (source / CONTRACT_FILE).write_bytes(contract_to_json(sealed).encode())
+        _run_archiver(source, temporary, sealed, directory)
+    archive = directory / f"{contract.name}.mar"
+    read_contract(archive)
+    return archive
+
+
+def _run_archiver(source: Path, temporary: Path, contract: Contract, directory: Path) -> None:
+    extra_files = (CONTRACT_FILE, *(image.file for image in contract.golden))
+    command = [
+        *(sys.executable, "-m", "model_archiver.model_packaging", "--force"),
+        *("--model-name", contract.name, "--version", contract.version),
+        *("--serialized-file", str(source / MODEL_FILE), "--handler", str(source / HANDLER_FILE)),
+        *("--extra-files", ",".join(str(source / name) for name in extra_files)),
+        *("--export-path", str(directory.resolve())),
+    ]
+    done = subprocess.run(command, env=os.environ | {"TMPDIR": str(temporary)}, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise ArchiveError(f"torch-model-archiver failed ({done.returncode}): {done.stderr.strip()}")
+
+
+def write_model_tarball(archive: Path, path: Path) -> None:
+    """Write the `model.tar.gz` that SageMaker unpacks: into /opt/ml/model, or for a multi-model endpoint elsewhere.
+
+    A multi-model server asks the unpacked directory for the manifest and the handler file of an archive, so they lie
+    beside the `.mar`, which alone is verified and served.
+    """
+    with open_mar(archive) as mar, tarfile.open(path, "w:gz", compresslevel=1) as tarball:  # it is deflated already
+        with archive.open("rb") as file:
+            tarball.addfile(_tar_entry(archive.name, archive.stat().st_size), file)
+        for name in (MANIFEST_FILE, HANDLER_FILE):
+            content = mar.read(name, _MAX_MANIFEST_BYTES)
+            tarball.addfile(_tar_entry(name, len(content)), io.BytesIO(content))
+
+
+def _tar_entry(name: str, size: int) -> tarfile.TarInfo:
+    """A file that everybody may read, whoever wrote it: the image's user is nobody in particular."""
+    entry = tarfile.TarInfo(name)
+    entry.size, entry.mode = size, 0o644
+    return entry
+
+
+def find_archive(place: Path) -> Path:
+    """The archive at a path: the file itself, the one `.mar` in a directory, or a directory that a MAR was unpacked to.
+
+    Raises:
+        ArchiveError: there is none, or several.
+    """
+    if place.is_file():
+        return place
+    found = sorted(place.glob("*.mar"))
+    if not found and (place / MANIFEST_FILE).is_file():
+        return place
+    if len(found) != 1:
+        names = ", ".join(path.name for path in found) or "none"
+        raise ArchiveError(f"{place}: expected an archive, or a directory with one .mar file, got {names}")
+    return found[0]
+
+
+def refuse_others_beside(archive: Path) -> None:
+    """Pass if nothing lies beside a `.mar` but the manifest and the handler file that it holds itself.
+
+    A multi-model server reads these two, and acts on them, before it starts the worker that verifies the archive.
+
+    Raises:
+        ArchiveError: something else lies there, or one of the two is another.
+    """
+    advice = "load what the export's model.tar.gz unpacks to, or the .mar by its file:// URL"
+    with open_unpacked(archive.parent) as beside, open_mar(archive) as mar:
+        expected = {archive.name, MANIFEST_FILE, HANDLER_FILE}
+        if set(beside.sizes) != expected:
+            raise ArchiveError(
+                f"expected {', '.join(sorted(expected))}, got {', '.join(sorted(beside.sizes))}; {advice}"
+            )
+        for name in (MANIFEST_FILE, HANDLER_FILE):
+            if beside.read(name, _MAX_MANIFEST_BYTES) != mar.read(name, _MAX_MANIFEST_BYTES):
+                raise ArchiveError(f"{name}: expected the one in {archive.name}, got another; {advice}")
+
+
+def read_archive(archive: Path) -> tuple[Contract, str]:
+    """The contract and the content digest of an archive, after all of it was checked; nothing is written or run.
+
+    Raises:
+        ArchiveError: the file is no archive of ours, or its content is not what the contract says; one line.
+    """
+    return _check(archive, lambda _, blocks: deque(blocks, maxlen=0))
+
+
+def read_contract(archive: Path) -> Contract:
+    """The contract in a `.mar` file, as `read_archive` gives it."""
+    return read_archive(archive)[0]
+
+
+def unpack_archive(archive: Path, destination: Path) -> Contract:
+    """The contract of an archive whose checked bytes, and nothing else, now lie in `destination`.
+
+    Nothing is written before the structure, the contract, the manifest and the handler file were accepted;
+    the rest is checked as it is written, in small blocks.
+
+    Args:
+        archive: not trusted in any way.
+        destination: a directory that is empty, or is made here; after an error its content is worth nothing.
+
+    Raises:
+        ArchiveError: as `read_archive`; or the destination is not empty, or cannot be written.
+    """
+
+    def write(name: str, blocks: Iterable[bytes]) -> None:
+        path = destination / name
+        path.parent.mkdir(exist_ok=True)
+        with path.open("xb") as file:
+            file.writelines(blocks)
+
+    try:
+        destination.mkdir(parents=True, exist_ok=True)
+        if any(destination.iterdir()):
+            raise ArchiveError(f"{destination}: expected an empty directory, got one with files in it")
+    except OSError as error:
+        raise ArchiveError(f"{destination}: expected a directory to unpack into, got {error}") from error
+    contract, _ = _check(archive, write)
+    return contract
+
+
+def directory_digest(directory: Path, contract: Contract) -> str:
+    """The content digest of an unpacked archive, equal to that of its `.mar` file."""
+    # TorchServe and Python leave their own files in the directory: count those that we wrote.
+    ours = (CONTRACT_FILE, HANDLER_FILE, *contract.files)
+    return _content_digest({name: file_sha256(directory / name) for name in ours})
+
+
+def _content_digest(sha256: Mapping[str, str]) -> str:
+    """SHA-256 over `name sha256` lines, sorted by name, without the archiver's manifest."""
+    lines = sorted(f"{name} {digest}\n" for name, digest in sha256.items())
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _check(archive: Path, take: _Take) -> tuple[Contract, str]:
+    """The contract and the content digest of an archive; `take` is given each file's name and its bytes.
+
+    The small files are given once all of them were accepted; the digests of the others are held against the contract
+    as `take` reads their blocks, so that what it took is what was checked.
+    """
+    with open_unpacked(archive) if archive.is_dir() else open_mar(archive) as mar:
+        contract_bytes = mar.read(CONTRACT_FILE, _MAX_CONTRACT_BYTES)
+        contract = contract_from_json(contract_bytes)
+        _refuse_other_entries(mar, contract)
+        manifest_bytes = mar.read(MANIFEST_FILE, _MAX_MANIFEST_BYTES)
+        _refuse_other_manifest(manifest_bytes, contract)
+        handler_bytes = mar.read(HANDLER_FILE, _MAX_MANIFEST_BYTES)
+        if handler_bytes != HANDLER_SOURCE.encode():
+            raise ArchiveError(f"{HANDLER_FILE}: expected exactly {HANDLER_SOURCE!r}, got {handler_bytes[:80]!r}")
+        small = {CONTRACT_FILE: contract_bytes, HANDLER_FILE: handler_bytes}
+        for name, content in {**small, MANIFEST_FILE: manifest_bytes}.items():
+            take(name, [content])
+        for name in contract.file_names:
+            take(name, _digested(mar, name, contract.files[name]))
+        return contract, _content_digest(
+            {name: hashlib.sha256(content).hexdigest() for name, content in small.items()} | contract.files
+        )
+
+
+def _refuse_other_entries(mar: Mar | Unpacked, contract: Contract) -> None:
+    if not contract.files:
+        raise ArchiveError(f"{CONTRACT_FILE}: files: expected digests of {', '.join(contract.file_names)}, got none")
+    expected = {CONTRACT_FILE, HANDLER_FILE, MANIFEST_FILE, *contract.file_names}
+    if (got := set(mar.sizes) - {"MAR-INF/"}) != expected:
+        missing, surplus = sorted(expected - got), sorted(got - expected)
+        raise ArchiveError(f"expected the files that its contract names, got {missing} missing and {surplus} beyond")
+    for image in contract.golden:
+        if (size := mar.sizes[image.file]) > _MAX_GOLDEN_BYTES:
+            raise ArchiveError(f"{image.file}: expected at most {_MAX_GOLDEN_BYTES} bytes, got {size}")
+
+
+def _digested(mar: Mar | Unpacked, name: str, expected: str) -> Iterator[bytes]:
+    """The blocks of an entry; after the last one its SHA-256 is held against the contract's."""
+    digest = hashlib.sha256()
+    for block in mar.blocks(name):
+        digest.update(block)
+        yield block
+    if (got := digest.hexdigest()) != expected:
+        raise ArchiveError(f"{name}: expected sha256 {expected}, got {got}")
+
+
+class _ManifestModel(Record):
+    model_name: str = Field(alias="modelName")
+    serialized_file: str = Field(alias="serializedFile")
+    handler: str
+    model_version: str = Field(alias="modelVersion")
+
+
+class _Manifest(Record):
+    """What torch-model-archiver 0.12 writes. More would tell the server to install or run something."""
+
+    created_on: str = Field(alias="createdOn")
+    runtime: Literal["python"]
+    model: _ManifestModel
+    archiver_version: str = Field(alias="archiverVersion")
+
+
+def _refuse_other_manifest(text: bytes, contract: Contract) -> None:
+    try:
+        got = _Manifest.model_validate_json(text).model
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(str(part) for part in first["loc"]) or "manifest"
+        raise ArchiveError(f"{MANIFEST_FILE}: {place}: {first['msg']}; export the archive again") from error
+    expected = _ManifestModel(
+        modelName=contract.name, serializedFile=MODEL_FILE, handler=HANDLER_FILE, modelVersion=contract.version
+    )
+    if got != expected:
+        raise ArchiveError(f"{MANIFEST_FILE}: expected {expected}, got {got}")

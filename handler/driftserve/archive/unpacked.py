@@ -1,0 +1,76 @@
+"""A directory that a MAR was unpacked to, read as if it were hostile: plain files, few, of a bounded size."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from driftserve.archive.mar import MAX_ENTRIES, MAX_TOTAL_BYTES, one_line, refuse_size
+from driftserve.errors import ArchiveError
+
+_BLOCK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Unpacked:
+    """The files below a directory: `sizes` in bytes, by name as in the MAR."""
+
+    directory: Path
+    sizes: Mapping[str, int]
+
+    def read(self, name: str, most_bytes: int) -> bytes:
+        """The content of a small file.
+
+        Raises:
+            ArchiveError: there is no such file, or it is longer.
+        """
+        refuse_size(name, self.sizes, most_bytes)
+        return b"".join(self.blocks(name))
+
+    def blocks(self, name: str) -> Iterator[bytes]:
+        """The content of a file, in blocks of at most 1 MiB: never more than it was listed with.
+
+        Raises:
+            ArchiveError: the file has another size by now.
+        """
+        left = self.sizes[name]
+        with (self.directory / name).open("rb") as file:
+            while block := file.read(min(_BLOCK_BYTES, left + 1)):
+                left -= len(block)
+                if left < 0:
+                    break
+                yield block
+        if left:
+            raise ArchiveError(f"{name}: expected {self.sizes[name]} bytes, as it had a moment ago, got others")
+
+
+@contextmanager
+def open_unpacked(directory: Path) -> Iterator[Unpacked]:
+    """The files of a directory; every error of it becomes one line that begins with the directory's name.
+
+    Raises:
+        ArchiveError: it cannot be read, or holds anything but a few plain files.
+    """
+    try:
+        yield Unpacked(directory, _sizes(directory))
+    except (ArchiveError, OSError) as error:
+        raise ArchiveError(f"{directory.name}: {one_line(error)}") from error
+
+
+def _sizes(directory: Path) -> dict[str, int]:
+    sizes: dict[str, int] = {}
+    waiting = [directory]
+    while waiting:
+        for path in waiting.pop().iterdir():
+            name = str(path.relative_to(directory))
+            if path.is_symlink() or not (path.is_file() or path.is_dir()):
+                raise ArchiveError(f"{name}: expected a plain file, got something else")
+            if path.is_dir():
+                waiting.append(path)
+            else:
+                sizes[name] = path.stat().st_size
+            if len(sizes) + len(waiting) > MAX_ENTRIES:
+                raise ArchiveError(f"expected at most {MAX_ENTRIES} files, got more")
+    if (total := sum(sizes.values())) > MAX_TOTAL_BYTES:
+        raise ArchiveError(f"expected at most {MAX_TOTAL_BYTES} bytes unpacked, got {total}")
+    return sizes

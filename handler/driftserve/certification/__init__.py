@@ -1,0 +1,1 @@
+"""How good an archive's drift detector is, as measured."""

@@ -1,0 +1,97 @@
+"""Weather: snow, frost on the lens, fog, and the light of the day."""
+
+import numpy as np
+import numpy.typing as npt
+
+from driftserve.certification.corruption.blur import enlarge, smear
+
+Image = npt.NDArray[np.float32]  # (224, 224, 3), in [0, 1]
+
+# Flakes' mean and standard deviation, enlargement, threshold; smear's radius and sigma; the image's own share.
+SNOW = (
+    (0.1, 0.3, 3, 0.5, 10, 4, 0.8),
+    (0.2, 0.3, 2, 0.5, 12, 4, 0.7),
+    (0.55, 0.3, 4, 0.9, 12, 8, 0.7),
+    (0.55, 0.3, 4.5, 0.85, 12, 8, 0.65),
+    (0.55, 0.3, 2.5, 0.85, 12, 12, 0.55),
+)
+FROST = ((1.0, 0.4), (0.8, 0.6), (0.7, 0.7), (0.65, 0.7), (0.6, 0.75))  # the image's share and the frost's
+FOG = ((1.5, 2.0), (2.0, 2.0), (2.5, 1.7), (2.5, 1.5), (3.0, 1.4))  # thickness, decay of the plasma
+BRIGHTER = (0.1, 0.2, 0.3, 0.4, 0.5)
+
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
+_PLASMA_SIDE = 256
+_FROST_COLOUR = np.array([0.86, 0.93, 1.0], np.float32)
+
+
+def snow(image: Image, severity: int, generator: np.random.Generator) -> Image:
+    """Falling flakes over a whitened image."""
+    mean, deviation, enlargement, threshold, radius, sigma, share = SNOW[severity - 1]
+    flakes = generator.normal(mean, deviation, image.shape[:2]).astype(np.float32)
+    flakes = enlarge(flakes[:, :, None], enlargement)
+    flakes = np.where(flakes < threshold, np.float32(0), flakes).clip(0, 1)
+    fallen = smear(flakes, int(radius), sigma, generator.uniform(-135, -45))
+    whitened = np.maximum(image, (image @ _LUMA)[:, :, None] * np.float32(1.5) + np.float32(0.5))
+    covered = np.float32(share) * image + np.float32(1 - share) * whitened
+    return np.asarray(covered + fallen + np.rot90(fallen, 2))
+
+
+def frost(image: Image, severity: int, generator: np.random.Generator) -> Image:
+    """Crystals of ice on the lens.
+
+    Drawn: the original adds photographs of frost, which do not travel with this code. The shares are the original's.
+    """
+    own, ice = FROST[severity - 1]
+    return np.asarray(np.float32(own) * image + np.float32(ice) * frost_texture(image.shape[0], generator))
+
+
+def frost_texture(side: int, generator: np.random.Generator) -> Image:
+    """Bright branching ridges where plasmas of two grains cross their middle, in [0, 1], (side, side, 3)."""
+    ridges = [1 - np.abs(2 * plasma(decay, generator)[:side, :side] - 1) for decay in (1.7, 1.3)]
+    ice = 0.3 + 0.7 * (0.5 * ridges[0] ** 6 + 0.5 * ridges[1] ** 3)
+    return np.asarray(ice[:, :, None] * _FROST_COLOUR, np.float32)
+
+
+def fog(image: Image, severity: int, generator: np.random.Generator) -> Image:
+    """A cloud of plasma, the whole scaled back to the image's own brightest value."""
+    thickness, decay = FOG[severity - 1]
+    brightest = image.max()
+    cloud = plasma(decay, generator)[: image.shape[0], : image.shape[1], None].astype(np.float32)
+    return np.asarray((image + np.float32(thickness) * cloud) * (brightest / (brightest + np.float32(thickness))))
+
+
+def plasma(decay: float, generator: np.random.Generator) -> npt.NDArray[np.float64]:
+    """A plasma fractal by the diamond-square algorithm, in [0, 1], shape (256, 256), its edges wrapped around.
+
+    Args:
+        decay: by what the wobble is divided from a scale to the next finer one; more is smoother.
+        generator: of the wobble.
+    """
+    plane = np.zeros((_PLASMA_SIDE, _PLASMA_SIDE))
+    step, wobble = _PLASMA_SIDE, 100.0
+    while step >= 2:
+        half = step // 2
+        corners = plane[::step, ::step]
+        square = corners + np.roll(corners, -1, 0)
+        square = square + np.roll(square, -1, 1)
+        plane[half::step, half::step] = _wobbled(square, wobble, generator)
+        centres = plane[half::step, half::step]
+        above = centres + np.roll(centres, 1, 0) + corners + np.roll(corners, -1, 1)
+        plane[::step, half::step] = _wobbled(above, wobble, generator)
+        beside = centres + np.roll(centres, 1, 1) + corners + np.roll(corners, -1, 0)
+        plane[half::step, ::step] = _wobbled(beside, wobble, generator)
+        step, wobble = half, wobble / decay
+    plane -= plane.min()
+    return np.asarray(plane / plane.max())
+
+
+def _wobbled(sums: npt.NDArray[np.float64], wobble: float, generator: np.random.Generator) -> npt.NDArray[np.float64]:
+    """The means of sums over four points, each moved at random; squared as the original has it."""
+    return sums / 4 + wobble * generator.uniform(-wobble, wobble, sums.shape)
+
+
+def brightness(image: Image, severity: int, _: np.random.Generator) -> Image:
+    """More of HSV's value; hue and saturation stay."""
+    value = image.max(axis=2, keepdims=True)
+    brighter = np.minimum(value + np.float32(BRIGHTER[severity - 1]), 1)
+    return np.where(value > 0, image * (brighter / np.maximum(value, np.float32(1e-6))), brighter)

@@ -1,0 +1,179 @@
+"""The measurement of a drift detector: false alarms on calm windows, power on corrupted ones.
+
+The production code is measured: `is_drift` on windows that are drawn without replacement, since drawing
+with replacement from a fixed pool breaks the null hypothesis. The rate of one reference is not the mean rate: a
+reference is a draw itself, and an unlucky one raises it. So many references are drawn, and the worst is told.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+from driftserve.archive.certificate import Certificate, FalseAlarms, Kind, Power
+from driftserve.archive.contract import WINDOWS_IN_LONG, DriftPolicy
+from driftserve.certification.corruption import CORRUPTIONS, SEVERITIES
+from driftserve.certification.population import Cell, Draw, Population, Rows
+from driftserve.drift.accuracy import estimate_accuracy
+from driftserve.drift.detection import Reference, is_drift
+
+SHORT_CORRUPTIONS = ("defocus_blur", "brightness", "jpeg_compression")  # one that hurts, two that look harmless
+SHORT_SEVERITIES = (1, 3)
+SHORT_IMAGES = 300
+
+_LEAST_CHOICE = 1.2  # images to draw a window from, over its size: windows of fewer are nearly one and the same
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much is measured: the cells, the images in each, references drawn, windows in each draw."""
+
+    kind: Kind
+    cells: tuple[Cell, ...]
+    images: int | None  # None: all of them
+    draws: int
+    windows: int  # calm ones
+    corrupted_windows: int
+
+
+SHORT = Effort(
+    "short",
+    tuple((name, severity) for severity in SHORT_SEVERITIES for name in SHORT_CORRUPTIONS),
+    SHORT_IMAGES,
+    draws=5,
+    windows=200,
+    corrupted_windows=20,
+)
+FULL = Effort(
+    "full",
+    tuple((name, severity) for severity in SEVERITIES for name in CORRUPTIONS),
+    images=None,
+    draws=20,
+    windows=5_000,
+    corrupted_windows=20,
+)
+
+
+def certify(population: Population, policy: DriftPolicy, effort: Effort, source: str, seed: int) -> Certificate:
+    """Measure a detector by repeated random halves of a population: one the reference, the other the traffic.
+
+    Where only a part of the images was corrupted, that part is in no reference. What there are too few images
+    for is left out.
+    """
+    size, long_size = policy.window_size, policy.window_size * WINDOWS_IN_LONG
+    draws = population.halves(effort.draws, seed)
+    calm = [
+        false_alarms(population, draws, length, level, effort.windows)
+        for length, level in ((size, policy.level), (long_size, policy.long_level))
+        if _has_choice(len(draws[0].traffic), length)
+    ]
+    return Certificate(
+        kind=effort.kind,
+        source=source,
+        images=len(population.chosen),
+        reference_images=draws[0].reference.size,
+        draws=effort.draws,
+        seed=seed,
+        false_alarms=tuple(calm),
+        power=tuple(_power(population, draws, cell, policy, effort.corrupted_windows) for cell in population.corrupted),
+    )
+
+
+def _has_choice(images: int, size: int) -> bool:
+    """Whether windows of a size, drawn from so many images, differ enough to be measured with."""
+    return images >= size * _LEAST_CHOICE
+
+
+def false_alarms(population: Population, draws: Iterable[Draw], size: int, level: float, windows: int) -> FalseAlarms:
+    """Those of windows of clean images, so many in each draw."""
+    rates = np.array(
+        [
+            alarm_rate(population.clean, draw.traffic, draw.reference, size, level, windows, draw.generator)
+            for draw in draws
+        ]
+    )
+    return to_false_alarms(rates, size, level, windows)
+
+
+def to_false_alarms(rates: npt.NDArray[np.float64], size: int, level: float, windows: int) -> FalseAlarms:
+    """What the rates of draws, of so many windows each, say together."""
+    return FalseAlarms(
+        size=size,
+        budget=level,
+        windows=windows,
+        rate=float(rates.mean()),
+        upper_bound=upper_bound(rates, windows),
+        worst=float(rates.max()),
+    )
+
+
+def alarm_rate(
+    rows: Rows,
+    pool: npt.NDArray[np.int64],
+    reference: Reference,
+    size: int,
+    level: float,
+    windows: int,
+    generator: np.random.Generator,
+) -> float:
+    """The share of windows, drawn from a pool of the rows without replacement, that raise an alarm."""
+    alarms = sum(is_drift(rows[generator.choice(pool, size, replace=False)], reference, level) for _ in range(windows))
+    return alarms / windows
+
+
+def upper_bound(rates: npt.NDArray[np.float64], windows: int) -> float:
+    """The upper 95 % bound, one-sided, of the mean of the draws' rates.
+
+    The larger of Student's, over the draws, and of Clopper and Pearson's, over all windows as if they were independent,
+    which has the last word where no draw saw an alarm.
+    """
+    total = len(rates) * windows
+    alarms = round(float(rates.sum()) * windows)
+    exact = float(stats.beta.ppf(0.95, alarms + 1, total - alarms)) if alarms < total else 1.0
+    if len(rates) < 2:
+        return exact
+    student = rates.mean() + stats.t.ppf(0.95, len(rates) - 1) * rates.std(ddof=1) / np.sqrt(len(rates))
+    return min(1.0, max(exact, float(student)))
+
+
+def _power(population: Population, draws: Sequence[Draw], cell: Cell, policy: DriftPolicy, windows: int) -> Power:
+    rows = population.corrupted[cell]
+    place = {int(index): position for position, index in enumerate(population.chosen)}
+    pools = [np.array([place[int(index)] for index in draw.traffic if int(index) in place], np.int64) for draw in draws]
+    labels = len(draws[0].reference.labels)
+
+    def power(size: int, level: float) -> float | None:
+        if not _has_choice(min(map(len, pools)), size):
+            return None
+        rates = [
+            alarm_rate(rows, pool, draw.reference, size, level, windows, draw.generator)
+            for draw, pool in zip(draws, pools, strict=True)
+        ]
+        return float(np.mean(rates))
+
+    estimates = [
+        estimate_accuracy(rows[pool], draw.reference, _accuracy(population, draw.reference_indices, labels))
+        for draw, pool in zip(draws, pools, strict=True)
+    ]
+    right = (
+        None if population.targets is None else rows[:, :labels].argmax(axis=1) == population.targets[population.chosen]
+    )
+    name, severity = cell
+    return Power(
+        corruption=name,
+        severity=severity,
+        power=power(policy.window_size, policy.level),
+        long_power=power(policy.window_size * WINDOWS_IN_LONG, policy.long_level),
+        accuracy=None if right is None else float(right.mean()),
+        estimated_accuracy=float(np.mean(estimates)),
+    )
+
+
+def _accuracy(population: Population, indices: npt.NDArray[np.int64], labels: int) -> float:
+    """The accuracy on some of the clean images; what confidence says of it where there are no labels."""
+    rows = population.clean[indices, :labels]
+    if population.targets is None:
+        return float(rows.max(axis=1).mean())
+    return float((rows.argmax(axis=1) == population.targets[indices]).mean())

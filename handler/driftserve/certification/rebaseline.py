@@ -1,0 +1,144 @@
+"""A new reference for a model: accepted traffic, as it was recorded, instead of the validation images."""
+
+import shutil
+import tempfile
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from driftserve.archive.certificate import Certificate
+from driftserve.archive.contract import MODEL_FILE, WINDOWS_IN_LONG, Contract, contract_from_json, contract_to_json
+from driftserve.archive.reading import read_archive, write_archive
+from driftserve.certification.measurement import SHORT, certify
+from driftserve.certification.population import Population, Rows, image_files, score_population
+from driftserve.drift.accuracy import estimate_accuracy
+from driftserve.drift.detection import read_reference
+from driftserve.errors import DataError
+from driftserve.inference.model import Model
+from driftserve.inference.scoring import score
+from driftserve.inference.verification import verify_archive
+from driftserve.observations.replay import recorded_batches
+
+MOST_ROWS = 10_000  # more would make the archive large, and the reference hardly better
+_SEED = 0
+_CALM_ONLY = replace(SHORT, cells=(), images=0)
+
+
+@dataclass(frozen=True)
+class Rebaselined:
+    """The archive that was written, and how many recorded images are its reference."""
+
+    archive: Path
+    rows: int
+
+
+def rebaseline(
+    archive: Path,
+    lines: Iterable[bytes],
+    version: str,
+    output: Path,
+    images: Path | None = None,
+    allowed: Collection[str] = (),
+) -> Rebaselined:
+    """Write `<output>/<name>.mar`: the same model as another version, its reference the recorded observations.
+
+    Each image counts once, test traffic and failures not at all; of very many, a random part is kept. The accuracy on
+    the new reference is what confidence says of it against the old one. False alarms are measured on random halves
+    of the new reference, power on random halves of `images`, for the record holds no pixels.
+
+    Args:
+        archive: that served the traffic.
+        lines: of the record, whose traffic the caller accepts as what is to be expected.
+        version: of the new archive.
+        output: a directory; made where it does not exist.
+        images: a folder of images like the traffic, searched for image files; no power is measured without.
+        allowed: as `verify_archive` has it.
+
+    Raises:
+        DataError: the record holds too few images, or a line that is none; there are too few `images`; the version
+            is the same; `output` has an archive of this name.
+        ArchiveError: the archive is refused, or another one's traffic was recorded, or the version is none.
+    """
+    contract, digest = read_archive(archive)
+    if version == contract.version:
+        raise DataError(f"expected another version than the archive's own, {version}, got the same")
+    target = output / f"{contract.name}.mar"
+    if target.exists():
+        raise DataError(f"expected no archive at {target}, got one; give another --output")
+    rows = _recorded_rows(lines, contract, digest)
+    with tempfile.TemporaryDirectory() as scratch:
+        verified = verify_archive(archive, Path(scratch, "old"), allowed)
+        golden = {image.file: (verified.directory / image.file).read_bytes() for image in contract.golden}
+        certificate = _certificate(contract, rows, images, verified.directory / MODEL_FILE)
+        new = _rebaselined(contract, digest, version, rows, certificate)
+        contract_from_json(contract_to_json(new))  # a version that is none, before anything is written
+        written = write_archive(Path(scratch, "written"), new, verified.directory / MODEL_FILE, golden)
+        verify_archive(written, Path(scratch, "new"), allowed=())
+        output.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(written, target)
+    return Rebaselined(target, len(rows))
+
+
+def _recorded_rows(lines: Iterable[bytes], contract: Contract, digest: str) -> Rows:
+    """The features of each recorded image, (N, F), once."""
+    rows: list[tuple[float, ...]] = []
+    seen: set[str] = set()
+    for batch in recorded_batches(lines, digest):
+        for observation in batch.observations:
+            features, image_id = observation.features, observation.image_id
+            if features is None or len(features) != len(contract.reference) or image_id in seen:
+                continue
+            if image_id is not None:
+                seen.add(image_id)
+            rows.append(features)
+    least = contract.drift.window_size * WINDOWS_IN_LONG
+    if len(rows) < least:
+        raise DataError(f"expected a record of at least {least} images, a long window, got {len(rows)}; record more")
+    everything = np.array(rows)
+    if len(rows) <= MOST_ROWS:
+        return everything
+    return everything[np.sort(np.random.default_rng(_SEED).permutation(len(rows))[:MOST_ROWS])]
+
+
+def _rebaselined(contract: Contract, digest: str, version: str, rows: Rows, certificate: Certificate) -> Contract:
+    return contract.model_copy(
+        update={
+            "version": version,
+            "reference": dict(zip(contract.feature_names, map(tuple, rows.T.tolist()), strict=True)),
+            "reference_accuracy": estimate_accuracy(
+                rows, read_reference(contract.reference), contract.reference_accuracy
+            ),
+            "certificate": certificate,
+            "provenance": contract.provenance
+            | {
+                "rebaselined_from": digest,
+                "rebaselined_images": len(rows),
+                "reference_accuracy": "estimated from confidence, not measured",
+            },
+        }
+    )
+
+
+def _certificate(contract: Contract, rows: Rows, folder: Path | None, model_file: Path) -> Certificate:
+    recorded = Population(contract.feature_names, rows, np.array([], np.int64), {}, None)
+    source = f"{len(rows)} recorded images in random halves, whatever their order in time"
+    calm = certify(recorded, contract.drift, _CALM_ONLY, source, _SEED)
+    if folder is None:
+        return calm.model_copy(update={"source": f"{source}; no images were given, so that power was not measured"})
+    files = image_files(folder, "**/*")
+    spec = contract.image_spec
+    model = Model(model_file, spec.height, spec.width)
+    scorer = partial(score, model=model, spec=spec, temperature=contract.temperature)
+    population = score_population(files, None, contract.feature_names, scorer, SHORT.cells, SHORT.images, _SEED)
+    measured = certify(population, contract.drift, SHORT, source, _SEED)
+    return measured.model_copy(
+        update={
+            "source": f"false alarms: {source}; power: {len(files)} images at 224x224, in random halves, "
+            f"against references of {measured.reference_images}",
+            "false_alarms": calm.false_alarms,
+            "reference_images": calm.reference_images,
+        }
+    )

@@ -1,0 +1,1 @@
+"""Rows of features to a verdict."""

@@ -1,0 +1,213 @@
+"""The mathematics of drift: is this window drawn from the reference's distribution?"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+from driftserve.drift.features import count_labels, label_of, shift_of
+from driftserve.drift.report import PREDICTED_CLASS, QUANTILES, FeatureTest
+
+_LEAST_EXPECTED = 20.0  # predictions in a cell: at levels of 1e-5 chi-square needs more than Cochran's five
+_UNSURE = 0.1  # of a feature's reference: the probability that its error is larger than what is allowed for
+_DIGITS = 6  # significant ones, of what a report shows
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The sample that windows are held against, made ready for many tests.
+
+    `ordered` are the features' values in ascending order, (F, M); `error` is how far a feature's distribution function
+    may lie from the true one: the half width of Kolmogorov's 90 % confidence band; `class_counts` are the predicted
+    classes, (K,); `confidence` is the mean probability of the predicted class.
+    """
+
+    names: tuple[str, ...]
+    labels: tuple[str, ...]
+    ordered: npt.NDArray[np.float64]
+    quantiles: npt.NDArray[np.float64]  # (F, Q)
+    error: float
+    class_counts: npt.NDArray[np.int64]
+    confidence: float
+
+    @property
+    def size(self) -> int:
+        """The number of reference images, M."""
+        return self.ordered.shape[1]
+
+
+def to_reference(names: Sequence[str], rows: npt.NDArray[np.float64]) -> Reference:
+    """The reference that rows of features, (M, F), make; the first columns are the labels' probabilities."""
+    labels = tuple(label_of(name) for name in names[: count_labels(names)])
+    return Reference(
+        names=tuple(names),
+        labels=labels,
+        ordered=np.ascontiguousarray(np.sort(rows, axis=0).T),
+        quantiles=np.quantile(rows, QUANTILES, axis=0).T,
+        error=float(stats.kstwo.isf(_UNSURE, len(rows))),
+        class_counts=_class_counts(rows, len(labels)),
+        confidence=mean_confidence(rows, len(labels)),
+    )
+
+
+def read_reference(columns: Mapping[str, Sequence[float]]) -> Reference:
+    """The reference of a contract: its values by feature."""
+    return to_reference(tuple(columns), np.array(list(columns.values())).T)
+
+
+def detect_drift(window: npt.NDArray[np.float64], reference: Reference, level: float) -> tuple[FeatureTest, ...]:
+    """The tests of a window of features, (N, F), and of its predicted classes; most significant first.
+
+    The null hypothesis, feature by feature, is that window and reference come from one distribution.
+    Holm's procedure keeps the probability that a window without drift raises an alarm at most `level`, over all
+    features and whatever their dependence.
+
+    Raises:
+        ValueError: the window's columns are not those of the reference.
+    """
+    if window.ndim != 2 or window.shape[1] != len(reference.names):
+        raise ValueError(f"expected a window with {len(reference.names)} columns, got shape {window.shape}")
+    above, below = _distances(window, reference)
+    statistics = np.maximum(above, below)
+    p_values = np.append(_p_values(statistics, len(window), reference), _class_p_value(window, reference))
+    rejected = holm(p_values.tolist(), level)
+    quantiles = np.quantile(window, QUANTILES, axis=0).T
+    tests = [
+        FeatureTest(
+            feature=name,
+            test="ks",
+            shift=shift_of(name),
+            statistic=float(statistics[column]),
+            p_value=float(p_values[column]),
+            # Where the window's distribution function is above, its values are lower.
+            direction="lower" if above[column] > below[column] else "higher",
+            window=_shown(quantiles[column]),
+            reference=_shown(reference.quantiles[column]),
+            is_drift=rejected[column],
+        )
+        for column, name in enumerate(reference.names)
+    ]
+    tests.append(_class_test(window, reference, float(p_values[-1]), rejected[-1]))
+    return tuple(sorted(tests, key=lambda test: (test.p_value, -test.statistic)))
+
+
+def is_drift(window: npt.NDArray[np.float64], reference: Reference, level: float) -> bool:
+    """Whether `detect_drift` finds any feature moved; for certificates, which test a great many windows."""
+    largest = np.maximum(*_distances(window, reference)).max()  # of the smallest p-value
+    smallest = min(float(_p_values(largest, len(window), reference)), _class_p_value(window, reference))
+    return smallest <= level / (len(reference.names) + 1)
+
+
+def p_values_of(window: npt.NDArray[np.float64], reference: Reference) -> npt.NDArray[np.float64]:
+    """The p-values of the features, then that of the predicted classes, shape (F + 1,)."""
+    statistics = np.maximum(*_distances(window, reference))
+    return np.append(_p_values(statistics, len(window), reference), _class_p_value(window, reference))
+
+
+def holm(p_values: Sequence[float], level: float) -> list[bool]:
+    """Which hypotheses Holm's step-down procedure rejects at a family-wise `level` (Holm 1979).
+
+    >>> holm([0.01, 0.04, 0.03], 0.05)
+    [True, False, False]
+    """
+    rejected = [False] * len(p_values)
+    for rank, index in enumerate(np.argsort(p_values, kind="stable")):
+        if p_values[index] > level / (len(p_values) - rank):
+            break
+        rejected[index] = True
+    return rejected
+
+
+def mean_confidence(rows: npt.NDArray[np.float64], labels: int) -> float:
+    """The mean probability of the predicted class in rows of features whose first columns are the labels'."""
+    return float(rows[:, :labels].max(axis=1).mean())
+
+
+def _distances(
+    window: npt.NDArray[np.float64], reference: Reference
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """How far the window's distribution function rises above the reference's, and falls below it, (F,) each."""
+    number, size = len(window), reference.size
+    ordered = np.sort(window, axis=0).T  # (F, N)
+    up_to = np.array(
+        [sample.searchsorted(row, "right") for sample, row in zip(reference.ordered, ordered, strict=True)]
+    )
+    before = np.array(
+        [sample.searchsorted(row, "left") for sample, row in zip(reference.ordered, ordered, strict=True)]
+    )
+    steps = np.arange(number + 1) / number
+    return (steps[1:] - up_to / size).max(axis=1), (before / size - steps[:-1]).max(axis=1)
+
+
+def _class_counts(rows: npt.NDArray[np.float64], labels: int) -> npt.NDArray[np.int64]:
+    return np.bincount(rows[:, :labels].argmax(axis=1), minlength=labels)
+
+
+def _p_values(
+    statistics: npt.NDArray[np.float64] | np.float64, number: int, reference: Reference
+) -> npt.NDArray[np.float64]:
+    """Those of Kolmogorov-Smirnov statistics of a window of so many images; the larger of two.
+
+    The two-sample test's holds the level on average over references, that is, over archives:
+    asymptotically, as `scipy.stats.ks_2samp` has it for method="asymp"; ties make it conservative. A reference that
+    is off by chance would break it, window after window. So the one-sample test has to agree,
+    by how far D is beyond what the reference's own error may explain.
+    """
+    size = round(number * reference.size / (number + reference.size))
+    on_average = stats.kstwo.sf(statistics, size)
+    beyond_error = stats.kstwo.sf(statistics - reference.error, number)
+    return np.asarray(np.maximum(on_average, beyond_error))
+
+
+def _class_p_value(window: npt.NDArray[np.float64], reference: Reference) -> float:
+    """Of Pearson's test that window and reference have one mix of predicted classes; rare ones are grouped."""
+    table = np.array([_class_counts(window, len(reference.labels)), reference.class_counts], np.float64)
+    table = table[:, np.argsort(table.sum(axis=0), kind="stable")]
+    share = table.sum(axis=1, keepdims=True) / table.sum()
+    # By the totals of both samples, given which their difference is still random.
+    table = np.add.reduceat(table, _group_starts(table.sum(axis=0) * share.min()), axis=1)
+    if table.shape[1] < 2:
+        return 1.0
+    expected = table.sum(axis=0) * share
+    return float(stats.chi2.sf(((table - expected) ** 2 / expected).sum(), table.shape[1] - 1))
+
+
+def _group_starts(expected: npt.NDArray[np.float64]) -> list[int]:
+    """Where groups of neighbours begin, as small as they can be with enough expected predictions in each.
+
+    >>> _group_starts(np.array([5.0, 6.0, 9.0, 12.0, 13.0, 30.0, 4.0]))
+    [0, 3, 5]
+    """
+    starts, total = [0], 0.0
+    for index, predictions in enumerate(expected):
+        if total >= _LEAST_EXPECTED:
+            starts.append(index)
+            total = 0.0
+        total += predictions
+    if total < _LEAST_EXPECTED and len(starts) > 1:
+        starts.pop()
+    return starts
+
+
+def _class_test(
+    window: npt.NDArray[np.float64], reference: Reference, p_value: float, is_rejected: bool
+) -> FeatureTest:
+    counts = _class_counts(window, len(reference.labels))
+    shares, expected = counts / counts.sum(), reference.class_counts / reference.class_counts.sum()
+    return FeatureTest(
+        feature=PREDICTED_CLASS,
+        test="chi2",
+        shift="label",
+        statistic=float(np.abs(shares - expected).sum() / 2),
+        p_value=p_value,
+        direction=f"more {reference.labels[int((shares - expected).argmax())]}",
+        window=_shown(shares),
+        reference=_shown(expected),
+        is_drift=is_rejected,
+    )
+
+
+def _shown(values: npt.NDArray[np.float64]) -> tuple[float, ...]:
+    return tuple(float(f"{value:.{_DIGITS}g}") for value in values)

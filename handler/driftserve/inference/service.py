@@ -1,0 +1,252 @@
+"""The request path: bodies in, answers out, observations on the side."""
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from driftserve.archive.contract import Contract
+from driftserve.drift.features import feature_names
+from driftserve.errors import ArchiveError, BadRequest, DriftserveError, RequestTooLarge, UnsupportedMediaType
+from driftserve.images.decode import DEFAULT_LIMITS, ImageLimits, decode
+from driftserve.images.preprocess import preprocess
+from driftserve.images.raster import to_raster
+from driftserve.inference.classifier import Classifier, Item, milliseconds_since
+from driftserve.inference.instances import read_instances
+from driftserve.inference.model import Model
+from driftserve.inference.prediction import Prediction
+from driftserve.observations.observation import Observation, image_id_of
+
+logger = logging.getLogger(__name__)
+
+IMAGE_TYPES = ("image/*", "application/x-image", "application/octet-stream")
+JSON_TYPE = "application/json"
+
+Observe = Callable[[tuple[Observation, ...]], None]
+
+
+@dataclass(frozen=True)
+class RequestLimits:
+    """The largest request that is answered: the body, a JSON body's instances, their decoding in all, each image."""
+
+    max_bytes: int = 25 * 1024 * 1024
+    max_instances: int = 64
+    max_decode_seconds: float = 5.0  # of processor time
+    image: ImageLimits = DEFAULT_LIMITS
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request of a server batch; one marked as test is answered and counted, but not watched."""
+
+    body: bytes
+    content_type: str
+    request_id: str
+    is_test: bool = False
+
+
+@dataclass(frozen=True)
+class Response:
+    """The HTTP status and the JSON object to answer with."""
+
+    status: int
+    body: dict[str, object]
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A request and its images: one, or those of a JSON body; one that failed where the request cannot be read."""
+
+    request: Request
+    items: list[Item]
+    is_list: bool = False
+
+
+class Service:
+    """Answers requests with a model by its contract, and says what it saw.
+
+    Args:
+        contract: what the archive promises.
+        model: the archive's network.
+        observe: takes the observations of a batch; None where nobody watches.
+        limits: the largest request that is answered.
+    """
+
+    def __init__(self, contract: Contract, model: Model, observe: Observe | None, limits: RequestLimits) -> None:
+        self._contract = contract
+        self._classifier = Classifier(contract, model)
+        self._observe = observe
+        self._limits = limits
+        self._identity = {"name": contract.name, "version": contract.version}
+
+    @property
+    def model_name(self) -> str:
+        """`name/version`, as logs show it."""
+        return self._contract.display_name
+
+    def predict(self, requests: Sequence[Request]) -> list[Response]:
+        """One response a request, in order. A bad request, image or instance fails alone, with its own status.
+
+        The images of all requests go through the model together.
+        """
+        started = time.perf_counter()
+        batch = [self._read(request) for request in requests]
+        items = [item for asked in batch for item in asked.items]
+        self._classifier.classify(items)
+        responses = [self._response(asked) for asked in batch]
+        total_ms = milliseconds_since(started)
+        self._tell(items, total_ms)
+        for request, response in zip(requests, responses, strict=True):
+            self._log(request, response, total_ms)
+        return responses
+
+    def _read(self, request: Request) -> _Asked:
+        started = time.perf_counter()
+        try:
+            _refuse_size(request.body, self._limits.max_bytes)
+            if not _is_json(request.content_type):
+                return _Asked(request, [self._read_image(request.body, request.is_test)])
+            instances = read_instances(request.body, self._limits.max_instances)
+        except BadRequest as error:
+            item = self._new_item(request.is_test)
+            item.latency_ms["decode"] = milliseconds_since(started)
+            item.error = error
+            return _Asked(request, [item])
+        return _Asked(request, self._read_images(instances, request.is_test), is_list=True)
+
+    def _read_images(self, bodies: Iterable[bytes | BadRequest], is_test: bool) -> list[Item]:
+        """The items of a request, whose decoding is bounded in all: a few kilobytes can take a second each."""
+        too_much = RequestTooLarge(
+            f"expected instances that are decoded in {self._limits.max_decode_seconds} s of processor time together, "
+            "got more; send fewer or smaller ones"
+        )
+        deadline = time.thread_time() + self._limits.max_decode_seconds
+        return [self._read_image(body if time.thread_time() < deadline else too_much, is_test) for body in bodies]
+
+    def _read_image(self, body: bytes | BadRequest, is_test: bool) -> Item:
+        """An item with pixels or an error. Only what is needed is kept: 64 large images would fill the memory."""
+        item = self._new_item(is_test)
+        started = time.perf_counter()
+        try:
+            if isinstance(body, BadRequest):
+                raise body
+            image = decode(body, self._limits.image)
+        except BadRequest as error:
+            item.error = error
+            item.latency_ms["decode"] = milliseconds_since(started)
+            return item
+        item.latency_ms["decode"] = milliseconds_since(started)
+        started = time.perf_counter()
+        item.pixels = preprocess([image], self._contract.image_spec)
+        item.latency_ms["preprocess"] = milliseconds_since(started)
+        if item.is_watched and not is_test:
+            item.raster = to_raster(image)
+            item.image_id = image_id_of(body)
+        return item
+
+    def _new_item(self, is_test: bool) -> Item:
+        return Item(is_watched=self._observe is not None, is_test=is_test)
+
+    def _response(self, asked: _Asked) -> Response:
+        origin = {"model": self._identity, "request_id": asked.request.request_id}
+        first = asked.items[0]
+        if not asked.is_list:
+            if first.prediction is None:
+                return error_response(first.failure)
+            return Response(200, _prediction_body(first.prediction) | origin)
+        answers = [
+            _error_body(item.failure) if item.prediction is None else _prediction_body(item.prediction)
+            for item in asked.items
+        ]
+        body: dict[str, object] = {"predictions": answers, **origin}
+        if all(item.prediction is None for item in asked.items):
+            return Response(first.status, _error_body(first.failure) | body)
+        return Response(200, body)
+
+    def _tell(self, items: Iterable[Item], total_ms: float) -> None:
+        if self._observe is None:
+            return
+        try:
+            observations = tuple(_observation(item, total_ms) for item in items if item.is_watched)
+            if observations:
+                self._observe(observations)
+        except Exception:  # watching may never break serving
+            logger.exception("observing a batch failed", extra={"model": self.model_name})
+
+    def _log(self, request: Request, response: Response, total_ms: float) -> None:
+        level = logging.DEBUG if response.status < 400 else logging.INFO if response.status < 500 else logging.ERROR
+        if not logger.isEnabledFor(level):
+            return
+        error = response.body.get("error")
+        logger.log(
+            level,
+            "answered %d in %.1f ms%s",
+            response.status,
+            total_ms,
+            f": {error['type']}: {error['message']}" if isinstance(error, dict) else "",
+            extra={"request_id": request.request_id, "model": self.model_name},
+        )
+
+
+def refuse_misfit(contract: Contract, model: Model) -> None:
+    """Pass if the graph is the one that the contract describes: fail at start, not at the first request.
+
+    Raises:
+        ArchiveError: the sizes of the graph's outputs, or the features of the reference, are others.
+    """
+    output = model(preprocess([np.zeros((1, 1, 3), np.uint8)], contract.image_spec))
+    expected = ((1, len(contract.labels)), (1, contract.embedding_size))
+    if (got := (output.logits.shape, output.embedding.shape)) != expected:
+        raise ArchiveError(f"model.pt: expected logits and embedding of shapes {expected}, got {got}; export it again")
+    if contract.feature_names != (names := feature_names(contract.labels, contract.embedding_size)):
+        raise ArchiveError(
+            f"contract.json: expected a reference of {', '.join(names)}, got {', '.join(contract.feature_names)}; "
+            "serve it with the driftserve that wrote it, or export it again"
+        )
+
+
+def error_response(error: DriftserveError) -> Response:
+    """The response that tells the caller of an error."""
+    return Response(error.status, _error_body(error))
+
+
+def _error_body(error: DriftserveError) -> dict[str, object]:
+    return {"error": {"type": type(error).__name__, "message": str(error)}}
+
+
+def _prediction_body(prediction: Prediction) -> dict[str, object]:
+    return {"label": prediction.label, "score": prediction.score, "probabilities": prediction.probabilities}
+
+
+def _observation(item: Item, total_ms: float) -> Observation:
+    return Observation(
+        status=item.status,
+        latency_ms=item.latency_ms | {"total": total_ms},
+        label=item.prediction.label if item.prediction else None,
+        confidence=item.prediction.score if item.prediction else None,
+        features=item.features,
+        image_id=item.image_id,
+        is_test=item.is_test,
+    )
+
+
+def _refuse_size(body: bytes, max_bytes: int) -> None:
+    if len(body) > max_bytes:
+        raise RequestTooLarge(f"expected a body of at most {max_bytes} bytes, got {len(body)}; send a smaller one")
+
+
+def _is_json(content_type: str) -> bool:
+    """Whether the body is JSON, else it is an image.
+
+    Raises:
+        UnsupportedMediaType: it is neither.
+    """
+    media_type = content_type.split(";")[0].strip().lower()
+    if not media_type.startswith("image/") and media_type not in (*IMAGE_TYPES, JSON_TYPE):
+        raise UnsupportedMediaType(
+            f"expected a Content-Type of {', '.join(IMAGE_TYPES)} or {JSON_TYPE}, got {content_type or 'none'!r}; "
+            "with curl add -H 'Content-Type: image/jpeg'"
+        )
+    return media_type == JSON_TYPE

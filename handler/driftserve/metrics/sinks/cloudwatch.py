@@ -1,0 +1,132 @@
+"""Metrics to CloudWatch by PutMetricData, in Values and Counts, so that percentiles can be read."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime, timezone
+from itertools import chain
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
+
+from driftserve.errors import DeliveryError
+from driftserve.metrics.definitions import Metric
+from driftserve.metrics.sinks.dimension import dimension_value
+
+# https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricData.html
+MAX_METRICS_PER_CALL = 1000
+MAX_VALUES_PER_METRIC = 150
+# The limit is 1 MB a call. A value of three digits and its count are at most 20 bytes of JSON: 0.2 MB.
+MAX_VALUES_PER_CALL = 10_000
+
+# Two attempts: a kept connection may have been closed meanwhile. The publisher backs off, not botocore.
+_CONFIG = Config(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 2, "mode": "standard"})
+
+# Refused with a status of 400, and yet not for what was sent.
+# https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/CommonErrors.html
+_WORTH_A_RETRY = frozenset(
+    {
+        "AccessDenied",
+        "AccessDeniedException",
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "IncompleteSignature",
+        "InvalidClientTokenId",
+        "InvalidSignatureException",
+        "LimitExceededException",
+        "MissingAuthenticationToken",
+        "NotAuthorized",
+        "OptInRequired",
+        "RequestExpired",
+        "RequestLimitExceeded",
+        "RequestTimeout",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+        "UnrecognizedClientException",
+    }
+)
+
+
+class CloudWatchSink:
+    """Sends metrics with boto3's ordinary credentials, region and endpoint."""
+
+    name = "cloudwatch"
+
+    def __init__(self, namespace: str) -> None:
+        """Send to `namespace`. The client is made at the first call, so that AWS cannot fail a start."""
+        self._namespace = namespace
+        self._client: Any = None  # boto3 makes its client's class at run time
+
+    def emit(self, metrics: Sequence[Metric]) -> None:
+        """Put the metrics, in as few calls as the service's limits allow.
+
+        A call that AWS took, but whose answer was lost on the way, counts as undelivered: PutMetricData
+        knows no token that would make sending it again harmless.
+
+        Raises:
+            DeliveryError: AWS did not take some of them. It is permanent when AWS refused just those as
+                invalid and took the others.
+        """
+        calls = list(to_calls(metrics))
+        refused: list[Metric] = []
+        reason: Exception | None = None
+        for number, call in enumerate(calls):
+            try:
+                self._put(call)
+            except (BotoCoreError, ClientError) as error:
+                if not _is_permanent(error):
+                    self._client = None  # a client never looks for credentials again
+                    rest = list(chain(refused, *calls[number:]))
+                    raise DeliveryError(f"CloudWatch did not take them: {error}", rest, is_permanent=False) from error
+                refused += call
+                reason = error
+        if reason is not None:
+            raise DeliveryError(f"CloudWatch refused them: {reason}", refused, is_permanent=True) from reason
+
+    def _put(self, call: Sequence[Metric]) -> None:
+        if self._client is None:
+            self._client = boto3.Session().client("cloudwatch", config=_CONFIG)
+        self._client.put_metric_data(Namespace=self._namespace, MetricData=[to_datum(metric) for metric in call])
+
+
+def to_calls(metrics: Sequence[Metric]) -> Iterator[list[Metric]]:
+    """The metrics of one PutMetricData call after another, those with too many values in parts."""
+    call: list[Metric] = []
+    values_in_call = 0
+    for part in chain.from_iterable(map(_parts, metrics)):
+        if call and (len(call) >= MAX_METRICS_PER_CALL or values_in_call + len(part.values) > MAX_VALUES_PER_CALL):
+            yield call
+            call, values_in_call = [], 0
+        call.append(part)
+        values_in_call += len(part.values)
+    if call:
+        yield call
+
+
+def to_datum(metric: Metric) -> dict[str, object]:
+    """The metric as an item of MetricData."""
+    return {
+        "MetricName": metric.name,
+        "Unit": metric.unit.value,
+        "Dimensions": [{"Name": name, "Value": dimension_value(value)} for name, value in metric.dimensions],
+        "Timestamp": datetime.fromtimestamp(metric.timestamp, timezone.utc),
+        "Values": list(metric.values),
+        "Counts": [float(count) for count in metric.counts],
+    }
+
+
+def _parts(metric: Metric) -> Iterator[Metric]:
+    for start in range(0, len(metric.values), MAX_VALUES_PER_METRIC):
+        part = slice(start, start + MAX_VALUES_PER_METRIC)
+        yield replace(metric, values=metric.values[part], counts=metric.counts[part])
+
+
+def _is_permanent(error: BotoCoreError | ClientError) -> bool:
+    """Whether the same metrics would be refused again, for what they are."""
+    if not isinstance(error, ClientError):
+        return isinstance(error, ParamValidationError)
+    status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+    code = error.response["Error"]["Code"]
+    return 400 <= status < 500 and status not in (403, 429) and code not in _WORTH_A_RETRY

@@ -1,0 +1,15 @@
+"""The text of a dimension, as CloudWatch takes it."""
+
+from driftserve.text import printable
+
+# https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_Dimension.html
+MAX_CHARACTERS = 1024
+
+
+def dimension_value(text: str) -> str:
+    r"""A label in printable ASCII, not too long, not blank and not beginning with a colon.
+
+    >>> dimension_value("a\nb"), dimension_value(":h\u00f6hle"), dimension_value(" ")
+    ('a b', 'h\\xf6hle', '_')
+    """
+    return printable(text).encode("ascii", "backslashreplace").decode().lstrip(" :")[:MAX_CHARACTERS].rstrip() or "_"

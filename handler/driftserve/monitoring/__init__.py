@@ -1,0 +1,1 @@
+"""The monitor: observations in, reports and metrics out."""

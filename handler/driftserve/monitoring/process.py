@@ -1,0 +1,181 @@
+"""The monitor as a process: drains the channel, keeps status and record fresh, publishes every period."""
+
+import logging
+import sys
+import threading
+import time
+from pathlib import Path
+
+from driftserve.drift.report import Losses
+from driftserve.errors import MonitorError
+from driftserve.host.stop import StopFlag
+from driftserve.metrics.definitions import LOSS_CAUSES, LOST_OBSERVATIONS, Aggregator, Dimensions, Metric
+from driftserve.metrics.publisher import Publisher
+from driftserve.monitoring.monitor import Monitor
+from driftserve.observations.channel import SOCKET_FILE, Inbox, Receiver
+from driftserve.observations.observation import batch_from_bytes
+from driftserve.observations.recorder import Recorder
+from driftserve.runtime.directory import known_digests, lock_runtime, touch_status, write_status
+
+logger = logging.getLogger(__name__)
+
+_TICK_SECONDS = 0.2
+_LAST_CALL_SECONDS = 0.5
+_FLUSH_TIMEOUT_SECONDS = 4.0  # the supervisor kills what has not stopped in 6 s, some 1 s of which is other work
+# While the main thread computes, the receiving one gets its turn after this long: ten datagrams
+# a default interval (5 ms) each would overflow the kernel's queue at a few hundred a second.
+_SWITCH_INTERVAL_SECONDS = 0.0005
+
+
+class MonitorProcess:
+    """Runs a monitor until it is told to stop.
+
+    The receiving thread only drains the socket, whose kernel queue holds ten datagrams
+    (net.unix.max_dgram_qlen); tests and metrics happen on the main thread, sinks on a third.
+
+    Args:
+        monitor: is told of every model whose contract lies in the runtime directory.
+        publisher: gets the metrics.
+        runtime_dir: where the socket, the contracts and the status are.
+        period_seconds: of the metrics.
+        dimensions: the common ones of `LostObservations`.
+        recorder: gets what the monitor took in; None where nothing is recorded.
+    """
+
+    def __init__(
+        self,
+        monitor: Monitor,
+        publisher: Publisher,
+        runtime_dir: Path,
+        period_seconds: float,
+        dimensions: Dimensions = (),
+        recorder: Recorder | None = None,
+    ) -> None:
+        self._monitor = monitor
+        self._publisher = publisher
+        self._runtime_dir = runtime_dir
+        self._period_seconds = period_seconds
+        self._recorder = recorder
+        self._inbox = Inbox()
+        self._met: set[str] = set()  # the digests whose contracts the monitor has
+        self._unreadable: set[str] = set()  # those whose contracts could not be read in this period
+        self._queue_full = self._not_understood = 0
+        self._lost_observations = Aggregator(dimensions)
+        self._told = Losses()  # those that the metrics have told
+        self._is_status_failing = False
+
+    def run(self, stop: StopFlag) -> None:
+        """Watch until `stop` is set; then take in what has arrived, publish it and return.
+
+        Raises:
+            MonitorError: another monitor runs in the runtime directory, or the receiving thread died.
+        """
+        sys.setswitchinterval(_SWITCH_INTERVAL_SECONDS)
+        with lock_runtime(self._runtime_dir):
+            receiver = Receiver(self._runtime_dir / SOCKET_FILE)
+            drain = threading.Thread(target=self._drain, args=(receiver, stop), name="receiver", daemon=True)
+            drain.start()
+            self._meet_models()
+            self._show_status(is_new=True)
+            self._watch(stop, drain)
+            drain.join()
+            self._take_in()
+            receiver.close()
+            self._publisher.publish(self._collect(time.time()))
+            self._publisher.close(_FLUSH_TIMEOUT_SECONDS)
+            self._show_status(is_new=True)
+            if self._recorder is not None:
+                self._recorder.close()
+
+    def _drain(self, receiver: Receiver, stop: StopFlag) -> None:
+        leave_at = None
+        while leave_at is None or time.monotonic() < leave_at:
+            datagram = receiver.receive(_TICK_SECONDS)
+            if stop.is_set() and leave_at is None:  # what is on its way still counts, but traffic may never end
+                leave_at = time.monotonic() + _LAST_CALL_SECONDS
+            if datagram is not None and not self._inbox.put(datagram):
+                if self._queue_full == 0:
+                    logger.error("datagrams are lost: %d wait to be taken in", len(self._inbox))
+                self._queue_full += 1
+
+    def _watch(self, stop: StopFlag, drain: threading.Thread) -> None:
+        due = time.monotonic() + self._period_seconds
+        while not stop.wait(_TICK_SECONDS):
+            if not drain.is_alive():
+                raise MonitorError("the receiving thread ended; its traceback is in the log above")
+            is_new = self._meet_models()
+            self._show_status(is_new=self._take_in() > 0 or is_new)
+            if (now := time.monotonic()) >= due:
+                self._publisher.publish(self._collect(time.time()))
+                self._unreadable.clear()
+                due = next_period(due, now, self._period_seconds)
+
+    def _meet_models(self) -> bool:
+        """Tell the monitor of the contracts that lie there now, or no more; whether anything has changed."""
+        known = known_digests(self._runtime_dir)
+        new, gone = known - self._met - self._unreadable, self._met - known
+        for digest in sorted(new):
+            (self._met if self._monitor.watch(digest) else self._unreadable).add(digest)
+        for digest in sorted(gone):
+            self._publisher.publish(self._monitor.forget(digest, time.time()))
+        self._met -= gone
+        return bool(gone) or not new.isdisjoint(self._met)
+
+    def _take_in(self) -> int:
+        """Hand the datagrams that wait now to the monitor; the number of them."""
+        waiting = len(self._inbox)  # this thread alone takes some out
+        for _ in range(waiting):
+            datagram = self._inbox.take()
+            try:
+                batch = batch_from_bytes(datagram)
+            except ValueError:
+                self._not_understood += 1
+                logger.exception("a datagram was not understood")
+                continue
+            if self._recorder is not None and self._monitor.knows(batch.model):
+                self._recorder.record_batch(datagram, self._monitor.progress)
+            reports = self._monitor.observe(batch)
+            if self._recorder is not None and reports:
+                self._recorder.record_reports(reports)
+        return waiting
+
+    def _collect(self, now: float) -> list[Metric]:
+        """The metrics of the period that ends now, in seconds since the epoch."""
+        lost = self._losses()
+        for cause in LOSS_CAUSES:
+            if new := getattr(lost, cause) - getattr(self._told, cause):
+                self._lost_observations.count(LOST_OBSERVATIONS, new, cause)
+        self._told = lost
+        return self._monitor.collect(now) + self._lost_observations.drain(now)
+
+    def _losses(self) -> Losses:
+        return Losses(
+            unknown_model=self._monitor.lost,
+            queue_full=self._queue_full,
+            not_understood=self._not_understood,
+            not_recorded=self._recorder.lost if self._recorder is not None else 0,
+        )
+
+    def _show_status(self, is_new: bool) -> None:
+        """Write the status, or where nothing is new, show only that the monitor lives."""
+        try:
+            if is_new or self._is_status_failing:
+                write_status(self._runtime_dir, self._monitor.status(), self._losses())
+            else:
+                touch_status(self._runtime_dir)
+        except OSError:  # a full disk; windows that are under way are worth more than the status
+            if not self._is_status_failing:
+                logger.exception("the status cannot be written; monitoring goes on")
+            self._is_status_failing = True
+        else:
+            self._is_status_failing = False
+
+
+def next_period(due: float, now: float, period_seconds: float) -> float:
+    """When the next period ends, after the one that was due ended now; one that is missed is not made up for.
+
+    >>> next_period(60.0, now=60.2, period_seconds=60.0), next_period(60.0, now=300.0, period_seconds=60.0)
+    (120.0, 360.0)
+    """
+    due += period_seconds
+    return due if now < due else now + period_seconds

@@ -1,0 +1,199 @@
+"""The way from the workers to the monitor: a Unix datagram socket that never blocks a request."""
+
+import errno
+import logging
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from driftserve.observations.observation import Observation, encoded_batch, observation_to_bytes
+
+logger = logging.getLogger(__name__)
+
+SOCKET_FILE = "observations.sock"
+_DATAGRAM_BYTES = 60_000  # of observations: several such fit the kernel's default buffers
+_BACKLOG = 256  # observations
+_EXTRA_DATAGRAMS = 2  # a call, of what waits from before
+_RETRY_SECONDS = 0.2
+_MAX_DATAGRAM_BYTES = 1 << 20
+# Linux doubles SO_SNDBUF, which bounds a datagram and all that wait (socket(7)); SO_RCVBUF does nothing here (unix(7)).
+_SEND_BUFFER_BYTES = _MAX_DATAGRAM_BYTES // 2
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    """An observation that is ready to go."""
+
+    answered_at: float
+    encoded: bytes
+
+
+class Sender:
+    """A worker's end. It neither blocks nor raises.
+
+    What cannot go at once, since the kernel's queue is full or no monitor runs, waits and is tried again, oldest
+    first, at the next send or a moment later: up to 256 observations; older ones are dropped, counted and reported.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        model: str,
+        clock: Callable[[], float] = time.time,  # seconds since the epoch
+        retry_seconds: float = _RETRY_SECONDS,
+    ) -> None:
+        """Send to the monitor at `path` in the name of the archive digest `model`."""
+        self._path = str(path)
+        self._model = model
+        self._clock = clock
+        self._waiting: list[_Waiting] = []
+        self._dropped = 0
+        self._socket: socket.socket | None = None
+        self._lock = threading.Lock()  # held by the worker's thread and the timer's
+        self._retry_seconds = retry_seconds
+        self._timer: threading.Timer | None = None
+
+    def send(self, observations: tuple[Observation, ...]) -> None:
+        """Send the observations of one server batch, as one datagram where they fit, after those that wait."""
+        with self._lock:
+            self._send(observations)
+            if self._waiting and self._timer is None:  # there may be no next request for hours
+                self._start_timer()
+
+    def close(self) -> None:
+        """End the connection; another send makes a new one."""
+        with self._lock:
+            self._disconnect()
+
+    def _start_timer(self) -> None:
+        timer = threading.Timer(self._retry_seconds, self._retry)
+        timer.daemon = True
+        try:
+            timer.start()
+        except RuntimeError:  # there can be no more threads: the next send tries it again
+            return
+        self._timer = timer
+
+    def _retry(self) -> None:
+        with self._lock:
+            self._timer = None
+        self.send(())
+
+    def _send(self, observations: tuple[Observation, ...]) -> None:
+        now = self._clock() if observations else 0.0
+        new = [_Waiting(now, observation_to_bytes(observation)) for observation in observations]
+        self._waiting += new
+        for datagram in _datagrams(self._waiting)[: len(_datagrams(new)) + _EXTRA_DATAGRAMS]:
+            if not self._deliver(datagram):
+                break
+            del self._waiting[: len(datagram)]
+        if (surplus := len(self._waiting) - _BACKLOG) > 0:
+            del self._waiting[:surplus]
+            self._dropped += surplus
+
+    def _deliver(self, observations: Sequence[_Waiting]) -> bool:
+        """Whether these need not wait any more: they were sent, or never can be and are counted."""
+        encoded = (observation.encoded for observation in observations)
+        datagram = encoded_batch(self._model, observations[-1].answered_at, self._dropped, encoded)
+        for _ in range(2):  # once more after a reconnect: a restarted monitor has a new socket
+            try:
+                self._connect().send(datagram)
+            except BlockingIOError:
+                return False  # the kernel's queue is full
+            except OSError as error:
+                if error.errno == errno.EMSGSIZE:
+                    if self._dropped == 0:  # else it was said already
+                        logger.error("observations of %d bytes do not fit a datagram: they are lost", len(datagram))
+                    self._dropped += len(observations)
+                    return True
+                self._disconnect()
+            else:
+                self._dropped = 0
+                return True
+        return False
+
+    def _connect(self) -> socket.socket:
+        if self._socket is None:
+            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            self._socket.setblocking(False)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
+            self._socket.connect(self._path)
+        return self._socket
+
+    def _disconnect(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+
+def _datagrams(observations: Sequence[_Waiting]) -> list[list[_Waiting]]:
+    """The observations, in order, by datagram; one that is too long for a datagram stands alone."""
+    datagrams: list[list[_Waiting]] = []
+    size = _DATAGRAM_BYTES
+    for observation in observations:
+        size += len(observation.encoded) + 1
+        if size > _DATAGRAM_BYTES:
+            datagrams.append([])
+            size = len(observation.encoded)
+        datagrams[-1].append(observation)
+    return datagrams
+
+
+class Receiver:
+    """The monitor's end."""
+
+    def __init__(self, path: Path) -> None:
+        """Listen at `path`; a socket that is left there from before is replaced."""
+        path.unlink(missing_ok=True)
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(str(path))
+        self._buffer = memoryview(bytearray(_MAX_DATAGRAM_BYTES))
+
+    def receive(self, timeout_seconds: float) -> bytes | None:
+        """The next datagram, or None when none came in time."""
+        self._socket.settimeout(timeout_seconds)
+        try:
+            return bytes(self._buffer[: self._socket.recv_into(self._buffer)])
+        except TimeoutError:
+            return None
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._socket.close()
+
+
+class Inbox:
+    """Datagrams on their way from the thread that receives them to the one that takes them in; no lock is needed.
+
+    Args:
+        max_datagrams: that wait at once.
+        max_bytes: of theirs.
+    """
+
+    def __init__(self, max_datagrams: int = 100_000, max_bytes: int = 64 << 20) -> None:
+        self._max_datagrams = max_datagrams
+        self._max_bytes = max_bytes
+        self._datagrams: deque[bytes] = deque()
+        self._bytes_put = self._bytes_taken = 0  # since the start; each is written by one thread alone
+
+    def __len__(self) -> int:
+        return len(self._datagrams)
+
+    def put(self, datagram: bytes) -> bool:
+        """Let a datagram wait; false, and it is lost, where too much waits already."""
+        waiting_bytes = self._bytes_put - self._bytes_taken
+        if len(self) >= self._max_datagrams or waiting_bytes + len(datagram) > self._max_bytes:
+            return False
+        self._bytes_put += len(datagram)
+        self._datagrams.append(datagram)
+        return True
+
+    def take(self) -> bytes:
+        """The datagram that waits longest; there must be one."""
+        datagram = self._datagrams.popleft()
+        self._bytes_taken += len(datagram)
+        return datagram

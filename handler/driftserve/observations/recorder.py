@@ -1,0 +1,190 @@
+"""A record of what the monitor saw and said, in files of a bounded size, for `driftserve replay`."""
+
+import contextlib
+import errno
+import fcntl
+import logging
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import BinaryIO, TextIO
+
+from driftserve.drift.report import DriftReport, report_to_json
+from driftserve.drift.watch import Progress
+from driftserve.observations.replay import record_header
+
+logger = logging.getLogger(__name__)
+
+OBSERVATIONS_FILE = "observations.jsonl"
+REPORTS_FILE = "reports.jsonl"
+_LOCK_FILE = ".lock"  # locked by the one server that records there; the kernel unlocks it when that dies
+_BLOCK_BYTES = 1 << 16
+_FILES = 4  # of each kind: `x.jsonl` and, from newer to older, `x.jsonl.1` to `x.jsonl.3`
+
+
+def oldest_first(files: Iterable[Path]) -> list[Path]:
+    """The files of one record in the order of their lines, whatever order a shell gave them in.
+
+    >>> [str(path) for path in oldest_first(map(Path, ["o.jsonl", "o.jsonl.1", "o.jsonl.2"]))]
+    ['o.jsonl.2', 'o.jsonl.1', 'o.jsonl']
+    """
+    return sorted(files, key=lambda path: int(path.suffix[1:]) if path.suffix[1:].isdecimal() else 0, reverse=True)
+
+
+class Recorder:
+    """Appends to the two records, alone in their directory.
+
+    A disk that fails, or another server that records there, stops nobody: it is logged once, `lost` counts the
+    lines, and each further line tries again.
+
+    Args:
+        directory: is made for this user only.
+        max_bytes: of each of the two records.
+        window_size: that an operator set, None where the contracts' hold; `replay` needs it.
+        windows_between_false_alarms: likewise.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        max_bytes: int,
+        window_size: int | None = None,
+        windows_between_false_alarms: int | None = None,
+    ) -> None:
+        self.lost = 0
+        self._directory = directory
+        self._policy = (window_size, windows_between_false_alarms)
+        self._most_header_bytes = max_bytes // _FILES // 2
+        self._lock: TextIO | None = None
+        self._observations = _RotatingFile(directory / OBSERVATIONS_FILE, max_bytes)
+        self._reports = _RotatingFile(directory / REPORTS_FILE, max_bytes)
+
+    def record_batch(self, datagram: bytes, progress: Callable[[], Mapping[str, Progress]]) -> None:
+        """Append a batch as it came, before it is taken in.
+
+        Args:
+            datagram: one line of JSON.
+            progress: tells how far the watch over each model, by digest, has come; asked where a file begins.
+        """
+        self._append(self._observations, datagram, lambda: self._header(progress()))
+
+    def record_reports(self, reports: Iterable[DriftReport]) -> None:
+        """Append the reports on the windows that the last batch filled, in order."""
+        for report in reports:
+            self._append(self._reports, report_to_json(report).encode(), lambda: b"")
+
+    def close(self) -> None:
+        """End the record."""
+        self._observations.close()
+        self._reports.close()
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def _header(self, before: Mapping[str, Progress]) -> bytes:
+        """Without the image ids of a window that is too large for them: a replay may then count an image twice."""
+        header = record_header(before, *self._policy)
+        if len(header) <= self._most_header_bytes:
+            return header
+        numbers = {digest: Progress(progress.observations) for digest, progress in before.items()}
+        return record_header(numbers, *self._policy)
+
+    def _append(self, file: "_RotatingFile", line: bytes, first_line: Callable[[], bytes]) -> None:
+        try:
+            self._lock = self._lock or self._take_directory()
+            file.append(line, first_line)
+        except OSError as error:
+            if self.lost == 0:
+                logger.error(
+                    "%s cannot be written, the record has a gap, monitoring goes on: %s", self._directory, error
+                )
+            self.lost += 1
+
+    def _take_directory(self) -> TextIO:
+        """The lock on the directory, for as long as it is open.
+
+        Raises:
+            OSError: another has it, or there can be none.
+        """
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = (self._directory / _LOCK_FILE).open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            lock.close()
+            raise OSError(errno.EBUSY, "another server records there; give each its own directory") from error
+        except OSError:
+            lock.close()
+            raise
+        return lock
+
+
+class _RotatingFile:
+    """Lines in a file and the older ones beside it, of at most `max_bytes` together; the oldest go first."""
+
+    def __init__(self, path: Path, max_bytes: int) -> None:
+        self._path = path
+        self._file_bytes = max_bytes // _FILES
+        self._file: BinaryIO | None = None
+        self._size = 0
+
+    def append(self, line: bytes, first_line: Callable[[], bytes]) -> None:
+        """Append a line, all of it or nothing; what `first_line` gives goes before it wherever the file is opened.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        text = line + b"\n"
+        file = self._file
+        if file is None or self._size + len(text) > self._file_bytes:
+            if first := first_line():
+                text = first + b"\n" + text
+            file = self._open(len(text))
+        try:
+            written = file.write(text)
+            if written != len(text):
+                raise OSError(errno.ENOSPC, f"expected to write {len(text)} bytes, wrote {written}")
+        except OSError:
+            with contextlib.suppress(OSError):
+                file.truncate(self._size)
+            self.close()
+            raise
+        self._size += len(text)
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _open(self, incoming: int) -> BinaryIO:
+        """Open the newest file, a new one if it has no room for that many bytes."""
+        self.close()
+        if incoming > self._file_bytes:
+            raise OSError(errno.EFBIG, f"expected lines of at most {self._file_bytes} bytes, got {incoming}")
+        if self._path.exists() and _cut_torn_line(self._path) + incoming > self._file_bytes:
+            for number in range(_FILES - 1, 0, -1):
+                newer = self._numbered(number - 1)
+                if newer.exists():
+                    newer.replace(self._numbered(number))
+        self._file = self._path.open("ab", buffering=0)
+        self._size = self._path.stat().st_size
+        return self._file
+
+    def _numbered(self, number: int) -> Path:
+        return self._path if number == 0 else self._path.with_name(f"{self._path.name}.{number}")
+
+
+def _cut_torn_line(path: Path) -> int:
+    """Truncate a file to its last line's end, which a writer that was killed may not have reached; its new size."""
+    with path.open("r+b") as file:
+        size = end = file.seek(0, os.SEEK_END)
+        while end > 0:
+            start = max(0, end - _BLOCK_BYTES)
+            file.seek(start)
+            if (line_end := file.read(end - start).rfind(b"\n") + 1) > 0:
+                end = start + line_end
+                break
+            end = start
+        if end < size:
+            file.truncate(end)
+        return end

@@ -1,0 +1,181 @@
+"""Verdicts on recorded observations: what the monitor said, said again."""
+
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from driftserve.archive.contract import Contract, DriftPolicy
+from driftserve.drift.report import DriftReport
+from driftserve.drift.watch import DriftWatch, Progress
+from driftserve.drift.window import TumblingWindow
+from driftserve.errors import ArchiveError, DataError
+from driftserve.observations.observation import ObservationBatch, batch_from_bytes
+
+_HEADER = b'{"observations_before":'
+
+
+@dataclass(frozen=True)
+class _Header:
+    """Where a part of a record starts, and by which policy it was judged: None stands for the contract's."""
+
+    before: Mapping[str, Progress]
+    window_size: int | None = None
+    windows_between_false_alarms: int | None = None
+
+    @property
+    def policy(self) -> tuple[int | None, int | None]:
+        """What an operator had set."""
+        return self.window_size, self.windows_between_false_alarms
+
+
+class _LiveWindow:
+    """How many observations the live monitor had counted; by another size of window others are duplicates."""
+
+    def __init__(self, size: int, before: Progress) -> None:
+        self.observations = before.observations
+        self._window = TumblingWindow(size, before.observations, before.image_ids)
+
+    def add(self, batch: ObservationBatch, columns: int) -> None:
+        for observation in batch.observations:
+            features, image_id = observation.features, observation.image_id
+            if features is not None and len(features) == columns and not self._window.has(image_id):
+                self.observations += 1
+                self._window.add(features, image_id)
+
+
+def replay(
+    lines: Iterable[bytes],
+    contract: Contract,
+    digest: str,
+    window_size: int | None = None,
+    windows_between_false_alarms: int | None = None,
+) -> Iterator[DriftReport]:
+    """The reports on recorded observations of one model, the same that the live monitor wrote.
+
+    Where the record begins in the middle of a window, the rest of that window is passed over; where
+    a monitor was started anew, so are the windows.
+
+    Args:
+        lines: the record's, oldest first.
+        contract: of the archive to judge by.
+        digest: of the same archive; batches of other models are passed over.
+        window_size: instead of the one that the live monitor used, which the record tells.
+        windows_between_false_alarms: likewise.
+
+    Raises:
+        ArchiveError: there are observations, and all are another model's.
+        DataError: a line is none that the monitor records; the message gives its number.
+    """
+    given = _Header({}, window_size, windows_between_false_alarms)
+    header = _Header({})
+    watch = _watch(contract, given, header, Progress())
+    live = _LiveWindow(contract.drift.window_size, Progress())
+    models = set()
+    for entry in _entries(lines):
+        if isinstance(entry, _Header):
+            before = entry.before.get(digest, Progress())
+            if before.observations != live.observations or entry.policy != header.policy:
+                # Lines are missing here, or a monitor started.
+                live = _LiveWindow(entry.window_size or contract.drift.window_size, before)
+                watch = _watch(contract, given, entry, before)
+            header = entry
+            continue
+        models.add(entry.model)
+        if entry.model == digest:
+            live.add(entry, len(contract.reference))
+            yield from _reports(watch, entry)
+    _refuse_other_models(models, digest)
+
+
+def recorded_batches(lines: Iterable[bytes], digest: str) -> Iterator[ObservationBatch]:
+    """The batches of one model in a record, in order.
+
+    Raises:
+        ArchiveError: there are observations, and all are another model's.
+        DataError: a line is none that the monitor records; the message gives its number.
+    """
+    models = set()
+    for entry in _entries(lines):
+        if isinstance(entry, ObservationBatch):
+            models.add(entry.model)
+            if entry.model == digest:
+                yield entry
+    _refuse_other_models(models, digest)
+
+
+def record_header(
+    before: Mapping[str, Progress],
+    window_size: int | None = None,
+    windows_between_false_alarms: int | None = None,
+) -> bytes:
+    """The line, without its end, that tells `replay` where a part of a record starts and how it was judged.
+
+    Args:
+        before: how far the watch over each model, by digest, has come since the monitor started;
+            nowhere for a model that is not named.
+        window_size: that an operator set; None where the contract's holds.
+        windows_between_false_alarms: likewise.
+    """
+    policy = {"window_size": window_size, "windows_between_false_alarms": windows_between_false_alarms}
+    numbers = {digest: progress.observations for digest, progress in before.items()}
+    image_ids = {digest: progress.image_ids for digest, progress in before.items() if progress.image_ids}
+    header = {"observations_before": numbers, "image_ids_before": image_ids, **policy}
+    return json.dumps(header, separators=(",", ":")).encode()
+
+
+def _entries(lines: Iterable[bytes]) -> Iterator[ObservationBatch | _Header]:
+    for number, line in enumerate(lines, start=1):
+        try:
+            yield _entry(line)
+        except ValueError as error:
+            raise DataError(f"line {number}: {error}; leave the line out, or give another file") from error
+
+
+def _refuse_other_models(models: Collection[str], digest: str) -> None:
+    if models and digest not in models:
+        raise ArchiveError(
+            f"expected observations of {digest}, got {', '.join(sorted(models))}; give the archive that was served"
+        )
+
+
+def _entry(line: bytes) -> ObservationBatch | _Header:
+    """A recorded batch, or what a header says.
+
+    Raises:
+        ValueError: the line is neither.
+    """
+    if not line.startswith(_HEADER):
+        return batch_from_bytes(line)
+    try:
+        header = json.loads(line)
+        image_ids = header.pop("image_ids_before")
+        before = {
+            digest: Progress(int(number), tuple(map(str, image_ids.get(digest, ()))))
+            for digest, number in header.pop("observations_before").items()
+        }
+        if any(progress.observations < 0 for progress in before.values()):
+            raise ValueError("there are no negative numbers of observations")
+        given = {name: value for name, value in header.items() if value is not None}
+        policy = DriftPolicy(**given)  # within its bounds
+        return _Header(before, **{name: getattr(policy, name) for name in given})
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        raise ValueError(f"expected the numbers of observations before and a policy, got {line[:80]!r}") from error
+
+
+def _watch(contract: Contract, given: _Header, recorded: _Header, before: Progress) -> DriftWatch:
+    """A watch by what is given, or else was recorded, from where the live one was.
+
+    By another size of window, which images the window has that began before is not known.
+    """
+    size = given.window_size or recorded.window_size
+    if (size or contract.drift.window_size) != (recorded.window_size or contract.drift.window_size):
+        before = Progress(before.observations)
+    return DriftWatch(
+        contract, size, given.windows_between_false_alarms or recorded.windows_between_false_alarms, before
+    )
+
+
+def _reports(watch: DriftWatch, batch: ObservationBatch) -> Iterator[DriftReport]:
+    for observation in batch.observations:
+        if observation.features is not None:
+            yield from watch.add(observation.features, observation.image_id, batch.answered_at)

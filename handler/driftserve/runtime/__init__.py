@@ -1,0 +1,1 @@
+"""The directory where the processes of one server meet."""

@@ -1,0 +1,247 @@
+"""The parent of all: verifies the archive, starts the monitor and the model server, watches and stops them."""
+
+import contextlib
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from driftserve.archive.contract import contract_from_json
+from driftserve.archive.reading import CONTRACT_FILE, find_archive
+from driftserve.errors import ArchiveError, ServerError, SettingsError
+from driftserve.host.guard import STOP_TIMEOUT_SECONDS, adopt_orphans, end_children
+from driftserve.host.ports import refuse_taken_port
+from driftserve.host.stop import StopFlag
+from driftserve.runtime.activity import last_activity, living_workers
+from driftserve.runtime.directory import make_runtime, own_runtime_dir
+from driftserve.servers import mms, torchserve
+from driftserve.servers.jvm import find_java
+from driftserve.servers.leftovers import Leftovers
+from driftserve.servers.probe import GoldenProbe, PingProbe, Probe, Watch
+from driftserve.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+_PREPARE = {"torchserve": torchserve.prepare, "mms": mms.prepare}
+
+_DRIFTSERVE = [sys.executable, "-m", "driftserve"]
+_STDERR = 2  # stdout belongs to the metrics
+_POLL_SECONDS = 0.1
+_RESTART_SECONDS = 5.0  # between two starts of a monitor that keeps ending
+# A request on its way into the server's queue, or out of it, is in no worker's hands.
+_QUIET_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class _Serving:
+    """What is served, in words; the command line of the server, what it is asked, the workers that have to live."""
+
+    what: str
+    command: list[str]
+    probe: Probe
+    workers: int
+
+
+def serve(settings: Settings, stop: StopFlag) -> int:
+    """Serve the archive that is set, or in multi-model mode those that are asked for, until it is to stop.
+
+    Args:
+        settings: the operator's; the runtime directory is made where none is set.
+        stop: set by a signal, at any time.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        ArchiveError: there is no archive, or its verification died.
+        MonitorError, SettingsError: the runtime directory cannot be used, or the server cannot do what is set.
+        ServerError: the model server cannot be started, ended by itself, or does not answer rightly.
+    """
+    adopt_orphans()
+    archive = None if settings.multi_model else find_archive(settings.model_dir).resolve()
+    refuse_taken_port(settings.host, settings.port)
+    java = find_java()
+    with _runtime(settings) as runtime_dir:
+        settings = settings.model_copy(update={"runtime_dir": runtime_dir})
+        server_dir = runtime_dir / settings.server
+        server_dir.mkdir()
+        if archive is None:
+            serving = _many_models(java, server_dir, settings)
+        else:
+            model_dir = runtime_dir / "store" / "model"
+            if (status := _verify(archive, model_dir, settings, stop)) is not None:
+                return status
+            serving = _one_model(java, server_dir, model_dir, settings)
+        logger.info("serving %s on http://%s:%d", serving.what, settings.host, settings.port)
+        _serve(serving, server_dir, settings, stop)
+    return 0
+
+
+def _one_model(java: Path, server_dir: Path, model_dir: Path, settings: Settings) -> _Serving:
+    contract = contract_from_json((model_dir / CONTRACT_FILE).read_bytes())
+    command = _PREPARE[settings.server](java, server_dir, model_dir, contract, settings)
+    probe = GoldenProbe(settings.own_address, settings.port, contract, model_dir)
+    return _Serving(contract.display_name, command, probe, settings.workers)
+
+
+def _many_models(java: Path, server_dir: Path, settings: Settings) -> _Serving:
+    if settings.server != "torchserve":
+        raise SettingsError(
+            f"DRIFTSERVE_MULTI_MODEL: expected the server torchserve, got {settings.server}; MMS would fetch any URL, "
+            "and write wherever an archive's names point to"
+        )
+    command = torchserve.prepare_multi_model(java, server_dir, settings)
+    return _Serving(
+        f"what is loaded from {settings.models_dir}", command, PingProbe(settings.own_address, settings.port), workers=0
+    )
+
+
+def _serve(serving: _Serving, server_dir: Path, settings: Settings, stop: StopFlag) -> None:
+    """Run the monitor and the server until `stop` is set, and what was accepted before is answered."""
+    runtime_dir = server_dir.parent
+    watch = Watch(serving.probe, settings, runtime_dir, stop)
+    if settings.multi_model:
+        Leftovers(settings.own_address, settings.port, runtime_dir / "store", stop).start()
+    with _Monitor(settings) as monitor, _server(serving.command, server_dir, settings) as process:
+        watch.start()
+        while not stop.wait(_POLL_SECONDS):
+            if not watch.is_alive() and not stop.is_set():  # it ends with the flag, too
+                raise ServerError(watch.problem or "the probing thread ended; its traceback is above")
+            _keep(monitor, process)
+        logger.info("stopping, once no request is under way")
+        _drain(monitor, process, runtime_dir, settings, serving.workers if watch.is_ready else 0)
+
+
+@contextlib.contextmanager
+def _runtime(settings: Settings) -> Iterator[Path]:
+    """A runtime directory without what an earlier server left there."""
+    runtime_dir = settings.runtime_dir.resolve() if settings.runtime_dir else own_runtime_dir()
+    lock = make_runtime(runtime_dir)
+    ours = [runtime_dir / name for name in ("store", "models", "workers", "beginning", *_PREPARE)]
+    try:
+        for directory in ours:
+            shutil.rmtree(directory, ignore_errors=True)
+        yield runtime_dir
+    finally:
+        end_children()
+        for directory in ours if settings.runtime_dir else [runtime_dir]:
+            shutil.rmtree(directory, ignore_errors=True)
+        lock.close()
+
+
+def _verify(archive: Path, model_dir: Path, settings: Settings, stop: StopFlag) -> int | None:
+    """Verify and unpack the archive in a process that ends, and takes TorchScript's memory with it.
+
+    None when the archive may be served, else the exit status; the process itself says what is wrong.
+    """
+    command = [*_DRIFTSERVE, "verify", str(archive), "--unpack", str(model_dir), "--parent", str(os.getpid())]
+    child = subprocess.Popen(command, env=_environment(settings), stdout=subprocess.DEVNULL, start_new_session=True)
+    deadline = time.monotonic() + settings.start_timeout_seconds
+    while child.poll() is None:
+        if stop.wait(_POLL_SECONDS) or time.monotonic() > deadline:
+            child.kill()
+            child.wait()
+            if stop.is_set():
+                return 0
+            raise ArchiveError(f"{archive}: expected its verification to end in {settings.start_timeout_seconds:.0f} s")
+    if child.returncode not in (0, 1):
+        raise ArchiveError(f"{archive}: its verification ended with {child.returncode}; expected 0 or a reason")
+    return child.returncode or None
+
+
+class _Monitor:
+    """The monitor process, started again when it ends."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._environment = _environment(settings)
+        self._restart_at = 0.0
+
+    def __enter__(self) -> "_Monitor":
+        self._process = self._start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _stop(self._process)
+
+    def keep(self) -> None:
+        if self._process.poll() is not None and time.monotonic() >= self._restart_at:
+            logger.error("the monitor ended with %d; it is started again", self._process.returncode)
+            self._process = self._start()
+            self._restart_at = time.monotonic() + _RESTART_SECONDS
+
+    def _start(self) -> "subprocess.Popen[bytes]":
+        return _start([*_DRIFTSERVE, "monitor", "--parent", str(os.getpid())], self._environment)
+
+
+@contextlib.contextmanager
+def _server(command: list[str], server_dir: Path, settings: Settings) -> Iterator["subprocess.Popen[bytes]"]:
+    """The model server's JVM, under its guard."""
+    # The workers' own threads would fight for the cores; TorchServe writes its files to LOG_LOCATION.
+    threads = {"OMP_NUM_THREADS": "1", "LOG_LOCATION": str(server_dir), "METRICS_LOCATION": str(server_dir)}
+    if settings.multi_model:
+        path = f"{torchserve.MULTI_MODEL_PROGRAMS}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+        threads |= {"WORKER_PYTHON": sys.executable, "PATH": path}
+    guarded = [sys.executable, "-m", "driftserve.host.guard", str(os.getpid()), *command]
+    process = _start(guarded, _environment(settings) | threads, server_dir, stdout=_STDERR)
+    try:
+        yield process
+    finally:
+        _stop(process)
+
+
+def _keep(monitor: _Monitor, server: "subprocess.Popen[bytes]") -> None:
+    if server.poll() is not None:
+        raise ServerError(f"the model server ended with {server.returncode}; its log above says why")
+    monitor.keep()
+
+
+def _drain(
+    monitor: _Monitor, server: "subprocess.Popen[bytes]", runtime_dir: Path, settings: Settings, workers: int
+) -> None:
+    """Return when as many workers live, and none was at work for a moment; or at the timeout.
+
+    While one is missing, requests wait for it.
+    """
+    deadline = time.monotonic() + settings.drain_timeout_seconds
+    quiet_seconds = _QUIET_SECONDS + (settings.max_batch_delay_ms / 1000 if settings.batch_size > 1 else 0)
+    started = time.time()
+    while time.monotonic() < deadline:
+        now = time.time()
+        is_quiet = now - max(started, last_activity(runtime_dir, now)) >= quiet_seconds
+        if is_quiet and living_workers(runtime_dir) >= workers:
+            return
+        _keep(monitor, server)
+        time.sleep(_POLL_SECONDS)
+    logger.warning("requests are still under way after %.0f s: they are cut off", settings.drain_timeout_seconds)
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    # `python -m` would import from the current directory first, and anything may lie there (3.10 does so all the same).
+    return os.environ | settings.to_environment() | {"PYTHONSAFEPATH": "1"}
+
+
+def _start(
+    command: list[str], environment: Mapping[str, str], cwd: Path | None = None, stdout: int | None = None
+) -> "subprocess.Popen[bytes]":
+    """Start a process in a session of its own, so that Ctrl-C in a terminal reaches the supervisor only."""
+    return subprocess.Popen(
+        command, env=environment, cwd=cwd, stdin=subprocess.DEVNULL, stdout=stdout, start_new_session=True
+    )
+
+
+def _stop(process: "subprocess.Popen[bytes]") -> None:
+    """End a process with SIGTERM; with its whole session by SIGKILL when that takes too long."""
+    process.terminate()
+    try:
+        process.wait(STOP_TIMEOUT_SECONDS + 1.0)  # a guard takes as long to stop what it guards
+    except subprocess.TimeoutExpired:
+        logger.error("process %d did not stop: killed", process.pid)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()

@@ -1,1 +1,0 @@
-"""Where metrics go; each sink keeps the promise of `driftserve.metrics.Sink`."""

@@ -1,0 +1,1 @@
+"""Fetched images to a data set: checked, labelled, split, under a manifest."""

@@ -1,0 +1,79 @@
+"""Which candidates can be in a data set together.
+
+The rules for images of the same bytes: with different labels none is kept, as nobody knows which label is right; in
+several splits the one in the split that is hardest to replace is kept, test before val before stream before train; in
+one split the first by name is kept, which is no fault of the data.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from driftserve.errors import DataError
+from driftserve_training.configuration import STREAM
+from driftserve_training.preparation.candidate import Candidate, Rejection
+
+PRECEDENCE = ("test", "val", STREAM, "train")
+
+
+@dataclass(frozen=True)
+class Checked:
+    """The candidates that are kept; those that are faults of the data; and repeats, which are not."""
+
+    kept: tuple[Candidate, ...]
+    faults: tuple[Rejection, ...]
+    repeats: tuple[Rejection, ...]
+
+
+def check(candidates: Iterable[Candidate]) -> Checked:
+    """The candidates that can be used, and why the others cannot."""
+    kept: list[Candidate] = []
+    faults: list[Rejection] = []
+    repeats: list[Rejection] = []
+    by_digest: defaultdict[str, list[Candidate]] = defaultdict(list)
+    for candidate in candidates:
+        if candidate.problem:
+            faults.append(Rejection(candidate.name, candidate.problem))
+        else:
+            by_digest[candidate.sha256].append(candidate)
+    for same in by_digest.values():
+        if len({candidate.label for candidate in same}) > 1:
+            faults += _conflicts(same)
+            continue
+        first, *others = sorted(same, key=lambda one: (PRECEDENCE.index(one.split), one.name))
+        kept.append(first)
+        for other in others:
+            if other.split == first.split:
+                repeats.append(Rejection(other.name, f"the same bytes as {first.name}: counted once"))
+            else:
+                faults.append(Rejection(other.name, f"in two splits: the same bytes as {first.name}"))
+    return Checked(tuple(kept), tuple(faults), tuple(repeats))
+
+
+def check_classes(candidates: Sequence[Candidate], origin: str) -> None:
+    """Hold the splits to one set of classes, two at least.
+
+    Raises:
+        DataError: a split lacks a class that another has, or there is one class only.
+    """
+    labels = {candidate.label for candidate in candidates}
+    if len(labels) < 2:
+        raise DataError(f"{origin}: expected at least 2 classes, got {', '.join(labels) or 'none'}; add images")
+    lacking = []
+    for split in dict.fromkeys(candidate.split for candidate in candidates):
+        there = {candidate.label for candidate in candidates if candidate.split == split}
+        lacking += [f"no {label} in {split}" for label in sorted(labels - there)]
+    if lacking:
+        raise DataError(
+            f"{origin}: expected images of every class in every split, got {', '.join(lacking)}; add some, or remove "
+            "the class from every split"
+        )
+
+
+def _conflicts(same: Sequence[Candidate]) -> list[Rejection]:
+    rejections = []
+    for one in same:
+        other = next(other for other in same if other.label != one.label)
+        reason = f"labelled {one.label}, and {other.label} as {other.name}, which has the same bytes"
+        rejections.append(Rejection(one.name, reason))
+    return rejections

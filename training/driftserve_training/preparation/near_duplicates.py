@@ -1,0 +1,88 @@
+"""Images of different bytes that show the same picture in two splits.
+
+An image of train that is near one of test is no lesson but the answer, and scores are better than they should be. A
+split is held against those that take precedence over it, as for the same bytes, and each image is listed once, with the
+one that is nearest: so many rows at most as there are images, however many frames of one film there are.
+"""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from driftserve_training.preparation.candidate import Candidate, Rejection
+from driftserve_training.preparation.checks import PRECEDENCE
+
+NEAR_DUPLICATES_FILE = "near_duplicates.csv"
+# Of 64 bits. Measured on the 5,520 images of the Intel data, 15 million pairs: docs/training.md.
+MOST_DISTANCE = 8
+
+Treatment = Literal["list", "refuse", "drop"]
+
+_AT_ONCE = 2**21  # pairs; 16 MB
+_COLUMNS = ("path", "split", "other_path", "other_split", "distance")
+
+
+@dataclass(frozen=True)
+class NearDuplicate:
+    """An image, the nearest one in a split that takes precedence, and in how many of 64 bits their hashes differ."""
+
+    path: str
+    split: str
+    other_path: str
+    other_split: str
+    distance: int
+
+    @property
+    def rejection(self) -> Rejection:
+        """The row of rejected.csv, where it is left out."""
+        return Rejection(self.path, f"nearly the same picture as {self.other_path} in {self.other_split}")
+
+
+def find_near_duplicates(
+    candidates: Sequence[Candidate], most_distance: int = MOST_DISTANCE
+) -> tuple[NearDuplicate, ...]:
+    """The images with a near-duplicate in a split that takes precedence: test over val over stream over train.
+
+    Images in which there is nothing to see have none.
+    """
+    seen = [(PRECEDENCE.index(one.split), one) for one in candidates if one.perceptual_hash is not None]
+    seen.sort(key=lambda pair: (pair[0], pair[1].name))
+    images = [one for _, one in seen]
+    ranks = np.array([rank for rank, _ in seen])
+    hashes = np.array([one.perceptual_hash for one in images], np.uint64)
+    found = []
+    for rank in np.unique(ranks)[1:]:
+        places = np.flatnonzero(ranks == rank)
+        nearest, distances = _nearest(hashes[places], hashes[: places[0]])
+        for place, other, distance in zip(places, nearest, distances, strict=True):
+            if distance <= most_distance:
+                one, same = images[place], images[other]
+                found.append(NearDuplicate(one.name, one.split, same.name, same.split, int(distance)))
+    return tuple(sorted(found, key=lambda near: near.path))
+
+
+def write_near_duplicates(found: Sequence[NearDuplicate], path: Path) -> None:
+    """Write them as CSV: path, split, other_path, other_split, distance."""
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(_COLUMNS)
+        writer.writerows(astuple(near) for near in found)
+
+
+def _nearest(
+    hashes: npt.NDArray[np.uint64], others: npt.NDArray[np.uint64]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
+    """Of each hash, (N,), the place of the nearest other, and how many bits differ; the first of equally near ones."""
+    nearest, distances = np.empty(len(hashes), np.int64), np.empty(len(hashes), np.uint8)
+    rows = max(1, _AT_ONCE // len(others))
+    for start in range(0, len(hashes), rows):
+        block = slice(start, start + rows)
+        differing = np.bitwise_count(hashes[block, None] ^ others[None])  # (rows, M) uint8
+        nearest[block] = differing.argmin(axis=1)
+        distances[block] = differing.min(axis=1)
+    return nearest, distances

@@ -1,0 +1,199 @@
+"""A data set made of fetched images: checked, with a validation split, under an immutable manifest."""
+
+import csv
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from tqdm import tqdm
+
+from driftserve.errors import DataError
+from driftserve_training.configuration import SPLITS, STREAM
+from driftserve_training.dataset.listing import listed
+from driftserve_training.dataset.manifest import MANIFEST_FILE, Entry, Manifest, write_manifest
+from driftserve_training.preparation.annotation import Merged, merge
+from driftserve_training.preparation.candidate import Candidate, Rejection, read_candidate
+from driftserve_training.preparation.checks import check, check_classes
+from driftserve_training.preparation.near_duplicates import (
+    NEAR_DUPLICATES_FILE,
+    NearDuplicate,
+    Treatment,
+    find_near_duplicates,
+    write_near_duplicates,
+)
+from driftserve_training.preparation.release import read_release
+from driftserve_training.preparation.validation import with_validation
+from driftserve_training.sources.layout import PREDICTION, Layout, read_layout
+from driftserve_training.sources.staging import Staging, place, refuse_occupied, staged
+
+REJECTED_FILE = "rejected.csv"
+
+
+@dataclass(frozen=True)
+class PreparationRules:
+    """What makes an image usable, and how validation images are chosen."""
+
+    val_fraction: float = 0.15
+    """Of each class's training images, where the source has no validation split."""
+    seed: int = 0
+    """Of that choice."""
+    smallest: int = 32
+    """Pixels that an image's shorter side must have."""
+    drop: bool = False
+    """Whether images that cannot be used are left out; else they are an error."""
+    near_duplicates: Treatment = "list"
+    """What becomes of images that are nearly the same as one in another split: listed, an error, or left out."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What was written: images by split and class, how many were rejected, by annotators relabelled or added.
+
+    `near_duplicates` counts the images that are nearly the same as one in another split, left out or not.
+    """
+
+    images: Mapping[str, Mapping[str, int]]
+    rejected: int
+    near_duplicates: int
+    relabelled: int
+    added: int
+    manifest_sha256: str
+    is_unchanged: bool
+    """Whether the folder held exactly this before."""
+
+
+def prepare(
+    source: Path, output: Path, rules: PreparationRules | None = None, annotations: str | None = None
+) -> Prepared:
+    """Make `train/`, `val/`, `test/` and, where there is one, `stream/` of fetched images, with manifest.csv.
+
+    Made again from the same images by the same rules it is left as it is.
+
+    Args:
+        source: what `fetch` wrote, or a folder in any layout that it reads.
+        output: a new or empty folder, or the one made before; written whole or not at all.
+        rules: by default those of `PreparationRules`.
+        annotations: a Label Studio release: a file, a folder or `s3://<bucket>/<prefix>`.
+
+    Raises:
+        DataError: images cannot be used and `rules.drop` is not set, or are nearly the same and refused; a split or
+            class is missing, the release is none, or the output holds another data set.
+    """
+    rules = rules or PreparationRules()
+    if not source.is_dir():
+        raise DataError(f"{source}: expected a folder as `fetch` writes it, got none; fetch first")
+    if not (output / MANIFEST_FILE).is_file():
+        refuse_occupied(output)
+    with staged(output) as staging:
+        merged = _candidates(source, rules, annotations, staging.scratch)
+        checked = check(merged.candidates)
+        if checked.faults and not rules.drop:
+            raise _fault(source, checked.faults)
+        candidates = with_validation(checked.kept, rules.val_fraction, rules.seed)
+        near = find_near_duplicates(candidates)
+        if near and rules.near_duplicates == "refuse":
+            raise _nearly_the_same(source, near)
+        dropped = [one.rejection for one in near] if rules.near_duplicates == "drop" else []
+        candidates = _without(candidates, dropped)
+        check_classes(candidates, str(source))
+        rejected = sorted((*merged.listed, *checked.faults, *checked.repeats, *dropped), key=lambda one: one.path)
+        write_near_duplicates(near, staging.whole / NEAR_DUPLICATES_FILE)
+        manifest, is_unchanged = _written(candidates, rejected, staging)
+    return Prepared(
+        _counts(manifest), len(rejected), len(near), merged.relabelled, merged.added, manifest.sha256, is_unchanged
+    )
+
+
+def _candidates(source: Path, rules: PreparationRules, annotations: str | None, scratch: Path) -> Merged:
+    layout = read_layout(source, str(source))
+    labels = {image.label for image in layout.images if image.label}
+    release = read_release(annotations, labels, scratch) if annotations else None  # before minutes of reading
+    candidates = _read(layout, rules.smallest)
+    if release is None:
+        return Merged(candidates, (), 0, 0)
+    return merge(candidates, release, rules.smallest, scratch)
+
+
+def _read(layout: Layout, smallest: int) -> tuple[Candidate, ...]:
+    images = [image for image in layout.images if image.split != PREDICTION]
+    return tuple(
+        read_candidate(
+            image.file, image.file.relative_to(layout.root).as_posix(), image.split, image.label or "", smallest
+        )
+        for image in tqdm(images, desc="checking", unit="image")
+    )
+
+
+def _fault(source: Path, faults: Sequence[Rejection]) -> DataError:
+    return DataError(
+        f"{source}: expected images that can be used, got {len(faults)} that cannot: {_shown(faults)}; repair or "
+        "remove them, or leave them out with --drop"
+    )
+
+
+def _nearly_the_same(source: Path, near: Sequence[NearDuplicate]) -> DataError:
+    return DataError(
+        f"{source}: expected another picture in every split, got {len(near)} images like those of another: "
+        f"{_shown([one.rejection for one in near])}; remove them, or give --near-duplicates drop, or list"
+    )
+
+
+def _shown(rejections: Sequence[Rejection]) -> str:
+    return listed([f"{one.path} ({one.reason})" for one in rejections])
+
+
+def _without(candidates: Sequence[Candidate], dropped: Sequence[Rejection]) -> list[Candidate]:
+    names = {one.path for one in dropped}
+    return [candidate for candidate in candidates if candidate.name not in names]
+
+
+def _written(candidates: Iterable[Candidate], rejected: Sequence[Rejection], staging: Staging) -> tuple[Manifest, bool]:
+    """The manifest, and whether the output has it already; else all is written there."""
+    files = {_path(candidate): candidate for candidate in candidates}
+    order = sorted(files, key=lambda path: ((*SPLITS, STREAM).index(path.parts[0]), path))
+    entries = tuple(Entry(str(path), path.parts[0], path.parts[1], files[path].sha256) for path in order)
+    manifest = Manifest(staging.output, entries)
+    write_manifest(manifest, staging.whole / MANIFEST_FILE)
+    (staging.whole / MANIFEST_FILE).chmod(0o444)
+    if (staging.output / MANIFEST_FILE).is_file():
+        _hold_against(manifest, staging)
+        return manifest, True
+    _write_rejected(rejected, staging.whole / REJECTED_FILE)
+    for path in order:
+        place(files[path].file, staging.whole / path)
+    staging.publish()
+    return manifest, False
+
+
+def _path(candidate: Candidate) -> PurePosixPath:
+    return PurePosixPath(candidate.split, candidate.label, candidate.file_name)
+
+
+def _hold_against(manifest: Manifest, staging: Staging) -> None:
+    """Let no data set be replaced, and none that was altered pass for what it was."""
+    output = staging.output
+    if (output / MANIFEST_FILE).read_bytes() != (staging.whole / MANIFEST_FILE).read_bytes():
+        raise DataError(
+            f"{output}: expected a new or empty folder, or the same images as its {MANIFEST_FILE} lists, got others; a "
+            "prepared data set never changes, so choose another folder"
+        )
+    for entry in manifest.entries:
+        file = output / entry.path
+        if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != entry.sha256:
+            raise DataError(
+                f"{file}: expected the image that {MANIFEST_FILE} lists, got another or none; choose another folder"
+            )
+
+
+def _write_rejected(rejected: Sequence[Rejection], path: Path) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("path", "reason"))
+        writer.writerows((one.path, one.reason) for one in rejected)
+
+
+def _counts(manifest: Manifest) -> dict[str, dict[str, int]]:
+    splits = dict.fromkeys(entry.split for entry in manifest.entries)
+    return {split: dict(Counter(entry.label for entry in manifest.split(split))) for split in splits}

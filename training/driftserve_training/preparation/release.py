@@ -1,0 +1,170 @@
+"""A release of Label Studio: what annotators said of images.
+
+Known forms: its JSON export, a list of tasks; or what its S3 storage writes, in a folder or below a prefix: one object
+a task (`<task>.json`) or one an annotation (`<annotation>`, without extension, the task inside).
+"""
+
+import json
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from pydantic import AwareDatetime, BaseModel, ValidationError
+
+from driftserve.errors import DataError
+from driftserve_training.sources.bucket import SCHEME, download_prefix, read_address
+
+_LONG_AGO = datetime.min.replace(tzinfo=timezone.utc)
+
+
+@dataclass(frozen=True)
+class Annotated:
+    """What the annotators of a task agree on; `label` is None where they are divided."""
+
+    task: int
+    image: str
+    """The image as the task names it: s3://, /data/local-files/?d=, or relative to the release's folder."""
+    label: str | None
+
+
+@dataclass(frozen=True)
+class Release:
+    """The annotated tasks, by number."""
+
+    location: str
+    folder: Path
+    """Where relative names of images start from."""
+    tasks: tuple[Annotated, ...]
+
+
+class _Result(BaseModel):
+    type: str = ""
+    value: dict[str, Any] = {}
+
+
+class _Annotation(BaseModel):
+    id: int = 0
+    completed_by: int | str | dict[str, Any] | None = None
+    result: list[_Result] = []
+    was_cancelled: bool = False
+    created_at: AwareDatetime | None = None
+    updated_at: AwareDatetime | None = None
+
+    @property
+    def annotator(self) -> str:
+        """Who it is by: an export may hold a number, an address, or an object with both."""
+        by = self.completed_by
+        return str(by.get("id", by.get("email"))) if isinstance(by, dict) else str(by)
+
+    @property
+    def place(self) -> tuple[datetime, int]:
+        """When it was last changed; among those of one time its number decides."""
+        return self.updated_at or self.created_at or _LONG_AGO, self.id
+
+
+class _Task(BaseModel):
+    id: int
+    data: dict[str, Any]
+    annotations: list[_Annotation] = []
+
+
+class _AnnotationWithTask(_Annotation):
+    task: _Task
+
+
+def read_release(location: str, labels: Collection[str], scratch: Path) -> Release:
+    """The labels in a release. What was skipped, or left without a choice, counts as never annotated.
+
+    An annotator's last annotation of a task counts; a task's label is the one that most annotators chose.
+
+    Args:
+        location: a file, a folder, or `s3://<bucket>/<prefix>`.
+        labels: the classes there are.
+        scratch: folder for what is downloaded; it must outlive the release.
+
+    Raises:
+        DataError: it cannot be read or is no release, or a label is none of the classes; the message names the
+            file or the task.
+    """
+    path = Path(location)
+    if location.startswith(SCHEME):
+        path = scratch / "release"
+        download_prefix(read_address(location), path, lambda _: True)
+    elif not path.exists():
+        raise DataError(f"{location}: expected a file, a folder or s3://<bucket>/<prefix>, got none; correct it")
+    files = [path] if path.is_file() else [file for file in sorted(path.rglob("*")) if _is_record(file)]
+    tasks = _merged(task for file in files for task in _read(file))
+    if not tasks:
+        raise DataError(f"{location}: expected tasks as Label Studio exports them, got none; export as JSON")
+    annotated = (_annotated(task, labels, location) for task in tasks.values())
+    folder = path.parent if path.is_file() else path
+    return Release(location, folder, tuple(one for one in annotated if one is not None))
+
+
+def _is_record(file: Path) -> bool:
+    return file.is_file() and file.suffix in ("", ".json") and not file.name.startswith(".")
+
+
+def _read(file: Path) -> Iterator[_Task]:
+    try:
+        content = json.loads(file.read_bytes())
+        for record in content if isinstance(content, list) else [content]:
+            if isinstance(record, dict) and isinstance(record.get("task"), dict):
+                annotation = _AnnotationWithTask.model_validate(record)
+                yield annotation.task.model_copy(update={"annotations": [annotation]})
+            else:
+                yield _Task.model_validate(record)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the whole"
+        raise DataError(
+            f"{file.name}: expected tasks or annotations as Label Studio exports them (JSON, not JSON-MIN), "
+            f"got {where}: {first['msg']}; export again"
+        ) from error
+    except ValueError as error:
+        raise DataError(f"{file.name}: expected JSON of Label Studio, got {error}; export again") from error
+
+
+def _merged(tasks: Iterable[_Task]) -> Mapping[int, _Task]:
+    """One record a task, by number, with the annotations of all its records."""
+    merged: dict[int, _Task] = {}
+    for task in tasks:
+        earlier = merged[task.id].annotations if task.id in merged else []
+        merged[task.id] = task.model_copy(update={"annotations": [*earlier, *task.annotations]})
+    return {number: merged[number] for number in sorted(merged)}
+
+
+def _annotated(task: _Task, labels: Collection[str], location: str) -> Annotated | None:
+    last: dict[str, str] = {}
+    for annotation in sorted(task.annotations, key=lambda annotation: annotation.place):
+        if not annotation.was_cancelled and annotation.result:
+            last[annotation.annotator] = _choice(annotation, task, location)
+    if not last:
+        return None
+    image = task.data.get("image")
+    if not isinstance(image, str) or not image:
+        raise DataError(f"{location}: task {task.id}: expected the image's address as data.image, got {image!r}")
+    (label, votes), *others = Counter(last.values()).most_common()
+    if others and others[0][1] == votes:
+        return Annotated(task.id, image, None)
+    if label not in labels:  # Label Studio takes a choice that its configuration does not have
+        raise DataError(
+            f"{location}: task {task.id}: expected one of {', '.join(sorted(labels))}, got {label!r}; correct the "
+            "annotation, or add the class to every split first"
+        )
+    return Annotated(task.id, image, label)
+
+
+def _choice(annotation: _Annotation, task: _Task, location: str) -> str:
+    choices = [
+        choice for result in annotation.result if result.type == "choices" for choice in result.value.get("choices", [])
+    ]
+    if len(choices) != 1 or not isinstance(choices[0], str):
+        raise DataError(
+            f"{location}: task {task.id}: expected one choice in annotation {annotation.id}, got {choices}; "
+            "correct the annotation"
+        )
+    return choices[0]

@@ -1,0 +1,127 @@
+"""Objects of S3, listed and downloaded.
+
+boto3 finds region, credentials and endpoint as it always does; AWS_ENDPOINT_URL_S3 leads to another service.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import boto3
+from boto3.exceptions import Boto3Error
+from boto3.s3.transfer import TransferConfig
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from tqdm import tqdm
+
+from driftserve.errors import DataError
+from driftserve_training.sources.staging import checked_path
+
+SCHEME = "s3://"
+_AT_ONCE = 8  # small objects: the time goes into waiting
+_CONFIG = Config(
+    max_pool_connections=_AT_ONCE,
+    connect_timeout=10,  # seconds, as is the next
+    read_timeout=60,
+    retries={"mode": "standard", "max_attempts": 4},
+)
+
+
+@dataclass(frozen=True)
+class Address:
+    """A bucket and a key, or the beginning of keys."""
+
+    bucket: str
+    key: str
+
+    def __str__(self) -> str:
+        return f"{SCHEME}{self.bucket}/{self.key}"
+
+
+def read_address(text: str) -> Address:
+    """The address that an `s3://` URI names.
+
+    >>> read_address("s3://scenes/2026/release")
+    Address(bucket='scenes', key='2026/release')
+
+    Raises:
+        DataError: it names no bucket.
+    """
+    bucket, _, key = text.removeprefix(SCHEME).partition("/")
+    if not text.startswith(SCHEME) or not bucket:
+        raise DataError(f"{text}: expected s3://<bucket>/<prefix>, got no bucket; correct the address")
+    return Address(bucket, key)
+
+
+def download_prefix(address: Address, folder: Path, is_wanted: Callable[[PurePosixPath], bool]) -> int:
+    """Download what lies below a prefix; the number of objects that were not wanted.
+
+    Raises:
+        DataError: there is no object, an object's key leads out of the folder, or S3 refuses.
+    """
+    with _translated(address):
+        client = _client()
+        keys = _keys(client, address)
+        if not keys:
+            raise DataError(f"{address}: expected objects below that prefix, got none; correct the address")
+        wanted = []
+        for key, name in keys.items():
+            path = checked_path(name, str(address))
+            if key.endswith("/"):  # what the console makes of a folder
+                (folder / path).mkdir(parents=True, exist_ok=True)
+            elif is_wanted(path):
+                wanted.append((Address(address.bucket, key), folder / path))
+    _download_all(client, wanted)
+    return sum(not key.endswith("/") for key in keys) - len(wanted)
+
+
+def download(objects: Sequence[tuple[Address, Path]]) -> None:
+    """Download each object to its path, several at once.
+
+    Raises:
+        DataError: an object is missing, or S3 refuses; the message names it.
+    """
+    if objects:
+        _download_all(_client(), objects)
+
+
+def _download_all(client: Any, objects: Sequence[tuple[Address, Path]]) -> None:
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        futures = [pool.submit(_download, client, address, path) for address, path in objects]
+        try:
+            for future in tqdm(futures, desc="downloading", unit="object"):
+                future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _client() -> Any:
+    with _translated("s3"):
+        return boto3.Session().client("s3", config=_CONFIG)  # the default session would keep what it found first
+
+
+def _keys(client: Any, address: Address) -> dict[str, str]:
+    """The keys below a prefix, each with its part after the prefix; `a/b` is no prefix of `a/bc`."""
+    prefix = address.key.rstrip("/") + "/" if address.key else ""
+    pages = client.get_paginator("list_objects_v2").paginate(Bucket=address.bucket, Prefix=prefix)
+    found = [item["Key"] for page in pages for item in page.get("Contents", ())]
+    return {key: key[len(prefix) :] for key in found if key != prefix}
+
+
+def _download(client: Any, address: Address, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _translated(address):
+        client.download_file(address.bucket, address.key, str(path), Config=TransferConfig(use_threads=False))
+
+
+@contextmanager
+def _translated(address: Address | str) -> Iterator[None]:
+    try:
+        yield
+    except (BotoCoreError, ClientError, Boto3Error) as error:
+        raise DataError(
+            f"{address}: expected objects that can be read, got: {error}; check address, credentials and network"
+        ) from error

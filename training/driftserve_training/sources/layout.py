@@ -1,0 +1,138 @@
+"""Which files of a folder are images, of which split and class.
+
+Three layouts are known, each at the folder's root or in its one folder:
+
+    seg_train/seg_train/<class>/<image>    as Kaggle's archive has it; seg_pred/seg_pred/<image> has no classes
+    seg_train/<class>/<image>              as `fetch` writes it
+    train/<class>/<image>                  with test/ and, where they are, val/ (or validation/), stream/, pred/
+
+Where one split alone is needed, its classes may lie there without a folder of their own: <class>/<image>.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from driftserve.errors import DataError
+from driftserve.images.decode import MEDIA_TYPES
+from driftserve_training.configuration import STREAM
+from driftserve_training.dataset.listing import listed
+
+PREDICTION = "pred"  # images without a class, to be annotated
+
+_NAMES = {
+    "train": ("seg_train", "train"),
+    "val": ("seg_val", "val", "validation"),
+    "test": ("seg_test", "test"),
+    STREAM: (STREAM,),
+    PREDICTION: ("seg_pred", "pred"),
+}
+NEEDED = ("train", "test")
+
+
+@dataclass(frozen=True)
+class LaidOut:
+    """An image's file with its split, and its class where the split has classes."""
+
+    file: Path
+    split: str
+    label: str | None
+
+    @property
+    def fetched_path(self) -> Path:
+        """Where `fetch` puts it."""
+        return Path(_NAMES[self.split][0], self.label or "", self.file.name)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The images below `root`, by split, class and name; and how many other files there are."""
+
+    root: Path
+    images: tuple[LaidOut, ...]
+    skipped: int
+
+
+def read_layout(folder: Path, origin: str, needed: Sequence[str] = NEEDED) -> Layout:
+    """The images of a folder in one of the known layouts. Hidden folders are not looked into.
+
+    Args:
+        folder: where the files lie.
+        origin: what the messages call it.
+        needed: the splits that have to be there.
+
+    Raises:
+        DataError: a split that is needed is missing, one is there twice, or a class has no image.
+    """
+    root = _root(folder)
+    splits = {split: _split_folder(root, split, origin) for split in _NAMES}
+    if len(needed) == 1 and not any(splits.values()):
+        splits[needed[0]] = root
+    if missing := [split for split in needed if splits[split] is None]:
+        names = [path.name for path in _folders(root)]
+        ours, plain = (" and ".join(f"{_NAMES[split][place]}/" for split in needed) for place in (0, 1))
+        raise DataError(
+            f"{origin}: expected the folders {ours} (or {plain}) with <class>/<image> in "
+            f"each, got no {' and no '.join(missing)} among {_shown(names)}; give the folder that holds them"
+        )
+    images = [image for split, path in splits.items() if path for image in _images(path, split, origin, root)]
+    taken = {image.file for image in images}
+    skipped = sum(1 for path in folder.rglob("*") if path not in taken and path.is_file())
+    return Layout(root, tuple(images), skipped)
+
+
+def _root(folder: Path) -> Path:
+    """The folder, or the one in it where that has no splits and nothing else."""
+    folders = list(_folders(folder))
+    known = {name for names in _NAMES.values() for name in names}
+    if len(folders) == 1 and folders[0].name.lower() not in known and not _is_class(folders[0]):
+        return folders[0]
+    return folder
+
+
+def _is_class(folder: Path) -> bool:
+    return bool(_image_files(folder)) and not any(_folders(folder))
+
+
+def _split_folder(root: Path, split: str, origin: str) -> Path | None:
+    found = [path for path in _folders(root) if path.name.lower() in _NAMES[split]]
+    if len(found) > 1:
+        names = " and ".join(f"{path.name}/" for path in found)
+        raise DataError(f"{origin}: expected one folder of {split} images, got {names}; remove one")
+    if not found:
+        return None
+    inner = found[0] / found[0].name
+    return inner if inner.is_dir() else found[0]
+
+
+def _images(folder: Path, split: str, origin: str, root: Path) -> Iterator[LaidOut]:
+    if split == PREDICTION:
+        yield from (LaidOut(path, split, None) for path in _image_files(folder))
+        return
+    classes = list(_folders(folder))
+    if not classes:
+        raise DataError(
+            f"{origin}: expected <class>/<image> in {folder.relative_to(root)}/, got no class; "
+            "give the folder that holds the classes"
+        )
+    for directory in classes:
+        files = _image_files(directory)
+        if not files:
+            raise DataError(
+                f"{origin}: expected images ({', '.join(MEDIA_TYPES)}) of every class, got none in "
+                f"{directory.relative_to(root)}/; add some, or remove the class from every split"
+            )
+        yield from (LaidOut(path, split, directory.name) for path in files)
+
+
+def _image_files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in MEDIA_TYPES and path.is_file())
+
+
+def _folders(folder: Path) -> Iterator[Path]:
+    """The folders in a folder, by name, without the hidden ones and a Mac's `__MACOSX`."""
+    return (path for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith((".", "__")))
+
+
+def _shown(names: list[str]) -> str:
+    return listed([f"{name}/" for name in names]) or "no folder at all"

@@ -1,0 +1,129 @@
+"""A data set brought from where it is published into the layout that `preprocess` reads."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from driftserve.errors import DataError
+from driftserve.images.decode import MEDIA_TYPES
+from driftserve_training.sources.bucket import SCHEME, download, download_prefix, read_address
+from driftserve_training.sources.kaggle import download_dataset
+from driftserve_training.sources.layout import NEEDED, LaidOut, read_layout
+from driftserve_training.sources.staging import place, refuse_occupied, staged
+from driftserve_training.sources.zipped import unzip
+
+KAGGLE = "kaggle:"
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """What was fetched: images by split, the classes, and how many files were skipped: no images, or not asked for."""
+
+    source: str
+    images: Mapping[str, int]
+    classes: tuple[str, ...]
+    skipped: int
+    test_source: str | None = None
+    """Where the test images come from, where that is another place."""
+
+
+@dataclass(frozen=True)
+class _Local:
+    """A source on this machine; `skipped` files of it were not brought."""
+
+    folder: Path
+    source: str
+    skipped: int = 0
+
+
+def fetch(source: str, output: Path, test_source: str | None = None) -> Fetched:
+    """Bring a data set into `seg_train/<class>/`, `seg_test/<class>/` and where it has them seg_val, seg_pred, stream.
+
+    Args:
+        source: `kaggle:<owner>/<name>`, `s3://<bucket>/<prefix>`, `s3://<bucket>/<key>.zip`, a folder or a zip
+            file; in it one of the layouts of `layout`.
+        output: a new or empty folder; it is written whole or not at all.
+        test_source: the same for the test images, where they lie elsewhere; those of `source` are then left there. In
+            either the classes may lie in the folder itself.
+
+    Raises:
+        DataError: the source cannot be read or has no such layout, or the output cannot be written.
+    """
+    refuse_occupied(output)
+    with staged(output) as staging:
+        if test_source is None:
+            parts = [_read(source, staging.scratch / "all")]
+        else:
+            training = _read(source, staging.scratch / "train", needed=("train",)).without("test")
+            parts = [training, _read(test_source, staging.scratch / "test", needed=("test",)).only("test")]
+        images = [image for part in parts for image in part.images]
+        for image in images:
+            place(image.file, staging.whole / image.fetched_path)
+        staging.publish()
+    return Fetched(
+        parts[0].source,
+        dict(Counter(image.split for image in images)),
+        tuple(sorted({image.label for image in images if image.label})),
+        sum(part.skipped for part in parts),
+        parts[1].source if test_source is not None else None,
+    )
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The images of one source."""
+
+    source: str
+    images: tuple[LaidOut, ...]
+    skipped: int
+
+    def only(self, split: str) -> "_Part":
+        """Those of a split; the others count as skipped."""
+        return self._chosen([image for image in self.images if image.split == split])
+
+    def without(self, split: str) -> "_Part":
+        """Those of the other splits."""
+        return self._chosen([image for image in self.images if image.split != split])
+
+    def _chosen(self, images: list[LaidOut]) -> "_Part":
+        return _Part(self.source, tuple(images), self.skipped + len(self.images) - len(images))
+
+
+def _read(source: str, scratch: Path, needed: Sequence[str] = NEEDED) -> _Part:
+    scratch.mkdir()
+    local = _brought(source, scratch)
+    layout = read_layout(local.folder, source, needed)
+    return _Part(local.source, layout.images, local.skipped + layout.skipped)
+
+
+def _brought(source: str, scratch: Path) -> _Local:
+    if source.startswith(KAGGLE):
+        folder = download_dataset(source.removeprefix(KAGGLE))
+        is_newest = "/versions/" not in source and folder.parent.name == "versions"
+        return _Local(folder, f"{source}/versions/{folder.name}" if is_newest else source)
+    if source.startswith(SCHEME) and source.endswith(".zip"):
+        file = scratch / "downloaded.zip"
+        download([(read_address(source), file)])
+        return _unzipped(file, source, scratch / "unpacked")
+    if source.startswith(SCHEME):
+        skipped = download_prefix(read_address(source), scratch, _is_image)
+        return _Local(scratch, source, skipped)
+    path = Path(source)
+    if path.is_dir():
+        return _Local(path, source)
+    if path.is_file():
+        return _unzipped(path, source, scratch)
+    raise DataError(
+        f"{source}: expected kaggle:<owner>/<name>, s3://<bucket>/<prefix>, or a folder or zip file that is there, "
+        "got none of these; correct the source"
+    )
+
+
+def _unzipped(file: Path, source: str, folder: Path) -> _Local:
+    folder.mkdir(exist_ok=True)
+    return _Local(folder, source, unzip(file, folder, source))
+
+
+def _is_image(path: PurePosixPath) -> bool:
+    return path.suffix.lower() in MEDIA_TYPES

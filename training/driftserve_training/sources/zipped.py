@@ -1,0 +1,71 @@
+"""A zip file's images, unpacked without trust in its names and sizes."""
+
+import lzma
+import shutil
+import zipfile
+import zlib
+from pathlib import Path
+from stat import S_ISLNK
+
+from tqdm import tqdm
+
+from driftserve.errors import DataError
+from driftserve.images.decode import MEDIA_TYPES
+from driftserve_training.sources.staging import checked_path
+
+MOST_BYTES = 50 * 2**30  # unpacked; zipfile reads no member beyond the size that its record states
+_ENCRYPTED = 0x1  # APPNOTE.TXT 4.4.4, bit 0
+
+
+def unzip(file: Path, folder: Path, origin: str, most_bytes: int = MOST_BYTES) -> int:
+    """Unpack the images of a zip file, and its folders; the number of other files in it.
+
+    Raises:
+        DataError: it is no zip file, a member is corrupt, encrypted, there twice, a link, or leads out of
+            the folder, or there are more bytes than `most_bytes` or than are free.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            members = archive.infolist()
+            for member in members:
+                _check(member, origin)
+            images = [member for member in members if _is_image(member)]
+            _check_size(images, folder, origin, most_bytes)
+            for member in tqdm(members, desc="unpacking", unit="file"):
+                _unpack(archive, member, folder, origin)
+    except (zipfile.BadZipFile, NotImplementedError) as error:  # the latter: a rare compression
+        raise DataError(f"{origin}: expected a zip file, got {error}; fetch or pack it again") from error
+    return sum(not member.is_dir() for member in members) - len(images)
+
+
+def _check(member: zipfile.ZipInfo, origin: str) -> None:
+    checked_path(member.filename, origin)
+    if S_ISLNK(member.external_attr >> 16):
+        raise DataError(f"{origin}: expected files, got the link {member.filename!r}; pack the file it leads to")
+    if member.flag_bits & _ENCRYPTED:
+        raise DataError(f"{origin}: expected plain files, got {member.filename!r} encrypted; pack without password")
+
+
+def _check_size(images: list[zipfile.ZipInfo], folder: Path, origin: str, most_bytes: int) -> None:
+    number = sum(member.file_size for member in images)
+    limit = min(most_bytes, shutil.disk_usage(folder).free)
+    if number > limit:
+        raise DataError(f"{origin}: expected at most {limit} bytes unpacked, got {number}; make room, or pack fewer")
+
+
+def _unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path, origin: str) -> None:
+    target = folder / checked_path(member.filename, origin)
+    try:
+        directory = target if member.is_dir() else target.parent
+        directory.mkdir(parents=True, exist_ok=True)
+        if _is_image(member):
+            with archive.open(member) as source, target.open("xb") as file:
+                shutil.copyfileobj(source, file)
+    except FileExistsError as error:
+        raise DataError(f"{origin}: expected each name once, got {member.filename!r} again; remove one") from error
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError) as error:
+        raise DataError(f"{origin}: expected whole files, got {member.filename!r} corrupt: {error}") from error
+
+
+def _is_image(member: zipfile.ZipInfo) -> bool:
+    return not member.is_dir() and Path(member.filename).suffix.lower() in MEDIA_TYPES
