@@ -17,6 +17,7 @@ from pathlib import Path
 from driftserve import __version__, presentation
 from driftserve.archive.reading import find_archive, read_archive
 from driftserve.bootstrap import build_monitor, build_service, configure_logging
+from driftserve.command_line import Parser
 from driftserve.errors import DriftserveError, SettingsError
 from driftserve.host.guard import end_with_parent
 from driftserve.host.stop import stop_at
@@ -161,8 +162,8 @@ def _monitor(options: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="driftserve",
         description="Serve a TorchScript classifier and watch it.",
         epilog="Settings are environment variables, DRIFTSERVE_*: docs/settings.md lists them.",
@@ -176,7 +177,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_serving(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _add_serving(commands: "argparse._SubParsersAction[Parser]") -> None:
     serve = commands.add_parser("serve", help="serve an archive until Ctrl-C or SIGTERM")
     serve.add_argument(
         "archive", type=Path, nargs="?", help=f"{_ARCHIVE_HELP} (default: DRIFTSERVE_MODEL_DIR, /opt/ml/model)"
@@ -190,7 +191,7 @@ def _add_serving(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     serve.set_defaults(run=_serve)
 
 
-def _add_archive_tools(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _add_archive_tools(commands: "argparse._SubParsersAction[Parser]") -> None:
     predict = commands.add_parser("predict", help="classify image files, as the server would; a JSON line each")
     predict.add_argument("image", type=Path, nargs="+", help="an image file")
     predict.add_argument("--archive", type=Path, required=True, help=_ARCHIVE_HELP)
@@ -208,7 +209,7 @@ def _add_archive_tools(commands: "argparse._SubParsersAction[argparse.ArgumentPa
     inspect.set_defaults(run=_inspect)
 
 
-def _add_monitoring(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _add_monitoring(commands: "argparse._SubParsersAction[Parser]") -> None:
     status = commands.add_parser("status", help="show what the running monitor sees")
     status.add_argument("--json", action="store_true", help="the whole status, with the last drift reports")
     status.add_argument("--runtime-dir", type=Path, help="which monitor, where several run")
@@ -234,11 +235,11 @@ def _add_monitoring(commands: "argparse._SubParsersAction[argparse.ArgumentParse
     monitor.set_defaults(run=_monitor)
 
 
-def _add_log(command: argparse.ArgumentParser) -> None:
+def _add_log(command: Parser) -> None:
     command.add_argument("--log", action="store_true", help="the files are a Lambda function's log, in any order")
 
 
-def _add_parent(command: argparse.ArgumentParser) -> None:
+def _add_parent(command: Parser) -> None:
     command.add_argument("--parent", type=int, metavar="PID", help="a process with which this one ends")
 
 

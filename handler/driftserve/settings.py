@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from driftserve.archive.contract import Sha256
 from driftserve.errors import SettingsError
 from driftserve.host.cgroup import available_processors
+from driftserve.validation import first_problem
 
 PREFIX = "DRIFTSERVE_"
 # Variables with our prefix that are no settings: where the tests find their images.
@@ -174,9 +175,9 @@ class Settings(BaseModel):
         try:
             return cls.model_validate({field: environment[name] for field, name in names.items()})
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            name = names[str(first["loc"][0])]
-            raise SettingsError(f"{name}: {first['msg']}, got {first['input']!r}") from error
+            problem = first_problem(error)
+            name = names[problem.place.partition(".")[0]]  # a tuple's field is followed by the place in it
+            raise SettingsError(f"{name}: {problem.reason}, got {problem.got}") from error
 
     def to_environment(self) -> dict[str, str]:
         """The variables, of what was set, that make `from_environment` of a child process give these settings."""

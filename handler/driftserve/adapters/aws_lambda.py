@@ -20,6 +20,7 @@ from driftserve.inference.service import Request, Response, Service, error_respo
 from driftserve.observations.observation import is_marked_as_test
 from driftserve.settings import Settings
 from driftserve.text import printable
+from driftserve.validation import first_problem
 
 logger = logging.getLogger(__name__)
 
@@ -111,11 +112,10 @@ def _read(event: Any) -> _Event:
     try:
         return _Event.model_validate(event)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(map(str, first["loc"])) or "event"
+        problem = first_problem(error)
         raise BadRequest(
-            f"expected a Function URL event of payload format 2.0, got one with {place}: {first['msg']}; "
-            "invoke the function by its URL"
+            "expected a Function URL event of payload format 2.0, got one with "
+            f"{problem.place or 'event'}: {problem.reason}; invoke the function by its URL"
         ) from error
 
 

@@ -12,6 +12,7 @@ from pydantic_core import from_json
 from driftserve.archive.certificate import Certificate
 from driftserve.archive.record import Record
 from driftserve.errors import ArchiveError
+from driftserve.validation import first_problem
 
 SCHEMA_VERSION = 3
 MODEL_FILE = "model.pt"
@@ -178,9 +179,9 @@ def contract_from_json(text: str | bytes) -> Contract:
     try:
         return Contract.model_validate(document)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(str(part) for part in first["loc"]) or "contract"
-        raise ArchiveError(f"contract.json: {place}: {first['msg']}; export the archive again") from error
+        problem = first_problem(error)
+        place = problem.place or "contract"
+        raise ArchiveError(f"contract.json: {place}: {problem.reason}; export the archive again") from error
 
 
 def contract_to_json(contract: Contract) -> str:

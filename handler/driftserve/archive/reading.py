@@ -21,6 +21,7 @@ from driftserve.archive.mar import Mar, open_mar
 from driftserve.archive.record import Record
 from driftserve.archive.unpacked import Unpacked, open_unpacked
 from driftserve.errors import ArchiveError
+from driftserve.validation import first_problem
 
 CONTRACT_FILE = "contract.json"
 HANDLER_FILE = "driftserve_handler.py"
@@ -264,9 +265,9 @@ def _refuse_other_manifest(text: bytes, contract: Contract) -> None:
     try:
         got = _Manifest.model_validate_json(text).model
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(str(part) for part in first["loc"]) or "manifest"
-        raise ArchiveError(f"{MANIFEST_FILE}: {place}: {first['msg']}; export the archive again") from error
+        problem = first_problem(error)
+        place = problem.place or "manifest"
+        raise ArchiveError(f"{MANIFEST_FILE}: {place}: {problem.reason}; export the archive again") from error
     expected = _ManifestModel(
         modelName=contract.name, serializedFile=MODEL_FILE, handler=HANDLER_FILE, modelVersion=contract.version
     )
