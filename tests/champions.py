@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from driftserve.archive.contract import Contract, GoldenImage
-from driftserve.archive.reading import write_archive
+from driftserve.archive.writing import write_archive
 from driftserve.drift.features import feature_names
 from driftserve.images.decode import decode
 from driftserve.images.preprocess import preprocess

@@ -15,7 +15,7 @@ import torch
 
 from driftserve.archive.certificate import Certificate, FalseAlarms, Power
 from driftserve.archive.contract import SCHEMA_VERSION, Contract, DriftPolicy, GoldenImage, ImageSpec
-from driftserve.archive.reading import write_archive
+from driftserve.archive.writing import write_archive
 from driftserve.drift.features import feature_names
 from driftserve.host.ports import free_ports
 from driftserve.images.decode import decode

@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image
 from pydantic import TypeAdapter
 
-from driftserve.certification.corruption import CORRUPTIONS, SEVERITIES
+from driftserve.certification.corruption.imagenet_c import CORRUPTIONS, SEVERITIES
 from driftserve_training.dataset.manifest import Entry, Manifest
 from driftserve_training.dataset.sameness import read_trained_images
 from driftserve_training.evaluation import quality

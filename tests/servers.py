@@ -18,7 +18,7 @@ import urllib3
 
 from driftserve.errors import ServerError
 from driftserve.host.ports import free_ports, refuse_taken_port
-from driftserve.runtime.directory import read_status
+from driftserve.runtime.status import read_status
 from driftserve.servers import mms
 from images import encode
 from processes import running, wait_for

@@ -15,7 +15,7 @@ from tqdm import tqdm
 import driftserve
 from driftserve.archive.contract import MODEL_FILE, Contract
 from driftserve.archive.reading import read_archive, unpack_archive
-from driftserve.certification.corruption import corrupt
+from driftserve.certification.corruption.imagenet_c import corrupt
 from driftserve.certification.measurement import FULL
 from driftserve.certification.population import Cell, Population, Rows, image_files, read_standard, targets_of
 from driftserve.inference.model import Model

@@ -7,7 +7,8 @@ import numpy.typing as npt
 
 from driftserve.archive.contract import WINDOWS_IN_LONG, DriftPolicy
 from driftserve.certification.population import Rows
-from driftserve.drift.detection import Reference, is_drift
+from driftserve.drift.detection import is_drift
+from driftserve.drift.reference import Reference
 
 # The first alarm in a stream of features, (N, F), as a number of observations; None where there is none.
 Detector = Callable[[Rows, Reference, DriftPolicy], int | None]

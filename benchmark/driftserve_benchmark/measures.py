@@ -15,9 +15,9 @@ from driftserve.archive.certificate import FalseAlarms
 from driftserve.archive.contract import Contract, DriftPolicy
 from driftserve.certification.measurement import to_false_alarms
 from driftserve.certification.population import Draw, Population, Rows
-from driftserve.drift.accuracy import estimate_accuracy
-from driftserve.drift.detection import Reference, is_drift, p_values_of, to_reference
+from driftserve.drift.detection import is_drift, p_values_of
 from driftserve.drift.features import count_labels
+from driftserve.drift.reference import Reference, estimate_accuracy, to_reference
 from driftserve.drift.report import Verdict
 from driftserve.errors import MonitorError
 from driftserve.monitoring.monitor import Monitor

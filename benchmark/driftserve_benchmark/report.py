@@ -8,7 +8,7 @@ import numpy as np
 from tqdm import tqdm
 
 from driftserve.archive.contract import WINDOWS_IN_LONG, Contract
-from driftserve.certification.corruption import CORRUPTIONS
+from driftserve.certification.corruption.imagenet_c import CORRUPTIONS
 from driftserve.certification.measurement import FULL, false_alarms
 from driftserve.certification.population import Cell, Draw
 from driftserve.errors import DataError

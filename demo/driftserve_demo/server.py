@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from driftserve.errors import ServerError
-from driftserve.runtime.directory import read_status, runtime_root
+from driftserve.runtime.directory import runtime_root
+from driftserve.runtime.status import read_status
 from driftserve_demo.client import Client, Picture
 
 _START_TIMEOUT_SECONDS = 60.0

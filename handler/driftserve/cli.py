@@ -97,7 +97,8 @@ def _inspect(options: argparse.Namespace, _: Settings) -> int:
 
 
 def _status(options: argparse.Namespace, settings: Settings) -> int:
-    from driftserve.runtime.directory import find_runtime, read_status
+    from driftserve.runtime.directory import find_runtime
+    from driftserve.runtime.status import read_status
 
     status = read_status(options.runtime_dir or settings.runtime_dir or find_runtime())
     print(json.dumps(status, indent=2) if options.json else presentation.table(status, time.time()))

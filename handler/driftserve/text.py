@@ -8,3 +8,8 @@ def printable(text: object) -> str:
     'a b [2J'
     """
     return "".join(letter if letter.isprintable() else " " for letter in str(text))
+
+
+def one_line(error: object) -> str:
+    """The text of an error as one line of at most 600 characters, with nothing that a terminal would obey."""
+    return printable(str(error)[:600])

@@ -15,7 +15,7 @@ import pytest
 
 from containers import docker, readable, refuse, tag
 from driftserve.archive.contract import Contract
-from driftserve.archive.reading import write_model_tarball
+from driftserve.archive.writing import write_model_tarball
 from driftserve.host.ports import free_ports
 from endpoints import SUITE_TESTS
 from servers import ROOT

@@ -11,7 +11,7 @@ import pytest
 import urllib3
 
 from containers import Container, readable, serving, tag
-from driftserve.archive.reading import write_model_tarball
+from driftserve.archive.writing import write_model_tarball
 from processes import wait_for
 
 pytestmark = [pytest.mark.image, pytest.mark.timeout(300)]

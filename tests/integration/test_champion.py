@@ -9,7 +9,7 @@ import pytest
 
 from champions import write_darkest
 from driftserve.archive.contract import Contract
-from driftserve.archive.reading import write_model_tarball
+from driftserve.archive.writing import write_model_tarball
 from driftserve.errors import ArchiveError, DataError
 from driftserve_training.dataset.manifest import Manifest, scan
 from driftserve_training.evaluation.champion import read_champion

@@ -17,7 +17,8 @@ from driftserve.archive.contract import Contract, DriftPolicy
 from driftserve.drift.features import feature_names
 from driftserve.observations.channel import SOCKET_FILE, Sender
 from driftserve.observations.observation import Observation
-from driftserve.runtime.directory import read_status, write_contract
+from driftserve.runtime.directory import write_contract
+from driftserve.runtime.status import read_status
 from processes import running, wait_for
 
 DIGEST = "a" * 64

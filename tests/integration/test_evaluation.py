@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from driftserve.certification.corruption import corrupt, standardise
+from driftserve.certification.corruption.imagenet_c import corrupt, standardise
 from driftserve.errors import DataError
 from driftserve.images.decode import decode
 from driftserve.images.preprocess import preprocess

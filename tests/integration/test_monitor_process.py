@@ -27,7 +27,8 @@ from driftserve.monitoring.process import MonitorProcess, next_period
 from driftserve.observations.channel import SOCKET_FILE, Receiver, Sender
 from driftserve.observations.observation import Observation
 from driftserve.observations.replay import replay
-from driftserve.runtime.directory import forget_contract, read_status, write_contract
+from driftserve.runtime.directory import forget_contract, write_contract
+from driftserve.runtime.status import read_status
 from driftserve_demo.local_aws import local_aws, read_metrics
 from processes import running, wait_for
 

@@ -19,7 +19,8 @@ import pytest
 
 from champions import write_darkest
 from driftserve.archive.contract import Contract, file_sha256
-from driftserve.archive.reading import read_contract, write_model_tarball
+from driftserve.archive.reading import read_contract
+from driftserve.archive.writing import write_model_tarball
 from driftserve.inference.verification import verify_archive
 from driftserve_demo.local_aws import local_aws
 from driftserve_pipeline.registry import list_versions

@@ -17,9 +17,8 @@ from driftserve.archive.reading import (
     read_archive,
     read_contract,
     unpack_archive,
-    write_archive,
-    write_model_tarball,
 )
+from driftserve.archive.writing import write_archive, write_model_tarball
 from driftserve.errors import ArchiveError
 
 

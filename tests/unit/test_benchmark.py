@@ -11,7 +11,7 @@ from scipy import stats
 from driftserve.archive.contract import Contract, DriftPolicy
 from driftserve.certification.measurement import FULL, false_alarms
 from driftserve.certification.population import Population
-from driftserve.drift.detection import to_reference
+from driftserve.drift.reference import to_reference
 from driftserve.errors import DataError
 from driftserve_benchmark import measures
 from driftserve_benchmark.__main__ import main

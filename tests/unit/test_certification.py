@@ -8,11 +8,11 @@ import pytest
 from scipy import stats
 
 from driftserve.archive.contract import DriftPolicy
-from driftserve.certification.corruption import corrupt, standardise
+from driftserve.certification.corruption.imagenet_c import corrupt, standardise
 from driftserve.certification.measurement import Effort, certify, false_alarms, to_false_alarms, upper_bound
 from driftserve.certification.population import Population, image_files, read_standard, score_population, targets_of
-from driftserve.drift.accuracy import estimate_accuracy
 from driftserve.drift.detection import is_drift
+from driftserve.drift.reference import estimate_accuracy
 from driftserve.errors import DataError
 from driftserve.inference.scoring import Scored
 from images import encode, scene

@@ -12,17 +12,8 @@ import pytest
 from PIL import Image
 from scipy import ndimage, stats
 
-from driftserve.certification.corruption import (
-    CORRUPTIONS,
-    SEVERITIES,
-    SIDE,
-    blur,
-    corrupt,
-    digital,
-    noise,
-    standardise,
-    weather,
-)
+from driftserve.certification.corruption import blur, digital, noise, weather
+from driftserve.certification.corruption.imagenet_c import CORRUPTIONS, SEVERITIES, SIDE, corrupt, standardise
 
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]

@@ -3,7 +3,8 @@ import numpy.typing as npt
 import pytest
 from scipy import stats
 
-from driftserve.drift.detection import Reference, detect_drift, holm, is_drift, p_values_of, to_reference
+from driftserve.drift.detection import detect_drift, holm, is_drift, p_values_of
+from driftserve.drift.reference import Reference, to_reference
 from driftserve.drift.report import QUANTILES, FeatureTest
 
 LEVEL = 0.001

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from driftserve.archive.contract import Contract
 from driftserve.archive.mar import MAX_ENTRIES
-from driftserve.archive.reading import read_archive, read_contract, unpack_archive, write_archive
+from driftserve.archive.reading import read_archive, read_contract, unpack_archive
+from driftserve.archive.writing import write_archive
 from driftserve.errors import ArchiveError
 from driftserve.inference.verification import verify_archive
 from hostile_archives import HOSTILE, deflated, entries_of, to_zip

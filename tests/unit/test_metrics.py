@@ -2,7 +2,7 @@ from collections import Counter
 from dataclasses import fields
 
 from driftserve.archive.contract import Contract
-from driftserve.drift.report import Losses
+from driftserve.metrics.aggregator import Aggregator
 from driftserve.metrics.definitions import (
     CONFIDENCE,
     DEFINITIONS,
@@ -12,11 +12,11 @@ from driftserve.metrics.definitions import (
     LOSS_CAUSES,
     LOST,
     LOST_OBSERVATIONS,
-    Aggregator,
     all_series,
     common_dimensions,
 )
 from driftserve.observations.observation import PHASES
+from driftserve.runtime.status import Losses
 
 
 def test_a_period_holds_sums_and_distributions_and_the_next_starts_empty() -> None:

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from driftserve.archive.contract import Contract
-from driftserve.drift.report import DriftReport, FeatureTest, Losses, ModelStatus, Verdict, report_to_json
+from driftserve.drift.report import DriftReport, FeatureTest, Verdict, report_to_json
 from driftserve.errors import MonitorError, MonitorNotFound, SettingsError
 from driftserve.runtime import directory as runtime
+from driftserve.runtime.status import Losses, ModelStatus, read_status, touch_status, write_status
 
 REPORT = DriftReport(
     verdict=Verdict.DRIFT,
@@ -59,19 +60,19 @@ def test_the_one_running_monitor_is_found(root: Path) -> None:
     (root / "dead" / "monitor.lock").touch()
     with runtime.lock_runtime(root / "1"):
         assert runtime.find_runtime() == root / "1"
-        assert runtime.read_status(root / "1") == {"models": {}}
-        runtime.write_status(root / "1", {"abc": STATUS}, Losses())
-        assert runtime.read_status(root / "1")["models"]["abc"]["observations"] == 53
+        assert read_status(root / "1") == {"models": {}}
+        write_status(root / "1", {"abc": STATUS}, Losses())
+        assert read_status(root / "1")["models"]["abc"]["observations"] == 53
     with pytest.raises(MonitorNotFound, match="no monitor is running"):
         runtime.find_runtime()
     with pytest.raises(MonitorNotFound, match="no monitor is running there"):
-        runtime.read_status(root / "1")
+        read_status(root / "1")
 
 
 def test_the_status_is_by_digest_and_holds_reports_as_they_are_written_elsewhere(tmp_path: Path) -> None:
     with runtime.lock_runtime(tmp_path):
-        runtime.write_status(tmp_path, {"abc": STATUS, "def": STATUS}, Losses(unknown_model=4))
-        status = runtime.read_status(tmp_path)
+        write_status(tmp_path, {"abc": STATUS, "def": STATUS}, Losses(unknown_model=4))
+        status = read_status(tmp_path)
     assert set(status["models"]) == {"abc", "def"}
     assert status["models"]["abc"]["name"] == "tiny/7"
     assert status["models"]["abc"]["last_report"] == json.loads(report_to_json(REPORT))
@@ -154,18 +155,18 @@ def test_what_a_killed_supervisor_left_is_swept_away(root: Path) -> None:
 
 def test_a_monitor_starts_without_the_status_of_the_one_before(tmp_path: Path) -> None:
     with runtime.lock_runtime(tmp_path):
-        runtime.write_status(tmp_path, {"abc": STATUS}, Losses())
+        write_status(tmp_path, {"abc": STATUS}, Losses())
     with runtime.lock_runtime(tmp_path):
-        assert runtime.read_status(tmp_path) == {"models": {}}
+        assert read_status(tmp_path) == {"models": {}}
 
 
 def test_a_silent_monitor_is_seen(tmp_path: Path) -> None:
     with runtime.lock_runtime(tmp_path):
-        runtime.write_status(tmp_path, {}, Losses())
+        write_status(tmp_path, {}, Losses())
         os.utime(tmp_path / "status.json", (1.0, 1.0))
-        assert runtime.read_status(tmp_path)["silent_seconds"] > 1e6
-        runtime.touch_status(tmp_path)
-        assert runtime.read_status(tmp_path)["silent_seconds"] < 60
+        assert read_status(tmp_path)["silent_seconds"] > 1e6
+        touch_status(tmp_path)
+        assert read_status(tmp_path)["silent_seconds"] < 60
 
 
 def test_a_path_that_is_too_long_for_the_sockets_is_refused(tmp_path: Path) -> None:

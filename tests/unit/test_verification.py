@@ -16,8 +16,8 @@ from driftserve.archive.reading import (
     MODEL_FILE,
     directory_digest,
     read_archive,
-    write_archive,
 )
+from driftserve.archive.writing import write_archive
 from driftserve.errors import ArchiveError
 from driftserve.inference.verification import verify_archive
 from images import LABELS, encode

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from driftserve.archive.reading import read_archive, unpack_archive, write_model_tarball
+from driftserve.archive.reading import read_archive, unpack_archive
+from driftserve.archive.writing import write_model_tarball
 from driftserve.errors import ArchiveError
 from driftserve.runtime.activity import BusyMark
 from driftserve.servers.torchserve import MULTI_MODEL_PROGRAMS

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from driftserve.errors import ArchiveError
-from driftserve.text import printable
+from driftserve.text import one_line
 
 MAX_ENTRIES = 64
 MAX_ENTRY_BYTES = 2_000_000_000  # Python's writer turns to zip64 at 2^31 / 1.05
@@ -112,11 +112,6 @@ def refuse_size(name: str, sizes: Mapping[str, int], most_bytes: int) -> None:
         raise ArchiveError(f"{name}: expected an archive that driftserve wrote, got none of this name")
     if sizes[name] > most_bytes:
         raise ArchiveError(f"{name}: expected at most {most_bytes} bytes, got {sizes[name]}")
-
-
-def one_line(error: object) -> str:
-    """The text of an error as one line of at most 600 characters, with nothing that a terminal would obey."""
-    return printable(str(error)[:600])
 
 
 def _checked_entries(file: BinaryIO) -> list[zipfile.ZipInfo]:

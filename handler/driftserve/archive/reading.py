@@ -1,13 +1,6 @@
-"""The archive: a MAR file with the graph, its golden images, its contract and the one-line handler file."""
+"""The archive read: a MAR file with the graph, its golden images, its contract and the one-line handler file."""
 
 import hashlib
-import io
-import os
-import shutil
-import subprocess
-import sys
-import tarfile
-import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -16,7 +9,7 @@ from typing import Literal
 from pydantic import Field, ValidationError
 
 from driftserve.archive.contract import MODEL_FILE as MODEL_FILE
-from driftserve.archive.contract import Contract, contract_from_json, contract_to_json, file_sha256
+from driftserve.archive.contract import Contract, contract_from_json, file_sha256
 from driftserve.archive.mar import Mar, open_mar
 from driftserve.archive.record import Record
 from driftserve.archive.unpacked import Unpacked, open_unpacked
@@ -29,79 +22,12 @@ HANDLER_FILE = "driftserve_handler.py"
 HANDLER_SOURCE = "from driftserve.adapters.model_server import handle\n"
 # Written by the archiver with the time in it, so it is no part of the archive's content.
 MANIFEST_FILE = "MAR-INF/MANIFEST.json"
+MAX_MANIFEST_BYTES = 64 * 1024
 
 _MAX_CONTRACT_BYTES = 64 * 1024 * 1024
-_MAX_MANIFEST_BYTES = 64 * 1024
 _MAX_GOLDEN_BYTES = 4 * 1024 * 1024
 
 _Take = Callable[[str, Iterable[bytes]], object]
-
-
-def write_archive(directory: Path, contract: Contract, model: Path, golden: Mapping[str, bytes]) -> Path:
-    """Write `<directory>/<name>.mar` with torch-model-archiver and give back its path.
-
-    Args:
-        directory: made where it does not exist.
-        contract: its `files` are filled in here.
-        model: the TorchScript file.
-        golden: the PNG of each of the contract's golden images, by its file name.
-
-    Raises:
-        ArchiveError: the archiver is not installed, or refused; or what it wrote cannot be read back.
-    """
-    directory.mkdir(parents=True, exist_ok=True)
-    # The archiver uses and deletes <TMPDIR>/<model name>: give it a TMPDIR of its own.
-    with tempfile.TemporaryDirectory() as scratch:
-        source, temporary = Path(scratch, "source"), Path(scratch, "tmp")
-        source.mkdir()
-        temporary.mkdir()
-        shutil.copyfile(model, source / MODEL_FILE)
-        (source / HANDLER_FILE).write_text(HANDLER_SOURCE)
-        for image in contract.golden:
-            (source / image.file).write_bytes(golden[image.file])
-        sealed = contract.model_copy(
-            update={"files": {name: file_sha256(source / name) for name in contract.file_names}}
-        )
-        (source / CONTRACT_FILE).write_bytes(contract_to_json(sealed).encode())
-        _run_archiver(source, temporary, sealed, directory)
-    archive = directory / f"{contract.name}.mar"
-    read_contract(archive)
-    return archive
-
-
-def _run_archiver(source: Path, temporary: Path, contract: Contract, directory: Path) -> None:
-    extra_files = (CONTRACT_FILE, *(image.file for image in contract.golden))
-    command = [
-        *(sys.executable, "-m", "model_archiver.model_packaging", "--force"),
-        *("--model-name", contract.name, "--version", contract.version),
-        *("--serialized-file", str(source / MODEL_FILE), "--handler", str(source / HANDLER_FILE)),
-        *("--extra-files", ",".join(str(source / name) for name in extra_files)),
-        *("--export-path", str(directory.resolve())),
-    ]
-    done = subprocess.run(command, env=os.environ | {"TMPDIR": str(temporary)}, capture_output=True, text=True)
-    if done.returncode != 0:
-        raise ArchiveError(f"torch-model-archiver failed ({done.returncode}): {done.stderr.strip()}")
-
-
-def write_model_tarball(archive: Path, path: Path) -> None:
-    """Write the `model.tar.gz` that SageMaker unpacks: into /opt/ml/model, or for a multi-model endpoint elsewhere.
-
-    A multi-model server asks the unpacked directory for the manifest and the handler file of an archive, so they lie
-    beside the `.mar`, which alone is verified and served.
-    """
-    with open_mar(archive) as mar, tarfile.open(path, "w:gz", compresslevel=1) as tarball:  # it is deflated already
-        with archive.open("rb") as file:
-            tarball.addfile(_tar_entry(archive.name, archive.stat().st_size), file)
-        for name in (MANIFEST_FILE, HANDLER_FILE):
-            content = mar.read(name, _MAX_MANIFEST_BYTES)
-            tarball.addfile(_tar_entry(name, len(content)), io.BytesIO(content))
-
-
-def _tar_entry(name: str, size: int) -> tarfile.TarInfo:
-    """A file that everybody may read, whoever wrote it: the image's user is nobody in particular."""
-    entry = tarfile.TarInfo(name)
-    entry.size, entry.mode = size, 0o644
-    return entry
 
 
 def find_archive(place: Path) -> Path:
@@ -137,7 +63,7 @@ def refuse_others_beside(archive: Path) -> None:
                 f"expected {', '.join(sorted(expected))}, got {', '.join(sorted(beside.sizes))}; {advice}"
             )
         for name in (MANIFEST_FILE, HANDLER_FILE):
-            if beside.read(name, _MAX_MANIFEST_BYTES) != mar.read(name, _MAX_MANIFEST_BYTES):
+            if beside.read(name, MAX_MANIFEST_BYTES) != mar.read(name, MAX_MANIFEST_BYTES):
                 raise ArchiveError(f"{name}: expected the one in {archive.name}, got another; {advice}")
 
 
@@ -208,9 +134,9 @@ def _check(archive: Path, take: _Take) -> tuple[Contract, str]:
         contract_bytes = mar.read(CONTRACT_FILE, _MAX_CONTRACT_BYTES)
         contract = contract_from_json(contract_bytes)
         _refuse_other_entries(mar, contract)
-        manifest_bytes = mar.read(MANIFEST_FILE, _MAX_MANIFEST_BYTES)
+        manifest_bytes = mar.read(MANIFEST_FILE, MAX_MANIFEST_BYTES)
         _refuse_other_manifest(manifest_bytes, contract)
-        handler_bytes = mar.read(HANDLER_FILE, _MAX_MANIFEST_BYTES)
+        handler_bytes = mar.read(HANDLER_FILE, MAX_MANIFEST_BYTES)
         if handler_bytes != HANDLER_SOURCE.encode():
             raise ArchiveError(f"{HANDLER_FILE}: expected exactly {HANDLER_SOURCE!r}, got {handler_bytes[:80]!r}")
         small = {CONTRACT_FILE: contract_bytes, HANDLER_FILE: handler_bytes}

@@ -5,8 +5,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from driftserve.archive.mar import MAX_ENTRIES, MAX_TOTAL_BYTES, one_line, refuse_size
+from driftserve.archive.mar import MAX_ENTRIES, MAX_TOTAL_BYTES, refuse_size
 from driftserve.errors import ArchiveError
+from driftserve.text import one_line
 
 _BLOCK_BYTES = 1 << 20
 

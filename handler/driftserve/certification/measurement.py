@@ -14,10 +14,10 @@ from scipy import stats
 
 from driftserve.archive.certificate import Certificate, FalseAlarms, Kind, Power
 from driftserve.archive.contract import WINDOWS_IN_LONG, DriftPolicy
-from driftserve.certification.corruption import CORRUPTIONS, SEVERITIES
+from driftserve.certification.corruption.imagenet_c import CORRUPTIONS, SEVERITIES
 from driftserve.certification.population import Cell, Draw, Population, Rows
-from driftserve.drift.accuracy import estimate_accuracy
-from driftserve.drift.detection import Reference, is_drift
+from driftserve.drift.detection import is_drift
+from driftserve.drift.reference import Reference, estimate_accuracy
 
 SHORT_CORRUPTIONS = ("defocus_blur", "brightness", "jpeg_compression")  # one that hurts, two that look harmless
 SHORT_SEVERITIES = (1, 3)

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from driftserve.certification.corruption import corrupt, standardise
-from driftserve.drift.detection import Reference, to_reference
+from driftserve.certification.corruption.imagenet_c import corrupt, standardise
+from driftserve.drift.reference import Reference, to_reference
 from driftserve.errors import BadRequest, DataError
 from driftserve.images.decode import MEDIA_TYPES, decode
 from driftserve.inference.scoring import Scored

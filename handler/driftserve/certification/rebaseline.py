@@ -11,11 +11,11 @@ import numpy as np
 
 from driftserve.archive.certificate import Certificate
 from driftserve.archive.contract import MODEL_FILE, WINDOWS_IN_LONG, Contract, contract_from_json, contract_to_json
-from driftserve.archive.reading import read_archive, write_archive
+from driftserve.archive.reading import read_archive
+from driftserve.archive.writing import write_archive
 from driftserve.certification.measurement import SHORT, certify
 from driftserve.certification.population import Population, Rows, image_files, score_population
-from driftserve.drift.accuracy import estimate_accuracy
-from driftserve.drift.detection import read_reference
+from driftserve.drift.reference import estimate_accuracy, read_reference
 from driftserve.errors import DataError
 from driftserve.inference.model import Model
 from driftserve.inference.scoring import score

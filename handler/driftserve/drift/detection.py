@@ -1,60 +1,17 @@
 """The mathematics of drift: is this window drawn from the reference's distribution?"""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from driftserve.drift.features import count_labels, label_of, shift_of
+from driftserve.drift.features import shift_of
+from driftserve.drift.reference import Reference, class_counts
 from driftserve.drift.report import PREDICTED_CLASS, QUANTILES, FeatureTest
 
 _LEAST_EXPECTED = 20.0  # predictions in a cell: at levels of 1e-5 chi-square needs more than Cochran's five
-_UNSURE = 0.1  # of a feature's reference: the probability that its error is larger than what is allowed for
 _DIGITS = 6  # significant ones, of what a report shows
-
-
-@dataclass(frozen=True)
-class Reference:
-    """The sample that windows are held against, made ready for many tests.
-
-    `ordered` are the features' values in ascending order, (F, M); `error` is how far a feature's distribution function
-    may lie from the true one: the half width of Kolmogorov's 90 % confidence band; `class_counts` are the predicted
-    classes, (K,); `confidence` is the mean probability of the predicted class.
-    """
-
-    names: tuple[str, ...]
-    labels: tuple[str, ...]
-    ordered: npt.NDArray[np.float64]
-    quantiles: npt.NDArray[np.float64]  # (F, Q)
-    error: float
-    class_counts: npt.NDArray[np.int64]
-    confidence: float
-
-    @property
-    def size(self) -> int:
-        """The number of reference images, M."""
-        return self.ordered.shape[1]
-
-
-def to_reference(names: Sequence[str], rows: npt.NDArray[np.float64]) -> Reference:
-    """The reference that rows of features, (M, F), make; the first columns are the labels' probabilities."""
-    labels = tuple(label_of(name) for name in names[: count_labels(names)])
-    return Reference(
-        names=tuple(names),
-        labels=labels,
-        ordered=np.ascontiguousarray(np.sort(rows, axis=0).T),
-        quantiles=np.quantile(rows, QUANTILES, axis=0).T,
-        error=float(stats.kstwo.isf(_UNSURE, len(rows))),
-        class_counts=_class_counts(rows, len(labels)),
-        confidence=mean_confidence(rows, len(labels)),
-    )
-
-
-def read_reference(columns: Mapping[str, Sequence[float]]) -> Reference:
-    """The reference of a contract: its values by feature."""
-    return to_reference(tuple(columns), np.array(list(columns.values())).T)
 
 
 def detect_drift(window: npt.NDArray[np.float64], reference: Reference, level: float) -> tuple[FeatureTest, ...]:
@@ -120,11 +77,6 @@ def holm(p_values: Sequence[float], level: float) -> list[bool]:
     return rejected
 
 
-def mean_confidence(rows: npt.NDArray[np.float64], labels: int) -> float:
-    """The mean probability of the predicted class in rows of features whose first columns are the labels'."""
-    return float(rows[:, :labels].max(axis=1).mean())
-
-
 def _distances(
     window: npt.NDArray[np.float64], reference: Reference
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
@@ -139,10 +91,6 @@ def _distances(
     )
     steps = np.arange(number + 1) / number
     return (steps[1:] - up_to / size).max(axis=1), (before / size - steps[:-1]).max(axis=1)
-
-
-def _class_counts(rows: npt.NDArray[np.float64], labels: int) -> npt.NDArray[np.int64]:
-    return np.bincount(rows[:, :labels].argmax(axis=1), minlength=labels)
 
 
 def _p_values(
@@ -163,7 +111,7 @@ def _p_values(
 
 def _class_p_value(window: npt.NDArray[np.float64], reference: Reference) -> float:
     """Of Pearson's test that window and reference have one mix of predicted classes; rare ones are grouped."""
-    table = np.array([_class_counts(window, len(reference.labels)), reference.class_counts], np.float64)
+    table = np.array([class_counts(window, len(reference.labels)), reference.class_counts], np.float64)
     table = table[:, np.argsort(table.sum(axis=0), kind="stable")]
     share = table.sum(axis=1, keepdims=True) / table.sum()
     # By the totals of both samples, given which their difference is still random.
@@ -194,7 +142,7 @@ def _group_starts(expected: npt.NDArray[np.float64]) -> list[int]:
 def _class_test(
     window: npt.NDArray[np.float64], reference: Reference, p_value: float, is_rejected: bool
 ) -> FeatureTest:
-    counts = _class_counts(window, len(reference.labels))
+    counts = class_counts(window, len(reference.labels))
     shares, expected = counts / counts.sum(), reference.class_counts / reference.class_counts.sum()
     return FeatureTest(
         feature=PREDICTED_CLASS,

@@ -1,7 +1,6 @@
-"""What is said of a model's traffic: a verdict a window, a status a model."""
+"""What is said of a window of a model's traffic: the verdict and the tests that it rests on."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import Enum
 from typing import Literal
@@ -72,45 +71,6 @@ class DriftReport:
     def drifted_features(self) -> tuple[str, ...]:
         """The names of the features that moved, most significant first."""
         return tuple(test.feature for test in self.tests if test.is_drift)
-
-
-@dataclass(frozen=True)
-class ModelStatus:
-    """What is known of one model since the monitor started.
-
-    `name` is the display name; `state` is DRIFT while the last window or the last long window drifted;
-    `windows` and `long_windows` were full, `alarms` counts those of both that drifted. `observations` counts those
-    that entered a window, of which `observations_in_window` wait for the next one to be full; `excluded` those
-    that did not, by reason; `dropped` those that never arrived; `overrides` are those of `DriftReport`.
-    """
-
-    name: str
-    state: Verdict
-    windows: int
-    long_windows: int
-    alarms: int
-    observations: int
-    observations_in_window: int
-    window_size: int
-    excluded: Mapping[str, int]
-    dropped: int
-    overrides: tuple[str, ...]
-    last_report: DriftReport | None
-    last_long_report: DriftReport | None
-
-
-@dataclass(frozen=True)
-class Losses:
-    """What the monitor itself could not use since it started.
-
-    Observations of models without a contract; datagrams that came too fast, or that were none of
-    ours; lines that could not be recorded.
-    """
-
-    unknown_model: int = 0
-    queue_full: int = 0
-    not_understood: int = 0
-    not_recorded: int = 0
 
 
 def report_to_json(report: DriftReport) -> str:

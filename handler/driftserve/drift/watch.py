@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from driftserve.archive.contract import WINDOWS_IN_LONG, Contract
-from driftserve.drift.accuracy import estimate_accuracy
-from driftserve.drift.detection import detect_drift, read_reference
+from driftserve.drift.detection import detect_drift
+from driftserve.drift.reference import estimate_accuracy, read_reference
 from driftserve.drift.report import DriftReport, Horizon, Verdict
 from driftserve.drift.window import TumblingWindow, Window, together
 

@@ -9,7 +9,6 @@ import numpy.typing as npt
 
 from driftserve.archive.contract import MODEL_FILE, Contract
 from driftserve.archive.golden import golden_mismatch
-from driftserve.archive.mar import one_line
 from driftserve.archive.reading import directory_digest, unpack_archive
 from driftserve.errors import ArchiveError, DriftserveError
 from driftserve.images.decode import PNG_SIGNATURE, decode
@@ -17,6 +16,7 @@ from driftserve.images.preprocess import preprocess
 from driftserve.inference.model import Model
 from driftserve.inference.prediction import calibrate, to_prediction
 from driftserve.inference.service import refuse_misfit
+from driftserve.text import one_line
 
 
 @dataclass(frozen=True)

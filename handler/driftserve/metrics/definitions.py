@@ -1,6 +1,5 @@
-"""Metrics: what they are called, how they are summed up over a period, where they go."""
+"""Metrics: what they are called, what they mean, and the sinks that take them."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -200,37 +199,3 @@ class Sink(Protocol):
         Raises:
             DeliveryError: some were not delivered; it has them, and says whether to try again.
         """
-
-
-class Aggregator:
-    """Sums up what happens in a period: counts are added, other values kept as a distribution."""
-
-    def __init__(self, common: Dimensions) -> None:
-        """Start with nothing; `common` are the common dimensions of all that is added."""
-        self._common = common
-        self._sums: Counter[tuple[Definition, Dimensions]] = Counter()
-        self._samples: dict[tuple[Definition, Dimensions], Counter[float]] = {}
-
-    def count(self, definition: Definition, amount: int, *own: str) -> None:
-        """Add to a count; `own` are the values of the definition's own dimensions."""
-        self._sums[self._key(definition, own)] += amount
-
-    def sample(self, definition: Definition, value: float, *own: str) -> None:
-        """Add a value to a distribution, rounded to 3 digits so that equal values can be merged."""
-        self._samples.setdefault(self._key(definition, own), Counter())[float(f"{value:.3g}")] += 1
-
-    def drain(self, now: float) -> list[Metric]:
-        """The metrics of the period that ends now; the next period starts empty."""
-        metrics = [
-            Metric(definition.name, definition.unit, dimensions, (float(total),), (1,), now)
-            for (definition, dimensions), total in self._sums.items()
-        ]
-        for (definition, dimensions), samples in self._samples.items():
-            values, counts = zip(*sorted(samples.items()), strict=True)
-            metrics.append(Metric(definition.name, definition.unit, dimensions, values, counts, now))
-        self._sums.clear()
-        self._samples.clear()
-        return metrics
-
-    def _key(self, definition: Definition, own: Sequence[str]) -> tuple[Definition, Dimensions]:
-        return definition, self._common + tuple(zip(definition.dimensions, own, strict=True))

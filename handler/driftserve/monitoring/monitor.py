@@ -5,11 +5,13 @@ from collections import Counter
 from collections.abc import Callable
 
 from driftserve.archive.contract import Contract
-from driftserve.drift.report import DriftReport, Horizon, ModelStatus, Verdict
+from driftserve.drift.report import DriftReport, Horizon, Verdict
 from driftserve.drift.watch import DriftWatch, Progress
 from driftserve.metrics import definitions as metrics
-from driftserve.metrics.definitions import EXCLUSIONS, Aggregator, Metric, common_dimensions
+from driftserve.metrics.aggregator import Aggregator
+from driftserve.metrics.definitions import EXCLUSIONS, Metric, common_dimensions
 from driftserve.observations.observation import Observation, ObservationBatch
+from driftserve.runtime.status import ModelStatus
 
 logger = logging.getLogger(__name__)
 

@@ -6,16 +6,17 @@ import threading
 import time
 from pathlib import Path
 
-from driftserve.drift.report import Losses
 from driftserve.errors import MonitorError
 from driftserve.host.stop import StopFlag
-from driftserve.metrics.definitions import LOSS_CAUSES, LOST_OBSERVATIONS, Aggregator, Dimensions, Metric
+from driftserve.metrics.aggregator import Aggregator
+from driftserve.metrics.definitions import LOSS_CAUSES, LOST_OBSERVATIONS, Dimensions, Metric
 from driftserve.metrics.publisher import Publisher
 from driftserve.monitoring.monitor import Monitor
 from driftserve.observations.channel import SOCKET_FILE, Inbox, Receiver
 from driftserve.observations.observation import batch_from_bytes
 from driftserve.observations.recorder import Recorder
-from driftserve.runtime.directory import known_digests, lock_runtime, touch_status, write_status
+from driftserve.runtime.directory import known_digests, lock_runtime
+from driftserve.runtime.status import Losses, touch_status, write_status
 
 logger = logging.getLogger(__name__)
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import fcntl
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -11,6 +10,7 @@ from typing import BinaryIO, TextIO
 
 from driftserve.drift.report import DriftReport, report_to_json
 from driftserve.drift.watch import Progress
+from driftserve.host.lock import try_lock
 from driftserve.observations.replay import record_header
 
 logger = logging.getLogger(__name__)
@@ -109,10 +109,8 @@ class Recorder:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = (self._directory / _LOCK_FILE).open("w")
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            lock.close()
-            raise OSError(errno.EBUSY, "another server records there; give each its own directory") from error
+            if not try_lock(lock):
+                raise OSError(errno.EBUSY, "another server records there; give each its own directory")
         except OSError:
             lock.close()
             raise

@@ -4,10 +4,11 @@ Neither server tells how many requests are under way, so each worker holds a loc
 answers. The kernel releases the lock of a worker that dies.
 """
 
-import fcntl
 import os
 from pathlib import Path
 from types import TracebackType
+
+from driftserve.host.lock import is_locked, lock, unlock
 
 _DIRECTORY = "workers"
 
@@ -22,16 +23,16 @@ class BusyMark:
         self._file = (directory / str(os.getpid())).open("w")
 
     def __enter__(self) -> None:
-        fcntl.flock(self._file, fcntl.LOCK_EX)
+        lock(self._file)
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         os.utime(self._file.fileno())  # so that a batch between two looks is seen
-        fcntl.flock(self._file, fcntl.LOCK_UN)
+        unlock(self._file)
 
 
 def last_activity(runtime_dir: Path, now: float) -> float:
     """When a worker was last at work, in seconds since the epoch: `now` if one is, 0.0 if none ever was."""
-    return max((now if _is_busy(mark) else mark.stat().st_mtime for mark in _marks(runtime_dir)), default=0.0)
+    return max((now if is_locked(mark) else mark.stat().st_mtime for mark in _marks(runtime_dir)), default=0.0)
 
 
 def last_finished(runtime_dir: Path) -> float:
@@ -67,12 +68,3 @@ def _is_alive(process_id: str) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return False
     return status.rpartition(")")[2].split()[0] not in ("Z", "X")  # proc_pid_stat(5)
-
-
-def _is_busy(mark: Path) -> bool:
-    with mark.open() as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False

@@ -10,31 +10,28 @@ store/model/           the unpacked archive that is served; store/<digest>/ in m
 torchserve/, mms/      the server's own configuration, sockets and temporary files
 """
 
-import fcntl
-import json
 import logging
 import os
 import shutil
 import stat
 import tempfile
 import time
-from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from driftserve.archive.contract import Contract, contract_from_json, contract_to_json
-from driftserve.drift.report import Losses, ModelStatus
 from driftserve.errors import ArchiveError, MonitorError, MonitorNotFound, SettingsError
+from driftserve.host.lock import is_locked, try_lock
 
 logger = logging.getLogger(__name__)
 
 # Names the directory that a worker of a multi-model server serves from; `worker` sets it.
 SERVED_DIR_VARIABLE = "SERVED_MODEL_DIR"
 _SERVER_LOCK_FILE = "server.lock"
-_LOCK_FILE = "monitor.lock"
-_STATUS_FILE = "status.json"
+MONITOR_LOCK_FILE = "monitor.lock"
+STATUS_FILE = "status.json"
 _LOCK_TRIES = 20
+_LOCK_TRY_SECONDS = 0.05
 # sockaddr_un.sun_path takes 107 bytes on Linux; the longest socket is torchserve/management.sock
 MAX_RUNTIME_PATH_BYTES = 107 - len("/torchserve/management.sock")
 _MODELS_DIRECTORY = "models"
@@ -49,7 +46,7 @@ def write_contract(runtime_dir: Path, digest: str, contract: Contract) -> None:
     """Leave a model's contract for the monitor."""
     models = runtime_dir / _MODELS_DIRECTORY
     models.mkdir(parents=True, exist_ok=True)
-    _replace(models / f"{digest}.json", contract_to_json(contract))
+    replace_file(models / f"{digest}.json", contract_to_json(contract))
 
 
 def find_contract(runtime_dir: Path, digest: str) -> Contract | None:
@@ -74,36 +71,6 @@ def known_digests(runtime_dir: Path) -> set[str]:
     return {path.stem for path in (runtime_dir / _MODELS_DIRECTORY).glob("*.json")}
 
 
-def write_status(runtime_dir: Path, models: Mapping[str, ModelStatus], lost: Losses) -> None:
-    """Leave the monitor's status, for `driftserve status` to read; `models` by the archive's content digest."""
-    document = {"models": {digest: asdict(model) for digest, model in models.items()}, "lost": asdict(lost)}
-    _replace(runtime_dir / _STATUS_FILE, json.dumps(document))
-
-
-def read_status(runtime_dir: Path) -> dict[str, Any]:
-    """The status that the monitor wrote last, as the JSON object that it is.
-
-    `models` maps each archive's content digest to its `ModelStatus`, `lost` holds the `Losses`, `silent_seconds`
-    is how long ago the monitor showed that it lives; `models` alone, and empty, while the monitor starts.
-
-    Raises:
-        MonitorNotFound: no monitor runs in that directory.
-    """
-    if not _is_locked(runtime_dir / _LOCK_FILE):
-        raise MonitorNotFound(f"{runtime_dir}: no monitor is running there; start one with `driftserve serve`")
-    path = runtime_dir / _STATUS_FILE
-    try:
-        document: dict[str, Any] = json.loads(path.read_text())
-        return document | {"silent_seconds": round(max(0.0, time.time() - path.stat().st_mtime), 1)}
-    except FileNotFoundError:
-        return {"models": {}}
-
-
-def touch_status(runtime_dir: Path) -> None:
-    """Show that the monitor lives, while there is nothing new to write."""
-    os.utime(runtime_dir / _STATUS_FILE)
-
-
 def lock_runtime(runtime_dir: Path) -> TextIO:
     """Mark the directory as a living monitor's, for as long as the file given back is open.
 
@@ -111,8 +78,8 @@ def lock_runtime(runtime_dir: Path) -> TextIO:
         MonitorError: another monitor runs in it already.
     """
     runtime_dir.mkdir(parents=True, exist_ok=True)
-    lock = _lock(runtime_dir / _LOCK_FILE, "another monitor is running there; stop it first")
-    (runtime_dir / _STATUS_FILE).unlink(missing_ok=True)  # of a monitor that died; it would pass for this one's
+    lock = _lock(runtime_dir / MONITOR_LOCK_FILE, "another monitor is running there; stop it first")
+    (runtime_dir / STATUS_FILE).unlink(missing_ok=True)  # of a monitor that died; it would pass for this one's
     return lock
 
 
@@ -131,7 +98,9 @@ def make_runtime(runtime_dir: Path) -> TextIO:
     runtime_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     _refuse_strangers(runtime_dir)
     refusal = "another server is running there; stop it, or choose another directory"
-    _lock(runtime_dir / _LOCK_FILE, refusal).close()  # the monitor of a server that was killed may still be ending
+    _lock(
+        runtime_dir / MONITOR_LOCK_FILE, refusal
+    ).close()  # the monitor of a server that was killed may still be ending
     return _lock(runtime_dir / _SERVER_LOCK_FILE, refusal)
 
 
@@ -163,7 +132,7 @@ def _sweep(root: Path) -> None:
     for directory in root.glob("*"):
         name = directory.name
         is_dead = name.isdecimal() and not Path("/proc", name).exists()
-        if is_dead and not any(_is_locked(directory / lock) for lock in (_SERVER_LOCK_FILE, _LOCK_FILE)):
+        if is_dead and not any(is_locked(directory / lock) for lock in (_SERVER_LOCK_FILE, MONITOR_LOCK_FILE)):
             shutil.rmtree(directory, ignore_errors=True)
 
 
@@ -174,7 +143,7 @@ def find_runtime() -> Path:
         MonitorNotFound: none is running, or several are.
     """
     root = runtime_root()
-    running = sorted(lock.parent for lock in root.glob(f"*/{_LOCK_FILE}") if _is_locked(lock))
+    running = sorted(lock.parent for lock in root.glob(f"*/{MONITOR_LOCK_FILE}") if is_locked(lock))
     if not running:
         raise MonitorNotFound("no monitor is running; start one with `driftserve serve`")
     if len(running) > 1:
@@ -186,28 +155,14 @@ def find_runtime() -> Path:
 def _lock(path: Path, refusal: str) -> TextIO:
     lock = path.open("w")
     for _ in range(_LOCK_TRIES):  # who only looks whether it is free holds it for a moment
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            time.sleep(0.05)
-        else:
+        if try_lock(lock):
             return lock
+        time.sleep(_LOCK_TRY_SECONDS)
     lock.close()
     raise MonitorError(f"{path.parent}: {refusal}")
 
 
-def _is_locked(path: Path) -> bool:
-    try:
-        with path.open() as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
-
-
-def _replace(path: Path, text: str) -> None:
+def replace_file(path: Path, text: str) -> None:
     """Write a file so that a reader sees the old text or the new, never a part."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_text(text)

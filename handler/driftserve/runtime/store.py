@@ -5,12 +5,12 @@ swept. Whoever changes something in the store has its lock.
 """
 
 import contextlib
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from driftserve.host.lock import lock, try_lock
 from driftserve.runtime.directory import forget_contract
 
 _COPY = "[0-9a-f]" * 64
@@ -21,8 +21,8 @@ _SCRATCH = "unverified-*"
 def locked(store: Path) -> Iterator[None]:
     """The store, for one process at a time; it is made where it does not exist."""
     store.mkdir(exist_ok=True)
-    with (store / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with (store / ".lock").open("w") as file:
+        lock(file)
         yield
 
 
@@ -35,7 +35,7 @@ def hold(copy: Path) -> None:
     """Keep a copy from being swept until this process ends, `exec` or not."""
     descriptor = os.open(copy, os.O_RDONLY)
     os.set_inheritable(descriptor, True)
-    fcntl.flock(descriptor, fcntl.LOCK_SH)
+    lock(descriptor, is_shared=True)
 
 
 def sweep(store: Path, spare: str = "") -> None:
@@ -50,10 +50,8 @@ def sweep(store: Path, spare: str = "") -> None:
             continue
         descriptor = os.open(copy, os.O_RDONLY)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(copy, ignore_errors=True)
-            forget_contract(store.parent, copy.name)
-        except BlockingIOError:
-            pass
+            if try_lock(descriptor):
+                shutil.rmtree(copy, ignore_errors=True)
+                forget_contract(store.parent, copy.name)
         finally:
             os.close(descriptor)

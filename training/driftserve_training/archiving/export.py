@@ -6,7 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from driftserve.archive.certificate import Certificate
-from driftserve.archive.reading import MODEL_FILE, write_archive, write_model_tarball
+from driftserve.archive.reading import MODEL_FILE
+from driftserve.archive.writing import write_archive, write_model_tarball
 from driftserve.certification.measurement import SHORT, Effort
 from driftserve.inference.verification import verify_archive
 from driftserve_training.archiving.certifying import certify_images

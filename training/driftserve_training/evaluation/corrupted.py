@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from driftserve import __version__
 from driftserve.archive.contract import ImageSpec
-from driftserve.certification.corruption import CORRUPTIONS, SEVERITIES, corrupt
+from driftserve.certification.corruption.imagenet_c import CORRUPTIONS, SEVERITIES, corrupt
 from driftserve.certification.population import Cell, read_standard
 from driftserve.errors import DataError
 from driftserve.images.preprocess import preprocess

@@ -1,0 +1,90 @@
+"""The archive written: a MAR file by torch-model-archiver, and the tarball that SageMaker takes."""
+
+import io
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from driftserve.archive.contract import MODEL_FILE, Contract, contract_to_json, file_sha256
+from driftserve.archive.mar import open_mar
+from driftserve.archive.reading import (
+    CONTRACT_FILE,
+    HANDLER_FILE,
+    HANDLER_SOURCE,
+    MANIFEST_FILE,
+    MAX_MANIFEST_BYTES,
+    read_contract,
+)
+from driftserve.errors import ArchiveError
+
+
+def write_archive(directory: Path, contract: Contract, model: Path, golden: Mapping[str, bytes]) -> Path:
+    """Write `<directory>/<name>.mar` with torch-model-archiver and give back its path.
+
+    Args:
+        directory: made where it does not exist.
+        contract: its `files` are filled in here.
+        model: the TorchScript file.
+        golden: the PNG of each of the contract's golden images, by its file name.
+
+    Raises:
+        ArchiveError: the archiver is not installed, or refused; or what it wrote cannot be read back.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    # The archiver uses and deletes <TMPDIR>/<model name>: give it a TMPDIR of its own.
+    with tempfile.TemporaryDirectory() as scratch:
+        source, temporary = Path(scratch, "source"), Path(scratch, "tmp")
+        source.mkdir()
+        temporary.mkdir()
+        shutil.copyfile(model, source / MODEL_FILE)
+        (source / HANDLER_FILE).write_text(HANDLER_SOURCE)
+        for image in contract.golden:
+            (source / image.file).write_bytes(golden[image.file])
+        sealed = contract.model_copy(
+            update={"files": {name: file_sha256(source / name) for name in contract.file_names}}
+        )
+        (source / CONTRACT_FILE).write_bytes(contract_to_json(sealed).encode())
+        _run_archiver(source, temporary, sealed, directory)
+    archive = directory / f"{contract.name}.mar"
+    read_contract(archive)
+    return archive
+
+
+def _run_archiver(source: Path, temporary: Path, contract: Contract, directory: Path) -> None:
+    extra_files = (CONTRACT_FILE, *(image.file for image in contract.golden))
+    command = [
+        *(sys.executable, "-m", "model_archiver.model_packaging", "--force"),
+        *("--model-name", contract.name, "--version", contract.version),
+        *("--serialized-file", str(source / MODEL_FILE), "--handler", str(source / HANDLER_FILE)),
+        *("--extra-files", ",".join(str(source / name) for name in extra_files)),
+        *("--export-path", str(directory.resolve())),
+    ]
+    done = subprocess.run(command, env=os.environ | {"TMPDIR": str(temporary)}, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise ArchiveError(f"torch-model-archiver failed ({done.returncode}): {done.stderr.strip()}")
+
+
+def write_model_tarball(archive: Path, path: Path) -> None:
+    """Write the `model.tar.gz` that SageMaker unpacks: into /opt/ml/model, or for a multi-model endpoint elsewhere.
+
+    A multi-model server asks the unpacked directory for the manifest and the handler file of an archive, so they lie
+    beside the `.mar`, which alone is verified and served.
+    """
+    with open_mar(archive) as mar, tarfile.open(path, "w:gz", compresslevel=1) as tarball:  # it is deflated already
+        with archive.open("rb") as file:
+            tarball.addfile(_tar_entry(archive.name, archive.stat().st_size), file)
+        for name in (MANIFEST_FILE, HANDLER_FILE):
+            content = mar.read(name, MAX_MANIFEST_BYTES)
+            tarball.addfile(_tar_entry(name, len(content)), io.BytesIO(content))
+
+
+def _tar_entry(name: str, size: int) -> tarfile.TarInfo:
+    """A file that everybody may read, whoever wrote it: the image's user is nobody in particular."""
+    entry = tarfile.TarInfo(name)
+    entry.size, entry.mode = size, 0o644
+    return entry

@@ -1,0 +1,73 @@
+"""The corruptions of ImageNet-C (Hendrycks and Dietterich 2019): what a drift detector is measured with.
+
+Fifteen, at five severities, with the constants of the 224x224 data set (`make_imagenet_c.py`), written anew for
+numpy, scipy and Pillow. They are for evaluation: training on them would take their worth as a measure. What
+differs from the original is said where it does: `frost` is drawn, `glass_blur` swaps, motion blur is computed
+here instead of by ImageMagick, and no image is saved as JPEG on the way.
+"""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from driftserve.archive.contract import ImageSpec
+from driftserve.certification.corruption import blur, digital, noise, weather
+from driftserve.images.preprocess import preprocess
+
+SIDE = 224  # pixels
+SEVERITIES = (1, 2, 3, 4, 5)
+
+_ROUNDING = 1e-3  # of a grey level: what single precision may take from a whole one
+
+# Image in [0, 1], (224, 224, 3) float32, severity, source of randomness -> the same, of any range.
+Corrupt = Callable[[npt.NDArray[np.float32], int, np.random.Generator], npt.NDArray[np.float32]]
+
+_CORRUPT: Mapping[str, Corrupt] = {
+    "gaussian_noise": noise.gaussian_noise,
+    "shot_noise": noise.shot_noise,
+    "impulse_noise": noise.impulse_noise,
+    "defocus_blur": blur.defocus_blur,
+    "glass_blur": blur.glass_blur,
+    "motion_blur": blur.motion_blur,
+    "zoom_blur": blur.zoom_blur,
+    "snow": weather.snow,
+    "frost": weather.frost,
+    "fog": weather.fog,
+    "brightness": weather.brightness,
+    "contrast": digital.contrast,
+    "elastic_transform": digital.elastic_transform,
+    "pixelate": digital.pixelate,
+    "jpeg_compression": digital.jpeg_compression,
+}
+CORRUPTIONS = tuple(_CORRUPT)
+
+_SPEC = ImageSpec(height=SIDE, width=SIDE, resize_shorter_side=SIDE, interpolation="bilinear")
+
+
+def standardise(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """The centre of a decoded image, (H, W, 3) uint8, as the corruptions take it, (224, 224, 3) uint8."""
+    return np.ascontiguousarray(preprocess([image], _SPEC)[0].transpose(1, 2, 0))
+
+
+def corrupt(image: npt.NDArray[np.uint8], name: str, severity: int, seed: int) -> npt.NDArray[np.uint8]:
+    """A corrupted copy of an image, the same for the same arguments.
+
+    Args:
+        image: (224, 224, 3) uint8, as `standardise` gives it.
+        name: one of `CORRUPTIONS`.
+        severity: 1 to 5.
+        seed: of what is random in it; give each image its own.
+
+    Raises:
+        ValueError: there is no such corruption or severity, or the image has another shape.
+    """
+    if name not in _CORRUPT:
+        raise ValueError(f"expected one of {', '.join(CORRUPTIONS)}, got {name!r}")
+    if severity not in SEVERITIES:
+        raise ValueError(f"expected a severity of 1 to 5, got {severity!r}")
+    if image.shape != (SIDE, SIDE, 3) or image.dtype != np.uint8:
+        raise ValueError(f"expected an image ({SIDE}, {SIDE}, 3) of uint8, got {image.shape} of {image.dtype}")
+    generator = np.random.default_rng((seed, CORRUPTIONS.index(name), severity))
+    changed = _CORRUPT[name](image.astype(np.float32) / np.float32(255), severity, generator)
+    return np.asarray(changed.clip(0, 1) * 255 + _ROUNDING, np.uint8)  # cut off, as the original does
