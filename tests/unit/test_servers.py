@@ -16,7 +16,7 @@ from servers import python_of
 
 
 def _prepared(directory: Path, contract: Contract, settings: Settings) -> tuple[list[str], dict[str, str]]:
-    command = torchserve.prepare(Path("/java"), directory, Path("/store/model"), contract, settings)
+    command = torchserve.prepare(directory, Path("/store/model"), contract, settings)
     text = (directory / "config.properties").read_text()
     return command, dict(line.split("=", 1) for line in text.splitlines())
 
@@ -36,7 +36,7 @@ def test_only_the_inference_port_is_open_to_others(contract: Contract, tmp_path:
 
 def test_the_jvm_is_started_directly_with_this_python(contract: Contract, tmp_path: Path) -> None:
     command, _ = _prepared(tmp_path, contract, Settings())
-    assert command[0] == "/java"
+    assert command[0] == str(find_java())
     assert command[command.index("--python") + 1] == sys.executable
     assert command[command.index("-s") + 1] == "/store"
     assert "org.pytorch.serve.ModelServer" in command
@@ -44,7 +44,7 @@ def test_the_jvm_is_started_directly_with_this_python(contract: Contract, tmp_pa
 
 def test_a_server_that_is_not_installed_is_said_to_be_so(contract: Contract, tmp_path: Path) -> None:
     with pytest.raises(ServerError, match="Multi Model Server is not installed here"):
-        mms.prepare(Path("/java"), tmp_path, Path("/store/model"), contract, Settings())
+        mms.prepare(tmp_path, Path("/store/model"), contract, Settings())
 
 
 @pytest.mark.parametrize(

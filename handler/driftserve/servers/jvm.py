@@ -41,20 +41,22 @@ def find_java(environment: Mapping[str, str] = os.environ) -> Path:
 
 
 def server_command(
-    java: Path, frontend: Path, main_class: str, log_config: Path, directory: Path, python: Path = Path(sys.executable)
+    frontend: Path, main_class: str, log_config: Path, directory: Path, python: Path = Path(sys.executable)
 ) -> list[str]:
     """The command line that starts a server's JVM, without the server's own model arguments.
 
     Args:
-        java: the JVM.
         frontend: the folder of the server's jar, `<site-packages>/<package>/frontend`.
         main_class: the server's, in that jar.
         log_config: for log4j.
         directory: the server's own, with its `config.properties`; it puts its sockets and temporary files there.
         python: what it starts its workers with.
+
+    Raises:
+        ServerError: there is no Java.
     """
     return [
-        str(java),
+        str(find_java()),
         f"-Dmodel_server_home={frontend.parent.parent}",
         f"-Djava.io.tmpdir={directory}",
         f"-Dlog4j.configurationFile=file://{log_config}",
@@ -68,6 +70,6 @@ def server_command(
 
 def _version(java: str) -> int:
     """The major version that `java -version` tells, 0 where it tells none; Java 8 says 1.8, and counts as 1."""
-    told = subprocess.run([java, "-version"], capture_output=True, text=True).stderr
-    match = re.search(r'version "(\d+)', told)
+    output = subprocess.run([java, "-version"], capture_output=True, text=True).stderr
+    match = re.search(r'version "(\d+)', output)
     return int(match[1]) if match else 0

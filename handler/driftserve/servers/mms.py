@@ -13,14 +13,14 @@ HIGHEST_PORT = 32_766  # com.amazonaws.ml.mms.util.Connector holds it against Sh
 _LOG_CONFIG = Path(__file__).with_name("mms_log4j2.xml")
 
 
-def prepare(java: Path, directory: Path, model_dir: Path, contract: Contract, settings: Settings) -> list[str]:
+def prepare(directory: Path, model_dir: Path, contract: Contract, settings: Settings) -> list[str]:
     """Write `config.properties` into the server's directory; the command line of its JVM.
 
     The JVM is started directly: the toolkit's `start_model_server` writes to /etc, and finds "its" server among all
     processes of the machine by name.
 
     Raises:
-        ServerError: MMS or the SageMaker inference toolkit is not installed here, or MMS takes no such port.
+        ServerError: MMS, the SageMaker inference toolkit or Java is not installed here, or MMS takes no such port.
         SettingsError: a setting asks for what MMS cannot do.
     """
     package = importlib.util.find_spec("mms")
@@ -36,7 +36,7 @@ def prepare(java: Path, directory: Path, model_dir: Path, contract: Contract, se
     (directory / "config.properties").write_text(_toolkit_defaults() + _properties(directory, settings))
     frontend = Path(package.origin).parent / "frontend"
     return [
-        *server_command(java, frontend, "com.amazonaws.ml.mms.ModelServer", _LOG_CONFIG, directory),
+        *server_command(frontend, "com.amazonaws.ml.mms.ModelServer", _LOG_CONFIG, directory),
         *("-s", str(model_dir.parent), "-m", f"{contract.name}={model_dir.name}"),
     ]
 

@@ -21,7 +21,6 @@ from driftserve.host.stop import StopFlag
 from driftserve.runtime.activity import last_activity, living_workers
 from driftserve.runtime.directory import make_runtime, own_runtime_dir
 from driftserve.servers import mms, torchserve
-from driftserve.servers.jvm import find_java
 from driftserve.servers.leftovers import Leftovers
 from driftserve.servers.probe import GoldenProbe, PingProbe, Probe, Watch
 from driftserve.settings import Settings
@@ -66,37 +65,36 @@ def serve(settings: Settings, stop: StopFlag) -> int:
     adopt_orphans()
     archive = None if settings.multi_model else find_archive(settings.model_dir).resolve()
     refuse_taken_port(settings.host, settings.port)
-    java = find_java()
     with _runtime(settings) as runtime_dir:
         settings = settings.model_copy(update={"runtime_dir": runtime_dir})
         server_dir = runtime_dir / settings.server
         server_dir.mkdir()
         if archive is None:
-            serving = _many_models(java, server_dir, settings)
+            serving = _many_models(server_dir, settings)
         else:
             model_dir = runtime_dir / "store" / "model"
             if (status := _verify(archive, model_dir, settings, stop)) is not None:
                 return status
-            serving = _one_model(java, server_dir, model_dir, settings)
+            serving = _one_model(server_dir, model_dir, settings)
         logger.info("serving %s on http://%s:%d", serving.what, settings.host, settings.port)
         _serve(serving, server_dir, settings, stop)
     return 0
 
 
-def _one_model(java: Path, server_dir: Path, model_dir: Path, settings: Settings) -> _Serving:
+def _one_model(server_dir: Path, model_dir: Path, settings: Settings) -> _Serving:
     contract = contract_from_json((model_dir / CONTRACT_FILE).read_bytes())
-    command = _PREPARE[settings.server](java, server_dir, model_dir, contract, settings)
+    command = _PREPARE[settings.server](server_dir, model_dir, contract, settings)
     probe = GoldenProbe(settings.own_address, settings.port, contract, model_dir)
     return _Serving(contract.display_name, command, probe, settings.workers)
 
 
-def _many_models(java: Path, server_dir: Path, settings: Settings) -> _Serving:
+def _many_models(server_dir: Path, settings: Settings) -> _Serving:
     if settings.server != "torchserve":
         raise SettingsError(
             f"DRIFTSERVE_MULTI_MODEL: expected the server torchserve, got {settings.server}; MMS would fetch any URL, "
             "and write wherever an archive's names point to"
         )
-    command = torchserve.prepare_multi_model(java, server_dir, settings)
+    command = torchserve.prepare_multi_model(server_dir, settings)
     return _Serving(
         f"what is loaded from {settings.models_dir}", command, PingProbe(settings.own_address, settings.port), workers=0
     )

@@ -19,43 +19,41 @@ _LOG_CONFIG = Path(__file__).with_name("torchserve_log4j2.xml")
 MULTI_MODEL_PROGRAMS = Path(__file__).with_name("multi_model_programs")
 
 
-def prepare(java: Path, directory: Path, model_dir: Path, contract: Contract, settings: Settings) -> list[str]:
+def prepare(directory: Path, model_dir: Path, contract: Contract, settings: Settings) -> list[str]:
     """Write `config.properties` into the server's directory; the command line of its JVM.
 
     The JVM is started directly: `torchserve --foreground` leaves JVM and workers orphaned on SIGTERM.
 
     Raises:
-        ServerError: TorchServe is not installed in this environment.
+        ServerError: TorchServe, or Java, is not installed in this environment.
     """
     properties = _properties(directory, settings) | _one_model(directory, model_dir, contract, settings)
-    return [*_command(java, directory, properties), "-s", str(model_dir.parent), "-ncs"]
+    return [*_command(directory, properties), "-s", str(model_dir.parent), "-ncs"]
 
 
-def prepare_multi_model(java: Path, directory: Path, settings: Settings) -> list[str]:
+def prepare_multi_model(directory: Path, settings: Settings) -> list[str]:
     """Likewise, for a server that has no model yet: they are loaded and unloaded by requests to the same port.
 
     https://docs.aws.amazon.com/sagemaker/latest/dg/mms-container-apis.html
 
     Raises:
-        ServerError: TorchServe is not installed in this environment.
+        ServerError: TorchServe, or Java, is not installed in this environment.
     """
     store = directory / "store"  # where it copies the `.mar` files of URLs to
     store.mkdir()
     properties = _properties(directory, settings) | _many_models(settings)
-    command = _command(java, directory, properties, python=MULTI_MODEL_PROGRAMS / "python")
+    command = _command(directory, properties, python=MULTI_MODEL_PROGRAMS / "python")
     return [*command, "-s", str(store), "-ncs"]
 
 
-def _command(
-    java: Path, directory: Path, properties: Mapping[str, object], python: Path = Path(sys.executable)
-) -> list[str]:
+def _command(directory: Path, properties: Mapping[str, object], python: Path = Path(sys.executable)) -> list[str]:
     package = importlib.util.find_spec("ts")
     if package is None or package.origin is None:
         raise ServerError("TorchServe is not installed here; `pip install 'driftserve[torchserve]'`")
     text = "".join(f"{name}={value}\n" for name, value in properties.items())
     (directory / "config.properties").write_text(text)
     frontend = Path(package.origin).parent / "frontend"
-    return server_command(java, frontend, "org.pytorch.serve.ModelServer", _LOG_CONFIG, directory, python)
+    return server_command(frontend, "org.pytorch.serve.ModelServer", _LOG_CONFIG, directory, python)
 
 
 def _properties(directory: Path, settings: Settings) -> dict[str, object]:
