@@ -10,7 +10,7 @@ from driftserve.archive.writing import write_archive
 from driftserve.drift.features import feature_names
 from driftserve.images.decode import decode
 from driftserve.images.preprocess import preprocess
-from driftserve.inference.model import Model
+from driftserve.inference.model import load_graph
 from driftserve.inference.prediction import calibrate, to_prediction
 from images import LABELS
 
@@ -36,7 +36,7 @@ def write_darkest(
     """
     graph, spec = folder / "model.pt", contract.image_spec
     torch.jit.script(Darkest()).save(str(graph))
-    model = Model(graph, spec.height, spec.width)
+    model = load_graph(graph, spec)
     answers = {name: calibrate(model(preprocess([decode(png)], spec)).logits, 1.0)[0] for name, png in golden.items()}
     images = tuple(
         GoldenImage(file=name, label=to_prediction(row, labels).label, probabilities=tuple(row.tolist()))

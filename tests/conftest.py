@@ -20,7 +20,7 @@ from driftserve.drift.features import feature_names
 from driftserve.host.ports import free_ports
 from driftserve.images.decode import decode
 from driftserve.images.preprocess import preprocess
-from driftserve.inference.model import Model
+from driftserve.inference.model import Model, load_graph
 from driftserve.inference.prediction import calibrate, to_prediction
 from driftserve.inference.scoring import score
 from images import LABELS, encode, scene
@@ -96,7 +96,7 @@ def golden() -> Mapping[str, bytes]:
 def contract(spec: ImageSpec, graph_file: Path, golden: Mapping[str, bytes]) -> Contract:
     """The contract of the tiny network, its reference scored by the serving code on 400 drawn images."""
     generator = np.random.default_rng(1)
-    model = Model(graph_file, spec.height, spec.width)
+    model = load_graph(graph_file, spec)
     rows = score((scene(generator) for _ in range(400)), model, spec, 1.0).features
     names = feature_names(LABELS, EMBEDDING_SIZE)
     return Contract(

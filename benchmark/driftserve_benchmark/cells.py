@@ -13,16 +13,22 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 import driftserve
-from driftserve.archive.contract import MODEL_FILE, Contract
+from driftserve.archive.contract import Contract
 from driftserve.archive.reading import read_archive, unpack_archive
 from driftserve.certification.corruption.imagenet_c import corrupt
 from driftserve.certification.measurement import FULL
 from driftserve.certification.population import Cell, Population, Rows, image_files, read_standard, targets_of
-from driftserve.inference.model import Model
+from driftserve.inference.model import load_model
 from driftserve.inference.scoring import score
 
 SPLITS = ("val", "stream")
-_SCORING_CODE = ("corruption/*.py", "decode.py", "features.py", "model.py", "preprocess.py", "raster.py", "scoring.py")
+_SCORING_CODE = (
+    "certification/corruption/*.py",
+    "drift/features.py",
+    "images/*.py",
+    "inference/model.py",
+    "inference/scoring.py",
+)
 
 
 @dataclass(frozen=True)
@@ -93,9 +99,8 @@ def _scored(task: Task, unpacked: Path, contract: Contract, folder: Path) -> Row
     kept = folder / f"{task.name}.npy"
     if kept.is_file():
         return np.asarray(np.load(kept))
-    spec = contract.image_spec
-    model = Model(unpacked / MODEL_FILE, spec.height, spec.width)
-    rows = score(_images(task), model, spec, contract.temperature).features
+    model = load_model(unpacked, contract)
+    rows = score(_images(task), model, contract.image_spec, contract.temperature).features
     unfinished = kept.with_suffix(".part.npy")
     np.save(unfinished, rows)
     unfinished.replace(kept)

@@ -41,16 +41,17 @@ def build_service(model_dir: Path, settings: Settings, observe: "Observe | None"
     Raises:
         ArchiveError: the directory does not hold what its contract says.
     """
-    from driftserve.archive.reading import CONTRACT_FILE, MODEL_FILE, directory_digest
+    from driftserve.archive.reading import CONTRACT_FILE, directory_digest
     from driftserve.images.decode import ImageLimits
-    from driftserve.inference.model import Model
-    from driftserve.inference.service import RequestLimits, Service, refuse_misfit
+    from driftserve.inference.model import load_model
+    from driftserve.inference.service import RequestLimits, Service
+    from driftserve.inference.verification import check_fit
     from driftserve.observations.channel import SOCKET_FILE, Sender
     from driftserve.runtime.directory import write_contract
 
     contract = contract_from_json((model_dir / CONTRACT_FILE).read_bytes())
-    model = Model(model_dir / MODEL_FILE, contract.image_spec.height, contract.image_spec.width)
-    refuse_misfit(contract, model)
+    model = load_model(model_dir, contract)
+    check_fit(contract, model)
     if observe is None and settings.runtime_dir is not None:
         digest = directory_digest(model_dir, contract)
         write_contract(settings.runtime_dir, digest, contract)

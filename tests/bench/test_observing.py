@@ -14,7 +14,7 @@ import torch
 
 from driftserve.archive.contract import Contract, GoldenImage, ImageSpec
 from driftserve.drift.features import feature_names
-from driftserve.inference.model import Model
+from driftserve.inference.model import Model, load_graph
 from driftserve.inference.service import Request, RequestLimits, Service
 from driftserve.observations.channel import SOCKET_FILE, Sender
 from driftserve.observations.observation import Observation
@@ -64,7 +64,7 @@ def test_being_observed_costs_a_request_little(
     )
     try:
         wait_for((runtime_dir / SOCKET_FILE).exists)
-        with_ms, without_ms, sending_ms = _measure(wide, Model(graph, side, side), runtime_dir)
+        with_ms, without_ms, sending_ms = _measure(wide, load_graph(graph, wide.image_spec), runtime_dir)
     finally:
         monitor.send_signal(signal.SIGTERM)
         monitor.wait(20)

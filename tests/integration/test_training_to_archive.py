@@ -22,7 +22,7 @@ from driftserve.drift.features import feature_names
 from driftserve.errors import DataError, ModelError
 from driftserve.images.decode import decode
 from driftserve.images.preprocess import preprocess
-from driftserve.inference.model import Model
+from driftserve.inference.model import load_model
 from driftserve.inference.prediction import calibrate
 from driftserve.inference.verification import verify_archive
 from driftserve_demo.synthetic import write_dataset
@@ -244,7 +244,7 @@ def test_the_archived_graph_gives_the_eager_networks_answers_on_every_test_image
     exported: Path, trained: Path, data: Path, tmp_path: Path
 ) -> None:
     contract = unpack_archive(exported / "model" / "scenes.mar", tmp_path)
-    model = Model(tmp_path / MODEL_FILE, 48, 48)
+    model = load_model(tmp_path, contract)
     _, classifier = load_trained(trained)
     images = [decode(path.read_bytes()) for path in sorted((data / "test").glob("*/*.jpg"))]
     pixels = preprocess(images, contract.image_spec)
@@ -258,7 +258,7 @@ def test_principal_components_of_training_images_are_centred_and_uncorrelated(
     exported: Path, data: Path, tmp_path: Path
 ) -> None:
     contract = unpack_archive(exported / "model" / "scenes.mar", tmp_path)
-    model = Model(tmp_path / MODEL_FILE, 48, 48)
+    model = load_model(tmp_path, contract)
     images = [decode(path.read_bytes()) for path in sorted((data / "train").glob("*/*.jpg"))]
     embedding = model(preprocess(images, contract.image_spec)).embedding.astype(float)
     spread = embedding.std(axis=0)
@@ -274,7 +274,7 @@ def test_golden_images_go_round_the_predicted_classes_and_are_small(exported: Pa
         with Image.open(tmp_path / golden.file) as image:
             assert image.format == "PNG"
             assert any(np.array_equal(np.asarray(image), pixels) for pixels in val)  # no larger than 512 pixels
-    logits = Model(tmp_path / MODEL_FILE, 48, 48)(preprocess(val, contract.image_spec)).logits
+    logits = load_model(tmp_path, contract)(preprocess(val, contract.image_spec)).logits
     margins = np.diff(np.sort(calibrate(logits, contract.temperature))[:, -2:]).ravel()
     clear = {contract.labels[best] for best in logits[margins > 0.1].argmax(axis=1)}
     assert len(contract.golden) == min(8, (margins > 0.1).sum())

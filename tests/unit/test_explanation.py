@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from driftserve.archive.contract import MODEL_FILE
 from driftserve.errors import DataError, ModelError
-from driftserve.inference.model import Model
+from driftserve.inference.model import load_graph
 from driftserve.inference.prediction import calibrate
 from driftserve_demo.synthetic import write_dataset
 from driftserve_training.__main__ import main
@@ -373,7 +373,7 @@ def test_an_archives_graph_is_held_against_the_explained_network(
     record, classifier = load_trained(trained)
     spec = record.network.image_spec
     save_scripted(build_graph(classifier, [np.zeros((2, 3, SIDE, SIDE), np.uint8)]), spec, tmp_path / MODEL_FILE)
-    model = Model(tmp_path / MODEL_FILE, spec.height, spec.width)
+    model = load_graph(tmp_path / MODEL_FILE, spec)
     assert refuse_other_answers(explained, data, model, spec, record.temperature) <= 1e-4
 
     other = shutil.copytree(data, tmp_path / "data")

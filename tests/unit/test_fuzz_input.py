@@ -13,7 +13,7 @@ from driftserve.archive.contract import Contract
 from driftserve.errors import BadRequest
 from driftserve.images.decode import ImageLimits, decode
 from driftserve.inference.instances import read_instances
-from driftserve.inference.model import Model
+from driftserve.inference.model import load_graph
 from driftserve.inference.service import Request, RequestLimits, Service
 from odd_images import exif_block, jpeg_with, odd_images
 
@@ -102,7 +102,10 @@ def test_a_valid_json_body_gives_back_its_bytes(instances: list[dict[str, str]])
 @pytest.fixture(scope="module")
 def service(contract: Contract, graph_file: Path) -> Service:
     return Service(
-        contract, Model(graph_file, 32, 32), None, RequestLimits(max_bytes=5_000, max_instances=3, image=SMALL)
+        contract,
+        load_graph(graph_file, contract.image_spec),
+        None,
+        RequestLimits(max_bytes=5_000, max_instances=3, image=SMALL),
     )
 
 

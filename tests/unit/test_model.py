@@ -4,34 +4,35 @@ import numpy as np
 import pytest
 import torch
 
+from driftserve.archive.contract import ImageSpec
 from driftserve.errors import ArchiveError, ModelError
-from driftserve.inference.model import Model
+from driftserve.inference.model import load_graph
 
 
-def test_a_graph_gives_logits_and_embedding(graph_file: Path) -> None:
-    output = Model(graph_file, 32, 32)(np.full((4, 3, 32, 32), 64, np.uint8))
+def test_a_graph_gives_logits_and_embedding(graph_file: Path, spec: ImageSpec) -> None:
+    output = load_graph(graph_file, spec)(np.full((4, 3, 32, 32), 64, np.uint8))
     assert output.logits.tolist() == [[1.0] * 3] * 4
     assert output.embedding.tolist() == [[-1.0] * 3] * 4
     assert output.logits.dtype == np.float32
 
 
-def test_a_worker_runs_on_one_thread(graph_file: Path) -> None:
-    Model(graph_file, 32, 32)
+def test_a_worker_runs_on_one_thread(graph_file: Path, spec: ImageSpec) -> None:
+    load_graph(graph_file, spec)
     assert torch.get_num_threads() == 1
 
 
-def test_what_is_no_graph_is_refused(tmp_path: Path) -> None:
+def test_what_is_no_graph_is_refused(tmp_path: Path, spec: ImageSpec) -> None:
     path = tmp_path / "model.pt"
     path.write_bytes(b"nothing")
     with pytest.raises(ArchiveError, match=r"model\.pt: expected a TorchScript graph"):
-        Model(path, 32, 32)
+        load_graph(path, spec)
 
 
-def test_a_graph_with_one_output_is_a_model_error(tmp_path: Path) -> None:
+def test_a_graph_with_one_output_is_a_model_error(tmp_path: Path, spec: ImageSpec) -> None:
     path = tmp_path / "model.pt"
     torch.jit.script(torch.nn.Flatten()).save(str(path))
     with pytest.raises(ModelError, match="the network failed on a batch of shape"):
-        Model(path, 32, 32)
+        load_graph(path, spec)
 
 
 class Raising(torch.nn.Module):
@@ -44,9 +45,9 @@ class Raising(torch.nn.Module):
         return means, means
 
 
-def test_what_a_graph_raises_is_a_model_error(tmp_path: Path) -> None:
+def test_what_a_graph_raises_is_a_model_error(tmp_path: Path, spec: ImageSpec) -> None:
     path = tmp_path / "model.pt"
     torch.jit.script(Raising()).save(str(path))
-    model = Model(path, 32, 32)
+    model = load_graph(path, spec)
     with pytest.raises(ModelError, match="too bright"):
         model(np.full((1, 3, 32, 32), 255, np.uint8))

@@ -12,7 +12,7 @@ from driftserve.errors import ModelError
 from driftserve.images.decode import ImageLimits
 from driftserve.images.raster import to_raster
 from driftserve.inference.classifier import MOST_IMAGES_AT_ONCE, Classifier, Item
-from driftserve.inference.model import Model, ModelOutput
+from driftserve.inference.model import Model, ModelOutput, load_graph
 from driftserve.inference.service import Request, RequestLimits, Response, Service
 from driftserve.observations.observation import Observation
 from images import LABELS, encode, scene
@@ -49,7 +49,7 @@ def seen() -> list[Observation]:
 
 @pytest.fixture
 def service(contract: Contract, graph_file: Path, seen: list[Observation]) -> Service:
-    return Service(contract, Model(graph_file, 32, 32), seen.extend, LIMITS)
+    return Service(contract, load_graph(graph_file, contract.image_spec), seen.extend, LIMITS)
 
 
 def _request(body: bytes, content_type: str = "image/png", is_test: bool = False) -> Request:
@@ -179,7 +179,7 @@ def test_more_instances_than_are_taken_are_refused_together(service: Service, se
 def test_instances_that_are_dear_to_decode_are_refused_after_a_while(contract: Contract, graph_file: Path) -> None:
     limits = RequestLimits(max_decode_seconds=0.05)
     dear = encode(np.zeros((2000, 2000, 3), np.uint8))  # some 20 ms
-    service = Service(contract, Model(graph_file, 32, 32), None, limits)
+    service = Service(contract, load_graph(graph_file, contract.image_spec), None, limits)
     (response,) = service.predict([_instances(*[dear] * 30)])
     assert response.status == 200
     types = _types(response)
@@ -277,8 +277,9 @@ def test_the_same_bytes_are_the_same_image_wherever_they_stand(service: Service,
 def test_features_are_not_computed_for_what_is_not_watched(contract: Contract) -> None:
     raster = to_raster(np.zeros((40, 40, 3), np.uint8))
     pixels = np.zeros((1, 3, 32, 32), np.uint8)
-    watched, unwatched = Item(True, pixels=pixels, raster=raster), Item(False, pixels=pixels)
-    Classifier(contract, FakeModel()).classify([watched, unwatched])
+    read = [Item(True, pixels=pixels, raster=raster), Item(False, pixels=pixels)]
+    watched, unwatched = Classifier(contract, FakeModel()).classify(read)
+    assert all(item.prediction is None for item in read)  # a stage changes nothing that it was given
     assert watched.features is not None
     assert (unwatched.status, unwatched.features) == (200, None)
 
@@ -287,13 +288,13 @@ def test_watching_never_breaks_serving(contract: Contract, graph_file: Path, cap
     def broken(_: tuple[Observation, ...]) -> None:
         raise RuntimeError("the monitor's fault")
 
-    service = Service(contract, Model(graph_file, 32, 32), broken, LIMITS)
+    service = Service(contract, load_graph(graph_file, contract.image_spec), broken, LIMITS)
     assert service.predict([_request(encode(GREEN))])[0].status == 200
     assert "the monitor's fault" in caplog.text
 
 
 def test_the_tallest_and_the_widest_image_are_answered(contract: Contract, graph_file: Path) -> None:
-    service = Service(contract, Model(graph_file, 32, 32), None, RequestLimits())
+    service = Service(contract, load_graph(graph_file, contract.image_spec), None, RequestLimits())
     bodies = [encode(np.zeros(shape, np.uint8)) for shape in ((16_384, 1, 3), (1, 16_384, 3), (1, 1, 3))]
     assert [response.status for response in service.predict([_request(body) for body in bodies])] == [200] * 3
 

@@ -17,7 +17,7 @@ from driftserve.certification.measurement import SHORT, certify
 from driftserve.certification.population import Population, Rows, image_files, score_population
 from driftserve.drift.reference import estimate_accuracy, read_reference
 from driftserve.errors import DataError
-from driftserve.inference.model import Model
+from driftserve.inference.model import load_model
 from driftserve.inference.scoring import score
 from driftserve.inference.verification import verify_archive
 from driftserve.observations.replay import recorded_batches
@@ -72,7 +72,7 @@ def rebaseline(
     with tempfile.TemporaryDirectory() as scratch:
         verified = verify_archive(archive, Path(scratch, "old"), allowed)
         golden = {image.file: (verified.directory / image.file).read_bytes() for image in contract.golden}
-        certificate = _certificate(contract, rows, images, verified.directory / MODEL_FILE)
+        certificate = _certificate(contract, rows, images, verified.directory)
         new = _rebaselined(contract, digest, version, rows, certificate)
         contract_from_json(contract_to_json(new))  # a version that is none, before anything is written
         written = write_archive(Path(scratch, "written"), new, verified.directory / MODEL_FILE, golden)
@@ -122,16 +122,15 @@ def _rebaselined(contract: Contract, digest: str, version: str, rows: Rows, cert
     )
 
 
-def _certificate(contract: Contract, rows: Rows, folder: Path | None, model_file: Path) -> Certificate:
+def _certificate(contract: Contract, rows: Rows, folder: Path | None, model_dir: Path) -> Certificate:
     recorded = Population(contract.feature_names, rows, np.array([], np.int64), {}, None)
     source = f"{len(rows)} recorded images in random halves, whatever their order in time"
     calm = certify(recorded, contract.drift, _CALM_ONLY, source, _SEED)
     if folder is None:
         return calm.model_copy(update={"source": f"{source}; no images were given, so that power was not measured"})
     files = image_files(folder, "**/*")
-    spec = contract.image_spec
-    model = Model(model_file, spec.height, spec.width)
-    scorer = partial(score, model=model, spec=spec, temperature=contract.temperature)
+    model = load_model(model_dir, contract)
+    scorer = partial(score, model=model, spec=contract.image_spec, temperature=contract.temperature)
     population = score_population(files, None, contract.feature_names, scorer, SHORT.cells, SHORT.images, _SEED)
     measured = certify(population, contract.drift, SHORT, source, _SEED)
     return measured.model_copy(

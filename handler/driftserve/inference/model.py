@@ -7,7 +7,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from driftserve.archive.contract import MODEL_FILE, Contract, ImageSpec
 from driftserve.errors import ArchiveError, ModelError
+
+_WARM_UP_RUNS = 3  # the executor profiles the first, optimises in the second
 
 
 @dataclass(frozen=True)
@@ -19,22 +22,10 @@ class ModelOutput:
 
 
 class Model:
-    """A loaded graph: frozen, on one thread, warmed up; called with uint8 (N, 3, H, W)."""
+    """A graph that is ready to run; called with uint8 (N, 3, H, W)."""
 
-    def __init__(self, path: Path, height: int, width: int, warm_up_runs: int = 3) -> None:
-        """Load the graph from `path` and run it, so that the first request pays for no optimisation.
-
-        Raises:
-            ArchiveError: the file is no TorchScript graph.
-        """
-        # A worker has one core: two threads under contention were twice as slow as one.
-        torch.set_num_threads(1)
-        try:
-            self._graph = torch.jit.freeze(torch.jit.load(str(path), map_location="cpu").eval())  # type: ignore[no-untyped-call]
-        except Exception as error:  # torch raises a dozen kinds on a file that is none of its own
-            raise ArchiveError(f"{path.name}: expected a TorchScript graph, got {error}") from error
-        for _ in range(warm_up_runs):
-            self(np.zeros((1, height, width, 3), np.uint8).transpose(0, 3, 1, 2))
+    def __init__(self, graph: torch.jit.ScriptModule) -> None:
+        self._graph = graph
 
     def __call__(self, pixels: npt.NDArray[np.uint8]) -> ModelOutput:
         """The graph's output for pixels, shape (N, 3, H, W) uint8.
@@ -49,3 +40,32 @@ class Model:
                 return ModelOutput(logits.numpy(), embedding.numpy())
         except Exception as error:  # a graph is code, and raises what it likes: torch.jit.Error is no RuntimeError
             raise ModelError(f"the network failed on a batch of shape {pixels.shape}: {error}") from error
+
+
+def load_model(directory: Path, contract: Contract) -> Model:
+    """The network of an unpacked archive: on one thread, and warm, so that no first request pays for optimisation.
+
+    Raises:
+        ArchiveError: its file is no TorchScript graph.
+        ModelError: the graph does not run.
+    """
+    return load_graph(directory / MODEL_FILE, contract.image_spec)
+
+
+def load_graph(path: Path, spec: ImageSpec) -> Model:
+    """Likewise, of a TorchScript file that has no contract yet.
+
+    Args:
+        path: the file.
+        spec: the size of image that the graph takes.
+    """
+    # A worker has one core: two threads under contention were twice as slow as one.
+    torch.set_num_threads(1)
+    try:
+        graph = torch.jit.freeze(torch.jit.load(str(path), map_location="cpu").eval())  # type: ignore[no-untyped-call]
+    except Exception as error:  # torch raises a dozen kinds on a file that is none of its own
+        raise ArchiveError(f"{path.name}: expected a TorchScript graph, got {error}") from error
+    model = Model(graph)
+    for _ in range(_WARM_UP_RUNS):
+        model(np.zeros((1, spec.height, spec.width, 3), np.uint8).transpose(0, 3, 1, 2))
+    return model

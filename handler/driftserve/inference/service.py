@@ -3,13 +3,11 @@
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-
-import numpy as np
+from dataclasses import dataclass, replace
+from itertools import islice
 
 from driftserve.archive.contract import Contract
-from driftserve.drift.features import feature_names
-from driftserve.errors import ArchiveError, BadRequest, DriftserveError, RequestTooLarge, UnsupportedMediaType
+from driftserve.errors import BadRequest, DriftserveError, RequestTooLarge, UnsupportedMediaType
 from driftserve.images.decode import DEFAULT_LIMITS, ImageLimits, decode
 from driftserve.images.preprocess import preprocess
 from driftserve.images.raster import to_raster
@@ -60,7 +58,7 @@ class _Asked:
     """A request and its images: one, or those of a JSON body; one that failed where the request cannot be read."""
 
     request: Request
-    items: list[Item]
+    items: tuple[Item, ...]
     is_list: bool = False
 
 
@@ -92,9 +90,10 @@ class Service:
         The images of all requests go through the model together.
         """
         started = time.perf_counter()
-        batch = [self._read(request) for request in requests]
-        items = [item for asked in batch for item in asked.items]
-        self._classifier.classify(items)
+        read = [self._read(request) for request in requests]
+        items = self._classifier.classify([item for asked in read for item in asked.items])
+        in_order = iter(items)
+        batch = [replace(asked, items=tuple(islice(in_order, len(asked.items)))) for asked in read]
         responses = [self._response(asked) for asked in batch]
         total_ms = milliseconds_since(started)
         self._tell(items, total_ms)
@@ -105,49 +104,49 @@ class Service:
     def _read(self, request: Request) -> _Asked:
         started = time.perf_counter()
         try:
-            _refuse_size(request.body, self._limits.max_bytes)
+            _check_size(request.body, self._limits.max_bytes)
             if not _is_json(request.content_type):
-                return _Asked(request, [self._read_image(request.body, request.is_test)])
+                return _Asked(request, (self._read_image(request.body, request.is_test),))
             instances = read_instances(request.body, self._limits.max_instances)
         except BadRequest as error:
-            item = self._new_item(request.is_test)
-            item.latency_ms["decode"] = milliseconds_since(started)
-            item.error = error
-            return _Asked(request, [item])
+            return _Asked(request, (self._failed(error, request.is_test, started),))
         return _Asked(request, self._read_images(instances, request.is_test), is_list=True)
 
-    def _read_images(self, bodies: Iterable[bytes | BadRequest], is_test: bool) -> list[Item]:
+    def _read_images(self, bodies: Iterable[bytes | BadRequest], is_test: bool) -> tuple[Item, ...]:
         """The items of a request, whose decoding is bounded in all: a few kilobytes can take a second each."""
         too_much = RequestTooLarge(
             f"expected instances that are decoded in {self._limits.max_decode_seconds} s of processor time together, "
             "got more; send fewer or smaller ones"
         )
         deadline = time.thread_time() + self._limits.max_decode_seconds
-        return [self._read_image(body if time.thread_time() < deadline else too_much, is_test) for body in bodies]
+        return tuple(self._read_image(body if time.thread_time() < deadline else too_much, is_test) for body in bodies)
 
     def _read_image(self, body: bytes | BadRequest, is_test: bool) -> Item:
         """An item with pixels or an error. Only what is needed is kept: 64 large images would fill the memory."""
-        item = self._new_item(is_test)
         started = time.perf_counter()
+        if isinstance(body, BadRequest):
+            return self._failed(body, is_test, started)
         try:
-            if isinstance(body, BadRequest):
-                raise body
             image = decode(body, self._limits.image)
         except BadRequest as error:
-            item.error = error
-            item.latency_ms["decode"] = milliseconds_since(started)
-            return item
-        item.latency_ms["decode"] = milliseconds_since(started)
-        started = time.perf_counter()
-        item.pixels = preprocess([image], self._contract.image_spec)
-        item.latency_ms["preprocess"] = milliseconds_since(started)
-        if item.is_watched and not is_test:
-            item.raster = to_raster(image)
-            item.image_id = image_id_of(body)
-        return item
+            return self._failed(error, is_test, started)
+        decode_ms, started = milliseconds_since(started), time.perf_counter()
+        pixels = preprocess([image], self._contract.image_spec)
+        preprocess_ms = milliseconds_since(started)
+        is_watched = self._observe is not None and not is_test
+        return Item(
+            is_watched=self._observe is not None,
+            is_test=is_test,
+            image_id=image_id_of(body) if is_watched else None,
+            latency_ms={"decode": decode_ms, "preprocess": preprocess_ms},
+            pixels=pixels,
+            raster=to_raster(image) if is_watched else None,
+        )
 
-    def _new_item(self, is_test: bool) -> Item:
-        return Item(is_watched=self._observe is not None, is_test=is_test)
+    def _failed(self, error: BadRequest, is_test: bool, started: float) -> Item:
+        """An item without pixels: what was to be read since `started` cannot be."""
+        latency_ms = {"decode": milliseconds_since(started)}
+        return Item(is_watched=self._observe is not None, is_test=is_test, latency_ms=latency_ms, error=error)
 
     def _response(self, asked: _Asked) -> Response:
         origin = {"model": self._identity, "request_id": asked.request.request_id}
@@ -190,23 +189,6 @@ class Service:
         )
 
 
-def refuse_misfit(contract: Contract, model: Model) -> None:
-    """Pass if the graph is the one that the contract describes: fail at start, not at the first request.
-
-    Raises:
-        ArchiveError: the sizes of the graph's outputs, or the features of the reference, are others.
-    """
-    output = model(preprocess([np.zeros((1, 1, 3), np.uint8)], contract.image_spec))
-    expected = ((1, len(contract.labels)), (1, contract.embedding_size))
-    if (got := (output.logits.shape, output.embedding.shape)) != expected:
-        raise ArchiveError(f"model.pt: expected logits and embedding of shapes {expected}, got {got}; export it again")
-    if contract.feature_names != (names := feature_names(contract.labels, contract.embedding_size)):
-        raise ArchiveError(
-            f"contract.json: expected a reference of {', '.join(names)}, got {', '.join(contract.feature_names)}; "
-            "serve it with the driftserve that wrote it, or export it again"
-        )
-
-
 def error_response(error: DriftserveError) -> Response:
     """The response that tells the caller of an error."""
     return Response(error.status, _error_body(error))
@@ -223,7 +205,7 @@ def _prediction_body(prediction: Prediction) -> dict[str, object]:
 def _observation(item: Item, total_ms: float) -> Observation:
     return Observation(
         status=item.status,
-        latency_ms=item.latency_ms | {"total": total_ms},
+        latency_ms={**item.latency_ms, "total": total_ms},
         label=item.prediction.label if item.prediction else None,
         confidence=item.prediction.score if item.prediction else None,
         features=item.features,
@@ -232,7 +214,7 @@ def _observation(item: Item, total_ms: float) -> Observation:
     )
 
 
-def _refuse_size(body: bytes, max_bytes: int) -> None:
+def _check_size(body: bytes, max_bytes: int) -> None:
     if len(body) > max_bytes:
         raise RequestTooLarge(f"expected a body of at most {max_bytes} bytes, got {len(body)}; send a smaller one")
 

@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from driftserve.archive.contract import MODEL_FILE, Contract
+from driftserve.archive.contract import Contract
 from driftserve.archive.golden import golden_mismatch
 from driftserve.archive.reading import directory_digest, unpack_archive
+from driftserve.drift.features import feature_names
 from driftserve.errors import ArchiveError, DriftserveError
 from driftserve.images.decode import PNG_SIGNATURE, decode
 from driftserve.images.preprocess import preprocess
-from driftserve.inference.model import Model
+from driftserve.inference.model import Model, load_model
 from driftserve.inference.prediction import calibrate, to_prediction
-from driftserve.inference.service import refuse_misfit
 from driftserve.text import one_line
 
 
@@ -49,16 +49,33 @@ def verify_archive(archive: Path, destination: Path, allowed: Collection[str]) -
             "DRIFTSERVE_ARCHIVE_SHA256 lists what may be served"
         )
     try:
-        _refuse_other_answers(destination, contract)
+        _check_answers(destination, contract)
     except DriftserveError as error:
         raise ArchiveError(f"{archive.name}: {one_line(error)}") from error
     return Verified(contract, digest, destination)
 
 
-def _refuse_other_answers(directory: Path, contract: Contract) -> None:
+def check_fit(contract: Contract, model: Model) -> None:
+    """Pass if the graph is the one that the contract describes: fail at start, not at the first request.
+
+    Raises:
+        ArchiveError: the sizes of the graph's outputs, or the features of the reference, are others.
+    """
+    output = model(preprocess([np.zeros((1, 1, 3), np.uint8)], contract.image_spec))
+    expected = ((1, len(contract.labels)), (1, contract.embedding_size))
+    if (got := (output.logits.shape, output.embedding.shape)) != expected:
+        raise ArchiveError(f"model.pt: expected logits and embedding of shapes {expected}, got {got}; export it again")
+    if contract.feature_names != (names := feature_names(contract.labels, contract.embedding_size)):
+        raise ArchiveError(
+            f"contract.json: expected a reference of {', '.join(names)}, got {', '.join(contract.feature_names)}; "
+            "serve it with the driftserve that wrote it, or export it again"
+        )
+
+
+def _check_answers(directory: Path, contract: Contract) -> None:
     images = [_read_golden(directory / golden.file) for golden in contract.golden]
-    model = Model(directory / MODEL_FILE, contract.image_spec.height, contract.image_spec.width)
-    refuse_misfit(contract, model)
+    model = load_model(directory, contract)
+    check_fit(contract, model)
     for golden, image in zip(contract.golden, images, strict=True):
         pixels = preprocess([image], contract.image_spec)
         answer = to_prediction(calibrate(model(pixels).logits, contract.temperature)[0], contract.labels)

@@ -11,7 +11,7 @@ import torch
 from tqdm import tqdm
 
 from driftserve.certification.population import Score
-from driftserve.inference.model import Model
+from driftserve.inference.model import Model, load_graph
 from driftserve.inference.scoring import Scored, score
 from driftserve_training.dataset.images import decoded_images, pixel_batches
 from driftserve_training.dataset.manifest import Manifest
@@ -44,7 +44,7 @@ def script(record: TrainedRecord, classifier: Classifier, manifest: Manifest, gr
     save_scripted(build_graph(classifier, pixel_batches(manifest, "train", spec)), spec, graph)
     eager_logits = _eager_logits(classifier, pixel_batches(manifest, "val", spec))
 
-    model = Model(graph, spec.height, spec.width)
+    model = load_graph(graph, spec)
     score_images = partial(score, model=model, spec=spec, temperature=record.temperature)
     reference = score_images(_validation_images(manifest))
     parity = compare(eager_logits, reference.logits, record.temperature)

@@ -11,10 +11,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from driftserve.archive.contract import MODEL_FILE
 from driftserve.archive.reading import find_archive
 from driftserve.errors import ArchiveError
-from driftserve.inference.model import Model
+from driftserve.inference.model import load_model
 from driftserve.inference.prediction import calibrate
 from driftserve.inference.verification import verify_archive
 from driftserve_training.dataset.images import pixel_batches
@@ -62,7 +61,7 @@ def _ask(archive: Path, scratch: Path, manifest: Manifest, split: str) -> Champi
     """An archive's own answers; they are calibrated, and of images at its own size."""
     contract = verify_archive(archive, scratch, allowed=()).contract
     spec, entries = contract.image_spec, manifest.split(split)
-    model = Model(scratch / MODEL_FILE, spec.height, spec.width)
+    model = load_model(scratch, contract)
     batches = tqdm(pixel_batches(manifest, split, spec), desc="champion", unit="batch")
     logits = np.concatenate([model(batch).logits for batch in batches])
     predictions = Predictions(

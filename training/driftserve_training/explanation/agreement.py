@@ -11,7 +11,7 @@ from driftserve.archive.contract import MODEL_FILE, ImageSpec
 from driftserve.errors import DataError, ModelError
 from driftserve.images.decode import decode
 from driftserve.images.preprocess import preprocess
-from driftserve.inference.model import Model
+from driftserve.inference.model import Model, load_graph
 from driftserve_training.explanation.document import Explanations
 from driftserve_training.explanation.twin import Twin
 from driftserve_training.network.graph import build_graph, save_scripted
@@ -35,7 +35,7 @@ def prove_twin(twin: Twin, pixels: npt.NDArray[np.uint8], spec: ImageSpec, tempe
     with tempfile.TemporaryDirectory() as scratch, threads_given_back():
         scripted = Path(scratch, MODEL_FILE)
         save_scripted(build_graph(twin.classifier, [pixels]), spec, scripted)
-        served = _served_logits(Model(scripted, spec.height, spec.width), pixels)
+        served = _served_logits(load_graph(scripted, spec), pixels)
     parity = compare(twin.logits(twin.normalise(pixels)), served, temperature)
     refuse_disparity(parity, "scripted")
     return parity
