@@ -17,7 +17,7 @@ import pytest
 import urllib3
 
 from driftserve.errors import ServerError
-from driftserve.host.ports import free_ports, refuse_taken_port
+from driftserve.host.ports import check_port_is_free, free_ports
 from driftserve.runtime.status import read_status
 from driftserve.servers import mms
 from images import encode
@@ -46,7 +46,7 @@ def free_port(server: str) -> int:
         return free_ports(1)[0]
     for port in random.Random(os.getpid() + time.monotonic_ns()).sample(range(20_000, mms.HIGHEST_PORT), 100):
         try:
-            refuse_taken_port("127.0.0.1", port)
+            check_port_is_free("127.0.0.1", port)
         except ServerError:
             continue
         return port

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from driftserve.errors import DriftserveError
-from driftserve.host.ports import refuse_taken_port
+from driftserve.host.ports import check_port_is_free
 from driftserve_demo.report import to_table
 from driftserve_demo.stages import DemoOptions, run
 
@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     path.unlink(missing_ok=True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as Ctrl-C does: stop what was started
     try:
-        refuse_taken_port("127.0.0.1", options.port)  # before minutes of training
+        check_port_is_free("127.0.0.1", options.port)  # before minutes of training
         report = run(options)
     except DriftserveError as error:
         print(f"demo: {error}", file=sys.stderr)

@@ -74,7 +74,7 @@ def build_function(settings: Settings) -> "Service":
     from driftserve.monitoring.monitor import Monitor
     from driftserve.runtime.directory import own_runtime_dir
 
-    _refuse_for_function(settings)
+    _check_function_settings(settings)
     sinks = settings.sinks if "sinks" in settings.model_fields_set else ("emf",)
     directory = own_runtime_dir()  # what a killed process left goes: Lambda may start the next one in the same place
     shutil.rmtree(directory, ignore_errors=True)  # of one that had this process id
@@ -93,7 +93,7 @@ def build_function(settings: Settings) -> "Service":
         shutil.rmtree(directory, ignore_errors=True)  # the model is in memory, and the disk may be small
 
 
-def _refuse_for_function(settings: Settings) -> None:
+def _check_function_settings(settings: Settings) -> None:
     """Pass if nothing is set that a function would not do."""
     if "cloudwatch" in settings.sinks:
         raise SettingsError(

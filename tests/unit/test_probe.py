@@ -13,7 +13,7 @@ from driftserve.archive.reading import read_contract, unpack_archive
 from driftserve.host.ports import free_ports
 from driftserve.host.stop import StopFlag
 from driftserve.runtime.activity import BusyMark
-from driftserve.servers.probe import GoldenProbe, PingProbe, Watch, ask_until_right
+from driftserve.servers.probe import GoldenProbe, PingProbe, ProbeThread, ask_until_right
 from driftserve.settings import Settings
 from processes import wait_for
 
@@ -135,7 +135,7 @@ def test_an_overloaded_server_that_takes_one_of_three_is_well(
 def test_a_server_that_never_answers_rightly_is_given_up_at_the_start(
     serve: list[FakeServer], one_golden: Contract, model_dir: Path, tmp_path: Path
 ) -> None:
-    watch = Watch(_probe(_started(serve, (500, {})), one_golden, model_dir), QUICK, tmp_path, StopFlag())
+    watch = ProbeThread(_probe(_started(serve, (500, {})), one_golden, model_dir), QUICK, tmp_path, StopFlag())
     watch.start()
     watch.join(10)
     assert "no right answer in 1 s: golden-00.png: expected status 200, got 500" in str(watch.problem)
@@ -151,7 +151,7 @@ def test_three_failed_probes_in_a_row_give_the_server_up(
     status: int,
 ) -> None:
     server = _started(serve, (200, right))
-    watch = Watch(_probe(server, one_golden, model_dir), QUICK, tmp_path, StopFlag())
+    watch = ProbeThread(_probe(server, one_golden, model_dir), QUICK, tmp_path, StopFlag())
     watch.start()
     wait_for(lambda: len(server.headers_seen) >= 2)
     server.answers[:] = [(status, {})]
@@ -163,7 +163,7 @@ def test_a_watch_ends_when_the_server_is_stopped(
     serve: list[FakeServer], one_golden: Contract, model_dir: Path, right: dict[str, object], tmp_path: Path
 ) -> None:
     stop = StopFlag()
-    watch = Watch(_probe(_started(serve, (200, right)), one_golden, model_dir), QUICK, tmp_path, stop)
+    watch = ProbeThread(_probe(_started(serve, (200, right)), one_golden, model_dir), QUICK, tmp_path, stop)
     watch.start()
     stop.set()
     watch.join(10)
@@ -176,7 +176,7 @@ def test_an_overloaded_server_whose_workers_finish_others_is_not_given_up(
 ) -> None:
     server = _started(serve, (200, right))
     stop = StopFlag()
-    watch = Watch(_probe(server, one_golden, model_dir), QUICK, tmp_path, stop)
+    watch = ProbeThread(_probe(server, one_golden, model_dir), QUICK, tmp_path, stop)
     watch.start()
     wait_for(lambda: watch.is_ready)
     server.answers[:] = [(503, {"error": "the queue is full"})]

@@ -8,7 +8,7 @@ import pytest
 
 from driftserve.archive.contract import Contract
 from driftserve.errors import ServerError
-from driftserve.host.ports import free_ports, refuse_taken_port
+from driftserve.host.ports import check_port_is_free, free_ports
 from driftserve.servers import mms, torchserve
 from driftserve.servers.jvm import find_java
 from driftserve.settings import Settings
@@ -95,5 +95,5 @@ def test_a_taken_port_is_refused_before_anything_starts() -> None:
         socket.create_server(("127.0.0.1", 0)) as bound,
         pytest.raises(ServerError, match=r"port \d+ of 127\.0\.0\.1 cannot be used: Address already in use"),
     ):
-        refuse_taken_port("127.0.0.1", bound.getsockname()[1])
-    refuse_taken_port("127.0.0.1", free_ports(1)[0])
+        check_port_is_free("127.0.0.1", bound.getsockname()[1])
+    check_port_is_free("127.0.0.1", free_ports(1)[0])

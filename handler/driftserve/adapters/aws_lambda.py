@@ -65,9 +65,9 @@ def answer(service: Service, event: Any, context: Any) -> dict[str, object]:
     """
     request_id = str(context.aws_request_id)
     try:
-        asked = _read(event)
-        request_id = asked.request_context.request_id or request_id
-        response = _respond(service, asked, request_id)
+        parsed = _read(event)
+        request_id = parsed.request_context.request_id or request_id
+        response = _respond(service, parsed, request_id)
     except DriftserveError as error:
         response = error_response(error)
         level = logging.INFO if error.status < 500 else logging.ERROR

@@ -54,7 +54,7 @@ class Mar:
         Raises:
             ArchiveError: there is no such entry, it is longer, or its content is not what its header says.
         """
-        refuse_size(name, self.sizes, most_bytes)
+        check_size(name, self.sizes, most_bytes)
         return b"".join(self.blocks(name))
 
     def blocks(self, name: str) -> Iterator[bytes]:
@@ -102,7 +102,7 @@ def open_mar(path: Path) -> Iterator[Mar]:
         raise ArchiveError(f"{path.name}: {one_line(error)}") from error
 
 
-def refuse_size(name: str, sizes: Mapping[str, int], most_bytes: int) -> None:
+def check_size(name: str, sizes: Mapping[str, int], most_bytes: int) -> None:
     """Pass if there is an entry of that name, and it is small.
 
     Raises:
@@ -123,7 +123,7 @@ def _checked_entries(file: BinaryIO) -> list[zipfile.ZipInfo]:
     except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error) as error:
         raise ArchiveError(f"expected a MAR archive (a zip file), got {error}") from error
     for entry in entries:
-        _refuse_entry(entry)
+        _check_entry(entry)
     listed_bytes = sum(_DIRECTORY_ENTRY_BYTES + len(entry.filename) for entry in entries)
     if (len(entries), mar.start_dir, listed_bytes) != (count, directory, directory_bytes):
         raise ArchiveError(
@@ -134,7 +134,7 @@ def _checked_entries(file: BinaryIO) -> list[zipfile.ZipInfo]:
         raise ArchiveError(f"expected distinct names, got {', '.join(sorted(entry.filename for entry in entries))}")
     if (total := sum(entry.file_size for entry in entries)) > MAX_TOTAL_BYTES:
         raise ArchiveError(f"expected at most {MAX_TOTAL_BYTES} bytes unpacked, got {total}")
-    _refuse_other_local_headers(file, entries, directory)
+    _check_local_headers(file, entries, directory)
     return entries
 
 
@@ -160,7 +160,7 @@ def _read_end(file: BinaryIO) -> tuple[int, int, int]:
     return entries, directory, directory_bytes
 
 
-def _refuse_entry(entry: zipfile.ZipInfo) -> None:
+def _check_entry(entry: zipfile.ZipInfo) -> None:
     """Pass if this is an ordinary file, or directory, in the directory entry's own words."""
     name = entry.orig_filename  # `filename` ends at the first NUL
     is_directory = name.endswith("/")
@@ -184,7 +184,7 @@ def _refuse_entry(entry: zipfile.ZipInfo) -> None:
             raise ArchiveError(f"{name[:80]!a}: expected {expected}, got {got}")
 
 
-def _refuse_other_local_headers(file: BinaryIO, entries: Iterable[zipfile.ZipInfo], directory: int) -> None:
+def _check_local_headers(file: BinaryIO, entries: Iterable[zipfile.ZipInfo], directory: int) -> None:
     """Pass if the local headers, one after the other, say what the directory says, with nothing between them."""
     position = 0
     for entry in entries:

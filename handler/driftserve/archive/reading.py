@@ -27,7 +27,7 @@ MAX_MANIFEST_BYTES = 64 * 1024
 _MAX_CONTRACT_BYTES = 64 * 1024 * 1024
 _MAX_GOLDEN_BYTES = 4 * 1024 * 1024
 
-_Take = Callable[[str, Iterable[bytes]], object]
+_TakeFile = Callable[[str, Iterable[bytes]], object]
 
 
 def find_archive(place: Path) -> Path:
@@ -47,7 +47,7 @@ def find_archive(place: Path) -> Path:
     return found[0]
 
 
-def refuse_others_beside(archive: Path) -> None:
+def check_files_beside(archive: Path) -> None:
     """Pass if nothing lies beside a `.mar` but the manifest and the handler file that it holds itself.
 
     A multi-model server reads these two, and acts on them, before it starts the worker that verifies the archive.
@@ -73,7 +73,7 @@ def read_archive(archive: Path) -> tuple[Contract, str]:
     Raises:
         ArchiveError: the file is no archive of ours, or its content is not what the contract says; one line.
     """
-    return _check(archive, lambda _, blocks: deque(blocks, maxlen=0))
+    return _read_checked(archive, lambda _, blocks: deque(blocks, maxlen=0))
 
 
 def read_contract(archive: Path) -> Contract:
@@ -107,7 +107,7 @@ def unpack_archive(archive: Path, destination: Path) -> Contract:
             raise ArchiveError(f"{destination}: expected an empty directory, got one with files in it")
     except OSError as error:
         raise ArchiveError(f"{destination}: expected a directory to unpack into, got {error}") from error
-    contract, _ = _check(archive, write)
+    contract, _ = _read_checked(archive, write)
     return contract
 
 
@@ -124,32 +124,32 @@ def _content_digest(sha256: Mapping[str, str]) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def _check(archive: Path, take: _Take) -> tuple[Contract, str]:
-    """The contract and the content digest of an archive; `take` is given each file's name and its bytes.
+def _read_checked(archive: Path, take_file: _TakeFile) -> tuple[Contract, str]:
+    """The contract and the content digest of an archive; `take_file` is given each file's name and its bytes.
 
     The small files are given once all of them were accepted; the digests of the others are held against the contract
-    as `take` reads their blocks, so that what it took is what was checked.
+    as `take_file` reads their blocks, so that what it took is what was checked.
     """
     with open_unpacked(archive) if archive.is_dir() else open_mar(archive) as mar:
         contract_bytes = mar.read(CONTRACT_FILE, _MAX_CONTRACT_BYTES)
         contract = contract_from_json(contract_bytes)
-        _refuse_other_entries(mar, contract)
+        _check_entries(mar, contract)
         manifest_bytes = mar.read(MANIFEST_FILE, MAX_MANIFEST_BYTES)
-        _refuse_other_manifest(manifest_bytes, contract)
+        _check_manifest(manifest_bytes, contract)
         handler_bytes = mar.read(HANDLER_FILE, MAX_MANIFEST_BYTES)
         if handler_bytes != HANDLER_SOURCE.encode():
             raise ArchiveError(f"{HANDLER_FILE}: expected exactly {HANDLER_SOURCE!r}, got {handler_bytes[:80]!r}")
         small = {CONTRACT_FILE: contract_bytes, HANDLER_FILE: handler_bytes}
         for name, content in {**small, MANIFEST_FILE: manifest_bytes}.items():
-            take(name, [content])
+            take_file(name, [content])
         for name in contract.file_names:
-            take(name, _digested(mar, name, contract.files[name]))
+            take_file(name, _digested(mar, name, contract.files[name]))
         return contract, _content_digest(
             {name: hashlib.sha256(content).hexdigest() for name, content in small.items()} | contract.files
         )
 
 
-def _refuse_other_entries(mar: Mar | Unpacked, contract: Contract) -> None:
+def _check_entries(mar: Mar | Unpacked, contract: Contract) -> None:
     if not contract.files:
         raise ArchiveError(f"{CONTRACT_FILE}: files: expected digests of {', '.join(contract.file_names)}, got none")
     expected = {CONTRACT_FILE, HANDLER_FILE, MANIFEST_FILE, *contract.file_names}
@@ -187,7 +187,7 @@ class _Manifest(Record):
     archiver_version: str = Field(alias="archiverVersion")
 
 
-def _refuse_other_manifest(text: bytes, contract: Contract) -> None:
+def _check_manifest(text: bytes, contract: Contract) -> None:
     try:
         got = _Manifest.model_validate_json(text).model
     except ValidationError as error:

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from driftserve.archive.mar import MAX_ENTRIES, MAX_TOTAL_BYTES, refuse_size
+from driftserve.archive.mar import MAX_ENTRIES, MAX_TOTAL_BYTES, check_size
 from driftserve.errors import ArchiveError
 from driftserve.text import one_line
 
@@ -25,7 +25,7 @@ class Unpacked:
         Raises:
             ArchiveError: there is no such file, or it is longer.
         """
-        refuse_size(name, self.sizes, most_bytes)
+        check_size(name, self.sizes, most_bytes)
         return b"".join(self.blocks(name))
 
     def blocks(self, name: str) -> Iterator[bytes]:

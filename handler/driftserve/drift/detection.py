@@ -40,8 +40,8 @@ def detect_drift(window: npt.NDArray[np.float64], reference: Reference, level: f
             p_value=float(p_values[column]),
             # Where the window's distribution function is above, its values are lower.
             direction="lower" if above[column] > below[column] else "higher",
-            window=_shown(quantiles[column]),
-            reference=_shown(reference.quantiles[column]),
+            window=_rounded(quantiles[column]),
+            reference=_rounded(reference.quantiles[column]),
             is_drift=rejected[column],
         )
         for column, name in enumerate(reference.names)
@@ -151,11 +151,11 @@ def _class_test(
         statistic=float(np.abs(shares - expected).sum() / 2),
         p_value=p_value,
         direction=f"more {reference.labels[int((shares - expected).argmax())]}",
-        window=_shown(shares),
-        reference=_shown(expected),
+        window=_rounded(shares),
+        reference=_rounded(expected),
         is_drift=is_rejected,
     )
 
 
-def _shown(values: npt.NDArray[np.float64]) -> tuple[float, ...]:
+def _rounded(values: npt.NDArray[np.float64]) -> tuple[float, ...]:
     return tuple(float(f"{value:.{_DIGITS}g}") for value in values)

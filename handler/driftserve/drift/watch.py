@@ -42,14 +42,15 @@ class DriftWatch:
         windows_between_false_alarms: int | None = None,
         before: Progress = Progress(),
     ) -> None:
-        given = {"window_size": window_size, "windows_between_false_alarms": windows_between_false_alarms}
-        policy = contract.drift.model_copy(update={name: value for name, value in given.items() if value is not None})
+        settings = {"window_size": window_size, "windows_between_false_alarms": windows_between_false_alarms}
+        overrides = {name: value for name, value in settings.items() if value is not None}
+        policy = contract.drift.model_copy(update=overrides)
         self.contract = contract
         self.window_size = policy.window_size
         self.overrides = tuple(
             f"{name} {getattr(policy, name)} instead of {getattr(contract.drift, name)}, "
             "which the archive's certificate does not cover"
-            for name in given
+            for name in overrides
             if getattr(policy, name) != getattr(contract.drift, name)
         )
         self.observations = before.observations

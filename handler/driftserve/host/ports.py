@@ -14,7 +14,7 @@ def free_ports(number: int) -> list[int]:
     return ports
 
 
-def refuse_taken_port(host: str, port: int) -> None:
+def check_port_is_free(host: str, port: int) -> None:
     """Pass if a server could listen there now.
 
     Raises:

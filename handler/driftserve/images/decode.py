@@ -102,16 +102,16 @@ def decode(body: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> npt.NDArray[np.
 
 
 def _decode(body: bytes, limits: ImageLimits) -> npt.NDArray[np.uint8]:
-    _refuse_dear_parts(body)
-    _refuse_tiff(body, limits)
+    _check_part_count(body)
+    _check_tiff(body, limits)
     if size := webp_size(body):
-        _refuse_size(*size, limits)
+        _check_size(*size, limits)
     body, exif = _without_jpeg_exif(body)
     file = BoundedFile(body)
     with Image.open(file, formats=FORMATS) as image:
-        _refuse_size(image.width, image.height, limits)
-        _refuse_frames(_count_frames(image, body, limits.frames), limits)
-        _refuse_kind(image)
+        _check_size(image.width, image.height, limits)
+        _check_frame_count(_count_frames(image, body, limits.frames), limits)
+        _check_pixel_format(image)
         file.allow_pixels()
         if isinstance(image, TiffImageFile):
             _forget_directories_within(image)
@@ -123,7 +123,7 @@ def _decode(body: bytes, limits: ImageLimits) -> npt.NDArray[np.uint8]:
         return np.asarray(upright, dtype=np.uint8)
 
 
-def _refuse_dear_parts(body: bytes) -> None:
+def _check_part_count(body: bytes) -> None:
     number = 0
     if body.startswith(_JPEG):
         number = sum(1 for _ in islice(_JPEG_SCAN.finditer(body), _MOST_DEAR_PARTS + 1))
@@ -135,7 +135,7 @@ def _refuse_dear_parts(body: bytes) -> None:
         )
 
 
-def _refuse_tiff(body: bytes, limits: ImageLimits) -> None:
+def _check_tiff(body: bytes, limits: ImageLimits) -> None:
     directory = first_tiff_directory(body)
     if directory is None:
         return
@@ -145,7 +145,7 @@ def _refuse_tiff(body: bytes, limits: ImageLimits) -> None:
             "larger strips or tiles, or as PNG"
         )
     if directory.tile is not None:
-        _refuse_size(*directory.tile, limits)
+        _check_size(*directory.tile, limits)
 
 
 def _forget_directories_within(image: TiffImageFile) -> None:
@@ -172,7 +172,7 @@ def _without_jpeg_exif(body: bytes) -> tuple[bytes, bytes]:
     return bytes(hidden), body[start + len(_EXIF) : end]
 
 
-def _refuse_size(width: int, height: int, limits: ImageLimits) -> None:
+def _check_size(width: int, height: int, limits: ImageLimits) -> None:
     if width < 1 or height < 1:
         raise UndecodableImage(f"expected an image with pixels, got {width}x{height}")
     if width * height > limits.pixels or max(width, height) > limits.side:
@@ -190,12 +190,12 @@ def _count_frames(image: Image.Image, body: bytes, limit: int) -> int:
     return int(getattr(image, "n_frames", 1))  # the headers of APNG, WebP and MPO say it
 
 
-def _refuse_frames(frames: int, limits: ImageLimits) -> None:
+def _check_frame_count(frames: int, limits: ImageLimits) -> None:
     if frames > limits.frames:
         raise ImageTooLarge(f"expected at most {limits.frames} frames or pages, got more; send the first alone")
 
 
-def _refuse_kind(image: Image.Image) -> None:
+def _check_pixel_format(image: Image.Image) -> None:
     pixels = image.width * image.height
     if image.format == "BMP" and image.info["compression"] in _BMP_RUNS and pixels > _MOST_RUN_PIXELS:
         raise ImageTooLarge(

@@ -54,7 +54,7 @@ class Response:
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _ReadRequest:
     """A request and its images: one, or those of a JSON body; one that failed where the request cannot be read."""
 
     request: Request
@@ -90,27 +90,27 @@ class Service:
         The images of all requests go through the model together.
         """
         started = time.perf_counter()
-        read = [self._read(request) for request in requests]
-        items = self._classifier.classify([item for asked in read for item in asked.items])
+        batch = [self._read(request) for request in requests]
+        items = self._classifier.classify([item for read in batch for item in read.items])
         in_order = iter(items)
-        batch = [replace(asked, items=tuple(islice(in_order, len(asked.items)))) for asked in read]
-        responses = [self._response(asked) for asked in batch]
+        classified = [replace(read, items=tuple(islice(in_order, len(read.items)))) for read in batch]
+        responses = [self._response(read) for read in classified]
         total_ms = milliseconds_since(started)
-        self._tell(items, total_ms)
+        self._send_observations(items, total_ms)
         for request, response in zip(requests, responses, strict=True):
             self._log(request, response, total_ms)
         return responses
 
-    def _read(self, request: Request) -> _Asked:
+    def _read(self, request: Request) -> _ReadRequest:
         started = time.perf_counter()
         try:
             _check_size(request.body, self._limits.max_bytes)
             if not _is_json(request.content_type):
-                return _Asked(request, (self._read_image(request.body, request.is_test),))
+                return _ReadRequest(request, (self._read_image(request.body, request.is_test),))
             instances = read_instances(request.body, self._limits.max_instances)
         except BadRequest as error:
-            return _Asked(request, (self._failed(error, request.is_test, started),))
-        return _Asked(request, self._read_images(instances, request.is_test), is_list=True)
+            return _ReadRequest(request, (self._failed(error, request.is_test, started),))
+        return _ReadRequest(request, self._read_images(instances, request.is_test), is_list=True)
 
     def _read_images(self, bodies: Iterable[bytes | BadRequest], is_test: bool) -> tuple[Item, ...]:
         """The items of a request, whose decoding is bounded in all: a few kilobytes can take a second each."""
@@ -148,23 +148,23 @@ class Service:
         latency_ms = {"decode": milliseconds_since(started)}
         return Item(is_watched=self._observe is not None, is_test=is_test, latency_ms=latency_ms, error=error)
 
-    def _response(self, asked: _Asked) -> Response:
-        origin = {"model": self._identity, "request_id": asked.request.request_id}
-        first = asked.items[0]
-        if not asked.is_list:
+    def _response(self, read: _ReadRequest) -> Response:
+        origin = {"model": self._identity, "request_id": read.request.request_id}
+        first = read.items[0]
+        if not read.is_list:
             if first.prediction is None:
                 return error_response(first.failure)
             return Response(200, _prediction_body(first.prediction) | origin)
         answers = [
             _error_body(item.failure) if item.prediction is None else _prediction_body(item.prediction)
-            for item in asked.items
+            for item in read.items
         ]
         body: dict[str, object] = {"predictions": answers, **origin}
-        if all(item.prediction is None for item in asked.items):
+        if all(item.prediction is None for item in read.items):
             return Response(first.status, _error_body(first.failure) | body)
         return Response(200, body)
 
-    def _tell(self, items: Iterable[Item], total_ms: float) -> None:
+    def _send_observations(self, items: Iterable[Item], total_ms: float) -> None:
         if self._observe is None:
             return
         try:

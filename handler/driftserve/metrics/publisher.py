@@ -134,7 +134,7 @@ class _Delivery:
         with self._changed:
             self._failures += 1
             self._in_flight = ()
-            self._lost += _told(undelivered)
+            self._lost += _reported_losses(undelivered)
             self._periods.appendleft([metric for metric in undelivered if metric.name != LOST.name])
             self._drop_oldest()
 
@@ -151,7 +151,10 @@ class _Delivery:
             self._in_flight = ()
         if failures or was_overflowing:
             logger.warning(
-                "%s delivers again after %d failures; %d metrics were lost", self._sink.name, failures, _told(period)
+                "%s delivers again after %d failures; %d metrics were lost",
+                self._sink.name,
+                failures,
+                _reported_losses(period),
             )
 
     def _drop_oldest(self) -> None:
@@ -174,8 +177,9 @@ class _Delivery:
 
 def _size(metrics: Sequence[Metric]) -> int:
     """The number of series that are lost with the metrics, parts of one being one, and of the losses they tell."""
-    return len({(metric.name, metric.dimensions) for metric in metrics if metric.name != LOST.name}) + _told(metrics)
+    series = {(metric.name, metric.dimensions) for metric in metrics if metric.name != LOST.name}
+    return len(series) + _reported_losses(metrics)
 
 
-def _told(metrics: Sequence[Metric]) -> int:
+def _reported_losses(metrics: Sequence[Metric]) -> int:
     return sum(int(metric.values[0]) for metric in metrics if metric.name == LOST.name)

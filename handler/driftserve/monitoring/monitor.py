@@ -129,7 +129,7 @@ class _WatchedModel:
                 continue
             self._measure(observation)
             for report in self._watch(observation, batch.answered_at):
-                self._take_note(report)
+                self._record_report(report)
                 reports.append(report)
         return reports
 
@@ -191,7 +191,7 @@ class _WatchedModel:
         self._aggregator.count(metrics.OBSERVATIONS, self.drift.observations - before)
         return reports
 
-    def _take_note(self, report: DriftReport) -> None:
+    def _record_report(self, report: DriftReport) -> None:
         self._last[report.horizon] = report
         self._alarms += report.verdict is Verdict.DRIFT
         if report.horizon == "window":

@@ -58,11 +58,11 @@ class MonitorProcess:
         self._period_seconds = period_seconds
         self._recorder = recorder
         self._inbox = Inbox()
-        self._met: set[str] = set()  # the digests whose contracts the monitor has
+        self._watched: set[str] = set()  # the digests whose contracts the monitor has
         self._unreadable: set[str] = set()  # those whose contracts could not be read in this period
         self._queue_full = self._not_understood = 0
         self._lost_observations = Aggregator(dimensions)
-        self._told = Losses()  # those that the metrics have told
+        self._reported = Losses()  # those that the metrics have told
         self._is_status_failing = False
 
     def run(self, stop: StopFlag) -> None:
@@ -76,15 +76,15 @@ class MonitorProcess:
             receiver = Receiver(self._runtime_dir / SOCKET_FILE)
             drain = threading.Thread(target=self._drain, args=(receiver, stop), name="receiver", daemon=True)
             drain.start()
-            self._meet_models()
-            self._show_status(is_new=True)
+            self._sync_models()
+            self._update_status(is_new=True)
             self._watch(stop, drain)
             drain.join()
-            self._take_in()
+            self._process_inbox()
             receiver.close()
             self._publisher.publish(self._collect(time.time()))
             self._publisher.close(_FLUSH_TIMEOUT_SECONDS)
-            self._show_status(is_new=True)
+            self._update_status(is_new=True)
             if self._recorder is not None:
                 self._recorder.close()
 
@@ -104,25 +104,25 @@ class MonitorProcess:
         while not stop.wait(_TICK_SECONDS):
             if not drain.is_alive():
                 raise MonitorError("the receiving thread ended; its traceback is in the log above")
-            is_new = self._meet_models()
-            self._show_status(is_new=self._take_in() > 0 or is_new)
+            is_new = self._sync_models()
+            self._update_status(is_new=self._process_inbox() > 0 or is_new)
             if (now := time.monotonic()) >= due:
                 self._publisher.publish(self._collect(time.time()))
                 self._unreadable.clear()
                 due = next_period(due, now, self._period_seconds)
 
-    def _meet_models(self) -> bool:
+    def _sync_models(self) -> bool:
         """Tell the monitor of the contracts that lie there now, or no more; whether anything has changed."""
         known = known_digests(self._runtime_dir)
-        new, gone = known - self._met - self._unreadable, self._met - known
+        new, gone = known - self._watched - self._unreadable, self._watched - known
         for digest in sorted(new):
-            (self._met if self._monitor.watch(digest) else self._unreadable).add(digest)
+            (self._watched if self._monitor.watch(digest) else self._unreadable).add(digest)
         for digest in sorted(gone):
             self._publisher.publish(self._monitor.forget(digest, time.time()))
-        self._met -= gone
-        return bool(gone) or not new.isdisjoint(self._met)
+        self._watched -= gone
+        return bool(gone) or not new.isdisjoint(self._watched)
 
-    def _take_in(self) -> int:
+    def _process_inbox(self) -> int:
         """Hand the datagrams that wait now to the monitor; the number of them."""
         waiting = len(self._inbox)  # this thread alone takes some out
         for _ in range(waiting):
@@ -144,9 +144,9 @@ class MonitorProcess:
         """The metrics of the period that ends now, in seconds since the epoch."""
         lost = self._losses()
         for cause in LOSS_CAUSES:
-            if new := getattr(lost, cause) - getattr(self._told, cause):
+            if new := getattr(lost, cause) - getattr(self._reported, cause):
                 self._lost_observations.count(LOST_OBSERVATIONS, new, cause)
-        self._told = lost
+        self._reported = lost
         return self._monitor.collect(now) + self._lost_observations.drain(now)
 
     def _losses(self) -> Losses:
@@ -157,7 +157,7 @@ class MonitorProcess:
             not_recorded=self._recorder.lost if self._recorder is not None else 0,
         )
 
-    def _show_status(self, is_new: bool) -> None:
+    def _update_status(self, is_new: bool) -> None:
         """Write the status, or where nothing is new, show only that the monitor lives."""
         try:
             if is_new or self._is_status_failing:

@@ -91,7 +91,7 @@ class Recorder:
 
     def _append(self, file: "_RotatingFile", line: bytes, first_line: Callable[[], bytes]) -> None:
         try:
-            self._lock = self._lock or self._take_directory()
+            self._lock = self._lock or self._lock_directory()
             file.append(line, first_line)
         except OSError as error:
             if self.lost == 0:
@@ -100,7 +100,7 @@ class Recorder:
                 )
             self.lost += 1
 
-    def _take_directory(self) -> TextIO:
+    def _lock_directory(self) -> TextIO:
         """The lock on the directory, for as long as it is open.
 
         Raises:

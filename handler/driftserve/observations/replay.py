@@ -84,7 +84,7 @@ def replay(
         if entry.model == digest:
             live.add(entry, len(contract.reference))
             yield from _reports(watch, entry)
-    _refuse_other_models(models, digest)
+    _check_models(models, digest)
 
 
 def recorded_batches(lines: Iterable[bytes], digest: str) -> Iterator[ObservationBatch]:
@@ -100,7 +100,7 @@ def recorded_batches(lines: Iterable[bytes], digest: str) -> Iterator[Observatio
             models.add(entry.model)
             if entry.model == digest:
                 yield entry
-    _refuse_other_models(models, digest)
+    _check_models(models, digest)
 
 
 def record_header(
@@ -131,7 +131,7 @@ def _entries(lines: Iterable[bytes]) -> Iterator[ObservationBatch | _Header]:
             raise DataError(f"line {number}: {error}; leave the line out, or give another file") from error
 
 
-def _refuse_other_models(models: Collection[str], digest: str) -> None:
+def _check_models(models: Collection[str], digest: str) -> None:
     if models and digest not in models:
         raise ArchiveError(
             f"expected observations of {digest}, got {', '.join(sorted(models))}; give the archive that was served"

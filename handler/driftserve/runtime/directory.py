@@ -96,7 +96,7 @@ def make_runtime(runtime_dir: Path) -> TextIO:
             f"got {runtime_dir}"
         )
     runtime_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _refuse_strangers(runtime_dir)
+    _check_ownership(runtime_dir)
     refusal = "another server is running there; stop it, or choose another directory"
     _lock(
         runtime_dir / MONITOR_LOCK_FILE, refusal
@@ -104,7 +104,7 @@ def make_runtime(runtime_dir: Path) -> TextIO:
     return _lock(runtime_dir / _SERVER_LOCK_FILE, refusal)
 
 
-def _refuse_strangers(directory: Path) -> None:
+def _check_ownership(directory: Path) -> None:
     """Pass if nobody else can put another model or socket into a directory."""
     found = directory.lstat()
     if found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode) or found.st_mode & 0o022:
@@ -122,7 +122,7 @@ def own_runtime_dir() -> Path:
     """
     root = runtime_root()
     root.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _refuse_strangers(root)
+    _check_ownership(root)
     _sweep(root)
     return root.resolve() / str(os.getpid())
 

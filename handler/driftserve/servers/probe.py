@@ -25,7 +25,7 @@ from driftserve.settings import Settings
 logger = logging.getLogger(__name__)
 
 _HEADERS = {"Content-Type": "image/png", "X-Amzn-SageMaker-Custom-Attributes": TEST_ATTRIBUTE}
-_SERVERS_OWN = (503, 507)  # the queue or the memory is full: no worker was asked
+_STATUSES_OF_THE_SERVER = (503, 507)  # the queue or the memory is full: no worker was asked
 _RETRY_SECONDS = 0.2
 _MOST_FAILURES = 3
 
@@ -73,7 +73,7 @@ class GoldenProbe:
             body = response.read()
             if response.status != 200:
                 message = f"{golden.file}: expected status 200, got {response.status} {body[:200]!r}"
-                return Problem(message, is_answer=response.status not in _SERVERS_OWN)
+                return Problem(message, is_answer=response.status not in _STATUSES_OF_THE_SERVER)
             mismatch = golden_mismatch(golden, self.contract.labels, json.loads(body)["probabilities"])
             return None if mismatch is None else Problem(mismatch, is_answer=True)
         except (OSError, http.client.HTTPException) as error:
@@ -117,7 +117,7 @@ def ask_until_right(probe: Probe, timeout_seconds: float, give_up: Callable[[], 
     return problem
 
 
-class Watch(threading.Thread):
+class ProbeThread(threading.Thread):
     """Probes the server until it stops or is given up; then `problem` says why."""
 
     def __init__(self, probe: Probe, settings: Settings, runtime_dir: Path, stop: StopFlag) -> None:
@@ -140,7 +140,7 @@ class Watch(threading.Thread):
         failures = 0
         interval = self._settings.probe_interval_seconds
         while not self._stop_flag.wait(min(interval, 1.0) if failures else interval):
-            problem = self._look()
+            problem = self._probe_once()
             failures = failures + 1 if problem else 0
             if problem:
                 logger.warning("probe %d of %d failed: %s", failures, _MOST_FAILURES, problem)
@@ -148,7 +148,7 @@ class Watch(threading.Thread):
                 self.problem = f"{failures} probes in a row failed: {problem}"
                 return
 
-    def _look(self) -> Problem | None:
+    def _probe_once(self) -> Problem | None:
         """What is wrong; a server that is merely overloaded, whose workers finish batches meanwhile, is well."""
         began_at = time.time()
         problem = self._ask(self._settings.probe_timeout_seconds)

@@ -16,13 +16,13 @@ from driftserve.archive.contract import contract_from_json
 from driftserve.archive.reading import CONTRACT_FILE, find_archive
 from driftserve.errors import ArchiveError, ServerError, SettingsError
 from driftserve.host.guard import STOP_TIMEOUT_SECONDS, adopt_orphans, end_children
-from driftserve.host.ports import refuse_taken_port
+from driftserve.host.ports import check_port_is_free
 from driftserve.host.stop import StopFlag
 from driftserve.runtime.activity import last_activity, living_workers
 from driftserve.runtime.directory import make_runtime, own_runtime_dir
 from driftserve.servers import mms, torchserve
-from driftserve.servers.leftovers import Leftovers
-from driftserve.servers.probe import GoldenProbe, PingProbe, Probe, Watch
+from driftserve.servers.failed_models import FailedModelCleaner
+from driftserve.servers.probe import GoldenProbe, PingProbe, Probe, ProbeThread
 from driftserve.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ def serve(settings: Settings, stop: StopFlag) -> int:
     """
     adopt_orphans()
     archive = None if settings.multi_model else find_archive(settings.model_dir).resolve()
-    refuse_taken_port(settings.host, settings.port)
+    check_port_is_free(settings.host, settings.port)
     with _runtime(settings) as runtime_dir:
         settings = settings.model_copy(update={"runtime_dir": runtime_dir})
         server_dir = runtime_dir / settings.server
@@ -103,9 +103,9 @@ def _many_models(server_dir: Path, settings: Settings) -> _Serving:
 def _serve(serving: _Serving, server_dir: Path, settings: Settings, stop: StopFlag) -> None:
     """Run the monitor and the server until `stop` is set, and what was accepted before is answered."""
     runtime_dir = server_dir.parent
-    watch = Watch(serving.probe, settings, runtime_dir, stop)
+    watch = ProbeThread(serving.probe, settings, runtime_dir, stop)
     if settings.multi_model:
-        Leftovers(settings.own_address, settings.port, runtime_dir / "store", stop).start()
+        FailedModelCleaner(settings.own_address, settings.port, runtime_dir / "store", stop).start()
     with _Monitor(settings) as monitor, _server(serving.command, server_dir, settings) as process:
         watch.start()
         while not stop.wait(_POLL_SECONDS):

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from driftserve.archive.reading import HANDLER_FILE, find_archive, read_archive, refuse_others_beside
+from driftserve.archive.reading import HANDLER_FILE, check_files_beside, find_archive, read_archive
 from driftserve.bootstrap import configure_logging
 from driftserve.errors import ArchiveError, DriftserveError, SettingsError
 from driftserve.host.cgroup import available_memory_bytes
@@ -62,13 +62,13 @@ def served_directory(place: Path, settings: Settings) -> Path:
         raise ArchiveError(f"{place}: expected an archive below {settings.models_dir}; put it there")
     archive = find_archive(place)
     if archive != place:
-        refuse_others_beside(archive)
+        check_files_beside(archive)
     store = settings.runtime_dir / "store"
     with locked(store):
         _, digest = read_archive(archive)
         sweep(store, spare=digest)
         if not reserve_memory(archive, settings.runtime_dir, available_memory_bytes()):
-            return _refusal(store)
+            return _no_memory_directory(store)
         served = store / digest if (store / digest).is_dir() else _verified_copy(archive, store, settings)
         hold(served)
     return served
@@ -104,7 +104,7 @@ def _size(archive: Path) -> int:
     return sum(path.stat().st_size for path in files)
 
 
-def _refusal(store: Path) -> Path:
+def _no_memory_directory(store: Path) -> Path:
     directory = store / "no-memory"
     directory.mkdir(exist_ok=True)
     (directory / HANDLER_FILE).write_text(_NO_MEMORY_SOURCE)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from driftserve.host.stop import StopFlag
-from driftserve.servers.leftovers import Leftovers
+from driftserve.servers.failed_models import FailedModelCleaner
 from processes import wait_for
 
 PAGE = 2
@@ -75,7 +75,7 @@ def server(tmp_path: Path) -> Iterator[FakeTorchServe]:
     stop = StopFlag()
     with FakeTorchServe(a=WELL, b=WELL, c=FAILED, d=LOADING, e=FAILED) as fake:
         threading.Thread(target=fake.serve_forever, args=(0.02,), daemon=True).start()
-        thread = Leftovers("127.0.0.1", fake.server_address[1], tmp_path / "store", stop)
+        thread = FailedModelCleaner("127.0.0.1", fake.server_address[1], tmp_path / "store", stop)
         thread.start()
         yield fake
         stop.set()

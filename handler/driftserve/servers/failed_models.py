@@ -23,7 +23,7 @@ _TIMEOUT_SECONDS = 5.0
 _TICKS_UNTIL_ALL_ARE_LOOKED_AT = 40
 
 
-class Leftovers(threading.Thread):
+class FailedModelCleaner(threading.Thread):
     """Unregisters such models of the server at an address, and sweeps the store, until it is to stop."""
 
     def __init__(self, host: str, port: int, store: Path, stop: StopFlag) -> None:
@@ -32,7 +32,7 @@ class Leftovers(threading.Thread):
         self._port = port
         self._store = store
         self._stop_flag = stop
-        self._well: set[str] = set()  # have a worker, and need no other look for now
+        self._serving: set[str] = set()  # have a worker, and need no other look for now
         self._suspects: set[str] = set()  # were to have none at the last look, as one is that begins to be loaded
 
     def run(self) -> None:
@@ -42,23 +42,23 @@ class Leftovers(threading.Thread):
             tick += 1
             try:
                 if tick % _TICKS_UNTIL_ALL_ARE_LOOKED_AT == 0:
-                    self._well.clear()
+                    self._serving.clear()
                     with locked(self._store):
                         sweep(self._store)
-                self._look()
+                self._unregister_failed()
             except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError) as error:
                 logger.debug("the models cannot be listed: %s", error)  # the server starts, or has other troubles
 
-    def _look(self) -> None:
+    def _unregister_failed(self) -> None:
         names = self._names()
-        self._well &= names
+        self._serving &= names
         suspects = set()
-        for name in names - self._well:
+        for name in names - self._serving:
             status, described = self._ask("GET", f"/models/{quote(name, safe='')}")
             if status != 200:  # it has just been unloaded
                 continue
             if any(worker["status"] == "READY" for worker in described[0]["workers"]):
-                self._well.add(name)
+                self._serving.add(name)
             elif int(described[0]["maxWorkers"]) > 0:  # it is being loaded, or a worker takes a dead one's place
                 continue
             elif name in self._suspects:
