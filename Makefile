@@ -28,6 +28,9 @@ REPOSITORY ?= driftserve
 VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' handler/driftserve/__init__.py)
 REVISION ?= $(or $(CODEBUILD_RESOLVED_SOURCE_VERSION),$(shell git describe --always --dirty --abbrev=12 2>/dev/null),unknown)
 
+# Each folder with a pyproject.toml is a project of its own beside the product: installed in .venv, checked by its layers.
+PROJECTS := $(patsubst %/pyproject.toml,%,$(wildcard */pyproject.toml))
+
 PIP := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PIP_PIPELINE := $(subst constraints.txt,constraints-pipeline.txt,$(PIP))
 INSTALLED := $(VENV)/.installed
@@ -47,11 +50,12 @@ help: ## List the verbs
 
 install: $(INSTALLED) $(INSTALLED_MMS) ## Make .venv (serving, training, tests) and .venv-mms (Multi Model Server)
 
-$(INSTALLED): pyproject.toml constraints.txt
+$(INSTALLED): pyproject.toml constraints.txt $(PROJECTS:%=%/pyproject.toml)
 	@echo "installing into $(VENV): about 2 GB, a few minutes"
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python $(PIP) torch
-	$(VENV)/bin/python $(PIP) --editable '.[torchserve,java,lambda,training,demo,dev]'
+	$(VENV)/bin/python $(PIP) --editable '.[torchserve,java,lambda,training,local,dev]' \
+	  $(PROJECTS:%=--editable ./%)
 	@touch $@
 
 # Its own environment: the archivers of MMS and TorchServe install the same top-level module.
@@ -177,9 +181,7 @@ check: $(INSTALLED) ## Lint, types and layers
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
-	$(VENV)/bin/mypy docs/generate.py
-	for script in container/*.py; do $(VENV)/bin/mypy $$script || exit 1; done
-	$(VENV)/bin/lint-imports
+	for project in . $(PROJECTS); do $(VENV)/bin/lint-imports --config $$project/pyproject.toml || exit 1; done
 
 docs: $(INSTALLED) ## Write docs/settings.md and docs/metrics.md again, from the code
 	$(VENV)/bin/python docs/generate.py
