@@ -1,0 +1,57 @@
+"""Archives, records and logs that earlier code has written are verified, served and replayed by today's."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from driftserve.cli import main
+from images import encode, scene
+from servers import SERVERS, started
+
+WRITTEN = Path(__file__).parents[1] / "written_by_0_1_0"
+ARCHIVE = WRITTEN / "tiny.mar"
+
+
+def test_an_archive_has_the_digest_that_it_had(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", str(ARCHIVE)]) == 0
+    assert capsys.readouterr().out == (WRITTEN / "verify.txt").read_text()
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_an_archive_is_served_and_watched(server: str, tmp_path: Path) -> None:
+    name, digest = (WRITTEN / "verify.txt").read_text().split()
+    with started(ARCHIVE, tmp_path / "r", tmp_path / "log", server, DRIFTSERVE_WORKERS="1") as endpoint:
+        answer = endpoint.post(encode(scene(np.random.default_rng(3))))
+        assert answer.status == 200
+        model = json.loads(answer.data)["model"]
+        assert f"{model['name']}/{model['version']}" == name
+        assert endpoint.observations() == 1
+        assert (endpoint.runtime_dir / "models" / f"{digest}.json").is_file()
+
+
+def test_a_record_is_replayed_to_the_reports_that_the_monitor_wrote(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["replay", str(WRITTEN / "observations.jsonl"), "--archive", str(ARCHIVE)]) == 0
+    reports = capsys.readouterr().out
+    assert reports == (WRITTEN / "reports.jsonl").read_text()
+    assert [json.loads(line)["horizon"] for line in reports.splitlines()].count("long window") == 1
+
+
+def test_a_functions_log_is_replayed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("DRIFTSERVE_WINDOW_SIZE", "20")
+    assert main(["replay", "--log", str(WRITTEN / "function.log"), "--archive", str(ARCHIVE)]) == 0
+    reports = capsys.readouterr().out
+    assert reports == (WRITTEN / "function.reports.jsonl").read_text()
+    assert len(reports.splitlines()) == 1
+
+
+def test_a_record_becomes_the_reference_of_a_new_version(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record = tmp_path / "observations.jsonl"
+    batches = [line for line in (WRITTEN / "observations.jsonl").read_text().splitlines() if '"model"' in line]
+    several = [line.replace('"image_id":"', f'"image_id":"{copy}') for copy in range(3) for line in batches]
+    record.write_text("\n".join(several) + "\n")
+    arguments = ["rebaseline", str(record), "--archive", str(ARCHIVE), "--new-version", "8"]
+    assert main([*arguments, "--output", str(tmp_path / "new")]) == 0
+    done = json.loads(capsys.readouterr().out)
+    assert done["reference_images"] == 3 * 110
