@@ -211,3 +211,11 @@ def test_a_folder_without_images_is_an_error_in_one_line(
 ) -> None:
     assert main(["--archive", str(archive), "--data", str(tmp_path), "--cache", str(tmp_path / "cache")]) == 1
     assert "expected images as */*, got none" in capsys.readouterr().err
+
+
+def test_a_wrong_command_line_of_the_benchmark_is_an_error_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--data", "images", "--draws", "many"])
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("driftserve_benchmark: argument --draws: invalid int value: 'many'; ")
