@@ -14,6 +14,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from driftserve.errors import DataError
+from driftserve.validation import first_problem
 from driftserve_training.configuration import Locations, TrainingConfiguration
 
 PREFIX = "DRIFTSERVE_TRAINING_"
@@ -72,10 +73,7 @@ def to_configuration(*layers: Mapping[str, object]) -> TrainingConfiguration:
     try:
         return TrainingConfiguration.model_validate(winner | given)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        name = ".".join(str(part) for part in first["loc"])
-        got = "" if first["type"] == "missing" else f", got {str(first['input'])[:80]!r}"
-        raise DataError(f"{name}: {first['msg']}{got}") from error
+        raise DataError(str(first_problem(error))) from error
 
 
 def read_winner() -> dict[str, object]:
@@ -145,7 +143,7 @@ def _checked(field: FieldInfo) -> Any:
         try:
             return adapter.validate_python(text)
         except ValidationError as error:
-            raise argparse.ArgumentTypeError(f"{error.errors()[0]['msg']}, got {text!r}") from error
+            raise argparse.ArgumentTypeError(f"{first_problem(error).reason}, got {text!r}") from error
 
     return check
 

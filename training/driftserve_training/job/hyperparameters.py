@@ -11,8 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from driftserve.archive.contract import ModelName, ModelVersion
 from driftserve.errors import DataError
+from driftserve.validation import first_problem
 from driftserve_training.configuration import PLACES, TrainingConfiguration
-from driftserve_training.job.platform_file import first_problem, read_platform_file
+from driftserve_training.job.platform_file import read_platform_file
 from driftserve_training.parameters import PREFIX, from_environment, to_configuration
 
 # What the SDKs, and SageMaker's tuner, put beside a user's own; none of it is meant for the training code.

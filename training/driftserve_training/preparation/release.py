@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import AwareDatetime, BaseModel, ValidationError
 
 from driftserve.errors import DataError
+from driftserve.validation import first_problem
 from driftserve_training.sources.bucket import SCHEME, download_prefix, read_address
 
 _LONG_AGO = datetime.min.replace(tzinfo=timezone.utc)
@@ -118,11 +119,10 @@ def _read(file: Path) -> Iterator[_Task]:
             else:
                 yield _Task.model_validate(record)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the whole"
+        problem = first_problem(error)
         raise DataError(
             f"{file.name}: expected tasks or annotations as Label Studio exports them (JSON, not JSON-MIN), "
-            f"got {where}: {first['msg']}; export again"
+            f"got {problem.place or 'the whole'}: {problem.reason}; export again"
         ) from error
     except ValueError as error:
         raise DataError(f"{file.name}: expected JSON of Label Studio, got {error}; export again") from error
