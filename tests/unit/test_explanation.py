@@ -21,7 +21,7 @@ from driftserve.inference.prediction import calibrate
 from driftserve_demo.synthetic import write_dataset
 from driftserve_training.__main__ import main
 from driftserve_training.dataset.manifest import scan
-from driftserve_training.explanation.agreement import prove_twin, read_pixels, refuse_other_answers
+from driftserve_training.explanation.agreement import check_served_answers, prove_twin, read_pixels
 from driftserve_training.explanation.attribution import attribute, baseline_of
 from driftserve_training.explanation.document import Explanations, read_explanations
 from driftserve_training.explanation.explaining import explain
@@ -374,16 +374,16 @@ def test_an_archives_graph_is_held_against_the_explained_network(
     spec = record.network.image_spec
     save_scripted(build_graph(classifier, [np.zeros((2, 3, SIDE, SIDE), np.uint8)]), spec, tmp_path / MODEL_FILE)
     model = Model(tmp_path / MODEL_FILE, spec.height, spec.width)
-    assert refuse_other_answers(explained, data, model, spec, record.temperature) <= 1e-4
+    assert check_served_answers(explained, data, model, spec, record.temperature) <= 1e-4
 
     other = shutil.copytree(data, tmp_path / "data")
     changed = other / explained.explanations[0].image
     Image.new("RGB", (96, 96), "red").save(changed)
     with pytest.raises(ModelError, match=r"expected the network that was explained, .* run `explain` again"):
-        refuse_other_answers(explained, other, model, spec, record.temperature)
+        check_served_answers(explained, other, model, spec, record.temperature)
     changed.unlink()
     with pytest.raises(DataError, match=r"expected the images that were explained, got No such file"):
-        refuse_other_answers(explained, other, model, spec, record.temperature)
+        check_served_answers(explained, other, model, spec, record.temperature)
 
 
 @pytest.mark.parametrize(

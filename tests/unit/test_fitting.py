@@ -11,12 +11,12 @@ from driftserve_demo.synthetic import write_dataset
 from driftserve_training.configuration import TrainingConfiguration
 from driftserve_training.dataset.images import ImageDataset
 from driftserve_training.dataset.manifest import scan
-from driftserve_training.fitting.optimization import create_optimizer, rate_share, refuse_unknown_optimizer
+from driftserve_training.fitting.optimization import check_optimizer, create_optimizer, rate_share
 from driftserve_training.fitting.pictures import confusion_figure, mistakes_figure
 from driftserve_training.fitting.resumption import begin, find_checkpoint, identify
 from driftserve_training.fitting.training import train
 from driftserve_training.network.classifier import Classifier, create_classifier
-from driftserve_training.network.exportable import refuse_unexportable
+from driftserve_training.network.exportable import check_exportable
 from driftserve_training.network.trained import load_trained
 
 SPEC = ImageSpec(height=32, width=32, resize_shorter_side=32, interpolation="bilinear")
@@ -53,7 +53,7 @@ def test_timms_optimizers_take_a_rate_of_their_own_for_the_features(name: str) -
 
 def test_an_unknown_optimizer_is_refused_with_those_near_it() -> None:
     with pytest.raises(DataError, match=r"expected one of timm's optimizers, got 'adamx'; near it: .*adamw"):
-        refuse_unknown_optimizer("adamx")
+        check_optimizer("adamx")
 
 
 def test_what_is_watched_can_end_a_run(data: Path, tmp_path: Path) -> None:
@@ -273,5 +273,5 @@ class _Branching(torch.nn.Module):
 def test_a_network_that_a_trace_does_not_keep_is_refused_before_it_is_trained() -> None:
     classifier = Classifier(_Branching(), (0.5,) * 3, (0.25,) * 3)
     with pytest.raises(DataError, match="expected a graph of branching that gives the network's logits"):
-        refuse_unexportable(classifier, SPEC, "branching")
+        check_exportable(classifier, SPEC, "branching")
     assert classifier.training

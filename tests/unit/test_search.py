@@ -15,7 +15,7 @@ from driftserve.errors import DataError
 from driftserve_training.configuration import TrainingConfiguration
 from driftserve_training.parameters import read_yaml
 from driftserve_training.search.ledger import AGAIN, ERROR, find_attempt, read_ledger
-from driftserve_training.search.plan import identify, make_plan, refuse_difference
+from driftserve_training.search.plan import check_same_search, identify, make_plan
 from driftserve_training.search.plots import draw_history, draw_importances, importances
 from driftserve_training.search.ranking import complete, rank
 from driftserve_training.search.report import WinnerScores, write_table, write_trials, write_winner
@@ -244,14 +244,14 @@ def test_a_study_of_another_search_is_refused(
     )
     other = begun.model_copy(update=changed)
     identity = identify(make_plan(begun, SPACE), begun, "0a")
-    refuse_difference(identity, identify(make_plan(moved, SPACE), moved, "0a"), "search")  # is the same search
+    check_same_search(identity, identify(make_plan(moved, SPACE), moved, "0a"), "search")  # is the same search
     with pytest.raises(DataError, match=rf"expected {name} .* as the study 'search' was begun with, got .*; give it"):
-        refuse_difference(identity, identify(make_plan(other, SPACE), other, "0a"), "search")
+        check_same_search(identity, identify(make_plan(other, SPACE), other, "0a"), "search")
     with pytest.raises(DataError, match="expected images 0a"):
-        refuse_difference(identity, identify(make_plan(begun, SPACE), begun, "0b"), "search")
+        check_same_search(identity, identify(make_plan(begun, SPACE), begun, "0b"), "search")
     space = Space(("small",), SPACE.optimizers, SPACE.learning_rates)
     with pytest.raises(DataError, match="expected models"):
-        refuse_difference(identity, identify(make_plan(begun, space), begun, "0a"), "search")
+        check_same_search(identity, identify(make_plan(begun, space), begun, "0a"), "search")
 
 
 def test_the_identity_outlives_the_process_in_the_journal(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from driftserve_training.dataset.images import decoded_images, pixel_batches
 from driftserve_training.dataset.manifest import Manifest
 from driftserve_training.network.classifier import Classifier
 from driftserve_training.network.graph import build_graph, save_scripted, to_tensor
-from driftserve_training.network.parity import Parity, compare, refuse_disparity
+from driftserve_training.network.parity import Parity, check_parity, compare
 from driftserve_training.network.trained import TrainedRecord
 
 
@@ -48,7 +48,7 @@ def script(record: TrainedRecord, classifier: Classifier, manifest: Manifest, gr
     score_images = partial(score, model=model, spec=spec, temperature=record.temperature)
     reference = score_images(_validation_images(manifest))
     parity = compare(eager_logits, reference.logits, record.temperature)
-    refuse_disparity(parity, "scripted")
+    check_parity(parity, "scripted")
     return Served(graph, model, score_images, reference, _accuracy(manifest, reference), parity)
 
 

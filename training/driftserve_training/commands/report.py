@@ -27,10 +27,10 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace) -> dict[str, object]:
     from driftserve_training.card.card import gather
-    from driftserve_training.card.files import DOCUMENT_FILE, PAGE_FILE, refuse_other_card, render, write_card
+    from driftserve_training.card.files import DOCUMENT_FILE, PAGE_FILE, check_card, render, write_card
 
     if options.archive:
-        refuse_other_card(options.trained, options.archive)
+        check_card(options.trained, options.archive)
         return {"card": str(options.trained / DOCUMENT_FILE), "archive": str(options.archive)}
     files = render(gather(options.trained))
     page = options.output or options.trained / PAGE_FILE

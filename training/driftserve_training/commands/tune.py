@@ -82,7 +82,7 @@ def _run(options: argparse.Namespace) -> dict[str, object]:
         ("the environment", from_environment(os.environ)),
         (str(options.config), read_yaml(options.config) if options.config else {}),
     ):
-        _refuse_searched(given, place)
+        _check_none_searched(given, place)
     configuration = read_configuration(options, os.environ)
 
     from tqdm import tqdm
@@ -103,7 +103,7 @@ def _run(options: argparse.Namespace) -> dict[str, object]:
     return tuned.summary()
 
 
-def _refuse_searched(given: Collection[str], place: str) -> None:
+def _check_none_searched(given: Collection[str], place: str) -> None:
     for name in SEARCHED:
         if name in given:
             raise DataError(f"{place}: expected no {name}, which is searched, got one; leave it out, or use `train`")

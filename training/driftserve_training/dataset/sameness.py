@@ -35,7 +35,7 @@ def read_trained_images(trained: Path, sha256: str) -> Manifest:
     return manifest
 
 
-def refuse_other_images(manifest: Manifest, trained: Manifest, splits: Sequence[str]) -> None:
+def check_same_images(manifest: Manifest, trained: Manifest, splits: Sequence[str]) -> None:
     """Pass if the images of some splits are those of a training run, by path and content.
 
     A split that the run was not given, as a stream may be, has nothing to be held against, and passes.

@@ -15,7 +15,7 @@ from driftserve.inference.model import Model
 from driftserve_training.explanation.document import Explanations
 from driftserve_training.explanation.twin import Twin
 from driftserve_training.network.graph import build_graph, save_scripted
-from driftserve_training.network.parity import TOLERANCE, Parity, compare, refuse_disparity
+from driftserve_training.network.parity import TOLERANCE, Parity, check_parity, compare
 from driftserve_training.network.threads import threads_given_back
 
 _AT_ONCE = 32
@@ -37,11 +37,11 @@ def prove_twin(twin: Twin, pixels: npt.NDArray[np.uint8], spec: ImageSpec, tempe
         save_scripted(build_graph(twin.classifier, [pixels]), spec, scripted)
         served = _served_logits(Model(scripted, spec.height, spec.width), pixels)
     parity = compare(twin.logits(twin.normalise(pixels)), served, temperature)
-    refuse_disparity(parity, "scripted")
+    check_parity(parity, "scripted")
     return parity
 
 
-def refuse_other_answers(
+def check_served_answers(
     explanations: Explanations, data: Path, model: Model, spec: ImageSpec, temperature: float
 ) -> float:
     """Hold an archive's graph against the explained network: the largest difference of a probability.

@@ -13,7 +13,7 @@ from driftserve.errors import DataError
 from driftserve.inference.prediction import calibrate, to_prediction
 from driftserve_training.dataset.images import evaluation_loader
 from driftserve_training.dataset.manifest import Entry, Manifest, scan
-from driftserve_training.dataset.sameness import read_trained_images, refuse_other_images
+from driftserve_training.dataset.sameness import check_same_images, read_trained_images
 from driftserve_training.evaluation.scores import score
 from driftserve_training.explanation.agreement import prove_twin, read_pixels
 from driftserve_training.explanation.attribution import COMPLETENESS_TOLERANCE, Attribution, attribute
@@ -80,9 +80,9 @@ def explain(
     classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     twin = Twin(classifier)
     if method == "grad_cam":
-        twin.refuse_without_map(spec.height, spec.width)
+        twin.check_feature_map(spec.height, spec.width)
     manifest = _scan(data, split, record)
-    refuse_other_images(manifest, read_trained_images(trained, record.manifest_sha256), (split,))
+    check_same_images(manifest, read_trained_images(trained, record.manifest_sha256), (split,))
     entries = _choose(classifier, manifest, split, record, images, seed)
     pixels = read_pixels(data, [entry.path for entry in entries], spec)
     parity = prove_twin(twin, pixels, spec, record.temperature)

@@ -44,7 +44,7 @@ class Twin(nn.Module):
         """The calibrated probabilities, (N, K), that would be served."""
         return calibrate(self.logits(inputs), temperature)
 
-    def refuse_without_map(self, height: int, width: int) -> None:
+    def check_feature_map(self, height: int, width: int) -> None:
         """Pass if the features are a map of channels first and of several cells, (N, C, h, w).
 
         Raises:

@@ -20,11 +20,11 @@ from driftserve_training.evaluation.scores import evaluate, score
 from driftserve_training.fitting.history import HISTORY_FILE, History, Watch
 from driftserve_training.fitting.learner import Learner
 from driftserve_training.fitting.loop import create_trainer, precision_of, take_best
-from driftserve_training.fitting.optimization import refuse_unknown_optimizer
+from driftserve_training.fitting.optimization import check_optimizer
 from driftserve_training.fitting.pictures import Pictures, mistakes_figure
 from driftserve_training.fitting.resumption import begin, find_checkpoint, identify
 from driftserve_training.network.classifier import NetworkRecord, create_classifier
-from driftserve_training.network.exportable import refuse_unexportable
+from driftserve_training.network.exportable import check_exportable
 from driftserve_training.network.trained import TrainedRecord, is_trained, load_trained, save_trained
 from driftserve_training.ranks import Ranks, read_ranks
 
@@ -57,14 +57,14 @@ def train(
     Raises:
         DataError: the data set, the weights or the configuration cannot be used.
     """
-    _refuse_early(configuration)
+    _check_configuration(configuration)
     with located(configuration) as data:
         return _train(configuration, scan(data, splits_of(data)), checkpoints, watch, revision)
 
 
-def _refuse_early(configuration: TrainingConfiguration) -> None:
+def _check_configuration(configuration: TrainingConfiguration) -> None:
     """Find what can be found before many images are read."""
-    refuse_unknown_optimizer(configuration.optimizer)
+    check_optimizer(configuration.optimizer)
     build_augmentation(configuration.augmentation)
     precision_of(configuration)
 
@@ -84,7 +84,7 @@ def _train(
     ranks = read_ranks()
     lightning.seed_everything(configuration.seed, workers=True, verbose=False)
     classifier, network = create_classifier(configuration, len(manifest.labels))
-    refuse_unexportable(classifier, network.image_spec, network.model)
+    check_exportable(classifier, network.image_spec, network.model)
     folder = checkpoints or configuration.output / "checkpoints"
     identity = identify(configuration, network, manifest.sha256, ranks.processes)
     last = find_checkpoint(folder, identity)

@@ -26,7 +26,7 @@ from driftserve_training.preparation.near_duplicates import (
 from driftserve_training.preparation.release import read_release
 from driftserve_training.preparation.validation import with_validation
 from driftserve_training.sources.layout import PREDICTION, Layout, read_layout
-from driftserve_training.sources.staging import Staging, place, refuse_occupied, staged
+from driftserve_training.sources.staging import Staging, check_new_or_empty, place, staged
 
 REJECTED_FILE = "rejected.csv"
 
@@ -85,7 +85,7 @@ def prepare(
     if not source.is_dir():
         raise DataError(f"{source}: expected a folder as `fetch` writes it, got none; fetch first")
     if not (output / MANIFEST_FILE).is_file():
-        refuse_occupied(output)
+        check_new_or_empty(output)
     with staged(output) as staging:
         merged = _candidates(source, rules, annotations, staging.scratch)
         checked = check(merged.candidates)
@@ -158,7 +158,7 @@ def _written(candidates: Iterable[Candidate], rejected: Sequence[Rejection], sta
     write_manifest(manifest, staging.whole / MANIFEST_FILE)
     (staging.whole / MANIFEST_FILE).chmod(0o444)
     if (staging.output / MANIFEST_FILE).is_file():
-        _hold_against(manifest, staging)
+        _check_unchanged(manifest, staging)
         return manifest, True
     _write_rejected(rejected, staging.whole / REJECTED_FILE)
     for path in order:
@@ -171,7 +171,7 @@ def _path(candidate: Candidate) -> PurePosixPath:
     return PurePosixPath(candidate.split, candidate.label, candidate.file_name)
 
 
-def _hold_against(manifest: Manifest, staging: Staging) -> None:
+def _check_unchanged(manifest: Manifest, staging: Staging) -> None:
     """Let no data set be replaced, and none that was altered pass for what it was."""
     output = staging.output
     if (output / MANIFEST_FILE).read_bytes() != (staging.whole / MANIFEST_FILE).read_bytes():

@@ -81,7 +81,7 @@ def identify(plan: Plan, configuration: TrainingConfiguration, manifest_sha256: 
     return {"images": manifest_sha256, "weights": weights} | space | walk | fixed
 
 
-def refuse_difference(begun: Mapping[str, object], identity: Mapping[str, object], study: str) -> None:
+def check_same_search(begun: Mapping[str, object], identity: Mapping[str, object], study: str) -> None:
     """Pass if a study is of this search.
 
     Raises:

@@ -16,7 +16,7 @@ from sqlalchemy.exc import ArgumentError, IntegrityError, ProgrammingError, SQLA
 
 from driftserve.errors import DataError
 from driftserve_training.search.locks import Locks
-from driftserve_training.search.plan import refuse_difference
+from driftserve_training.search.plan import check_same_search
 
 JOURNAL_FILE = "study.journal"
 HEARTBEAT_SECONDS = 30
@@ -92,7 +92,7 @@ def open_study(
             time.sleep(0.5)
     if _IDENTITY not in study.user_attrs:  # begun now, or by one that was killed at once
         study.set_user_attr(_IDENTITY, dict(identity))
-    refuse_difference(study.user_attrs[_IDENTITY], identity, name)
+    check_same_search(study.user_attrs[_IDENTITY], identity, name)
     return study
 
 

@@ -17,10 +17,10 @@ from driftserve_training.configuration import TrainingConfiguration
 from driftserve_training.dataset.images import evaluation_loader
 from driftserve_training.dataset.manifest import Manifest
 from driftserve_training.evaluation.scores import evaluate, score
-from driftserve_training.fitting.optimization import refuse_unknown_optimizer
+from driftserve_training.fitting.optimization import check_optimizer
 from driftserve_training.fitting.training import train
 from driftserve_training.network.classifier import create_classifier
-from driftserve_training.network.exportable import refuse_unexportable
+from driftserve_training.network.exportable import check_exportable
 from driftserve_training.network.trained import load_trained
 from driftserve_training.search.plan import Plan
 from driftserve_training.search.report import WinnerScores
@@ -46,7 +46,7 @@ def check_names(space: Space) -> None:
         if not timm.is_model(name.split(".")[0]):
             raise DataError(f"expected models of timm, got {name!r}; timm.list_models() has their names")
     for name in space.optimizers:
-        refuse_unknown_optimizer(name)
+        check_optimizer(name)
 
 
 def check_networks(configuration: TrainingConfiguration, space: Space, classes: int) -> None:
@@ -57,7 +57,7 @@ def check_networks(configuration: TrainingConfiguration, space: Space, classes: 
     """
     for model in space.models:
         classifier, network = create_classifier(configuration.model_copy(update={"model": model}), classes)
-        refuse_unexportable(classifier, network.image_spec, model)
+        check_exportable(classifier, network.image_spec, model)
 
 
 class Training:

@@ -10,7 +10,7 @@ from driftserve.images.decode import MEDIA_TYPES
 from driftserve_training.sources.bucket import SCHEME, download, download_prefix, read_address
 from driftserve_training.sources.kaggle import download_dataset
 from driftserve_training.sources.layout import NEEDED, LaidOut, read_layout
-from driftserve_training.sources.staging import place, refuse_occupied, staged
+from driftserve_training.sources.staging import check_new_or_empty, place, staged
 from driftserve_training.sources.zipped import unzip
 
 KAGGLE = "kaggle:"
@@ -50,7 +50,7 @@ def fetch(source: str, output: Path, test_source: str | None = None) -> Fetched:
     Raises:
         DataError: the source cannot be read or has no such layout, or the output cannot be written.
     """
-    refuse_occupied(output)
+    check_new_or_empty(output)
     with staged(output) as staging:
         if test_source is None:
             parts = [_read(source, staging.scratch / "all")]

@@ -63,7 +63,7 @@ def staged(output: Path) -> Iterator[Staging]:
         ) from error
 
 
-def refuse_occupied(output: Path) -> None:
+def check_new_or_empty(output: Path) -> None:
     """Let nothing be mixed with what is there already.
 
     Raises:
