@@ -12,8 +12,8 @@ from driftserve.errors import DataError, ModelError
 from driftserve.images.decode import decode
 from driftserve.images.preprocess import preprocess
 from driftserve.inference.model import Model
+from driftserve_training.explanation.differentiable_network import DifferentiableNetwork
 from driftserve_training.explanation.document import Explanations
-from driftserve_training.explanation.twin import Twin
 from driftserve_training.network.graph import build_graph, save_scripted
 from driftserve_training.network.parity import TOLERANCE, Parity, check_parity, compare
 from driftserve_training.network.threads import threads_given_back
@@ -26,17 +26,19 @@ def read_pixels(data: Path, images: Sequence[str], spec: ImageSpec) -> npt.NDArr
     return preprocess([decode((data / image).read_bytes()) for image in images], spec)
 
 
-def prove_twin(twin: Twin, pixels: npt.NDArray[np.uint8], spec: ImageSpec, temperature: float) -> Parity:
-    """The parity of the twin and of a graph as archives hold it, loaded as it is served.
+def check_scripted_agrees(
+    network: DifferentiableNetwork, pixels: npt.NDArray[np.uint8], spec: ImageSpec, temperature: float
+) -> Parity:
+    """The parity of the network with its graph as archives hold it, loaded as it is served.
 
     Raises:
         ModelError: they do not agree.
     """
     with tempfile.TemporaryDirectory() as scratch, threads_given_back():
         scripted = Path(scratch, MODEL_FILE)
-        save_scripted(build_graph(twin.classifier, [pixels]), spec, scripted)
+        save_scripted(build_graph(network.classifier, [pixels]), spec, scripted)
         served = _served_logits(Model(scripted, spec.height, spec.width), pixels)
-    parity = compare(twin.logits(twin.normalise(pixels)), served, temperature)
+    parity = compare(network.logits(network.normalise(pixels)), served, temperature)
     check_parity(parity, "scripted")
     return parity
 

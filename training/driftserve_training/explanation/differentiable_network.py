@@ -13,7 +13,7 @@ from driftserve_training.network.graph import to_tensor
 _AT_ONCE = 32
 
 
-class Twin(nn.Module):
+class DifferentiableNetwork(nn.Module):
     """Normalised input, (N, 3, H, W) float32, to logits, (N, K), by way of the last feature map.
 
     In `features` and `head` as `ExportGraph` takes them, and on floats, since pixels have no gradient. Its parameters
