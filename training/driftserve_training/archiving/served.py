@@ -62,10 +62,10 @@ def _eager_logits(classifier: Classifier, batches: Iterable[npt.NDArray[np.uint8
 
 def _validation_images(manifest: Manifest) -> Iterable[npt.NDArray[np.uint8]]:
     number = len(manifest.split("val"))
-    shown: Iterable[npt.NDArray[np.uint8]] = tqdm(
+    progress: Iterable[npt.NDArray[np.uint8]] = tqdm(
         decoded_images(manifest, "val"), desc="reference", total=number, unit="image"
     )
-    return shown
+    return progress
 
 
 def _accuracy(manifest: Manifest, reference: Scored) -> float:

@@ -77,7 +77,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 def _run(options: argparse.Namespace) -> dict[str, object]:
     from driftserve_training.evaluation.assessment import assess
 
-    chosen = AssessmentOptions(
+    assessment = AssessmentOptions(
         split=options.split,
         robustness_images=options.robustness_images,
         adversary_images=options.adversary_images,
@@ -87,8 +87,8 @@ def _run(options: argparse.Namespace) -> dict[str, object]:
         workers=options.workers,
         seed=options.seed,
     )
-    with located(read_locations(options), (chosen.split,)) as data:
-        evaluation = assess(options.trained, data, chosen)
+    with located(read_locations(options), (assessment.split,)) as data:
+        evaluation = assess(options.trained, data, assessment)
     robustness, comparison = evaluation.robustness, evaluation.comparison
     return {
         "split": evaluation.split,

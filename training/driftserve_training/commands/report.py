@@ -10,14 +10,14 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--trained", type=Path, required=True, metavar="RUN", help="the --output of `train`, after `evaluate`"
     )
-    chosen = parser.add_mutually_exclusive_group()
-    chosen.add_argument(
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument(
         "--output",
         type=_page,
         metavar="FILE.html",
         help="where to write the page, and beside it the same as .json (default: RUN/card.html)",
     )
-    chosen.add_argument(
+    group.add_argument(
         "--archive",
         type=Path,
         metavar="FILE.mar",

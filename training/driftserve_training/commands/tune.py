@@ -78,11 +78,11 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> dict[str, object]:
-    for place, given in (
+    for place, names in (
         ("the environment", from_environment(os.environ)),
         (str(options.config), read_yaml(options.config) if options.config else {}),
     ):
-        _check_none_searched(given, place)
+        _check_none_searched(names, place)
     configuration = read_configuration(options, os.environ)
 
     from tqdm import tqdm
@@ -103,9 +103,9 @@ def _run(options: argparse.Namespace) -> dict[str, object]:
     return tuned.summary()
 
 
-def _check_none_searched(given: Collection[str], place: str) -> None:
+def _check_none_searched(names: Collection[str], place: str) -> None:
     for name in SEARCHED:
-        if name in given:
+        if name in names:
             raise DataError(f"{place}: expected no {name}, which is searched, got one; leave it out, or use `train`")
 
 

@@ -108,9 +108,9 @@ def _check_labels(manifest: Manifest, splits: Sequence[str]) -> None:
     if len(expected) < 2:
         raise DataError(f"{manifest.folder}: expected at least 2 classes in {splits[0]}/, got {sorted(expected)}")
     for split in splits[1:]:
-        if (found := {entry.label for entry in manifest.split(split)}) != expected:
+        if (labels := {entry.label for entry in manifest.split(split)}) != expected:
             raise DataError(
-                f"{manifest.folder}: expected the classes {sorted(expected)} in {split}/, got {sorted(found)}"
+                f"{manifest.folder}: expected the classes {sorted(expected)} in {split}/, got {sorted(labels)}"
             )
 
 

@@ -115,8 +115,8 @@ def _choose(
     """The images to explain, by what the network says of all of the split."""
     loader = evaluation_loader(manifest, split, record.network.image_spec, _BATCH_SIZE, workers=0)
     logits, targets = score(classifier, loader, split)
-    chosen = select(calibrate(logits, record.temperature), targets, images, seed)
-    return [manifest.split(split)[index] for index in chosen]
+    indices = select(calibrate(logits, record.temperature), targets, images, seed)
+    return [manifest.split(split)[index] for index in indices]
 
 
 def _scan(data: Path, split: str, record: TrainedRecord) -> Manifest:

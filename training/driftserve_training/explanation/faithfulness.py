@@ -65,12 +65,12 @@ def deletion_auc(
 
     Four cells a step become the image's mean colour; the area is of trapezoids, over the share that is taken away.
     """
-    turns = np.empty(len(order), np.int64)
-    turns[order] = np.arange(len(order))
-    taken = np.linspace(0, len(order), _STEPS + 1)
-    kept = torch.from_numpy(turns[None] >= taken[:, None]).float()  # (17, 64)
+    ranks = np.empty(len(order), np.int64)
+    ranks[order] = np.arange(len(order))
+    deleted_cells = np.linspace(0, len(order), _STEPS + 1)
+    is_kept = torch.from_numpy(ranks[None] >= deleted_cells[:, None]).float()  # (17, 64)
     mask = functional.interpolate(
-        kept.view(-1, 1, CELLS_ACROSS, CELLS_ACROSS), (image.shape[2], image.shape[3]), mode="nearest-exact"
+        is_kept.view(-1, 1, CELLS_ACROSS, CELLS_ACROSS), (image.shape[2], image.shape[3]), mode="nearest-exact"
     )
     probabilities = network.probabilities(image * mask + baseline_of(image) * (1 - mask), temperature)[:, target]
     return float((probabilities[1:] + probabilities[:-1]).mean() / 2)

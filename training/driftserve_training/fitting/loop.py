@@ -35,12 +35,13 @@ def create_trainer(
     Raises:
         DataError: the precision cannot be had here.
     """
-    kept = (checkpoint_best(checkpoints), checkpoint_last(checkpoints))  # in this order: the last one has both states
-    chosen: list[Callback] = []
+    # In this order: the last one has both states.
+    checkpointing = (checkpoint_best(checkpoints), checkpoint_last(checkpoints))
+    optional: list[Callback] = []
     if configuration.patience:
-        chosen.append(Patience("val_loss", patience=configuration.patience))
+        optional.append(Patience("val_loss", patience=configuration.patience))
     if configuration.ema_decay:
-        chosen.append(EMAWeightAveraging(decay=configuration.ema_decay))
+        optional.append(EMAWeightAveraging(decay=configuration.ema_decay))
     return lightning.Trainer(
         max_epochs=configuration.epochs,
         precision=precision_of(configuration),
@@ -50,7 +51,7 @@ def create_trainer(
         strategy="ddp_find_unused_parameters_true" if ranks.processes > 1 else "auto",
         use_distributed_sampler=False,  # the training loader has its share; every process validates on all of val/
         logger=logger,
-        callbacks=[*watchers, *chosen, LearningRateMonitor("step"), TQDMProgressBar(refresh_rate=10), *kept],
+        callbacks=[*watchers, *optional, LearningRateMonitor("step"), TQDMProgressBar(refresh_rate=10), *checkpointing],
         log_every_n_steps=10,
         num_sanity_val_steps=0,
         enable_model_summary=False,

@@ -101,7 +101,7 @@ def _train(
     trainer = _fit(learner, network, manifest, configuration, ranks, folder, last, history)
     if not ranks.is_first:
         return None
-    calibrated = _calibrated(learner, network, manifest, configuration, take_best(trainer, learner), history)
+    calibrated = _calibrate(learner, network, manifest, configuration, take_best(trainer, learner), history)
     record = replace(calibrated, revision=revision)
     save_trained(configuration.output, record, classifier)
     return record
@@ -155,7 +155,7 @@ def _logger(configuration: TrainingConfiguration) -> TensorBoardLogger:
     return TensorBoardLogger(configuration.output, name="tensorboard", version="", default_hp_metric=False)
 
 
-def _calibrated(
+def _calibrate(
     learner: Learner,
     network: NetworkRecord,
     manifest: Manifest,
@@ -178,8 +178,8 @@ def _calibrated(
     )
     if mistakes is not None:
         logger.experiment.add_figure("val_mistakes", mistakes)
-    chosen = configuration.choices() | {"model": network.model}
-    logger.log_hyperparams(chosen, {"best/val_accuracy": scores.accuracy, "best/val_macro_f1": scores.macro_f1})
+    parameters = configuration.choices() | {"model": network.model}
+    logger.log_hyperparams(parameters, {"best/val_accuracy": scores.accuracy, "best/val_macro_f1": scores.macro_f1})
     logger.finalize("success")
     return TrainedRecord(
         network=network,

@@ -35,7 +35,7 @@ class Merged:
     """The candidates with the annotators' labels, what was listed on the way, and how many changed."""
 
     candidates: tuple[Candidate, ...]
-    listed: tuple[Rejection, ...]
+    rejections: tuple[Rejection, ...]
     relabelled: int
     added: int
 
@@ -55,25 +55,27 @@ def merge(candidates: Iterable[Candidate], release: Release, smallest: int, scra
     by_digest: defaultdict[str, list[Candidate]] = defaultdict(list)
     for candidate in candidates:
         by_digest[candidate.sha256].append(candidate)
-    listed: list[Rejection] = []
+    rejections: list[Rejection] = []
     relabelled = added = 0
     for annotated in _images(release, smallest, scratch):
         first = annotated[0]
-        there = by_digest[first.sha256]
-        if held := next((candidate for candidate in there if candidate.split in _HELD_OUT), None):
-            reason = f"the same bytes as {held.name}, whose label stays as {held.split} holds it"
-            listed += [Rejection(one.name, reason) for one in annotated]
+        present = by_digest[first.sha256]
+        if held_out := next((candidate for candidate in present if candidate.split in _HELD_OUT), None):
+            reason = f"the same bytes as {held_out.name}, whose label stays as {held_out.split} holds it"
+            rejections += [Rejection(one.name, reason) for one in annotated]
         elif any(not one.label for one in annotated) or len({one.label for one in annotated}) > 1:
-            listed += [Rejection(one.name, "annotators are divided over its label") for one in [*there, *annotated]]
+            rejections += [
+                Rejection(one.name, "annotators are divided over its label") for one in [*present, *annotated]
+            ]
             by_digest[first.sha256] = []
-        elif there:
-            by_digest[first.sha256] = [_relabelled(one, first.label) for one in there]
-            relabelled += by_digest[first.sha256] != there
+        elif present:
+            by_digest[first.sha256] = [_relabelled(one, first.label) for one in present]
+            relabelled += by_digest[first.sha256] != present
         else:
             by_digest[first.sha256] = [first]
             added += 1
     merged = tuple(candidate for same in by_digest.values() for candidate in same)
-    return Merged(merged, tuple(listed), relabelled, added)
+    return Merged(merged, tuple(rejections), relabelled, added)
 
 
 def _images(release: Release, smallest: int, scratch: Path) -> Iterable[Sequence[Candidate]]:

@@ -61,8 +61,8 @@ def check_classes(candidates: Sequence[Candidate], origin: str) -> None:
         raise DataError(f"{origin}: expected at least 2 classes, got {', '.join(labels) or 'none'}; add images")
     lacking = []
     for split in dict.fromkeys(candidate.split for candidate in candidates):
-        there = {candidate.label for candidate in candidates if candidate.split == split}
-        lacking += [f"no {label} in {split}" for label in sorted(labels - there)]
+        present = {candidate.label for candidate in candidates if candidate.split == split}
+        lacking += [f"no {label} in {split}" for label in sorted(labels - present)]
     if lacking:
         raise DataError(
             f"{origin}: expected images of every class in every split, got {', '.join(lacking)}; add some, or remove "

@@ -90,19 +90,19 @@ def prepare(
         merged = _candidates(source, rules, annotations, staging.scratch)
         checked = check(merged.candidates)
         if checked.faults and not rules.drop:
-            raise _fault(source, checked.faults)
+            raise _unusable_error(source, checked.faults)
         candidates = with_validation(checked.kept, rules.val_fraction, rules.seed)
         near = find_near_duplicates(candidates)
         if near and rules.near_duplicates == "refuse":
-            raise _nearly_the_same(source, near)
+            raise _near_duplicate_error(source, near)
         dropped = [one.rejection for one in near] if rules.near_duplicates == "drop" else []
-        candidates = _without(candidates, dropped)
+        candidates = _leave_out(candidates, dropped)
         check_classes(candidates, str(source))
-        rejected = sorted((*merged.listed, *checked.faults, *checked.repeats, *dropped), key=lambda one: one.path)
+        rejected = sorted((*merged.rejections, *checked.faults, *checked.repeats, *dropped), key=lambda one: one.path)
         write_near_duplicates(near, staging.whole / NEAR_DUPLICATES_FILE)
-        manifest, is_unchanged = _written(candidates, rejected, staging)
+        manifest, is_unchanged = _write(candidates, rejected, staging)
     return Prepared(
-        _counts(manifest), len(rejected), len(near), merged.relabelled, merged.added, manifest.sha256, is_unchanged
+        _count(manifest), len(rejected), len(near), merged.relabelled, merged.added, manifest.sha256, is_unchanged
     )
 
 
@@ -126,30 +126,30 @@ def _read(layout: Layout, smallest: int) -> tuple[Candidate, ...]:
     )
 
 
-def _fault(source: Path, faults: Sequence[Rejection]) -> DataError:
+def _unusable_error(source: Path, faults: Sequence[Rejection]) -> DataError:
     return DataError(
-        f"{source}: expected images that can be used, got {len(faults)} that cannot: {_shown(faults)}; repair or "
-        "remove them, or leave them out with --drop"
+        f"{source}: expected images that can be used, got {len(faults)} that cannot: {_list_rejections(faults)}; "
+        "repair or remove them, or leave them out with --drop"
     )
 
 
-def _nearly_the_same(source: Path, near: Sequence[NearDuplicate]) -> DataError:
+def _near_duplicate_error(source: Path, near: Sequence[NearDuplicate]) -> DataError:
     return DataError(
         f"{source}: expected another picture in every split, got {len(near)} images like those of another: "
-        f"{_shown([one.rejection for one in near])}; remove them, or give --near-duplicates drop, or list"
+        f"{_list_rejections([one.rejection for one in near])}; remove them, or give --near-duplicates drop, or list"
     )
 
 
-def _shown(rejections: Sequence[Rejection]) -> str:
+def _list_rejections(rejections: Sequence[Rejection]) -> str:
     return listed([f"{one.path} ({one.reason})" for one in rejections])
 
 
-def _without(candidates: Sequence[Candidate], dropped: Sequence[Rejection]) -> list[Candidate]:
+def _leave_out(candidates: Sequence[Candidate], dropped: Sequence[Rejection]) -> list[Candidate]:
     names = {one.path for one in dropped}
     return [candidate for candidate in candidates if candidate.name not in names]
 
 
-def _written(candidates: Iterable[Candidate], rejected: Sequence[Rejection], staging: Staging) -> tuple[Manifest, bool]:
+def _write(candidates: Iterable[Candidate], rejected: Sequence[Rejection], staging: Staging) -> tuple[Manifest, bool]:
     """The manifest, and whether the output has it already; else all is written there."""
     files = {_path(candidate): candidate for candidate in candidates}
     order = sorted(files, key=lambda path: ((*SPLITS, STREAM).index(path.parts[0]), path))
@@ -194,6 +194,6 @@ def _write_rejected(rejected: Sequence[Rejection], path: Path) -> None:
         writer.writerows((one.path, one.reason) for one in rejected)
 
 
-def _counts(manifest: Manifest) -> dict[str, dict[str, int]]:
+def _count(manifest: Manifest) -> dict[str, dict[str, int]]:
     splits = dict.fromkeys(entry.split for entry in manifest.entries)
     return {split: dict(Counter(entry.label for entry in manifest.split(split))) for split in splits}

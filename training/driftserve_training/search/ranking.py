@@ -37,7 +37,7 @@ class Ranked:
 def rank(study: optuna.Study, trials: int) -> tuple[Ranked, ...]:
     """The first `trials` trials of a study, the best first; of equals the one with the lower number."""
     ledger = read_ledger(study.get_trials(deepcopy=False))[:trials]
-    return tuple(sorted((_ranked(attempt) for attempt in ledger), key=_worth))
+    return tuple(sorted((_to_ranked(attempt) for attempt in ledger), key=_sort_key))
 
 
 def complete(ranking: Sequence[Ranked]) -> tuple[Ranked, ...]:
@@ -45,23 +45,23 @@ def complete(ranking: Sequence[Ranked]) -> tuple[Ranked, ...]:
     return tuple(trial for trial in ranking if trial.state == "complete")
 
 
-def _worth(trial: Ranked) -> tuple[int, float, int]:
+def _sort_key(trial: Ranked) -> tuple[int, float, int]:
     return _ORDER[trial.state], -(trial.score if trial.score is not None else -inf), trial.number
 
 
-def _ranked(attempt: Attempt) -> Ranked:
+def _to_ranked(attempt: Attempt) -> Ranked:
     entry: FrozenTrial = attempt.entry
-    seen = entry.intermediate_values
-    noted = entry.user_attrs
-    is_whole = all(name in entry.params for name in SEARCHED)
+    val_accuracies = entry.intermediate_values
+    attributes = entry.user_attrs
+    has_point = all(name in entry.params for name in SEARCHED)
     return Ranked(
         number=attempt.number,
         state=attempt.state,
-        point=Point(**{name: entry.params[name] for name in SEARCHED}) if is_whole else None,
+        point=Point(**{name: entry.params[name] for name in SEARCHED}) if has_point else None,
         score=entry.value,
-        val_accuracy=noted.get(VAL_ACCURACY, max(seen.values(), default=None)),
-        test_accuracy=noted.get(TEST_ACCURACY),
-        epochs=max(seen, default=0),
-        seconds=noted.get(SECONDS),
-        error=noted.get(ERROR),
+        val_accuracy=attributes.get(VAL_ACCURACY, max(val_accuracies.values(), default=None)),
+        test_accuracy=attributes.get(TEST_ACCURACY),
+        epochs=max(val_accuracies, default=0),
+        seconds=attributes.get(SECONDS),
+        error=attributes.get(ERROR),
     )

@@ -32,8 +32,8 @@ def write_trials(ranking: Sequence[Ranked], path: Path) -> None:
         writer.writerow(_COLUMNS)
         for trial in sorted(ranking, key=lambda trial: trial.number):
             point = asdict(trial.point).values() if trial.point else ("", "", "")
-            found = (_share(trial.val_accuracy), _share(trial.test_accuracy), trial.epochs, _whole(trial.seconds))
-            writer.writerow((trial.number, trial.state, *point, *found, trial.error or ""))
+            results = (_share(trial.val_accuracy), _share(trial.test_accuracy), trial.epochs, _whole(trial.seconds))
+            writer.writerow((trial.number, trial.state, *point, *results, trial.error or ""))
 
 
 def write_table(ranking: Sequence[Ranked], plan: Plan, tested: WinnerScores | None, path: Path) -> None:

@@ -77,24 +77,24 @@ class Training:
         folder = trial_folder(self._configuration.output, assignment.number)
         if not assignment.is_again:  # of another study, whose journal was removed
             shutil.rmtree(folder, ignore_errors=True)
-        seen: list[float] = []
+        val_accuracies: list[float] = []
 
         def watch_and_keep(epoch: int, val_accuracy: float) -> None:
-            seen.append(val_accuracy)
+            val_accuracies.append(val_accuracy)
             watch(epoch, val_accuracy)
 
         try:
             val_accuracy = self._train(assignment.point, folder, watch_and_keep)
         except optuna.TrialPruned:
-            self._log(folder, assignment.point, {"val_accuracy": max(seen)})
+            self._log(folder, assignment.point, {"val_accuracy": max(val_accuracies)})
             remove_network(folder)
             raise
         shutil.rmtree(folder / _CHECKPOINTS, ignore_errors=True)
         test_accuracy = None
         if self._plan.rank_by == "test":
             test_accuracy = self.test(assignment.number).accuracy
-        found = {"val_accuracy": val_accuracy} | ({} if test_accuracy is None else {"test_accuracy": test_accuracy})
-        self._log(folder, assignment.point, found)
+        scores = {"val_accuracy": val_accuracy} | ({} if test_accuracy is None else {"test_accuracy": test_accuracy})
+        self._log(folder, assignment.point, scores)
         return Outcome(val_accuracy, test_accuracy)
 
     def test(self, number: int) -> WinnerScores:
@@ -111,9 +111,9 @@ class Training:
         return WinnerScores(number, evaluation.accuracy, evaluation.macro_f1)
 
     def _train(self, point: Point, folder: Path, watch: Watch) -> float:
-        given = self._configuration.model_dump() | asdict(point) | {"output": folder}
+        parameters = self._configuration.model_dump() | asdict(point) | {"output": folder}
         try:
-            record = train(TrainingConfiguration.model_validate(given), watch=watch)
+            record = train(TrainingConfiguration.model_validate(parameters), watch=watch)
         except torch.OutOfMemoryError as error:  # a smaller model of the search may well fit
             torch.cuda.empty_cache()
             raise DataError(f"expected {point.model} to fit into the GPU, got {error}; lower --batch-size") from error
@@ -121,11 +121,11 @@ class Training:
             raise AssertionError("a search runs in one process, which has the record")
         return record.val_accuracy
 
-    def _log(self, folder: Path, point: Point, found: Mapping[str, float]) -> None:
+    def _log(self, folder: Path, point: Point, scores: Mapping[str, float]) -> None:
         space = self._plan.space
         choices: dict[str, list[str]] = {"model": list(space.models), "optimizer": list(space.optimizers)}
-        objective = found.get("test_accuracy", found["val_accuracy"])
-        metrics = {"search/objective": objective} | {f"search/{name}": value for name, value in found.items()}
+        objective = scores.get("test_accuracy", scores["val_accuracy"])
+        metrics = {"search/objective": objective} | {f"search/{name}": value for name, value in scores.items()}
         with SummaryWriter(folder / "hparams") as writer:
             for summary in hparams(asdict(point), metrics, choices):  # type: ignore[no-untyped-call]
                 writer.file_writer.add_summary(summary)

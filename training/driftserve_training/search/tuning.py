@@ -127,9 +127,9 @@ def _conclude(study: optuna.Study, plan: Plan, training: Training, output: Path)
 
 def _test_once(study: optuna.Study, winner: Ranked, training: Training, output: Path) -> WinnerScores | None:
     """The winner's scores on the test split, by the process that has its network; others read them in the study."""
-    noted = study.user_attrs.get(_TESTED)
-    if noted is not None and noted["trial"] == winner.number:
-        return WinnerScores(**noted)
+    saved = study.user_attrs.get(_TESTED)
+    if saved is not None and saved["trial"] == winner.number:
+        return WinnerScores(**saved)
     if not list(trial_folder(output, winner.number).glob("*.pt")):
         return None
     tested = training.test(winner.number)

@@ -70,14 +70,14 @@ def read_layout(folder: Path, origin: str, needed: Sequence[str] = NEEDED) -> La
         splits[needed[0]] = root
     if missing := [split for split in needed if splits[split] is None]:
         names = [path.name for path in _folders(root)]
-        ours, plain = (" and ".join(f"{_NAMES[split][place]}/" for split in needed) for place in (0, 1))
+        fetched, plain = (" and ".join(f"{_NAMES[split][place]}/" for split in needed) for place in (0, 1))
         raise DataError(
-            f"{origin}: expected the folders {ours} (or {plain}) with <class>/<image> in "
-            f"each, got no {' and no '.join(missing)} among {_shown(names)}; give the folder that holds them"
+            f"{origin}: expected the folders {fetched} (or {plain}) with <class>/<image> in "
+            f"each, got no {' and no '.join(missing)} among {_list_folders(names)}; give the folder that holds them"
         )
     images = [image for split, path in splits.items() if path for image in _images(path, split, origin, root)]
-    taken = {image.file for image in images}
-    skipped = sum(1 for path in folder.rglob("*") if path not in taken and path.is_file())
+    image_files = {image.file for image in images}
+    skipped = sum(1 for path in folder.rglob("*") if path not in image_files and path.is_file())
     return Layout(root, tuple(images), skipped)
 
 
@@ -95,14 +95,14 @@ def _is_class(folder: Path) -> bool:
 
 
 def _split_folder(root: Path, split: str, origin: str) -> Path | None:
-    found = [path for path in _folders(root) if path.name.lower() in _NAMES[split]]
-    if len(found) > 1:
-        names = " and ".join(f"{path.name}/" for path in found)
+    folders = [path for path in _folders(root) if path.name.lower() in _NAMES[split]]
+    if len(folders) > 1:
+        names = " and ".join(f"{path.name}/" for path in folders)
         raise DataError(f"{origin}: expected one folder of {split} images, got {names}; remove one")
-    if not found:
+    if not folders:
         return None
-    inner = found[0] / found[0].name
-    return inner if inner.is_dir() else found[0]
+    inner = folders[0] / folders[0].name
+    return inner if inner.is_dir() else folders[0]
 
 
 def _images(folder: Path, split: str, origin: str, root: Path) -> Iterator[LaidOut]:
@@ -134,5 +134,5 @@ def _folders(folder: Path) -> Iterator[Path]:
     return (path for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith((".", "__")))
 
 
-def _shown(names: list[str]) -> str:
+def _list_folders(names: list[str]) -> str:
     return listed([f"{name}/" for name in names]) or "no folder at all"
