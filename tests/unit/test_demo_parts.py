@@ -27,8 +27,8 @@ def test_a_stream_smaller_than_a_window_is_refused() -> None:
 
 
 def test_a_quarter_of_ood_traffic_is_from_elsewhere() -> None:
-    strangers = [Picture(b"x%d" % index, "image/jpeg", None) for index in range(30)]
-    for window in traffic.ood_windows(STREAM, strangers, 40, random.Random(0)):
+    ood_pictures = [Picture(b"x%d" % index, "image/jpeg", None) for index in range(30)]
+    for window in traffic.ood_windows(STREAM, ood_pictures, 40, random.Random(0)):
         assert len({picture.body for picture in window}) == 40
         assert sum(picture.label is None for picture in window) == 10
 
