@@ -22,7 +22,15 @@ from driftserve.inference.model import Model
 from driftserve.inference.scoring import score
 
 SPLITS = ("val", "stream")
-_SCORING_CODE = ("corruption/*.py", "decode.py", "features.py", "model.py", "preprocess.py", "raster.py", "scoring.py")
+_SCORING_CODE = (
+    "certification/corruption/*.py",
+    "drift/features.py",
+    "images/decode.py",
+    "images/preprocess.py",
+    "images/raster.py",
+    "inference/model.py",
+    "inference/scoring.py",
+)
 
 
 @dataclass(frozen=True)

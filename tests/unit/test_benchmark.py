@@ -8,6 +8,7 @@ import numpy.typing as npt
 import pytest
 from scipy import stats
 
+import driftserve
 from driftserve.archive.contract import Contract, DriftPolicy
 from driftserve.certification.measurement import FULL, false_alarms
 from driftserve.certification.population import Population
@@ -15,7 +16,7 @@ from driftserve.drift.detection import to_reference
 from driftserve.errors import DataError
 from driftserve_benchmark import measures
 from driftserve_benchmark.__main__ import main
-from driftserve_benchmark.cells import Images, Task, _images, score_all
+from driftserve_benchmark.cells import _SCORING_CODE, Images, Task, _images, score_all
 from driftserve_benchmark.detectors import STAKES, Detector, _log_multipliers, e_process, log_capital, two_horizons
 from driftserve_benchmark.report import Extent, measure
 from driftserve_benchmark.synthetic import SyntheticFeatures
@@ -204,6 +205,11 @@ def test_strangers_are_mirrored(tmp_path: Path, generator: np.random.Generator) 
         for is_mirrored in (False, True)
     )
     assert np.array_equal(plain, mirrored[:, ::-1])
+
+
+def test_what_was_scored_is_kept_by_all_of_the_code_that_scores() -> None:
+    package = Path(driftserve.__file__).parent
+    assert [pattern for pattern in _SCORING_CODE if not list(package.glob(pattern))] == []
 
 
 def test_a_folder_without_images_is_an_error_in_one_line(
