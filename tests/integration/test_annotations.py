@@ -15,7 +15,7 @@ from driftserve.errors import DataError
 from driftserve_demo.local_aws import local_aws
 from driftserve_training.preparation.preparation import PreparationRules, Prepared, prepare
 from image_folders import listing, png, write_images
-from images import encode
+from sample_images import encode
 
 Task = dict[str, Any]
 

@@ -20,7 +20,7 @@ from driftserve_benchmark.cells import _SCORING_CODE, Images, Task, _images, sco
 from driftserve_benchmark.detectors import STAKES, Detector, _log_multipliers, e_process, log_capital, two_horizons
 from driftserve_benchmark.report import Extent, measure
 from driftserve_benchmark.synthetic import SyntheticFeatures
-from images import LABELS, encode, scene
+from sample_images import LABELS, encode, scene
 
 NAMES = ("probability.a", "probability.b", "embedding.0", "embedding.1")
 POLICY = DriftPolicy(window_size=40, windows_between_false_alarms=50)

@@ -10,7 +10,7 @@ from driftserve_demo import corruption, stages, synthetic, traffic
 from driftserve_demo.__main__ import main
 from driftserve_demo.client import Answer, Picture
 from driftserve_demo.report import to_serving_report
-from images import encode
+from sample_images import encode
 
 STREAM = [Picture(str(index).encode(), "image/jpeg", "sea") for index in range(50)]
 

@@ -34,7 +34,7 @@ from driftserve_training.network import graph
 from driftserve_training.network.classifier import Classifier
 from driftserve_training.network.graph import build_graph, save_scripted
 from driftserve_training.network.trained import load_trained
-from runs import save_run
+from training_runs import save_run
 
 SIDE = 48
 GREY = (0.5, 0.5, 0.5)

@@ -22,8 +22,8 @@ from driftserve_training.search.report import WinnerScores, write_table, write_t
 from driftserve_training.search.scoring import Assignment, Outcome, Watch
 from driftserve_training.search.space import Point, Space
 from driftserve_training.search.storage import open_database
+from fake_searches import SPACE, accuracy_of, fake_training, main, plan_of, search
 from processes import running, wait_for
-from searches import SPACE, accuracy_of, fake_training, main, plan_of, search
 
 ENVIRONMENT = {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])}
 TPE = {"sampler": "tpe", "pruner": "none"}
@@ -181,7 +181,7 @@ def test_an_accuracy_that_is_no_number_fails_its_trial(tmp_path: Path) -> None:
 
 def test_processes_share_a_search_and_what_a_killed_one_had_begun_is_run_again(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    arguments = ("searches", str(tmp_path), str(log), "-", "2")
+    arguments = ("fake_searches", str(tmp_path), str(log), "-", "2")
     with running(*arguments, environment=ENVIRONMENT, log=tmp_path / "output") as killed, ThreadPoolExecutor() as pool:
         wait_for(lambda: log.exists() and log.read_text().count("\n"))
         other = pool.submit(main, tmp_path, log, None)

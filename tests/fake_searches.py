@@ -1,7 +1,7 @@
 """Searches whose training is a fake: a plain function of the parameters. Run as a module, one as a process.
 
-python -m searches FOLDER LOG (STORAGE|-) [COUNT]: search in a folder, a line in LOG for each training begun and ended;
-after COUNT trainings the next one never ends.
+python -m fake_searches FOLDER LOG (STORAGE|-) [COUNT]: search in a folder, a line in LOG for each training begun and
+ended; after COUNT trainings the next one never ends.
 """
 
 import sys

@@ -22,7 +22,7 @@ from driftserve_training.evaluation.document import (
 )
 from driftserve_training.explanation.document import Explanation, Explanations, Faithfulness
 from driftserve_training.network.trained import load_trained
-from runs import save_run
+from training_runs import save_run
 
 LABELS = ("forest", "glacier", "sea")
 _SCORE = Interval(0.8, 0.7, 0.9)

@@ -20,8 +20,8 @@ from driftserve.errors import ServerError
 from driftserve.host.ports import free_ports, refuse_taken_port
 from driftserve.runtime.directory import read_status
 from driftserve.servers import mms
-from images import encode
 from processes import running, wait_for
+from sample_images import encode
 
 ROOT = Path(__file__).parent.parent
 SERVERS = ("torchserve", "mms")
