@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 
 from driftserve.certification.corruption import CORRUPTIONS, SEVERITIES
 from driftserve_training.dataset.manifest import Entry, Manifest
-from driftserve_training.dataset.sameness import read_trained_images
+from driftserve_training.dataset.trained_images import read_trained_images
 from driftserve_training.evaluation import quality
 from driftserve_training.evaluation.document import (
     Calibration,

@@ -62,13 +62,13 @@ def test_what_is_watched_can_end_a_run(data: Path, tmp_path: Path) -> None:
 
     seen: list[tuple[int, float]] = []
 
-    def watch(epoch: int, accuracy: float) -> None:
+    def on_epoch(epoch: int, accuracy: float) -> None:
         seen.append((epoch, accuracy))
         if epoch == 2:
             raise Enough
 
     with pytest.raises(Enough):
-        train(_configuration(data, tmp_path, epochs=9), watch=watch)
+        train(_configuration(data, tmp_path, epochs=9), on_epoch=on_epoch)
     assert [epoch for epoch, _ in seen] == [1, 2]
     assert all(0 <= accuracy <= 1 for _, accuracy in seen)
     assert not (tmp_path / "trained.json").exists()
@@ -185,7 +185,7 @@ def test_a_run_goes_on_after_a_worse_epoch_elsewhere_and_keeps_the_best(
     chosen = {"epochs": 5, "learning_rate": 3.0, "warmup": 0.0, "optimizer": "sgd", "seed": 1}
     whole: list[float] = []
     expected = train(
-        _configuration(data, tmp_path / "whole", **chosen), watch=lambda _, accuracy: whole.append(accuracy)
+        _configuration(data, tmp_path / "whole", **chosen), on_epoch=lambda _, accuracy: whole.append(accuracy)
     )
     assert expected is not None
     cut_at = next(epoch for epoch in range(2, 5) if whole[epoch - 1] <= max(whole[: epoch - 1]))

@@ -5,7 +5,7 @@ import pytest
 
 from driftserve.errors import DataError
 from driftserve_training.dataset.manifest import MANIFEST_FILE, Entry, Manifest, write_manifest
-from driftserve_training.dataset.sameness import check_same_images, read_trained_images
+from driftserve_training.dataset.trained_images import check_same_images, read_trained_images
 
 ENTRIES = tuple(
     Entry(f"{split}/sea/{number}.jpg", split, "sea", f"{split}{number}")

@@ -10,11 +10,11 @@ from driftserve.archive.contract import DriftPolicy
 from driftserve.certification.measurement import Effort, certify
 from driftserve.certification.population import Cell, image_files, score_population, targets_of
 from driftserve.drift.features import feature_names
-from driftserve_training.archiving.served import Served
+from driftserve_training.archiving.served import ServedNetwork
 from driftserve_training.network.trained import TrainedRecord
 
 
-def certify_images(folder: Path, served: Served, record: TrainedRecord, effort: Effort) -> Certificate:
+def certify_images(folder: Path, served: ServedNetwork, record: TrainedRecord, effort: Effort) -> Certificate:
     """The certificate of a network by the images of a folder, `<class>/<image>`, in random halves.
 
     Raises:

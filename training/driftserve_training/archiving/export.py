@@ -17,10 +17,10 @@ from driftserve_training.card.card import gather
 from driftserve_training.card.evidence import CERTIFICATE_FILE
 from driftserve_training.card.files import PAGE_FILE, render, write_card
 from driftserve_training.dataset.manifest import scan
-from driftserve_training.dataset.sameness import check_same_images, read_trained_images
+from driftserve_training.dataset.trained_images import check_same_images, read_trained_images
 from driftserve_training.explanation.agreement import check_served_answers
 from driftserve_training.network.parity import Parity
-from driftserve_training.network.threads import threads_given_back
+from driftserve_training.network.threads import preserve_thread_count
 from driftserve_training.network.trained import load_trained
 
 _SPLITS = ("train", "val")
@@ -52,7 +52,7 @@ def export(
     record, classifier = load_trained(trained)
     manifest = scan(data, _SPLITS)
     check_same_images(manifest, read_trained_images(trained, record.manifest_sha256), _SPLITS)
-    with tempfile.TemporaryDirectory() as scratch, threads_given_back():
+    with tempfile.TemporaryDirectory() as scratch, preserve_thread_count():
         served = script(record, classifier, manifest, Path(scratch, MODEL_FILE))
         if evidence.explanations is not None:
             spec = record.network.image_spec

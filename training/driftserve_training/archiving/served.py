@@ -22,7 +22,7 @@ from driftserve_training.network.trained import TrainedRecord
 
 
 @dataclass(frozen=True)
-class Served:
+class ServedNetwork:
     """A network as the archive serves it; `reference` and `accuracy` are of `val/`, through the code that serves."""
 
     graph: Path
@@ -33,7 +33,7 @@ class Served:
     parity: Parity
 
 
-def script(record: TrainedRecord, classifier: Classifier, manifest: Manifest, graph: Path) -> Served:
+def script(record: TrainedRecord, classifier: Classifier, manifest: Manifest, graph: Path) -> ServedNetwork:
     """The network scripted into a file, its principal components fitted on `train/`.
 
     Raises:
@@ -49,7 +49,7 @@ def script(record: TrainedRecord, classifier: Classifier, manifest: Manifest, gr
     reference = score_images(_validation_images(manifest))
     parity = compare(eager_logits, reference.logits, record.temperature)
     check_parity(parity, "scripted")
-    return Served(graph, model, score_images, reference, _accuracy(manifest, reference), parity)
+    return ServedNetwork(graph, model, score_images, reference, _accuracy(manifest, reference), parity)
 
 
 def _eager_logits(classifier: Classifier, batches: Iterable[npt.NDArray[np.uint8]]) -> npt.NDArray[np.float32]:

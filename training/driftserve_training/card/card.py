@@ -24,7 +24,7 @@ from driftserve_training.card.evidence import (
 )
 from driftserve_training.card.limits import to_limits
 from driftserve_training.dataset.manifest import Manifest
-from driftserve_training.dataset.sameness import read_trained_images
+from driftserve_training.dataset.trained_images import read_trained_images
 from driftserve_training.evaluation.document import Evaluation
 from driftserve_training.evaluation.quality import evaluation_file, read_evaluation
 from driftserve_training.explanation.document import Explanations, read_explanations

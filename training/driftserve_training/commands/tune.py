@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from driftserve.errors import DataError
 from driftserve_training.commands.command import Command
-from driftserve_training.commands.numbers import whole
+from driftserve_training.commands.numbers import whole_number
 from driftserve_training.configuration import TrainingConfiguration
 from driftserve_training.parameters import add_flags, from_environment, read_configuration, read_yaml
 from driftserve_training.search.plan import SEARCHED, make_plan
@@ -45,7 +45,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         help="grid: every combination once; tpe: --trials of them, where the earlier ones make hope (default: grid)",
     )
     how.add_argument(
-        "--trials", type=whole(1), metavar="N", help="trainings of the sampler tpe; those that ended count"
+        "--trials", type=whole_number(1), metavar="N", help="trainings of the sampler tpe; those that ended count"
     )
     how.add_argument(
         "--pruner",

@@ -20,7 +20,7 @@ from driftserve.inference.verification import verify_archive
 from driftserve_training.dataset.images import pixel_batches
 from driftserve_training.dataset.manifest import Manifest
 from driftserve_training.evaluation.predictions import Predictions, predictions_file, read_predictions
-from driftserve_training.network.threads import threads_given_back
+from driftserve_training.network.threads import preserve_thread_count
 
 _PREDICTIONS_SUFFIX = ".csv"
 _BLOCK_BYTES = 2**20
@@ -52,7 +52,7 @@ def read_champion(place: Path, manifest: Manifest, split: str) -> Champion:
     file = place / predictions_file(split) if place.is_dir() else place
     if file.suffix == _PREDICTIONS_SUFFIX and (file.is_file() or not any(place.glob("*.mar"))):
         return Champion(place.resolve().name, read_predictions(file))
-    with tempfile.TemporaryDirectory() as scratch, threads_given_back():
+    with tempfile.TemporaryDirectory() as scratch, preserve_thread_count():
         is_packed = place.is_file() and tarfile.is_tarfile(place)
         archive = _unpack(place, Path(scratch)) if is_packed else find_archive(place)
         return _predict(archive, Path(scratch, "model"), manifest, split)

@@ -16,9 +16,9 @@ from driftserve_training.explanation.differentiable_network import Differentiabl
 from driftserve_training.explanation.document import Explanations
 from driftserve_training.network.graph import build_graph, save_scripted
 from driftserve_training.network.parity import TOLERANCE, Parity, check_parity, compare
-from driftserve_training.network.threads import threads_given_back
+from driftserve_training.network.threads import preserve_thread_count
 
-_AT_ONCE = 32
+_BATCH_SIZE = 32
 
 
 def read_pixels(data: Path, images: Sequence[str], spec: ImageSpec) -> npt.NDArray[np.uint8]:
@@ -34,7 +34,7 @@ def check_scripted_agrees(
     Raises:
         ModelError: they do not agree.
     """
-    with tempfile.TemporaryDirectory() as scratch, threads_given_back():
+    with tempfile.TemporaryDirectory() as scratch, preserve_thread_count():
         scripted = Path(scratch, MODEL_FILE)
         save_scripted(build_graph(network.classifier, [pixels]), spec, scripted)
         served = _served_logits(Model(scripted, spec.height, spec.width), pixels)
@@ -80,5 +80,5 @@ def check_served_answers(
 
 
 def _served_logits(model: Model, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    starts = range(0, len(pixels), _AT_ONCE)
-    return np.concatenate([model(pixels[start : start + _AT_ONCE]).logits for start in starts])
+    starts = range(0, len(pixels), _BATCH_SIZE)
+    return np.concatenate([model(pixels[start : start + _BATCH_SIZE]).logits for start in starts])

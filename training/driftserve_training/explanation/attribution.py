@@ -13,7 +13,7 @@ from driftserve_training.explanation.document import Method
 
 HeatMap = npt.NDArray[np.float32]  # (H, W): how much each pixel speaks for the label, or below 0 against it
 
-_AT_ONCE = 16  # inputs that the network takes together
+_BATCH_SIZE = 16  # inputs that the network takes together
 _SQUARES_ACROSS = 8
 COMPLETENESS_TOLERANCE = 0.1  # a share of the change of the logit
 _SMALL_CHANGE = 1.0  # of a logit, below which an error counts as a share of this
@@ -65,7 +65,12 @@ def _integrated_gradients(
     most_steps = steps * 2**doublings
     while True:
         parts, difference = IntegratedGradients(network).attribute(
-            image, baseline, target=target, n_steps=steps, internal_batch_size=_AT_ONCE, return_convergence_delta=True
+            image,
+            baseline,
+            target=target,
+            n_steps=steps,
+            internal_batch_size=_BATCH_SIZE,
+            return_convergence_delta=True,
         )
         error = abs(float(difference)) / max(abs(float(change)), _SMALL_CHANGE)
         if error <= COMPLETENESS_TOLERANCE or 2 * steps > most_steps:
@@ -97,6 +102,6 @@ def _occlusion(network: DifferentiableNetwork, image: torch.Tensor, target: int)
             strides=(image.shape[1], side, side),
             baselines=baseline_of(image),
             target=target,
-            perturbations_per_eval=_AT_ONCE,
+            perturbations_per_eval=_BATCH_SIZE,
         )
     return np.asarray(parts[0, 0].numpy(), np.float32)  # one value for the three channels

@@ -10,7 +10,7 @@ from driftserve.inference.prediction import calibrate
 from driftserve_training.network.classifier import Classifier
 from driftserve_training.network.graph import to_tensor
 
-_AT_ONCE = 32
+_BATCH_SIZE = 32
 
 
 class DifferentiableNetwork(nn.Module):
@@ -38,7 +38,7 @@ class DifferentiableNetwork(nn.Module):
     def logits(self, inputs: torch.Tensor) -> npt.NDArray[np.float32]:
         """The same of any number of inputs, in batches and without gradients."""
         with torch.inference_mode():
-            return np.concatenate([self(batch).numpy() for batch in torch.split(inputs, _AT_ONCE)])
+            return np.concatenate([self(batch).numpy() for batch in torch.split(inputs, _BATCH_SIZE)])
 
     def probabilities(self, inputs: torch.Tensor, temperature: float) -> npt.NDArray[np.float64]:
         """The calibrated probabilities, (N, K), that would be served."""

@@ -13,7 +13,7 @@ from driftserve.errors import DataError
 from driftserve.inference.prediction import calibrate, to_prediction
 from driftserve_training.dataset.images import evaluation_loader
 from driftserve_training.dataset.manifest import Entry, Manifest, scan
-from driftserve_training.dataset.sameness import check_same_images, read_trained_images
+from driftserve_training.dataset.trained_images import check_same_images, read_trained_images
 from driftserve_training.evaluation.scores import score
 from driftserve_training.explanation.agreement import check_scripted_agrees, read_pixels
 from driftserve_training.explanation.attribution import COMPLETENESS_TOLERANCE, Attribution, attribute
@@ -38,7 +38,7 @@ _logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class _Explained:
+class _ExplainedImage:
     """One image with all that was found of it; `logits` are (1, K) float32."""
 
     entry: Entry
@@ -137,7 +137,7 @@ def _explain_one(
     method: Method,
     seed: int,
     steps: int,
-) -> _Explained:
+) -> _ExplainedImage:
     inputs = network.normalise(pixels[None])
     logits = network.logits(inputs)
     target = int(logits[0].argmax())
@@ -148,7 +148,7 @@ def _explain_one(
             "%s: the attributions miss %.0f %% of what they divide up; more --steps help", entry.path, 100 * error
         )
     deletion = delete(network, inputs, attribution.heat_map, target, record.temperature, seed)
-    return _Explained(entry, logits, attribution, deletion)
+    return _ExplainedImage(entry, logits, attribution, deletion)
 
 
 def _randomise(
@@ -161,7 +161,7 @@ def _randomise(
     return randomise(network, inputs, targets, method, steps, seed)
 
 
-def _to_explanation(explained: _Explained, picture: str, record: TrainedRecord) -> Explanation:
+def _to_explanation(explained: _ExplainedImage, picture: str, record: TrainedRecord) -> Explanation:
     prediction = to_prediction(calibrate(explained.logits, record.temperature)[0], record.labels)
     return Explanation(
         image=explained.entry.path,

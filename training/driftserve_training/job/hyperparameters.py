@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from driftserve.archive.contract import ModelName, ModelVersion
 from driftserve.errors import DataError
 from driftserve.validation import first_problem
-from driftserve_training.configuration import PLACES, TrainingConfiguration
+from driftserve_training.configuration import LOCATION_FIELDS, TrainingConfiguration
 from driftserve_training.job.platform_file import read_platform_file
 from driftserve_training.parameters import PREFIX, from_environment, to_configuration
 
@@ -68,14 +68,15 @@ class Hyperparameters:
         if weights is not None:
             folders["weights"] = weights
         environment = from_environment(os.environ)
-        if misplaced := [name for name in environment if name in PLACES]:
+        if misplaced := [name for name in environment if name in LOCATION_FIELDS]:
             raise DataError(
                 f"{PREFIX}{misplaced[0].upper()}: expected folders as channels, got a variable; leave it out"
             )
         return to_configuration(folders, self.training, environment)
 
 
-TRAINING_NAMES = tuple(name for name in TrainingConfiguration.model_fields if name not in PLACES)  # these are channels
+# Where things lie comes as channels.
+TRAINING_NAMES = tuple(name for name in TrainingConfiguration.model_fields if name not in LOCATION_FIELDS)
 NAMES = (*TRAINING_NAMES, *JobParameters.model_fields)
 
 

@@ -21,9 +21,9 @@ from driftserve.errors import DataError
 from driftserve.images.decode import MEDIA_TYPES
 from driftserve_training.configuration import STREAM
 from driftserve_training.preparation.candidate import Candidate, Rejection, read_candidate
-from driftserve_training.preparation.release import Annotated, Release
+from driftserve_training.preparation.release import AnnotatedTask, Release
 from driftserve_training.sources.bucket import SCHEME, download, read_address
-from driftserve_training.sources.staging import checked_path
+from driftserve_training.sources.staging import to_relative_path
 
 _LOCAL_FILES = "/data/local-files/"
 _HELD_OUT = ("test", STREAM)
@@ -31,7 +31,7 @@ _SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP": ".bmp"}  # b
 
 
 @dataclass(frozen=True)
-class Merged:
+class MergeResult:
     """The candidates with the annotators' labels, what was listed on the way, and how many changed."""
 
     candidates: tuple[Candidate, ...]
@@ -40,7 +40,7 @@ class Merged:
     added: int
 
 
-def merge(candidates: Iterable[Candidate], release: Release, smallest: int, scratch: Path) -> Merged:
+def merge(candidates: Iterable[Candidate], release: Release, smallest: int, scratch: Path) -> MergeResult:
     """The candidates as a release would have them, by the rules above.
 
     Args:
@@ -75,7 +75,7 @@ def merge(candidates: Iterable[Candidate], release: Release, smallest: int, scra
             by_digest[first.sha256] = [first]
             added += 1
     merged = tuple(candidate for same in by_digest.values() for candidate in same)
-    return Merged(merged, tuple(rejections), relabelled, added)
+    return MergeResult(merged, tuple(rejections), relabelled, added)
 
 
 def _images(release: Release, smallest: int, scratch: Path) -> Iterable[Sequence[Candidate]]:
@@ -118,7 +118,7 @@ def _files(release: Release, scratch: Path) -> Mapping[int, Path]:
     for task in release.tasks:
         if task.image.startswith(SCHEME):
             address = read_address(task.image)
-            name = checked_path(address.key, f"{release.location}: task {task.task}").name
+            name = to_relative_path(address.key, f"{release.location}: task {task.task}").name
             files[task.task] = scratch / "annotated" / str(task.task) / name
             remote.append((address, files[task.task]))
         else:
@@ -127,11 +127,11 @@ def _files(release: Release, scratch: Path) -> Mapping[int, Path]:
     return files
 
 
-def _local_file(task: Annotated, release: Release) -> Path:
+def _local_file(task: AnnotatedTask, release: Release) -> Path:
     name, origin = task.image, f"{release.location}: task {task.task}"
     if name.startswith(_LOCAL_FILES):
         (name,) = parse_qs(urlsplit(name).query).get("d", [""])[:1]
-    file = release.folder / checked_path(name, origin)
+    file = release.folder / to_relative_path(name, origin)
     if not file.is_file():
         raise DataError(f"{origin}: expected the image {task.image!r} in the release's folder, got none; put it there")
     return file

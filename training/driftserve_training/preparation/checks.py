@@ -17,7 +17,7 @@ PRECEDENCE = ("test", "val", STREAM, "train")
 
 
 @dataclass(frozen=True)
-class Checked:
+class CheckResult:
     """The candidates that are kept; those that are faults of the data; and repeats, which are not."""
 
     kept: tuple[Candidate, ...]
@@ -25,7 +25,7 @@ class Checked:
     repeats: tuple[Rejection, ...]
 
 
-def check(candidates: Iterable[Candidate]) -> Checked:
+def check(candidates: Iterable[Candidate]) -> CheckResult:
     """The candidates that can be used, and why the others cannot."""
     kept: list[Candidate] = []
     faults: list[Rejection] = []
@@ -47,7 +47,7 @@ def check(candidates: Iterable[Candidate]) -> Checked:
                 repeats.append(Rejection(other.name, f"the same bytes as {first.name}: counted once"))
             else:
                 faults.append(Rejection(other.name, f"in two splits: the same bytes as {first.name}"))
-    return Checked(tuple(kept), tuple(faults), tuple(repeats))
+    return CheckResult(tuple(kept), tuple(faults), tuple(repeats))
 
 
 def check_classes(candidates: Sequence[Candidate], origin: str) -> None:

@@ -11,9 +11,9 @@ from tqdm import tqdm
 
 from driftserve.errors import DataError
 from driftserve_training.configuration import SPLITS, STREAM
-from driftserve_training.dataset.listing import listed
+from driftserve_training.dataset.listing import list_names
 from driftserve_training.dataset.manifest import MANIFEST_FILE, Entry, Manifest, write_manifest
-from driftserve_training.preparation.annotation import Merged, merge
+from driftserve_training.preparation.annotation import MergeResult, merge
 from driftserve_training.preparation.candidate import Candidate, Rejection, read_candidate
 from driftserve_training.preparation.checks import check, check_classes
 from driftserve_training.preparation.near_duplicates import (
@@ -24,7 +24,7 @@ from driftserve_training.preparation.near_duplicates import (
     write_near_duplicates,
 )
 from driftserve_training.preparation.release import read_release
-from driftserve_training.preparation.validation import with_validation
+from driftserve_training.preparation.validation import split_off_validation
 from driftserve_training.sources.layout import PREDICTION, Layout, read_layout
 from driftserve_training.sources.staging import Staging, check_new_or_empty, place, staged
 
@@ -48,7 +48,7 @@ class PreparationRules:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparationResult:
     """What was written: images by split and class, how many were rejected, by annotators relabelled or added.
 
     `near_duplicates` counts the images that are nearly the same as one in another split, left out or not.
@@ -66,7 +66,7 @@ class Prepared:
 
 def prepare(
     source: Path, output: Path, rules: PreparationRules | None = None, annotations: str | None = None
-) -> Prepared:
+) -> PreparationResult:
     """Make `train/`, `val/`, `test/` and, where there is one, `stream/` of fetched images, with manifest.csv.
 
     Made again from the same images by the same rules it is left as it is.
@@ -91,7 +91,7 @@ def prepare(
         checked = check(merged.candidates)
         if checked.faults and not rules.drop:
             raise _unusable_error(source, checked.faults)
-        candidates = with_validation(checked.kept, rules.val_fraction, rules.seed)
+        candidates = split_off_validation(checked.kept, rules.val_fraction, rules.seed)
         near = find_near_duplicates(candidates)
         if near and rules.near_duplicates == "refuse":
             raise _near_duplicate_error(source, near)
@@ -101,18 +101,18 @@ def prepare(
         rejected = sorted((*merged.rejections, *checked.faults, *checked.repeats, *dropped), key=lambda one: one.path)
         write_near_duplicates(near, staging.whole / NEAR_DUPLICATES_FILE)
         manifest, is_unchanged = _write(candidates, rejected, staging)
-    return Prepared(
+    return PreparationResult(
         _count(manifest), len(rejected), len(near), merged.relabelled, merged.added, manifest.sha256, is_unchanged
     )
 
 
-def _candidates(source: Path, rules: PreparationRules, annotations: str | None, scratch: Path) -> Merged:
+def _candidates(source: Path, rules: PreparationRules, annotations: str | None, scratch: Path) -> MergeResult:
     layout = read_layout(source, str(source))
     labels = {image.label for image in layout.images if image.label}
     release = read_release(annotations, labels, scratch) if annotations else None  # before minutes of reading
     candidates = _read(layout, rules.smallest)
     if release is None:
-        return Merged(candidates, (), 0, 0)
+        return MergeResult(candidates, (), 0, 0)
     return merge(candidates, release, rules.smallest, scratch)
 
 
@@ -141,7 +141,7 @@ def _near_duplicate_error(source: Path, near: Sequence[NearDuplicate]) -> DataEr
 
 
 def _list_rejections(rejections: Sequence[Rejection]) -> str:
-    return listed([f"{one.path} ({one.reason})" for one in rejections])
+    return list_names([f"{one.path} ({one.reason})" for one in rejections])
 
 
 def _leave_out(candidates: Sequence[Candidate], dropped: Sequence[Rejection]) -> list[Candidate]:

@@ -9,7 +9,7 @@ import matplotlib.ticker
 import optuna
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
-from driftserve_training.search.ranking import Ranked, complete
+from driftserve_training.search.ranking import RankedTrial, complete
 
 HISTORY_FILE = "history.png"
 IMPORTANCES_FILE = "importances.png"
@@ -44,7 +44,7 @@ def draw_importances(shares: Mapping[str, float], path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
-def draw_history(ranking: Sequence[Ranked], rank_by: str, path: Path) -> None:
+def draw_history(ranking: Sequence[RankedTrial], rank_by: str, path: Path) -> None:
     """Draw the trials' scores in the order of their numbers, and the best so far, into a PNG."""
     figure = matplotlib.figure.Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()

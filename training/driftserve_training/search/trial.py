@@ -24,7 +24,7 @@ from driftserve_training.network.exportable import check_exportable
 from driftserve_training.network.trained import load_trained
 from driftserve_training.search.plan import Plan
 from driftserve_training.search.report import WinnerScores
-from driftserve_training.search.scoring import Assignment, Outcome, Watch
+from driftserve_training.search.scoring import Assignment, EpochCallback, Outcome
 from driftserve_training.search.space import Point, Space
 
 _CHECKPOINTS = "checkpoints"
@@ -68,23 +68,23 @@ class Training:
         self._plan = plan
         self._manifest = manifest
 
-    def __call__(self, assignment: Assignment, watch: Watch) -> Outcome:
+    def __call__(self, assignment: Assignment, on_epoch: EpochCallback) -> Outcome:
         """Train one; what an earlier attempt has left is gone on from.
 
         Raises:
             DataError: it cannot be trained.
         """
         folder = trial_folder(self._configuration.output, assignment.number)
-        if not assignment.is_again:  # of another study, whose journal was removed
+        if not assignment.is_retry:  # of another study, whose journal was removed
             shutil.rmtree(folder, ignore_errors=True)
         val_accuracies: list[float] = []
 
-        def watch_and_keep(epoch: int, val_accuracy: float) -> None:
+        def keep_and_report(epoch: int, val_accuracy: float) -> None:
             val_accuracies.append(val_accuracy)
-            watch(epoch, val_accuracy)
+            on_epoch(epoch, val_accuracy)
 
         try:
-            val_accuracy = self._train(assignment.point, folder, watch_and_keep)
+            val_accuracy = self._train(assignment.point, folder, keep_and_report)
         except optuna.TrialPruned:
             self._log(folder, assignment.point, {"val_accuracy": max(val_accuracies)})
             remove_network(folder)
@@ -110,10 +110,10 @@ class Training:
         evaluation = evaluate(calibrate(logits, record.temperature), targets)
         return WinnerScores(number, evaluation.accuracy, evaluation.macro_f1)
 
-    def _train(self, point: Point, folder: Path, watch: Watch) -> float:
+    def _train(self, point: Point, folder: Path, on_epoch: EpochCallback) -> float:
         parameters = self._configuration.model_dump() | asdict(point) | {"output": folder}
         try:
-            record = train(TrainingConfiguration.model_validate(parameters), watch=watch)
+            record = train(TrainingConfiguration.model_validate(parameters), on_epoch=on_epoch)
         except torch.OutOfMemoryError as error:  # a smaller model of the search may well fit
             torch.cuda.empty_cache()
             raise DataError(f"expected {point.model} to fit into the GPU, got {error}; lower --batch-size") from error

@@ -18,12 +18,12 @@ from botocore.exceptions import BotoCoreError, ClientError
 from tqdm import tqdm
 
 from driftserve.errors import DataError
-from driftserve_training.sources.staging import checked_path
+from driftserve_training.sources.staging import to_relative_path
 
 SCHEME = "s3://"
-_AT_ONCE = 8  # small objects: the time goes into waiting
+_PARALLEL_DOWNLOADS = 8  # small objects: the time goes into waiting
 _CONFIG = Config(
-    max_pool_connections=_AT_ONCE,
+    max_pool_connections=_PARALLEL_DOWNLOADS,
     connect_timeout=10,  # seconds, as is the next
     read_timeout=60,
     retries={"mode": "standard", "max_attempts": 4},
@@ -69,7 +69,7 @@ def download_prefix(address: Address, folder: Path, is_wanted: Callable[[PurePos
             raise DataError(f"{address}: expected objects below that prefix, got none; correct the address")
         wanted = []
         for key, name in keys.items():
-            path = checked_path(name, str(address))
+            path = to_relative_path(name, str(address))
             if key.endswith("/"):  # what the console makes of a folder
                 (folder / path).mkdir(parents=True, exist_ok=True)
             elif is_wanted(path):
@@ -89,7 +89,7 @@ def download(objects: Sequence[tuple[Address, Path]]) -> None:
 
 
 def _download_all(client: Any, objects: Sequence[tuple[Address, Path]]) -> None:
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
+    with ThreadPoolExecutor(_PARALLEL_DOWNLOADS) as pool:
         futures = [pool.submit(_download, client, address, path) for address, path in objects]
         try:
             for future in tqdm(futures, desc="downloading", unit="object"):

@@ -16,7 +16,7 @@ from pathlib import Path
 from driftserve.errors import DataError
 from driftserve.images.decode import MEDIA_TYPES
 from driftserve_training.configuration import STREAM
-from driftserve_training.dataset.listing import listed
+from driftserve_training.dataset.listing import list_names
 
 PREDICTION = "pred"  # images without a class, to be annotated
 
@@ -31,7 +31,7 @@ NEEDED = ("train", "test")
 
 
 @dataclass(frozen=True)
-class LaidOut:
+class SourceImage:
     """An image's file with its split, and its class where the split has classes."""
 
     file: Path
@@ -49,7 +49,7 @@ class Layout:
     """The images below `root`, by split, class and name; and how many other files there are."""
 
     root: Path
-    images: tuple[LaidOut, ...]
+    images: tuple[SourceImage, ...]
     skipped: int
 
 
@@ -105,9 +105,9 @@ def _split_folder(root: Path, split: str, origin: str) -> Path | None:
     return inner if inner.is_dir() else folders[0]
 
 
-def _images(folder: Path, split: str, origin: str, root: Path) -> Iterator[LaidOut]:
+def _images(folder: Path, split: str, origin: str, root: Path) -> Iterator[SourceImage]:
     if split == PREDICTION:
-        yield from (LaidOut(path, split, None) for path in _image_files(folder))
+        yield from (SourceImage(path, split, None) for path in _image_files(folder))
         return
     classes = list(_folders(folder))
     if not classes:
@@ -122,7 +122,7 @@ def _images(folder: Path, split: str, origin: str, root: Path) -> Iterator[LaidO
                 f"{origin}: expected images ({', '.join(MEDIA_TYPES)}) of every class, got none in "
                 f"{directory.relative_to(root)}/; add some, or remove the class from every split"
             )
-        yield from (LaidOut(path, split, directory.name) for path in files)
+        yield from (SourceImage(path, split, directory.name) for path in files)
 
 
 def _image_files(folder: Path) -> list[Path]:
@@ -135,4 +135,4 @@ def _folders(folder: Path) -> Iterator[Path]:
 
 
 def _list_folders(names: list[str]) -> str:
-    return listed([f"{name}/" for name in names]) or "no folder at all"
+    return list_names([f"{name}/" for name in names]) or "no folder at all"
