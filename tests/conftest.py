@@ -23,8 +23,8 @@ from driftserve.images.preprocess import preprocess
 from driftserve.inference.model import Model, load_graph
 from driftserve.inference.prediction import calibrate, to_prediction
 from driftserve.inference.scoring import score
-from images import LABELS, encode, scene
-from servers import Endpoint, started
+from model_servers import Endpoint, started
+from sample_images import LABELS, encode, scene
 
 EMBEDDING_SIZE = 3
 CERTIFICATE = Certificate(

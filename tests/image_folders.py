@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from images import LABELS, encode
+from sample_images import LABELS, encode
 
 
 def png(seed: int, side: int = 40) -> bytes:

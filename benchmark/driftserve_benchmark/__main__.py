@@ -6,7 +6,6 @@ Prints the tables of docs/drift.md. Exit status: 0 all targets met, 1 one is not
 used (one line on stderr says why), 2 wrong usage.
 """
 
-import argparse
 import logging
 import os
 import sys
@@ -14,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from driftserve.archive.reading import find_archive, read_contract
+from driftserve.command_line import Parser
 from driftserve.errors import DriftserveError
 from driftserve_benchmark.cells import score_all
 from driftserve_benchmark.report import Extent, measure
@@ -35,8 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0 if report.is_met else 1
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m driftserve_benchmark")
+def _parser() -> Parser:
+    parser = Parser(prog="python -m driftserve_benchmark")
     parser.add_argument("--archive", type=Path, default=Path("build/demo/model"), help="default: %(default)s")
     parser.add_argument("--data", type=Path, required=True, help="folder with val/ and stream/, each <class>/<image>")
     parser.add_argument("--ood", type=Path, help="folder of images that are of no class")

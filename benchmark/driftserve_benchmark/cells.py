@@ -33,10 +33,10 @@ _SCORING_CODE = (
 
 @dataclass(frozen=True)
 class Images:
-    """The population, whose right labels are known, and the rows of the strangers, (S, F)."""
+    """The population, whose right labels are known, and the rows of the out-of-distribution images, (S, F)."""
 
     population: Population
-    strangers: Rows
+    ood_rows: Rows
 
     @property
     def targets(self) -> npt.NDArray[np.int64]:
@@ -54,10 +54,10 @@ class Task:
     is_mirrored: bool = False
 
 
-def score_all(archive: Path, data: Path, strangers: Path | None, cache: Path, workers: int) -> Images:
-    """The images of `val/` and `stream/` with all their corruptions, and the strangers.
+def score_all(archive: Path, data: Path, ood: Path | None, cache: Path, workers: int) -> Images:
+    """The images of `val/` and `stream/` with all their corruptions, and those of no class.
 
-    There are fewer strangers than a fifth of a long window: each is there as it is and mirrored. What was scored
+    The latter are fewer than a fifth of a long window, so each is scored as it is and mirrored. What was scored
     before is read from `cache`, which is by the archive's digest, the images, and the code between them.
 
     Raises:
@@ -65,24 +65,24 @@ def score_all(archive: Path, data: Path, strangers: Path | None, cache: Path, wo
     """
     contract, digest = read_archive(archive)
     files = tuple(path for split in SPLITS for path in image_files(data / split, "*/*"))
-    others = tuple(image_files(strangers, "**/*")) if strangers is not None else ()
+    ood_files = tuple(image_files(ood, "**/*")) if ood is not None else ()
     targets = targets_of(files, contract.labels)
     tasks = [Task("clean", files)]
     tasks += [Task(f"{name}-{severity}", files, (name, severity)) for name, severity in FULL.cells]
-    if others:
-        tasks += [Task("strangers", others), Task("strangers-mirrored", others, is_mirrored=True)]
-    folder = cache / f"{digest[:12]}-{_digest((*files, *others))[:12]}"
+    if ood_files:
+        tasks += [Task("strangers", ood_files), Task("strangers-mirrored", ood_files, is_mirrored=True)]
+    folder = cache / f"{digest[:12]}-{_digest((*files, *ood_files))[:12]}"
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch, ProcessPoolExecutor(workers) as pool:
         unpacked = Path(scratch, "model")
         unpack_archive(archive, unpacked)
-        results = pool.map(partial(_scored, unpacked=unpacked, contract=contract, folder=folder), tasks)
-        shown = tqdm(results, total=len(tasks), desc="scoring", unit="corruption")
-        rows = {task.name: result for task, result in zip(tasks, shown, strict=True)}
+        results = pool.map(partial(_score_task, unpacked=unpacked, contract=contract, folder=folder), tasks)
+        progress = tqdm(results, total=len(tasks), desc="scoring", unit="corruption")
+        rows = {task.name: result for task, result in zip(tasks, progress, strict=True)}
     corrupted = {(name, severity): rows[f"{name}-{severity}"] for name, severity in FULL.cells}
     population = Population(contract.feature_names, rows["clean"], np.arange(len(files)), corrupted, targets)
-    of_others = [rows[name] for name in ("strangers", "strangers-mirrored") if name in rows]
-    return Images(population, np.concatenate([rows["clean"][:0], *of_others]))
+    ood_rows = [rows[name] for name in ("strangers", "strangers-mirrored") if name in rows]
+    return Images(population, np.concatenate([rows["clean"][:0], *ood_rows]))
 
 
 def _digest(files: Iterable[Path]) -> str:
@@ -95,15 +95,15 @@ def _digest(files: Iterable[Path]) -> str:
     return digest.hexdigest()
 
 
-def _scored(task: Task, unpacked: Path, contract: Contract, folder: Path) -> Rows:
-    kept = folder / f"{task.name}.npy"
-    if kept.is_file():
-        return np.asarray(np.load(kept))
+def _score_task(task: Task, unpacked: Path, contract: Contract, folder: Path) -> Rows:
+    cached = folder / f"{task.name}.npy"
+    if cached.is_file():
+        return np.asarray(np.load(cached))
     model = load_model(unpacked, contract)
     rows = score(_images(task), model, contract.image_spec, contract.temperature).features
-    unfinished = kept.with_suffix(".part.npy")
+    unfinished = cached.with_suffix(".part.npy")
     np.save(unfinished, rows)
-    unfinished.replace(kept)
+    unfinished.replace(cached)
     return rows
 
 

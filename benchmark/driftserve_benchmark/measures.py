@@ -29,7 +29,7 @@ from driftserve_benchmark.synthetic import SyntheticFeatures
 Window = Callable[[npt.NDArray[np.int64], np.random.Generator], Rows]
 
 HARM = 0.05  # of accuracy
-_STREAM = 3  # long windows, in which an alarm is waited for
+_STREAM_WINDOWS = 3  # long windows, in which an alarm is waited for
 
 
 def calm_synthetic(
@@ -43,10 +43,10 @@ def calm_synthetic(
     workers: int = 1,
 ) -> FalseAlarms:
     """False alarms of windows of synthetic features, with a new reference in each draw; in so many processes."""
-    one = partial(_synthetic_rate, population, reference_size, size, level, windows)
+    measure_rate = partial(_synthetic_rate, population, reference_size, size, level, windows)
     with ProcessPoolExecutor(workers) as pool:
         rates = list(
-            tqdm(pool.map(one, [(seed, draw) for draw in range(draws)]), total=draws, desc="synthetic windows")
+            tqdm(pool.map(measure_rate, [(seed, draw) for draw in range(draws)]), total=draws, desc="synthetic windows")
         )
     return to_false_alarms(np.array(rates), size, level, windows)
 
@@ -89,13 +89,13 @@ def threshold_for(peaks: Sequence[float], share: float) -> float:
     return highest[number - 1] if number else float(np.nextafter(highest[0], np.inf))
 
 
-def delays(drawn: Sequence[Draw], window: Window, policy: DriftPolicy, detectors: Sequence[Detector]) -> list[float]:
+def delays(draws: Sequence[Draw], window: Window, policy: DriftPolicy, detectors: Sequence[Detector]) -> list[float]:
     """How many observations it takes each detector to alarm, on average, on the same streams.
 
     A stream without an alarm counts with its length.
     """
     numbers = []
-    for draw in drawn:
+    for draw in draws:
         rows = stream_of(draw, window)
         numbers.append([detector(rows, draw.reference, policy) or len(rows) for detector in detectors])
     return [float(mean) for mean in np.mean(numbers, axis=0)]
@@ -103,27 +103,29 @@ def delays(drawn: Sequence[Draw], window: Window, policy: DriftPolicy, detectors
 
 def stream_of(draw: Draw, window: Window) -> Rows:
     """Some windows of a draw's traffic in a row, each in random order."""
-    return np.concatenate([draw.generator.permutation(window(draw.traffic, draw.generator)) for _ in range(_STREAM)])
+    return np.concatenate(
+        [draw.generator.permutation(window(draw.traffic, draw.generator)) for _ in range(_STREAM_WINDOWS)]
+    )
 
 
-def power(drawn: Sequence[Draw], window: Window, level: float, windows: int) -> float:
+def power(draws: Sequence[Draw], window: Window, level: float, windows: int) -> float:
     """The share of windows, each made of a draw's traffic, that raise an alarm."""
     return float(
         np.mean(
             [
                 is_drift(window(draw.traffic, draw.generator), draw.reference, level)
-                for draw in drawn
+                for draw in draws
                 for _ in range(windows)
             ]
         )
     )
 
 
-def softmax_power(population: Population, drawn: Sequence[Draw], window: Window, level: float, windows: int) -> float:
+def softmax_power(population: Population, draws: Sequence[Draw], window: Window, level: float, windows: int) -> float:
     """The same of Kolmogorov-Smirnov tests of the class probabilities alone, spread over them as Bonferroni does."""
     labels = count_labels(population.names)
     alarms = []
-    for draw in drawn:
+    for draw in draws:
         reference = to_reference(population.names[:labels], population.clean[draw.reference_indices, :labels])
         for _ in range(windows):
             rows = window(draw.traffic, draw.generator)[:, :labels]
@@ -136,7 +138,7 @@ def windows_of(rows: Rows, size: int) -> Window:
     return lambda traffic, generator: rows[generator.choice(traffic, size, replace=False)]
 
 
-def without(population: Population, targets: npt.NDArray[np.int64], label: int, size: int) -> Window:
+def without_class(population: Population, targets: npt.NDArray[np.int64], label: int, size: int) -> Window:
     """Windows without the images of one class, of all the others where there are fewer than `size`.
 
     `targets`, (N,), are the right labels' indices.
@@ -149,13 +151,13 @@ def without(population: Population, targets: npt.NDArray[np.int64], label: int, 
     return window
 
 
-def contaminated(population: Population, strangers: Rows, share: float, size: int) -> Window:
-    """Windows of which a share are strangers."""
+def with_ood_images(population: Population, ood_rows: Rows, share: float, size: int) -> Window:
+    """Windows of which a share are out-of-distribution images."""
     number = round(share * size)
 
     def window(traffic: npt.NDArray[np.int64], generator: np.random.Generator) -> Rows:
         own = population.clean[generator.choice(traffic, size - number, replace=False)]
-        return np.concatenate([own, strangers[generator.choice(len(strangers), number, replace=False)]])
+        return np.concatenate([own, ood_rows[generator.choice(len(ood_rows), number, replace=False)]])
 
     return window
 
@@ -172,18 +174,18 @@ class Harm:
     harmful: int
 
 
-def harm(population: Population, targets: npt.NDArray[np.int64], drawn: Sequence[Draw]) -> Harm:
+def harm(population: Population, targets: npt.NDArray[np.int64], draws: Sequence[Draw]) -> Harm:
     """Over all corruptions: the drop that confidence tells, against the reference's accuracy, and the true one."""
     labels = count_labels(population.names)
     is_right = population.clean[:, :labels].argmax(axis=1) == targets
     drops, estimates = [], []
     for rows in population.corrupted.values():
         drops.append(is_right.mean() - (rows[:, :labels].argmax(axis=1) == targets).mean())
-        told = []
-        for draw in drawn:
+        estimated_drops = []
+        for draw in draws:
             expected = float(is_right[draw.reference_indices].mean())
-            told.append(expected - estimate_accuracy(rows[draw.traffic], draw.reference, expected))
-        estimates.append(np.mean(told))
+            estimated_drops.append(expected - estimate_accuracy(rows[draw.traffic], draw.reference, expected))
+        estimates.append(np.mean(estimated_drops))
     true, estimated = np.array(drops), np.array(estimates)
     is_harmful = true > HARM
     above = estimated[is_harmful][:, None] - estimated[~is_harmful]
@@ -204,14 +206,14 @@ def traffic_to_alarm(contract: Contract, reference: Rows, stream: Rows, senders:
     watched = contract.model_copy(update={"reference": dict(zip(contract.feature_names, columns, strict=True))})
     digest = "0" * 64
     monitor = Monitor({digest: watched}.get, "benchmark", "benchmark")
-    turns = np.random.default_rng((seed, senders)).permutation(np.arange(len(stream)) % senders)
+    sender_order = np.random.default_rng((seed, senders)).permutation(np.arange(len(stream)) % senders)
     with tempfile.TemporaryDirectory() as folder:
         socket = Path(folder, SOCKET_FILE)
         receiver = Receiver(socket)
         parts = [(Sender(socket, digest), iter(stream[sender::senders].tolist())) for sender in range(senders)]
         try:
-            for number, turn in enumerate(turns, start=1):
-                sender, part = parts[turn]
+            for number, sender_number in enumerate(sender_order, start=1):
+                sender, part = parts[sender_number]
                 sender.send((Observation(200, {}, features=tuple(next(part))),))
                 datagram = receiver.receive(1.0)
                 if datagram is None:

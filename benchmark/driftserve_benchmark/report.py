@@ -17,9 +17,9 @@ from driftserve_benchmark.cells import Images
 from driftserve_benchmark.detectors import Detector, e_process, log_capital, nominal_threshold, two_horizons
 from driftserve_benchmark.table import Row, rows_to_table, to_table
 
-_RUN = 100  # windows
+_RUN_WINDOWS = 100  # windows
 _SENDERS = (1, 4, 16)
-_SENT_STRANGERS = 0.2
+_SENT_OOD_SHARE = 0.2
 
 
 @dataclass(frozen=True)
@@ -66,23 +66,23 @@ def measure(images: Images, contract: Contract, extent: Extent) -> Report:
             f"expected at least {least} images in val/ and stream/ together, twice a long window, "
             f"got {len(images.population.clean)}"
         )
-    drawn = images.population.halves(extent.draws, seed=0)
-    share = _alarmed(images, contract, extent)
-    calm = list(_calm(images, drawn, contract, extent, share))
-    power = _Power(images, drawn, contract, extent.power_windows)
+    draws = images.population.halves(extent.draws, seed=0)
+    share = _alarm_share(images, contract, extent)
+    calm = list(_calm(images, draws, contract, extent, share))
+    power = _Power(images, draws, contract, extent.power_windows)
     others = [
-        *_mixtures(images, drawn, contract, extent.power_windows),
-        *_senders(images, drawn, contract),
-        *_harm(images, drawn),
+        *_mixtures(images, draws, contract, extent.power_windows),
+        *_senders(images, draws, contract),
+        *_harm(images, draws),
     ]
-    return Report((*calm, *power.rows(), *others), power.table(), _sequential(images, drawn, contract, extent, share))
+    return Report((*calm, *power.rows(), *others), power.table(), _sequential(images, draws, contract, extent, share))
 
 
-def _calm(images: Images, drawn: Sequence[Draw], contract: Contract, extent: Extent, share: float) -> Iterator[Row]:
+def _calm(images: Images, draws: Sequence[Draw], contract: Contract, extent: Extent, share: float) -> Iterator[Row]:
     population, policy, half = images.population, contract.drift, len(images.population.clean) // 2
     long_size = policy.window_size * WINDOWS_IN_LONG
-    shown = tqdm(drawn, desc="calm windows")
-    real = false_alarms(population, shown, policy.window_size, policy.level, extent.windows)
+    progress = tqdm(draws, desc="calm windows")
+    real = false_alarms(population, progress, policy.window_size, policy.level, extent.windows)
     synthetic = measures.calm_synthetic(
         population, half, extent.draws, long_size, policy.long_level, extent.windows, 1, extent.workers
     )
@@ -91,14 +91,14 @@ def _calm(images: Images, drawn: Sequence[Draw], contract: Contract, extent: Ext
         target = f"bound <= {1.5 * alarms.budget:.5f}, worst <= {5 * alarms.budget:.5f}"
         is_met = alarms.upper_bound <= 1.5 * alarms.budget and alarms.worst <= 5 * alarms.budget
         yield Row(f"calm windows of {alarms.size}, {name}", text, target, is_met)
-    measure = f"any alarm in {_RUN} calm windows, {extent.runs} runs of synthetic features"
+    measure = f"any alarm in {_RUN_WINDOWS} calm windows, {extent.runs} runs of synthetic features"
     yield Row(measure, f"{share:.3f}", "<= 0.12", share <= 0.12)
 
 
 class _Power:
     """The power on the corruptions of severities 1 and 3, of the product and of the softmax outputs alone."""
 
-    def __init__(self, images: Images, drawn: Sequence[Draw], contract: Contract, windows: int) -> None:
+    def __init__(self, images: Images, draws: Sequence[Draw], contract: Contract, windows: int) -> None:
         policy, corrupted = contract.drift, images.population.corrupted
         self._size, self._long_size = policy.window_size, policy.window_size * WINDOWS_IN_LONG
         self._window: dict[Cell, float] = {}
@@ -106,11 +106,11 @@ class _Power:
         self._softmax: dict[Cell, float] = {}
         for cell in tqdm([cell for cell in FULL.cells if cell[1] in (1, 3)], desc="power"):
             window = measures.windows_of(corrupted[cell], self._size)
-            self._window[cell] = measures.power(drawn, window, policy.level, windows)
+            self._window[cell] = measures.power(draws, window, policy.level, windows)
             if cell[1] == 1:
                 long_window = measures.windows_of(corrupted[cell], self._long_size)
-                self._long[cell] = measures.power(drawn, long_window, policy.long_level, windows)
-                self._softmax[cell] = measures.softmax_power(images.population, drawn, window, policy.level, windows)
+                self._long[cell] = measures.power(draws, long_window, policy.long_level, windows)
+                self._softmax[cell] = measures.softmax_power(images.population, draws, window, policy.level, windows)
 
     def rows(self) -> Iterator[Row]:
         seen = sum(self._window[name, 3] >= 0.95 for name in CORRUPTIONS)
@@ -138,54 +138,54 @@ class _Power:
         return to_table(columns, [(name, *(f"{power:.2f}" for power in row)) for name, *row in powers])
 
 
-def _mixtures(images: Images, drawn: Sequence[Draw], contract: Contract, windows: int) -> Iterator[Row]:
+def _mixtures(images: Images, draws: Sequence[Draw], contract: Contract, windows: int) -> Iterator[Row]:
     population, policy = images.population, contract.drift
     size, level = policy.window_size * WINDOWS_IN_LONG, policy.long_level
     removed = [
-        measures.power(drawn, measures.without(population, images.targets, label, size), level, windows)
+        measures.power(draws, measures.without_class(population, images.targets, label, size), level, windows)
         for label in range(len(contract.labels))
     ]
     text, mean = f"{np.mean(removed):.3f} / {min(removed):.3f}", float(np.mean(removed))
     yield Row(f"one class removed, in {size} or all the others, mean / least", text, ">= 0.95", mean >= 0.95)
     for share, least in ((0.1, None), (0.2, 0.8)):
         measure, target = f"{share:.0%} strangers, in {size}", "reported" if least is None else f">= {least}"
-        if len(images.strangers) < share * size:
-            yield Row(measure, f"not measured: {len(images.strangers)} strangers are too few", target)
+        if len(images.ood_rows) < share * size:
+            yield Row(measure, f"not measured: {len(images.ood_rows)} strangers are too few", target)
             continue
-        window = measures.contaminated(population, images.strangers, share, size)
-        seen = measures.power(drawn, window, level, windows)
+        window = measures.with_ood_images(population, images.ood_rows, share, size)
+        seen = measures.power(draws, window, level, windows)
         yield Row(measure, f"{seen:.3f}", target, None if least is None else seen >= least)
 
 
-def _senders(images: Images, drawn: Sequence[Draw], contract: Contract) -> Iterator[Row]:
+def _senders(images: Images, draws: Sequence[Draw], contract: Contract) -> Iterator[Row]:
     """By drift that takes several windows, or the long one: what is strong alarms in the first, whoever sends."""
     population, size = images.population, contract.drift.window_size * WINDOWS_IN_LONG
-    if len(images.strangers) >= _SENT_STRANGERS * size:
-        kind = f"{_SENT_STRANGERS:.0%} strangers"
-        window = measures.contaminated(population, images.strangers, _SENT_STRANGERS, size)
+    if len(images.ood_rows) >= _SENT_OOD_SHARE * size:
+        kind = f"{_SENT_OOD_SHARE:.0%} strangers"
+        window = measures.with_ood_images(population, images.ood_rows, _SENT_OOD_SHARE, size)
     else:
         kind = f"without {contract.labels[0]}"
-        window = measures.without(population, images.targets, 0, size)
-    needed: dict[int, list[int]] = {senders: [] for senders in _SENDERS}
-    for seed, draw in enumerate(drawn):
+        window = measures.without_class(population, images.targets, 0, size)
+    observations_to_alarm: dict[int, list[int]] = {senders: [] for senders in _SENDERS}
+    for seed, draw in enumerate(draws):
         reference, stream = population.clean[draw.reference_indices], measures.stream_of(draw, window)
-        for senders, numbers in needed.items():
+        for senders, numbers in observations_to_alarm.items():
             numbers.append(measures.traffic_to_alarm(contract, reference, stream, senders, seed))
-    means = [np.mean(numbers) for numbers in needed.values()]
+    means = [np.mean(numbers) for numbers in observations_to_alarm.values()]
     measure = f"observations to the alarm, {' / '.join(map(str, _SENDERS))} senders, {kind}"
     is_met = bool(max(means) <= 1.2 * min(means))
     yield Row(measure, " / ".join(f"{mean:.0f}" for mean in means), "within 20 %", is_met)
 
 
-def _harm(images: Images, drawn: Sequence[Draw]) -> Iterator[Row]:
-    harm = measures.harm(images.population, images.targets, drawn)
+def _harm(images: Images, draws: Sequence[Draw]) -> Iterator[Row]:
+    harm = measures.harm(images.population, images.targets, draws)
     cells = len(images.population.corrupted)
     area = "not measured" if harm.auc is None else f"{harm.auc:.3f}"
     text, is_met = f"AUC {area}, mean error {harm.mean_error:.3f}", None if harm.auc is None else harm.auc >= 0.9
     yield Row(f"estimated drop tells harm, {harm.harmful} of {cells} harmful", text, "AUC >= 0.9", is_met)
 
 
-def _sequential(images: Images, drawn: Sequence[Draw], contract: Contract, extent: Extent, share: float) -> str:
+def _sequential(images: Images, draws: Sequence[Draw], contract: Contract, extent: Extent, share: float) -> str:
     """The e-process beside the two horizons, at the same budget, and at the same share of calm runs with an alarm."""
     policy = contract.drift
     runs = tqdm(_calm_runs(images, contract, extent), total=extent.runs, desc="e-process, calm")
@@ -194,9 +194,9 @@ def _sequential(images: Images, drawn: Sequence[Draw], contract: Contract, exten
     detectors: list[Detector] = [two_horizons]
     detectors += [partial(e_process, threshold=threshold) for threshold in thresholds]
     calm = (share, *(np.mean(np.array(peaks) >= threshold) for threshold in thresholds))
-    rows = [(f"any alarm in {_RUN} calm windows", *(f"{one:.3f}" for one in calm))]
+    rows = [(f"any alarm in {_RUN_WINDOWS} calm windows", *(f"{one:.3f}" for one in calm))]
     for kind, windows in tqdm(_kinds(images, contract).items(), desc="e-process"):
-        means = np.mean([measures.delays(drawn, window, policy, detectors) for window in windows], axis=0)
+        means = np.mean([measures.delays(draws, window, policy, detectors) for window in windows], axis=0)
         rows.append((f"observations to the alarm: {kind}", *(f"{mean:.0f}" for mean in means)))
     return to_table(("", "two horizons", "e-process, at the same budget", "e-process, at the same false alarms"), rows)
 
@@ -207,20 +207,20 @@ def _kinds(images: Images, contract: Contract) -> dict[str, list[measures.Window
     labels = range(len(contract.labels))
     kinds = {
         "severity 1, mean of 15": [measures.windows_of(population.corrupted[name, 1], size) for name in CORRUPTIONS],
-        "one class removed": [measures.without(population, images.targets, label, size) for label in labels],
+        "one class removed": [measures.without_class(population, images.targets, label, size) for label in labels],
     }
     for share in (0.2, 0.1):
-        if len(images.strangers) >= share * size:
-            kinds[f"{share:.0%} strangers"] = [measures.contaminated(population, images.strangers, share, size)]
+        if len(images.ood_rows) >= share * size:
+            kinds[f"{share:.0%} strangers"] = [measures.with_ood_images(population, images.ood_rows, share, size)]
     return kinds
 
 
 def _calm_runs(images: Images, contract: Contract, extent: Extent) -> Iterator[measures.CalmRun]:
     half = len(images.population.clean) // 2
-    return measures.calm_runs(images.population, half, contract.drift, extent.runs, _RUN, seed=2)
+    return measures.calm_runs(images.population, half, contract.drift, extent.runs, _RUN_WINDOWS, seed=2)
 
 
-def _alarmed(images: Images, contract: Contract, extent: Extent) -> float:
+def _alarm_share(images: Images, contract: Contract, extent: Extent) -> float:
     """The share of calm runs with any alarm of the two horizons."""
     runs = _calm_runs(images, contract, extent)
     return float(np.mean([two_horizons(run.rows, run.reference, contract.drift) is not None for run in runs]))

@@ -23,8 +23,8 @@ def to_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     | fog | 1.00 |
     """
     lines = [columns, *rows]
-    shown = [f"| {' | '.join(cells)} |" for cells in lines]
-    return "\n".join([shown[0], "|" + "---|" * len(columns), *shown[1:]])
+    table_lines = [f"| {' | '.join(cells)} |" for cells in lines]
+    return "\n".join([table_lines[0], "|" + "---|" * len(columns), *table_lines[1:]])
 
 
 def rows_to_table(rows: Iterable[Row]) -> str:
@@ -35,6 +35,6 @@ def rows_to_table(rows: Iterable[Row]) -> str:
     |---|---|---|---|
     | power | 1.0 | >= 0.9 | yes |
     """
-    met = {None: "", True: "yes", False: "**no**"}
-    cells = [(row.measure, row.measured, row.target, met[row.is_met]) for row in rows]
+    met_words = {None: "", True: "yes", False: "**no**"}
+    cells = [(row.measure, row.measured, row.target, met_words[row.is_met]) for row in rows]
     return to_table(("measure", "measured", "target", "met"), cells)

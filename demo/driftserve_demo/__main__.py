@@ -3,7 +3,6 @@
 Writes `report.json` and shows it as a table. Exit status: 0 the run ended, 1 a stage failed.
 """
 
-import argparse
 import json
 import signal
 import sys
@@ -11,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from driftserve.command_line import Parser
 from driftserve.errors import DriftserveError
 from driftserve.host.ports import check_port_is_free
 from driftserve_demo.report import to_table
@@ -38,8 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m driftserve_demo", description=__doc__.splitlines()[0])
+def _parser() -> Parser:
+    parser = Parser(prog="python -m driftserve_demo", description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=Path("build/demo"), help="default: %(default)s")
     parser.add_argument("--port", type=int, default=8080, help="port of the server (default: %(default)s)")
     parser.add_argument("--data", type=Path, help="folder with train/ val/ test/ stream/, each <class>/*.jpg")

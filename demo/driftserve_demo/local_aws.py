@@ -42,11 +42,11 @@ def local_aws() -> Iterator[dict[str, str]]:
             "AWS_SECRET_ACCESS_KEY": "local",
         }
     finally:
-        _forget(host, port)
+        _reset_account(host, port)
         server.stop()
 
 
-def _forget(host: str, port: int) -> None:
+def _reset_account(host: str, port: int) -> None:
     """Empty the account, which moto keeps for its process: the next server would begin with what this one had."""
     connection = HTTPConnection(host, port)
     connection.request("POST", "/moto-api/reset")
@@ -72,7 +72,7 @@ def read_metrics(environment: dict[str, str], namespace: str, series: Iterable[S
     names: set[str] = set()
     datapoints = 0
     for name, dimensions in series:
-        found = client.get_metric_statistics(
+        points = client.get_metric_statistics(
             Namespace=namespace,
             MetricName=name,
             Dimensions=[{"Name": key, "Value": value} for key, value in dimensions],
@@ -81,6 +81,6 @@ def read_metrics(environment: dict[str, str], namespace: str, series: Iterable[S
             Period=60,
             Statistics=["Average", "SampleCount"],
         )["Datapoints"]
-        datapoints += len(found)
-        names |= {name} if found else set()
+        datapoints += len(points)
+        names |= {name} if points else set()
     return MetricsRead(namespace, tuple(sorted(names)), datapoints)

@@ -128,7 +128,10 @@ def to_table(report: Report) -> str:
             f"accuracy {report.serving.accuracy_served:.3f}",
         ),
         *(
-            (f"drift: {phase.kind}", f"{phase.alarms} alarms in {phase.windows} windows {_listed(phase.features)}")
+            (
+                f"drift: {phase.kind}",
+                f"{phase.alarms} alarms in {phase.windows} windows {_list_features(phase.features)}",
+            )
             for phase in (drift.undrifted, drift.corrupted, drift.ood)
             if phase is not None
         ),
@@ -142,6 +145,6 @@ def to_table(report: Report) -> str:
     return "\n".join(f"{name.ljust(width)}  {text}" for name, text in rows)
 
 
-def _listed(features: Sequence[str]) -> str:
+def _list_features(features: Sequence[str]) -> str:
     more = ", ..." if len(features) > 4 else ""
     return f"({', '.join(features[:4])}{more})" if features else ""

@@ -58,7 +58,7 @@ def running_server(archive: Path, port: int, environment: dict[str, str], probe:
     process = subprocess.Popen(command, env=environment)
     try:
         server = Server(f"http://127.0.0.1:{port}", runtime_root() / str(process.pid))
-        _wait_until_it_answers(process, Client(server.url, concurrency=1), probe)
+        _wait_until_ready(process, Client(server.url, concurrency=1), probe)
         yield server
     finally:
         process.terminate()
@@ -69,7 +69,7 @@ def running_server(archive: Path, port: int, environment: dict[str, str], probe:
             process.wait()
 
 
-def _wait_until_it_answers(process: "subprocess.Popen[bytes]", client: Client, probe: Picture) -> None:
+def _wait_until_ready(process: "subprocess.Popen[bytes]", client: Client, probe: Picture) -> None:
     deadline = time.monotonic() + _START_TIMEOUT_SECONDS
     while time.monotonic() < deadline:
         if process.poll() is not None:

@@ -39,7 +39,7 @@ ENDPOINT_NAME = "demo"
 VARIANT_NAME = "AllTraffic"
 CONCURRENCY = 2
 METRICS_PERIOD_SECONDS = 5
-_MOST_TRIES = 5
+_MOST_ATTEMPTS = 5
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,8 @@ def run(options: DemoOptions) -> Report:
         probe = Picture(traffic.image_files(folder / "test")[0].read_bytes(), "application/octet-stream", None)
         with running_server(archive, options.port, environment, probe) as server:
             client = Client(server.url, CONCURRENCY)
-            graded, parity, accuracy = grade(client, folder, options.output)
-            watched, drift = send_traffic(client, server, folder, contract.drift.window_size)
+            test_answers, parity, accuracy = send_test_images(client, folder, options.output)
+            traffic_answers, drift = send_traffic(client, server, folder, contract.drift.window_size)
         # After the end, which flushes the last period.
         cloudwatch = read_metrics(aws, NAMESPACE, all_series(contract, ENDPOINT_NAME, VARIANT_NAME))
     if not cloudwatch.datapoints:
@@ -80,7 +80,7 @@ def run(options: DemoOptions) -> Report:
         training=training,
         archive=ArchiveReport(str(archive), archive.stat().st_size, file_sha256(archive)),
         parity=parity,
-        serving=to_serving_report([*graded, *watched], CONCURRENCY, accuracy),
+        serving=to_serving_report([*test_answers, *traffic_answers], CONCURRENCY, accuracy),
         drift=drift,
         cloudwatch=cloudwatch,
     )
@@ -117,17 +117,17 @@ def prepare_data(options: DemoOptions) -> tuple[Path, DataReport]:
 def train_and_export(options: DemoOptions, folder: Path) -> TrainingReport:
     """Run the training package's three commands, as a pipeline would."""
     trained = options.output / "training"
-    chosen: dict[str, object] = {"--data": folder, "--output": trained}
+    training_options: dict[str, object] = {"--data": folder, "--output": trained}
     if options.data is None:  # drawn scenes are easy, and need neither large images nor a download
-        chosen |= {"--image-size": 64, "--epochs": 6, "--learning-rate": 4e-3}
+        training_options |= {"--image-size": 64, "--epochs": 6, "--learning-rate": 4e-3}
     else:
-        chosen |= {"--image-size": 128, "--epochs": 3}
+        training_options |= {"--image-size": 128, "--epochs": 3}
     if options.weights is None:
-        chosen["--model"] = "test_resnet" if options.data is None else "mobilenetv2_100"
-    given = {"--weights": options.weights, "--model": options.model, "--epochs": options.epochs}
-    chosen |= {name: value for name, value in given.items() if value is not None}
+        training_options["--model"] = "test_resnet" if options.data is None else "mobilenetv2_100"
+    overrides = {"--weights": options.weights, "--model": options.model, "--epochs": options.epochs}
+    training_options |= {name: value for name, value in overrides.items() if value is not None}
     flags = ["--no-pretrained"] if options.data is None and options.weights is None else []
-    _run_training("train", chosen, flags)
+    _run_training("train", training_options, flags)
     # The corruptions are for the card, and take longer than all else.
     _run_training("evaluate", {"--trained": trained, "--data": folder, "--robustness-images": 0})
     _run_training("export", {"--trained": trained, "--data": folder, "--output": options.output})
@@ -142,7 +142,7 @@ def train_and_export(options: DemoOptions, folder: Path) -> TrainingReport:
     )
 
 
-def grade(client: Client, folder: Path, output: Path) -> tuple[list[Answer], ParityReport, float]:
+def send_test_images(client: Client, folder: Path, output: Path) -> tuple[list[Answer], ParityReport, float]:
     """Send every test image, marked as a test; hold the answers against the eager network's."""
     with (output / "training" / "predictions-test.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -153,13 +153,13 @@ def grade(client: Client, folder: Path, output: Path) -> tuple[list[Answer], Par
         raise DriftserveError(f"expected 200 for every test image, got {bad[0].status}: {bad[0].body}")
     eager = np.array([[float(row[label]) for label in labels] for row in rows])
     served = np.array([[_probabilities(answer)[label] for label in labels] for answer in answers])
-    hits = [answer.body["label"] == row["label"] for answer, row in zip(answers, rows, strict=True)]
+    is_correct = [answer.body["label"] == row["label"] for answer, row in zip(answers, rows, strict=True)]
     parity = ParityReport(
         images=len(rows),
         max_abs_diff=float(np.abs(eager - served).max()),
         argmax_agreement=float((eager.argmax(axis=1) == served.argmax(axis=1)).mean()),
     )
-    return answers, parity, float(np.mean(hits))
+    return answers, parity, float(np.mean(is_correct))
 
 
 def send_traffic(client: Client, server: Server, folder: Path, window_size: int) -> tuple[list[Answer], DriftPhases]:
@@ -170,14 +170,14 @@ def send_traffic(client: Client, server: Server, folder: Path, window_size: int)
         "undrifted": traffic.undrifted_windows(stream, window_size, generator),
         f"{corruption.KIND} severity {corruption.SEVERITY}": traffic.corrupted_windows(stream, window_size, generator),
     }
-    strangers = traffic.read_pictures(folder.parent / "ood", is_labelled=False)
-    if strangers:
+    ood_pictures = traffic.read_pictures(folder.parent / "ood", is_labelled=False)
+    if ood_pictures:
         phases[f"{traffic.OOD_SHARE:.0%} out of distribution"] = traffic.ood_windows(
-            stream, strangers, window_size, generator
+            stream, ood_pictures, window_size, generator
         )
     answers: list[Answer] = []
     measured = [_send_phase(client, server, kind, windows, answers) for kind, windows in phases.items()]
-    return answers, DriftPhases(measured[0], measured[1], measured[2] if strangers else None)
+    return answers, DriftPhases(measured[0], measured[1], measured[2] if ood_pictures else None)
 
 
 def _send_phase(
@@ -199,11 +199,11 @@ def _send_window(
 
     Those that did arrive are duplicates, which the monitor leaves out.
     """
-    seen = server.status().get("observations", 0)
+    observed = server.status().get("observations", 0)
     # Up to the end of the monitor's window: what came late, after it was sent again, is in this one already.
-    expected = (seen // len(window) + 1) * len(window)
-    window = window[: expected - seen]
-    for _ in range(_MOST_TRIES):
+    expected = (observed // len(window) + 1) * len(window)
+    window = window[: expected - observed]
+    for _ in range(_MOST_ATTEMPTS):
         answers += client.send_all(window, description)
         status = server.wait_for_observations(expected)
         missing = expected - status.get("observations", 0)
@@ -224,8 +224,8 @@ def _run_training(command: str, options: dict[str, object], flags: Sequence[str]
 
 def _environment(aws: dict[str, str]) -> dict[str, str]:
     """This process's variables, without those that would lead the server to another AWS or another setting."""
-    ours = ("AWS_", "DRIFTSERVE_")
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    prefixes = ("AWS_", "DRIFTSERVE_")
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}
     return (
         inherited
         | aws

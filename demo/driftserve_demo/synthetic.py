@@ -29,18 +29,18 @@ def write_dataset(folder: Path, images_per_class: dict[str, int] = IMAGES_PER_CL
 
 def draw_scene(paint: Paint, generator: random.Random) -> Image.Image:
     """One scene under its own light, with a little blur and sensor noise; some show a second one, too."""
-    image = _painted(paint, generator)
+    image = _paint(paint, generator)
     if generator.random() < _AMBIGUOUS_SHARE:
-        other = _painted(generator.choice(list(_PAINTERS.values())), generator)
+        other = _paint(generator.choice(list(_PAINTERS.values())), generator)
         image = Image.blend(image, other, generator.uniform(0.25, 0.49))
     image = image.filter(ImageFilter.GaussianBlur(generator.uniform(0.2, 0.7)))
     pixels = np.asarray(image, np.float32)
     noise = np.random.default_rng(generator.getrandbits(32)).normal(0, generator.uniform(2, 6), pixels.shape)
-    lit = (pixels - 128) * generator.uniform(0.85, 1.15) + 128 + generator.uniform(-18, 18) + noise
-    return Image.fromarray(lit.clip(0, 255).astype(np.uint8))
+    brightened = (pixels - 128) * generator.uniform(0.85, 1.15) + 128 + generator.uniform(-18, 18) + noise
+    return Image.fromarray(brightened.clip(0, 255).astype(np.uint8))
 
 
-def _painted(paint: Paint, generator: random.Random) -> Image.Image:
+def _paint(paint: Paint, generator: random.Random) -> Image.Image:
     image = Image.new("RGB", (SIDE, SIDE))
     paint(ImageDraw.Draw(image), generator)
     return image

@@ -51,22 +51,22 @@ def undrifted_windows(stream: Sequence[Picture], size: int, generator: random.Ra
 def corrupted_windows(stream: Sequence[Picture], size: int, generator: random.Random) -> list[Window]:
     """Windows of the stream under `corruption`, sent as PNG so that nothing else changes."""
     noise = np.random.default_rng(generator.getrandbits(32))
-    return [[_corrupted(picture, noise) for picture in generator.sample(stream, size)] for _ in range(DRIFTED_WINDOWS)]
+    return [[_corrupt(picture, noise) for picture in generator.sample(stream, size)] for _ in range(DRIFTED_WINDOWS)]
 
 
 def ood_windows(
-    stream: Sequence[Picture], strangers: Sequence[Picture], size: int, generator: random.Random
+    stream: Sequence[Picture], ood_pictures: Sequence[Picture], size: int, generator: random.Random
 ) -> list[Window]:
     """Windows of the stream with a quarter of other images, each of them once in a window."""
-    number = min(round(size * OOD_SHARE), len(strangers))
+    number = min(round(size * OOD_SHARE), len(ood_pictures))
     windows = []
     for _ in range(DRIFTED_WINDOWS):
-        window = generator.sample(stream, size - number) + generator.sample(strangers, number)
+        window = generator.sample(stream, size - number) + generator.sample(ood_pictures, number)
         windows.append(generator.sample(window, size))
     return windows
 
 
-def _corrupted(picture: Picture, generator: np.random.Generator) -> Picture:
+def _corrupt(picture: Picture, generator: np.random.Generator) -> Picture:
     buffer = io.BytesIO()
     Image.fromarray(gaussian_noise(decode(picture.body), SEVERITY, generator)).save(buffer, "PNG", compress_level=1)
     return Picture(buffer.getvalue(), "image/png", picture.label)

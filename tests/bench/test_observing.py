@@ -19,8 +19,8 @@ from driftserve.inference.service import Request, RequestLimits, Service
 from driftserve.observations.channel import SOCKET_FILE, Sender
 from driftserve.observations.observation import Observation
 from driftserve.runtime.directory import write_contract
-from images import encode, scene
 from processes import wait_for
+from sample_images import encode, scene
 
 pytestmark = pytest.mark.bench
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from containers import readable
-from images import encode, scene
+from sample_images import encode, scene
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from containers import DOCKER, tag
-from servers import ROOT
+from model_servers import ROOT
 
 SPEC: dict[str, Any] = yaml.safe_load((ROOT / "buildspec.yml").read_text())
 COMMANDS = [command for phase in SPEC["phases"].values() for command in phase.get("commands", ())]

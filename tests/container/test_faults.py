@@ -20,9 +20,9 @@ import pytest
 from containers import docker, gateway, serving, tag
 from driftserve.host.ports import free_ports
 from fake_cloudwatch import fake_cloudwatch
-from images import encode, scene
-from load import Load, load
 from processes import wait_for
+from request_load import Load, load
+from sample_images import encode, scene
 
 pytestmark = [pytest.mark.image, pytest.mark.timeout(300)]
 

@@ -10,8 +10,8 @@ import pytest
 
 from containers import DOCKER, Container, container, docker, readable, seconds_to_first_answer, serving, tag
 from driftserve.archive.reading import find_archive
-from images import encode, scene
 from processes import wait_for
+from sample_images import encode, scene
 
 pytestmark = pytest.mark.image
 

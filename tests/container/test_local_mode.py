@@ -17,8 +17,8 @@ from containers import docker, readable, refuse, tag
 from driftserve.archive.contract import Contract
 from driftserve.archive.writing import write_model_tarball
 from driftserve.host.ports import free_ports
-from endpoints import SUITE_TESTS
-from servers import ROOT
+from endpoint_clients import SUITE_TESTS
+from model_servers import ROOT
 
 pytestmark = pytest.mark.image
 
@@ -37,7 +37,7 @@ STOP_TIMEOUT_SECONDS = 60
 
 
 class LocalEndpoint:
-    """`tests/local_endpoint.py` with its endpoint in service."""
+    """`tests/local_mode_endpoint.py` with its endpoint in service."""
 
     def __init__(self, port: int, process: "subprocess.Popen[str]") -> None:
         self.url = f"http://127.0.0.1:{port}"
@@ -57,7 +57,7 @@ class LocalEndpoint:
 
     def _answer(self) -> dict[str, Any]:
         line = _pipe(self._process.stdout).readline()
-        assert line, f"tests/local_endpoint.py ended with {self._process.wait(STOP_TIMEOUT_SECONDS)}"
+        assert line, f"tests/local_mode_endpoint.py ended with {self._process.wait(STOP_TIMEOUT_SECONDS)}"
         answer: dict[str, Any] = json.loads(line)
         return answer
 
@@ -86,7 +86,7 @@ def _local_endpoint(image: str, model_data_url: str, directory: Path) -> Iterato
     """An endpoint in service; of what local mode leaves behind nothing stays."""
     label, networks = f"driftserve.test={uuid.uuid4()}", _networks()
     (port,) = free_ports(1)
-    command = [str(_python()), "tests/local_endpoint.py", "--image", image, "--model-data-url", model_data_url]
+    command = [str(_python()), "tests/local_mode_endpoint.py", "--image", image, "--model-data-url", model_data_url]
     options = ["--port", str(port), "--root", str(directory), "--label", label]
     with (directory / "log").open("w") as log:
         process = subprocess.Popen(

@@ -12,9 +12,9 @@ import pytest
 
 from containers import DOCKER, docker, readable, refuse, serving, tag
 from driftserve_demo.synthetic import write_dataset
-from images import encode, scene
+from model_servers import ROOT
 from processes import wait_for
-from servers import ROOT
+from sample_images import encode, scene
 
 pytestmark = [pytest.mark.image, pytest.mark.timeout(900)]
 

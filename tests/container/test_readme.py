@@ -15,9 +15,9 @@ import urllib3
 
 from containers import DOCKER, IMAGE, docker, readable, tag
 from driftserve.host.ports import free_ports
-from images import encode, scene
+from model_servers import ROOT
 from processes import wait_for
-from servers import ROOT
+from sample_images import encode, scene
 
 pytestmark = pytest.mark.image
 

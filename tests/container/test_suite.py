@@ -12,10 +12,10 @@ import pytest
 import urllib3
 
 from containers import container, gateway, serving, tag
-from endpoints import SUITE_TESTS
+from endpoint_clients import SUITE_TESTS
 from fake_lambda import fake_lambda
-from images import encode, scene
-from servers import ROOT, TEST_MARK
+from model_servers import ROOT, TEST_MARK
+from sample_images import encode, scene
 
 pytestmark = pytest.mark.image
 

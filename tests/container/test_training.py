@@ -8,7 +8,7 @@ import pytest
 
 from containers import container, docker, readable, serving, tag
 from driftserve_demo.synthetic import write_dataset
-from images import encode, scene
+from sample_images import encode, scene
 
 pytestmark = [pytest.mark.image, pytest.mark.timeout(300)]
 

@@ -16,7 +16,7 @@ from driftserve.bootstrap import build_function
 from driftserve.errors import SettingsError
 from driftserve.inference.service import Request, Response, Service
 from driftserve.settings import Settings
-from images import encode, scene
+from sample_images import encode, scene
 
 CONTEXT = LambdaContext("invocation-1", None, None, "0", "arn:aws:lambda:eu-central-1:123456789012:function:f")
 # https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html#urls-payloads

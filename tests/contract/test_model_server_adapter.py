@@ -13,8 +13,8 @@ import pytest
 
 from driftserve.adapters import model_server
 from driftserve.errors import ArchiveError
-from images import encode, scene
-from servers import python_of
+from model_servers import python_of
+from sample_images import encode, scene
 
 MakeContext = Callable[[Path, list[dict[str, str]]], Any]
 

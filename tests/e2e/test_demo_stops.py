@@ -9,8 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from images import encode, scene_pixels
 from processes import wait_for
+from sample_images import encode, scene_pixels
 
 # The demo's serving stage alone, with the demo's own reaction to SIGTERM.
 SERVING_STAGE = """

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from driftserve.archive.reading import find_archive, unpack_archive
-from endpoints import AnyEndpoint, Expected, HttpEndpoint, SageMakerEndpoint
-from servers import SERVERS
+from endpoint_clients import AnyEndpoint, Expected, HttpEndpoint, SageMakerEndpoint
+from model_servers import SERVERS
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -15,8 +15,8 @@ import pytest
 
 from driftserve.archive.contract import GoldenImage
 from driftserve.archive.golden import golden_mismatch
-from endpoints import Answer, AnyEndpoint, Expected, HttpEndpoint
-from images import encode, scene
+from endpoint_clients import Answer, AnyEndpoint, Expected, HttpEndpoint
+from sample_images import encode, scene
 
 IMAGE = encode(scene(np.random.default_rng(11)))
 

@@ -23,10 +23,10 @@ import urllib3
 from driftserve.errors import MonitorNotFound
 from driftserve.host.ports import free_ports
 from fake_cloudwatch import fake_cloudwatch
-from images import encode, scene
-from load import Load, Outcome, load
+from model_servers import SERVERS, Endpoint, free_port, python_of, seen_by, started
 from processes import is_alive, wait_for
-from servers import SERVERS, Endpoint, free_port, python_of, seen_by, started
+from request_load import Load, Outcome, load
+from sample_images import encode, scene
 
 pytestmark = [pytest.mark.faults, pytest.mark.parametrize("server", SERVERS)]
 

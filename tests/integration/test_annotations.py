@@ -13,9 +13,9 @@ import pytest
 
 from driftserve.errors import DataError
 from driftserve_demo.local_aws import local_aws
-from driftserve_training.preparation.preparation import PreparationRules, Prepared, prepare
+from driftserve_training.preparation.preparation import PreparationResult, PreparationRules, prepare
 from image_folders import listing, png, write_images
-from images import encode
+from sample_images import encode
 
 Task = dict[str, Any]
 
@@ -64,7 +64,7 @@ def _box() -> Task:
     return {"type": "rectanglelabels", "value": {"rectanglelabels": ["ice"], "x": 1, "y": 1}}
 
 
-def _prepare(fetched: Path, release: Path, tasks: list[Task], **rules: Any) -> tuple[Prepared, list[str]]:
+def _prepare(fetched: Path, release: Path, tasks: list[Task], **rules: Any) -> tuple[PreparationResult, list[str]]:
     """The result for an export of these tasks, and its files."""
     (release / "export.json").write_text(json.dumps(tasks))
     output = release.parent / "out"

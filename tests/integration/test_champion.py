@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from champions import write_darkest
+from champion_archives import write_darkest
 from driftserve.archive.contract import Contract
 from driftserve.archive.writing import write_model_tarball
 from driftserve.errors import ArchiveError, DataError
@@ -16,8 +16,8 @@ from driftserve_training.evaluation.champion import read_champion
 from driftserve_training.evaluation.comparison import compare
 from driftserve_training.evaluation.predictions import predictions_file, write_predictions
 from image_folders import write_coloured
-from images import LABELS
 from processes import small_files
+from sample_images import LABELS
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ from driftserve_training.evaluation.options import AssessmentOptions
 from driftserve_training.evaluation.predictions import read_predictions
 from driftserve_training.evaluation.quality import read_evaluation
 from driftserve_training.network.trained import load_trained
-from runs import save_run
+from training_runs import save_run
 
 ROBUSTNESS_IMAGES = 4
 

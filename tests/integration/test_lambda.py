@@ -24,9 +24,9 @@ from driftserve.monitoring.monitor import Monitor
 from driftserve.observations.observation import Observation, ObservationBatch
 from driftserve.settings import Settings
 from fake_lambda import FakeLambda, fake_lambda
-from images import encode, scene
+from model_servers import TEST_MARK
 from processes import running, wait_for
-from servers import TEST_MARK
+from sample_images import encode, scene
 
 COMMAND = ("awslambdaric", "driftserve.adapters.aws_lambda.handle")
 

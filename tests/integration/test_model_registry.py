@@ -11,7 +11,7 @@ from driftserve_demo.local_aws import local_aws
 from driftserve_pipeline.registry import champion, list_versions
 from driftserve_pipeline.registry.metadata import is_metadata_value, metadata_value
 from driftserve_pipeline.registry.registration import Registration, register, registration_request
-from pipeline_definitions import find_step, read_golden
+from golden_pipelines import find_step, read_golden
 
 _IMAGE = "111122223333.dkr.ecr.eu-central-1.amazonaws.com/driftserve:1"
 

@@ -12,7 +12,11 @@ from typing import Any
 import psutil
 import pytest
 
-from definitions import (
+from driftserve_pipeline.local.aws import local_aws, make_client
+from driftserve_pipeline.local.processes.__main__ import main
+from driftserve_pipeline.registry import list_versions
+from processes import is_alive, running, wait_for
+from small_pipelines import (
     below_run,
     condition,
     definition,
@@ -24,10 +28,6 @@ from definitions import (
     registration,
     training,
 )
-from driftserve_pipeline.local.aws import local_aws, make_client
-from driftserve_pipeline.local.processes.__main__ import main
-from driftserve_pipeline.registry import list_versions
-from processes import is_alive, running, wait_for
 
 # What every program here starts with: its folders, and a line in a file outside of the run for each time it is run.
 PREAMBLE = """

@@ -26,7 +26,7 @@ from driftserve_pipeline.execution.parameter import declared_parameters, resolve
 from driftserve_pipeline.execution.report import read_report, wait
 from driftserve_pipeline.execution.start import Started, read_manifest, start
 from fake_sagemaker_executions import FakeExecution, FakeExecutions, fake_sagemaker_executions
-from servers import ROOT
+from model_servers import ROOT
 
 BUCKET = "scenes"
 GOLDEN = ROOT / "tests" / "golden"

@@ -17,7 +17,7 @@ import boto3
 import psutil
 import pytest
 
-from champions import write_darkest
+from champion_archives import write_darkest
 from driftserve.archive.contract import Contract, file_sha256
 from driftserve.archive.reading import read_contract
 from driftserve.archive.writing import write_model_tarball
@@ -26,8 +26,8 @@ from driftserve_demo.local_aws import local_aws
 from driftserve_pipeline.registry import list_versions
 from driftserve_pipeline.registry.registration import Registration, register
 from driftserve_pipeline.steps.champion import bring_champion
+from golden_pipelines import find_step, read_golden
 from image_folders import write_coloured
-from pipeline_definitions import find_step, read_golden
 from processes import is_alive, running
 
 TRAIN = Path(__file__).parents[2] / "container" / "train.py"

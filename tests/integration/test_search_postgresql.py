@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from driftserve_training.search.ranking import rank
+from fake_searches import accuracy_of, main, plan_of, search
 from postgresql import postgresql
 from processes import running, wait_for
-from searches import accuracy_of, main, plan_of, search
 
 ENVIRONMENT = {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])}
 
@@ -24,7 +24,7 @@ def test_machines_share_a_study_and_take_over_what_one_had_begun_when_it_died(ur
     log = tmp_path / "log"
 
     def machine(name: str, *good: str) -> tuple[str, ...]:
-        return ("searches", str(tmp_path / name), str(log), url, *good)
+        return ("fake_searches", str(tmp_path / name), str(log), url, *good)
 
     with (
         running(*machine("a", "1"), environment=ENVIRONMENT, log=tmp_path / "a.log") as killed,

@@ -39,7 +39,7 @@ from driftserve_training.explanation.document import Explanation, Explanations, 
 from driftserve_training.fitting.training import train
 from driftserve_training.network import graph
 from driftserve_training.network.trained import load_trained
-from evidence import robustness, write_evaluation
+from training_evidence import robustness, write_evaluation
 
 
 @pytest.fixture(scope="module")

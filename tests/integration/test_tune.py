@@ -127,7 +127,7 @@ def test_a_training_that_is_given_up_ends_at_once_and_leaves_no_weights(data: Pa
     folder.mkdir(parents=True)
     (folder / "old").write_text("of a search whose journal was removed")
     with pytest.raises(optuna.TrialPruned):
-        _training(data, tmp_path, 9)(Assignment(3, POINT, is_again=False), give_up)
+        _training(data, tmp_path, 9)(Assignment(3, POINT, is_retry=False), give_up)
     assert seen == [1]
     left = {path.name for path in folder.iterdir()}
     assert {"hparams", "tensorboard"} <= left
@@ -141,7 +141,7 @@ def test_a_training_that_goes_on_finds_its_folder_as_it_was_and_is_scored_on_tes
     folder.mkdir(parents=True)
     (folder / "old").write_text("of an attempt that was cut off")
     training = _training(data, tmp_path, 1, "test")
-    outcome = training(Assignment(3, POINT, is_again=True), lambda *_: None)
+    outcome = training(Assignment(3, POINT, is_retry=True), lambda *_: None)
     assert (folder / "old").exists()
     assert outcome.test_accuracy == training.test(3).accuracy
     assert outcome.val_accuracy == load_trained(folder)[0].val_accuracy

@@ -2,7 +2,7 @@
 
 import pytest
 
-from servers import SERVERS, Endpoint
+from model_servers import SERVERS, Endpoint
 
 
 @pytest.fixture(params=SERVERS)

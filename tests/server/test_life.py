@@ -14,9 +14,9 @@ import psutil
 import pytest
 
 from driftserve.host.ports import free_ports
-from images import encode, scene
+from model_servers import free_port, python_of, started
 from processes import is_alive, wait_for
-from servers import free_port, python_of, started
+from sample_images import encode, scene
 
 
 @pytest.mark.parametrize(("server", "signal_number"), [("torchserve", signal.SIGINT), ("mms", signal.SIGTERM)])

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import urllib3
 
-from images import encode, scene
+from model_servers import TEST_MARK, Endpoint
 from processes import wait_for
-from servers import TEST_MARK, Endpoint
+from sample_images import encode, scene
 
 HUNDRED_MEGAPIXELS = (
     b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"

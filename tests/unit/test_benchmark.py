@@ -8,6 +8,7 @@ import numpy.typing as npt
 import pytest
 from scipy import stats
 
+import driftserve
 from driftserve.archive.contract import Contract, DriftPolicy
 from driftserve.certification.measurement import FULL, false_alarms
 from driftserve.certification.population import Population
@@ -15,11 +16,11 @@ from driftserve.drift.reference import to_reference
 from driftserve.errors import DataError
 from driftserve_benchmark import measures
 from driftserve_benchmark.__main__ import main
-from driftserve_benchmark.cells import Images, Task, _images, score_all
+from driftserve_benchmark.cells import _SCORING_CODE, Images, Task, _images, score_all
 from driftserve_benchmark.detectors import STAKES, Detector, _log_multipliers, e_process, log_capital, two_horizons
 from driftserve_benchmark.report import Extent, measure
 from driftserve_benchmark.synthetic import SyntheticFeatures
-from images import LABELS, encode, scene
+from sample_images import LABELS, encode, scene
 
 NAMES = ("probability.a", "probability.b", "embedding.0", "embedding.1")
 POLICY = DriftPolicy(window_size=40, windows_between_false_alarms=50)
@@ -39,39 +40,39 @@ def population(generator: np.random.Generator) -> Population:
 
 
 def test_false_alarms_are_near_their_level_and_moved_windows_are_seen(population: Population) -> None:
-    drawn = population.halves(5, seed=0)
-    alarms = false_alarms(population, drawn, POLICY.window_size, POLICY.level, 100)
+    draws = population.halves(5, seed=0)
+    alarms = false_alarms(population, draws, POLICY.window_size, POLICY.level, 100)
     assert alarms.rate <= 0.04  # at a level of .01
-    assert measures.power(drawn, measures.windows_of(population.corrupted["fog", 3], 40), 0.01, 5) == 1.0
+    assert measures.power(draws, measures.windows_of(population.corrupted["fog", 3], 40), 0.01, 5) == 1.0
     assert (
-        measures.softmax_power(population, drawn, measures.windows_of(population.corrupted["fog", 3], 40), 0.01, 5)
+        measures.softmax_power(population, draws, measures.windows_of(population.corrupted["fog", 3], 40), 0.01, 5)
         < 0.3
     )
     sure = population.clean.copy()
     sure[:, 0] = 1 - sure[:, 0] / 4
-    assert measures.softmax_power(population, drawn, measures.windows_of(sure, 40), 0.01, 5) == 1.0
+    assert measures.softmax_power(population, draws, measures.windows_of(sure, 40), 0.01, 5) == 1.0
 
 
 def test_windows_are_made_of_traffic_as_they_should_be(population: Population, generator: np.random.Generator) -> None:
     targets = np.arange(600) % 3
     traffic = np.arange(300)
-    rows = measures.without(population, targets, 1, 50)(traffic, generator)
+    rows = measures.without_class(population, targets, 1, 50)(traffic, generator)
     allowed = population.clean[traffic[targets[traffic] != 1], 2]
     assert set(rows[:, 2]) <= set(allowed)
-    strangers = np.full((20, 4), 99.0)
-    mixed = measures.contaminated(population, strangers, 0.2, 50)(traffic, generator)
+    ood_rows = np.full((20, 4), 99.0)
+    mixed = measures.with_ood_images(population, ood_rows, 0.2, 50)(traffic, generator)
     assert (mixed.shape, int((mixed[:, 2] == 99).sum())) == ((50, 4), 10)
     assert len(np.unique(rows[:, 2])) == 50  # without replacement
-    assert len(measures.without(population, targets, 1, 250)(traffic, generator)) == 200  # all that there are
+    assert len(measures.without_class(population, targets, 1, 250)(traffic, generator)) == 200  # all that there are
 
 
 def test_synthetic_features_have_the_marginals_and_the_correlation_of_the_real_ones(
     generator: np.random.Generator,
 ) -> None:
     rows = _rows(generator, 2000)
-    drawn = SyntheticFeatures(rows).draw(5000, generator)
-    assert all(stats.ks_2samp(rows[:, column], drawn[:, column]).pvalue > 1e-3 for column in range(4))
-    assert np.allclose(np.corrcoef(drawn[:, 2:], rowvar=False), np.corrcoef(rows[:, 2:], rowvar=False), atol=0.05)
+    draws = SyntheticFeatures(rows).draw(5000, generator)
+    assert all(stats.ks_2samp(rows[:, column], draws[:, column]).pvalue > 1e-3 for column in range(4))
+    assert np.allclose(np.corrcoef(draws[:, 2:], rowvar=False), np.corrcoef(rows[:, 2:], rowvar=False), atol=0.05)
 
 
 def test_synthetic_windows_alarm_at_their_level(population: Population) -> None:
@@ -102,11 +103,11 @@ def test_a_calm_stream_gains_an_e_process_nothing(generator: np.random.Generator
 
 
 def test_a_delay_ends_with_the_alarm(population: Population) -> None:
-    drawn = population.halves(3, seed=0)
+    draws = population.halves(3, seed=0)
     moved, calm = (measures.windows_of(population.corrupted["fog", severity], 200) for severity in (3, 1))
-    windows, process = measures.delays(drawn, moved, POLICY, (two_horizons, e_process))
+    windows, process = measures.delays(draws, moved, POLICY, (two_horizons, e_process))
     assert (windows, 5 < process < 40) == (40, True)
-    windows, process = measures.delays(drawn, calm, POLICY, (two_horizons, e_process))
+    windows, process = measures.delays(draws, calm, POLICY, (two_horizons, e_process))
     assert (windows > 400, process) == (True, 600)
 
 
@@ -188,7 +189,7 @@ def test_images_are_scored_once_and_kept(
     first = scored()
     assert first.population.clean.shape == (6, len(contract.feature_names))
     assert first.targets.tolist() == [2, 1, 0, 2, 1, 0]
-    assert first.strangers.shape[0] == 2
+    assert first.ood_rows.shape[0] == 2
     assert set(first.population.corrupted) == set(FULL.cells)
     (kept,) = (tmp_path / "cache").glob("*/snow-2.npy")
     np.save(kept, np.zeros(3))
@@ -206,8 +207,21 @@ def test_strangers_are_mirrored(tmp_path: Path, generator: np.random.Generator) 
     assert np.array_equal(plain, mirrored[:, ::-1])
 
 
+def test_what_was_scored_is_kept_by_all_of_the_code_that_scores() -> None:
+    package = Path(driftserve.__file__).parent
+    assert [pattern for pattern in _SCORING_CODE if not list(package.glob(pattern))] == []
+
+
 def test_a_folder_without_images_is_an_error_in_one_line(
     archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["--archive", str(archive), "--data", str(tmp_path), "--cache", str(tmp_path / "cache")]) == 1
     assert "expected images as */*, got none" in capsys.readouterr().err
+
+
+def test_a_wrong_command_line_of_the_benchmark_is_an_error_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--data", "images", "--draws", "many"])
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("driftserve_benchmark: argument --draws: invalid int value: 'many'; ")

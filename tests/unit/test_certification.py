@@ -15,7 +15,7 @@ from driftserve.drift.detection import is_drift
 from driftserve.drift.reference import estimate_accuracy
 from driftserve.errors import DataError
 from driftserve.inference.scoring import Scored
-from images import encode, scene
+from sample_images import encode, scene
 
 NAMES = ("probability.a", "probability.b", "embedding.0", "embedding.1")
 CELLS = (("brightness", 1), ("contrast", 5))

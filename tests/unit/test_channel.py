@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from datagrams import to_datagram
 from driftserve.observations.channel import Inbox, Receiver, Sender
 from driftserve.observations.observation import Observation, ObservationBatch, batch_from_bytes
+from observation_datagrams import to_datagram
 
 NEVER = 1e6
 ONE = (Observation(200, {"total": 1.0}),)

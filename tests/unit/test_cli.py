@@ -9,7 +9,7 @@ import pytest
 
 from driftserve import __version__
 from driftserve.archive.reading import read_archive
-from images import encode
+from sample_images import encode
 
 
 def _driftserve(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":

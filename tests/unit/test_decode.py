@@ -3,7 +3,7 @@ import pytest
 
 from driftserve.errors import ImageTooLarge
 from driftserve.images.decode import ImageLimits, decode
-from images import encode
+from sample_images import encode
 
 GRADIENT = np.stack([np.tile(np.arange(60, dtype=np.uint8), (40, 1))] * 3, axis=2)
 

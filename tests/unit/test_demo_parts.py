@@ -7,9 +7,10 @@ import pytest
 from driftserve.errors import DataError, DriftserveError
 from driftserve.images.decode import decode
 from driftserve_demo import corruption, stages, synthetic, traffic
+from driftserve_demo.__main__ import main
 from driftserve_demo.client import Answer, Picture
 from driftserve_demo.report import to_serving_report
-from images import encode
+from sample_images import encode
 
 STREAM = [Picture(str(index).encode(), "image/jpeg", "sea") for index in range(50)]
 
@@ -26,8 +27,8 @@ def test_a_stream_smaller_than_a_window_is_refused() -> None:
 
 
 def test_a_quarter_of_ood_traffic_is_from_elsewhere() -> None:
-    strangers = [Picture(b"x%d" % index, "image/jpeg", None) for index in range(30)]
-    for window in traffic.ood_windows(STREAM, strangers, 40, random.Random(0)):
+    ood_pictures = [Picture(b"x%d" % index, "image/jpeg", None) for index in range(30)]
+    for window in traffic.ood_windows(STREAM, ood_pictures, 40, random.Random(0)):
         assert len({picture.body for picture in window}) == 40
         assert sum(picture.label is None for picture in window) == 10
 
@@ -95,3 +96,12 @@ def test_a_server_that_observes_nothing_ends_the_demo() -> None:
     fake = FakeServer(losses=10_000)
     with pytest.raises(DriftserveError, match="calm 1/1: expected 60 observations, got 20 less"):
         stages._send_phase(fake, fake, "calm", [STREAM[:20]], [])  # type: ignore[arg-type]
+
+
+def test_a_wrong_command_line_of_the_demo_is_an_error_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--port", "http"])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == (
+        "driftserve_demo: argument --port: invalid int value: 'http'; `python -m driftserve_demo --help` tells more\n"
+    )

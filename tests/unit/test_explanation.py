@@ -21,20 +21,20 @@ from driftserve.inference.prediction import calibrate
 from driftserve_demo.synthetic import write_dataset
 from driftserve_training.__main__ import main
 from driftserve_training.dataset.manifest import scan
-from driftserve_training.explanation.agreement import prove_twin, read_pixels, refuse_other_answers
+from driftserve_training.explanation.agreement import check_scripted_agrees, check_served_answers, read_pixels
 from driftserve_training.explanation.attribution import attribute, baseline_of
+from driftserve_training.explanation.differentiable_network import DifferentiableNetwork
 from driftserve_training.explanation.document import Explanations, read_explanations
 from driftserve_training.explanation.explaining import explain
 from driftserve_training.explanation.faithfulness import Deletion, _moved, delete, deletion_auc, rank_cells, summarise
 from driftserve_training.explanation.picture import draw
 from driftserve_training.explanation.randomisation import _cascade, randomise, rank_correlation
 from driftserve_training.explanation.selection import select
-from driftserve_training.explanation.twin import Twin
 from driftserve_training.network import graph
 from driftserve_training.network.classifier import Classifier
 from driftserve_training.network.graph import build_graph, save_scripted
 from driftserve_training.network.trained import load_trained
-from runs import save_run
+from training_runs import save_run
 
 SIDE = 48
 GREY = (0.5, 0.5, 0.5)
@@ -63,8 +63,10 @@ class FakeSteepBackbone(FakeBackbone):
         return 10 * torch.sigmoid(20 * super().forward_head(feature_map) - 23)
 
 
-def _linear_twin(weight: torch.Tensor, bias: torch.Tensor | None = None) -> Twin:
-    return Twin(Classifier(FakeBackbone(weight, torch.zeros(len(weight)) if bias is None else bias), GREY, GREY))
+def _linear_network(weight: torch.Tensor, bias: torch.Tensor | None = None) -> DifferentiableNetwork:
+    return DifferentiableNetwork(
+        Classifier(FakeBackbone(weight, torch.zeros(len(weight)) if bias is None else bias), GREY, GREY)
+    )
 
 
 @pytest.fixture
@@ -90,35 +92,35 @@ def explained(data: Path, trained: Path) -> Explanations:
 
 
 @pytest.fixture(scope="module")
-def twin(trained: Path) -> Twin:
-    return Twin(load_trained(trained)[1])
+def network(trained: Path) -> DifferentiableNetwork:
+    return DifferentiableNetwork(load_trained(trained)[1])
 
 
 @pytest.fixture(scope="module")
-def test_inputs(data: Path, trained: Path, twin: Twin) -> torch.Tensor:
+def test_inputs(data: Path, trained: Path, network: DifferentiableNetwork) -> torch.Tensor:
     images = [entry.path for entry in scan(data, ("test",)).split("test")]
-    return twin.normalise(read_pixels(data, images[::3], load_trained(trained)[0].network.image_spec))
+    return network.normalise(read_pixels(data, images[::3], load_trained(trained)[0].network.image_spec))
 
 
 def test_integrated_gradients_of_a_linear_network_are_weight_times_distance(pixels: np.ndarray) -> None:
     weight = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(1))
-    twin = _linear_twin(weight)
-    inputs = twin.normalise(pixels[:1])
+    network = _linear_network(weight)
+    inputs = network.normalise(pixels[:1])
     colour = (torch.from_numpy(pixels[:1].mean(axis=(2, 3), keepdims=True)) / 255 - 0.5) / 0.5
-    attribution = attribute(twin, inputs, 2, "integrated_gradients", steps=4)
+    attribution = attribute(network, inputs, 2, "integrated_gradients", steps=4)
     assert np.allclose(attribution.heat_map, (weight[2] * (inputs[0] - colour[0])).sum(dim=0), atol=1e-4)
     assert attribution.completeness_error is not None
     assert attribution.completeness_error < 1e-4
 
 
 def test_integrated_gradients_of_a_real_network_add_up_to_the_change_of_the_logit(
-    twin: Twin, test_inputs: torch.Tensor
+    network: DifferentiableNetwork, test_inputs: torch.Tensor
 ) -> None:
     for one in test_inputs[:3].split(1):
-        target = int(twin.logits(one).argmax())
-        attribution = attribute(twin, one, target, "integrated_gradients", steps=64)
+        target = int(network.logits(one).argmax())
+        attribution = attribute(network, one, target, "integrated_gradients", steps=64)
         with torch.no_grad():
-            change = float(twin(one)[0, target] - twin(baseline_of(one))[0, target])
+            change = float(network(one)[0, target] - network(baseline_of(one))[0, target])
         missed = abs(attribution.heat_map.sum() - change) / max(1.0, abs(change))
         assert missed <= 0.1
         assert attribution.completeness_error == pytest.approx(missed, abs=1e-3)
@@ -126,40 +128,46 @@ def test_integrated_gradients_of_a_real_network_add_up_to_the_change_of_the_logi
 
 def test_too_few_steps_are_doubled_until_they_are_enough(pixels: np.ndarray) -> None:
     pixels[0, :, :16] //= 2  # so that the weighted half lies off the mean
-    twin = Twin(Classifier(FakeSteepBackbone(torch.full((2, 3, 32, 32), -0.002), torch.zeros(2)), GREY, GREY))
-    twin.classifier.backbone.weight[:, :, 16:] = 0
-    one = twin.normalise(pixels[:1])
-    change = float(twin.logits(one)[0, 1] - twin.logits(baseline_of(one))[0, 1])
+    network = DifferentiableNetwork(
+        Classifier(FakeSteepBackbone(torch.full((2, 3, 32, 32), -0.002), torch.zeros(2)), GREY, GREY)
+    )
+    network.classifier.backbone.weight[:, :, 16:] = 0
+    one = network.normalise(pixels[:1])
+    change = float(network.logits(one)[0, 1] - network.logits(baseline_of(one))[0, 1])
     assert change > 1
     errors = []
     for steps in (2, 4, 8, 16):
-        parts, difference = IntegratedGradients(twin).attribute(
+        parts, difference = IntegratedGradients(network).attribute(
             one, baseline_of(one), target=1, n_steps=steps, return_convergence_delta=True
         )
         errors.append(abs(float(difference)) / change)
         if errors[-1] <= 0.1:
             break
     assert len(errors) > 1
-    doubled = attribute(twin, one, 1, "integrated_gradients", steps=2)
+    doubled = attribute(network, one, 1, "integrated_gradients", steps=2)
     assert np.allclose(doubled.heat_map, parts.sum(dim=1)[0], atol=1e-5)
     assert doubled.completeness_error == pytest.approx(errors[-1], abs=1e-3)
 
 
-def test_grad_cam_is_the_papers_formula_before_its_relu(twin: Twin, test_inputs: torch.Tensor) -> None:
+def test_grad_cam_is_the_papers_formula_before_its_relu(
+    network: DifferentiableNetwork, test_inputs: torch.Tensor
+) -> None:
     one = test_inputs[1:2].clone().requires_grad_()
-    target = int(twin.logits(one.detach()).argmax())
-    feature_map = twin.classifier.backbone.forward_features(one)  # type: ignore[operator]
-    logit = twin.classifier.backbone.forward_head(feature_map)[0, target]  # type: ignore[operator]
+    target = int(network.logits(one.detach()).argmax())
+    feature_map = network.classifier.backbone.forward_features(one)  # type: ignore[operator]
+    logit = network.classifier.backbone.forward_head(feature_map)[0, target]  # type: ignore[operator]
     (gradient,) = torch.autograd.grad(logit, feature_map)
     coarse = (gradient.mean(dim=(2, 3), keepdim=True) * feature_map).sum(dim=1, keepdim=True)
     expected = functional.interpolate(coarse, (SIDE, SIDE), mode="bilinear")[0, 0].detach().numpy()
-    got = attribute(twin, one.detach(), target, "grad_cam", steps=0)
+    got = attribute(network, one.detach(), target, "grad_cam", steps=0)
     assert np.ptp(expected) > 0
     assert np.allclose(got.heat_map, expected, atol=1e-6)
     assert got.completeness_error is None
 
 
-def test_occlusion_is_the_fall_of_the_logit_without_a_square(twin: Twin, test_inputs: torch.Tensor) -> None:
+def test_occlusion_is_the_fall_of_the_logit_without_a_square(
+    network: DifferentiableNetwork, test_inputs: torch.Tensor
+) -> None:
     one, side = test_inputs[:1], SIDE // 8
     falls = np.zeros((SIDE, SIDE))
     for top in range(0, SIDE, side):
@@ -167,23 +175,23 @@ def test_occlusion_is_the_fall_of_the_logit_without_a_square(twin: Twin, test_in
             place = (slice(top, top + side), slice(left, left + side))
             occluded = one.clone()
             occluded[(0, slice(None), *place)] = one[0].mean(dim=(1, 2))[:, None, None]
-            falls[place] = twin.logits(one)[0, 2] - twin.logits(occluded)[0, 2]
-    assert np.allclose(attribute(twin, one, 2, "occlusion", steps=0).heat_map, falls, atol=1e-4)
+            falls[place] = network.logits(one)[0, 2] - network.logits(occluded)[0, 2]
+    assert np.allclose(attribute(network, one, 2, "occlusion", steps=0).heat_map, falls, atol=1e-4)
 
 
 def test_a_patch_that_alone_decides_is_found_and_its_deletion_fells_the_label(pixels: np.ndarray) -> None:
     weight = torch.zeros(2, 3, 32, 32)
     weight[1, :, 8:12, 20:24] = 0.5  # the cell in row 2 and column 5
-    twin = _linear_twin(weight, torch.tensor([0.0, -2.0]))
+    network = _linear_network(weight, torch.tensor([0.0, -2.0]))
     pixels[0, :, 8:12, 20:24] = 200
-    inputs = twin.normalise(pixels[:1])
-    order = rank_cells(attribute(twin, inputs, 1, "integrated_gradients", steps=4).heat_map)
+    inputs = network.normalise(pixels[:1])
+    order = rank_cells(attribute(network, inputs, 1, "integrated_gradients", steps=4).heat_map)
     assert order[0] == 2 * 8 + 5
     deleted = baseline_of(inputs)[0, :, :1, :1] * weight[1, :, 8:12, 20:24]
     logits = np.array([[0.0, 24 * (200 / 127.5 - 1) - 2], [0.0, float(deleted.sum()) - 2]], np.float32)
     before, after = calibrate(logits, 3.0)[:, 1]
-    first = deletion_auc(twin, inputs, 1, 3.0, order)
-    last = deletion_auc(twin, inputs, 1, 3.0, order[::-1].copy())
+    first = deletion_auc(network, inputs, 1, 3.0, order)
+    last = deletion_auc(network, inputs, 1, 3.0, order[::-1].copy())
     assert before > after + 0.5
     assert first == pytest.approx((before / 2 + 15.5 * after) / 16, abs=1e-4)
     assert last == pytest.approx((15.5 * before + after / 2) / 16, abs=1e-4)
@@ -191,15 +199,15 @@ def test_a_patch_that_alone_decides_is_found_and_its_deletion_fells_the_label(pi
 
 def test_heat_maps_of_noise_say_no_more_than_chance_and_true_ones_do(generator: np.random.Generator) -> None:
     weight = torch.from_numpy(generator.normal(0, 0.02, (4, 3, 32, 32)).astype(np.float32))
-    twin = _linear_twin(weight)
+    network = _linear_network(weight)
     noise, true = [], []
     for image in generator.integers(0, 256, (30, 1, 3, 32, 32)).astype(np.uint8):
-        one = twin.normalise(image)
-        target = int(twin.logits(one).argmax())
+        one = network.normalise(image)
+        target = int(network.logits(one).argmax())
         drawn = generator.normal(size=(32, 32)).astype(np.float32)
-        noise.append(delete(twin, one, drawn, target, 1.0, seed=1))
-        heat_map = attribute(twin, one, target, "integrated_gradients", steps=2).heat_map
-        true.append(delete(twin, one, heat_map, target, 1.0, seed=1))
+        noise.append(delete(network, one, drawn, target, 1.0, seed=1))
+        heat_map = attribute(network, one, target, "integrated_gradients", steps=2).heat_map
+        true.append(delete(network, one, heat_map, target, 1.0, seed=1))
     chance, found = summarise(noise, seed=0), summarise(true, seed=0)
     for gain in (chance.gain, chance.gain_over_moved):
         assert gain.low < 0 < gain.high
@@ -261,27 +269,29 @@ def test_where_one_kind_is_too_few_the_other_fills_up(mistakes: int, chosen_mist
     assert sum(index < mistakes for index in chosen) == chosen_mistakes
 
 
-def test_attributions_are_held_against_those_of_a_network_that_forgets(twin: Twin, test_inputs: torch.Tensor) -> None:
-    targets = twin.logits(test_inputs[:2]).argmax(axis=1).tolist()
-    stages = randomise(twin, test_inputs[:2], targets, "integrated_gradients", steps=16, seed=2)
+def test_attributions_are_held_against_those_of_a_network_that_forgets(
+    network: DifferentiableNetwork, test_inputs: torch.Tensor
+) -> None:
+    targets = network.logits(test_inputs[:2]).argmax(axis=1).tolist()
+    stages = randomise(network, test_inputs[:2], targets, "integrated_gradients", steps=16, seed=2)
     assert [stage.layer for stage in stages][::5] == ["fc", "conv1.0"]
     assert len(stages) == 6
     assert all(abs(stage.rank_correlation) < 0.5 for stage in stages[-3:])
-    assert twin.logits(test_inputs[:2]).argmax(axis=1).tolist() == targets
-    assert stages == randomise(twin, test_inputs[:2], targets, "integrated_gradients", steps=16, seed=2)
+    assert network.logits(test_inputs[:2]).argmax(axis=1).tolist() == targets
+    assert stages == randomise(network, test_inputs[:2], targets, "integrated_gradients", steps=16, seed=2)
 
 
 def test_attributions_that_see_the_image_alone_stay_as_they_are(generator: np.random.Generator) -> None:
     """Of weights that are all the same, what is drawn anew from their mean and spread is what it was."""
-    twin = _linear_twin(torch.full((2, 3, 32, 32), 0.3))
-    inputs = twin.normalise(generator.integers(0, 256, (2, 3, 32, 32)).astype(np.uint8))
-    stages = randomise(twin, inputs, [0, 1], "integrated_gradients", steps=2, seed=2)
+    network = _linear_network(torch.full((2, 3, 32, 32), 0.3))
+    inputs = network.normalise(generator.integers(0, 256, (2, 3, 32, 32)).astype(np.uint8))
+    stages = randomise(network, inputs, [0, 1], "integrated_gradients", steps=2, seed=2)
     assert [stage.rank_correlation for stage in stages] == pytest.approx([1.0, 1.0], abs=1e-3)
 
 
-def test_every_parameter_is_forgotten_in_the_end(twin: Twin) -> None:
-    forgotten = [id(parameter) for _, parameters in _cascade(twin.classifier.backbone) for parameter in parameters]
-    assert sorted(forgotten) == sorted(id(parameter) for parameter in twin.classifier.backbone.parameters())
+def test_every_parameter_is_forgotten_in_the_end(network: DifferentiableNetwork) -> None:
+    forgotten = [id(parameter) for _, parameters in _cascade(network.classifier.backbone) for parameter in parameters]
+    assert sorted(forgotten) == sorted(id(parameter) for parameter in network.classifier.backbone.parameters())
 
 
 def test_the_rank_correlation_is_of_ranks_and_none_where_a_map_is_flat(generator: np.random.Generator) -> None:
@@ -343,15 +353,17 @@ def test_the_same_seed_gives_the_same_files_in_place_of_the_earlier_ones(
     assert not list(run.glob(".*"))
 
 
-def test_the_proof_gives_torch_its_threads_back(trained: Path, twin: Twin, generator: np.random.Generator) -> None:
+def test_the_proof_gives_torch_its_threads_back(
+    trained: Path, network: DifferentiableNetwork, generator: np.random.Generator
+) -> None:
     spec = load_trained(trained)[0].network.image_spec
     pixels = generator.integers(0, 256, (2, 3, SIDE, SIDE)).astype(np.uint8)
     torch.set_num_threads(2)
-    assert prove_twin(twin, pixels, spec, 1.0).max_abs_diff <= 1e-4
+    assert check_scripted_agrees(network, pixels, spec, 1.0).max_abs_diff <= 1e-4
     assert torch.get_num_threads() == 2
 
 
-def test_a_twin_that_is_not_what_is_served_is_refused(
+def test_a_network_that_is_not_what_is_served_is_refused(
     trained: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forward: Callable[..., tuple[torch.Tensor, torch.Tensor]] = graph.ExportGraph.forward
@@ -374,16 +386,16 @@ def test_an_archives_graph_is_held_against_the_explained_network(
     spec = record.network.image_spec
     save_scripted(build_graph(classifier, [np.zeros((2, 3, SIDE, SIDE), np.uint8)]), spec, tmp_path / MODEL_FILE)
     model = load_graph(tmp_path / MODEL_FILE, spec)
-    assert refuse_other_answers(explained, data, model, spec, record.temperature) <= 1e-4
+    assert check_served_answers(explained, data, model, spec, record.temperature) <= 1e-4
 
     other = shutil.copytree(data, tmp_path / "data")
     changed = other / explained.explanations[0].image
     Image.new("RGB", (96, 96), "red").save(changed)
     with pytest.raises(ModelError, match=r"expected the network that was explained, .* run `explain` again"):
-        refuse_other_answers(explained, other, model, spec, record.temperature)
+        check_served_answers(explained, other, model, spec, record.temperature)
     changed.unlink()
     with pytest.raises(DataError, match=r"expected the images that were explained, got No such file"):
-        refuse_other_answers(explained, other, model, spec, record.temperature)
+        check_served_answers(explained, other, model, spec, record.temperature)
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,12 @@ from driftserve_demo.synthetic import write_dataset
 from driftserve_training.configuration import TrainingConfiguration
 from driftserve_training.dataset.images import ImageDataset
 from driftserve_training.dataset.manifest import scan
-from driftserve_training.fitting.optimization import create_optimizer, rate_share, refuse_unknown_optimizer
+from driftserve_training.fitting.optimization import check_optimizer, create_optimizer, rate_share
 from driftserve_training.fitting.pictures import confusion_figure, mistakes_figure
 from driftserve_training.fitting.resumption import begin, find_checkpoint, identify
 from driftserve_training.fitting.training import train
 from driftserve_training.network.classifier import Classifier, create_classifier
-from driftserve_training.network.exportable import refuse_unexportable
+from driftserve_training.network.exportable import check_exportable
 from driftserve_training.network.trained import load_trained
 
 SPEC = ImageSpec(height=32, width=32, resize_shorter_side=32, interpolation="bilinear")
@@ -53,7 +53,7 @@ def test_timms_optimizers_take_a_rate_of_their_own_for_the_features(name: str) -
 
 def test_an_unknown_optimizer_is_refused_with_those_near_it() -> None:
     with pytest.raises(DataError, match=r"expected one of timm's optimizers, got 'adamx'; near it: .*adamw"):
-        refuse_unknown_optimizer("adamx")
+        check_optimizer("adamx")
 
 
 def test_what_is_watched_can_end_a_run(data: Path, tmp_path: Path) -> None:
@@ -62,13 +62,13 @@ def test_what_is_watched_can_end_a_run(data: Path, tmp_path: Path) -> None:
 
     seen: list[tuple[int, float]] = []
 
-    def watch(epoch: int, accuracy: float) -> None:
+    def on_epoch(epoch: int, accuracy: float) -> None:
         seen.append((epoch, accuracy))
         if epoch == 2:
             raise Enough
 
     with pytest.raises(Enough):
-        train(_configuration(data, tmp_path, epochs=9), watch=watch)
+        train(_configuration(data, tmp_path, epochs=9), on_epoch=on_epoch)
     assert [epoch for epoch, _ in seen] == [1, 2]
     assert all(0 <= accuracy <= 1 for _, accuracy in seen)
     assert not (tmp_path / "trained.json").exists()
@@ -185,7 +185,7 @@ def test_a_run_goes_on_after_a_worse_epoch_elsewhere_and_keeps_the_best(
     chosen = {"epochs": 5, "learning_rate": 3.0, "warmup": 0.0, "optimizer": "sgd", "seed": 1}
     whole: list[float] = []
     expected = train(
-        _configuration(data, tmp_path / "whole", **chosen), watch=lambda _, accuracy: whole.append(accuracy)
+        _configuration(data, tmp_path / "whole", **chosen), on_epoch=lambda _, accuracy: whole.append(accuracy)
     )
     assert expected is not None
     cut_at = next(epoch for epoch in range(2, 5) if whole[epoch - 1] <= max(whole[: epoch - 1]))
@@ -273,5 +273,5 @@ class _Branching(torch.nn.Module):
 def test_a_network_that_a_trace_does_not_keep_is_refused_before_it_is_trained() -> None:
     classifier = Classifier(_Branching(), (0.5,) * 3, (0.25,) * 3)
     with pytest.raises(DataError, match="expected a graph of branching that gives the network's logits"):
-        refuse_unexportable(classifier, SPEC, "branching")
+        check_exportable(classifier, SPEC, "branching")
     assert classifier.training

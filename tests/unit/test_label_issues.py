@@ -8,7 +8,7 @@ from scipy import stats
 from driftserve_training.card.limits import to_limits
 from driftserve_training.evaluation.label_issues import find_label_issues, suggest_labels, write_label_issues
 from driftserve_training.evaluation.predictions import Predictions
-from evidence import write_evaluation, write_run
+from training_evidence import write_evaluation, write_run
 
 LABELS = ("forest", "glacier", "sea")
 # Worked out by hand. The thresholds are the means of the marked probabilities: .55, .45, .69.

@@ -8,7 +8,7 @@ import pytest
 from driftserve.errors import DataError
 from driftserve_demo.synthetic import write_dataset
 from driftserve_training.dataset.manifest import scan, write_manifest
-from images import encode, scene
+from sample_images import encode, scene
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from driftserve_training.card.files import CardFiles, render
 from driftserve_training.card.plots import draw_confusion, draw_curves, draw_heat_map, draw_reliability
 from driftserve_training.evaluation.document import Attack, Comparison, Interval, Slice
 from driftserve_training.network.trained import load_trained
-from evidence import LABELS, robustness, write_evaluation, write_explanations, write_history, write_run
+from training_evidence import LABELS, robustness, write_evaluation, write_explanations, write_history, write_run
 
 CERTIFICATE = Certificate(
     kind="short",

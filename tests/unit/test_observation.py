@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datagrams import to_datagram
 from driftserve.observations.observation import PHASES, Observation, ObservationBatch, batch_from_bytes
+from observation_datagrams import to_datagram
 
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 TEXTS = st.text(st.characters(exclude_categories=()))  # lone surrogates too

@@ -2,12 +2,12 @@ import json
 
 import pytest
 
-from datagrams import to_datagram
 from driftserve.drift.report import Verdict
 from driftserve.errors import DataError
 from driftserve.logs import JsonFormatter
 from driftserve.observations.function_log import MAX_LINE_BYTES, ObservationLog, batches_in_log
 from driftserve.observations.observation import Observation, ObservationBatch, batch_from_bytes
+from observation_datagrams import to_datagram
 
 DIGEST = "d" * 64
 EMF = b'{"_aws":{"Timestamp":1,"CloudWatchMetrics":[]},"Images":1}\n'

@@ -16,7 +16,6 @@ from PIL import Image, UnidentifiedImageError
 from driftserve.errors import BadRequest, ImageTooLarge, UndecodableImage
 from driftserve.images.decode import ImageLimits, decode
 from driftserve.images.header import jpeg_exif_blocks
-from images import encode
 from odd_images import (
     GREY,
     GREY16,
@@ -36,6 +35,7 @@ from odd_images import (
     scene_as,
     tiff,
 )
+from sample_images import encode
 
 ODD = odd_images()
 FORMATS = {

@@ -8,12 +8,12 @@ from importlib.util import find_spec
 
 import pytest
 
-from definition_schema import Definition
 from driftserve_pipeline.__main__ import main
 from driftserve_pipeline.steps.__main__ import _parser as step_parser
-from pipeline_definitions import GOLDEN, VARIANTS, find_step, flat, inputs, requests, resolved
-from request_shapes import problems
-from servers import ROOT
+from golden_pipelines import GOLDEN, VARIANTS, find_step, flat, inputs, requests, resolved
+from model_servers import ROOT
+from pipeline_definition_schema import Definition
+from sagemaker_request_shapes import problems
 
 # Ends at the first look at a network, whatever would have been made of the error.
 OFFLINE = """

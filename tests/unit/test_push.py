@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from servers import ROOT
+from model_servers import ROOT
 
 DIGEST = "sha256:" + "3" * 64
 FAKE_DOCKER = f"""#!/bin/sh

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datagrams import to_datagram
 from driftserve.archive.contract import Contract
 from driftserve.archive.reading import read_archive
 from driftserve.certification.rebaseline import MOST_ROWS, rebaseline
@@ -15,7 +14,8 @@ from driftserve.drift.watch import DriftWatch
 from driftserve.errors import ArchiveError, DataError
 from driftserve.observations.observation import Observation, ObservationBatch
 from driftserve.observations.replay import record_header
-from images import encode, scene
+from observation_datagrams import to_datagram
+from sample_images import encode, scene
 
 
 def _brighter(contract: Contract, number: int, seed: int = 0) -> list[tuple[float, ...]]:

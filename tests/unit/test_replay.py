@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datagrams import to_datagram
 from driftserve.archive.contract import Contract
 from driftserve.drift.report import report_to_json
 from driftserve.drift.watch import Progress
@@ -14,6 +13,7 @@ from driftserve.monitoring.monitor import Monitor
 from driftserve.observations.observation import Observation, ObservationBatch
 from driftserve.observations.recorder import Recorder, oldest_first
 from driftserve.observations.replay import record_header, replay
+from observation_datagrams import to_datagram
 
 DIGEST = "d" * 64
 OTHER = "e" * 64

@@ -5,7 +5,7 @@ import pytest
 
 from driftserve.errors import DataError
 from driftserve_training.dataset.manifest import MANIFEST_FILE, Entry, Manifest, write_manifest
-from driftserve_training.dataset.sameness import read_trained_images, refuse_other_images
+from driftserve_training.dataset.trained_images import check_same_images, read_trained_images
 
 ENTRIES = tuple(
     Entry(f"{split}/sea/{number}.jpg", split, "sea", f"{split}{number}")
@@ -16,15 +16,15 @@ TRAINED = Manifest(Path("run"), ENTRIES)
 
 
 def test_the_images_of_the_run_pass_and_those_of_other_splits_do_not_count() -> None:
-    refuse_other_images(Manifest(Path("data"), ENTRIES[:24]), TRAINED, ("train", "val"))
-    refuse_other_images(Manifest(Path("data"), ENTRIES), TRAINED, ("test",))
+    check_same_images(Manifest(Path("data"), ENTRIES[:24]), TRAINED, ("train", "val"))
+    check_same_images(Manifest(Path("data"), ENTRIES), TRAINED, ("test",))
     changed = (*ENTRIES[:24], replace(ENTRIES[24], sha256="other"))
-    refuse_other_images(Manifest(Path("data"), changed), TRAINED, ("train", "val"))
+    check_same_images(Manifest(Path("data"), changed), TRAINED, ("train", "val"))
 
 
 def test_a_stream_that_the_run_was_not_given_passes() -> None:
     stream = Manifest(Path("data"), (Entry("stream/sea/0.jpg", "stream", "sea", "0"),))
-    refuse_other_images(stream, TRAINED, ("stream",))
+    check_same_images(stream, TRAINED, ("stream",))
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_a_stream_that_the_run_was_not_given_passes() -> None:
 )
 def test_other_images_are_named(entries: tuple[Entry, ...], named: str) -> None:
     with pytest.raises(DataError) as refused:
-        refuse_other_images(Manifest(Path("data"), entries), TRAINED, ("train", "val"))
+        check_same_images(Manifest(Path("data"), entries), TRAINED, ("train", "val"))
     assert str(refused.value).startswith("data: expected the images that were trained with, got others: ")
     assert named in str(refused.value)
 

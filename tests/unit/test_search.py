@@ -14,16 +14,16 @@ from optuna.trial import TrialState, create_trial
 from driftserve.errors import DataError
 from driftserve_training.configuration import TrainingConfiguration
 from driftserve_training.parameters import read_yaml
-from driftserve_training.search.ledger import AGAIN, ERROR, find_attempt, read_ledger
-from driftserve_training.search.plan import identify, make_plan, refuse_difference
+from driftserve_training.search.ledger import ERROR, RETRY, find_attempt, read_ledger
+from driftserve_training.search.plan import check_same_search, identify, make_plan
 from driftserve_training.search.plots import draw_history, draw_importances, importances
 from driftserve_training.search.ranking import complete, rank
 from driftserve_training.search.report import WinnerScores, write_table, write_trials, write_winner
-from driftserve_training.search.scoring import Assignment, Outcome, Watch
+from driftserve_training.search.scoring import Assignment, EpochCallback, Outcome
 from driftserve_training.search.space import Point, Space
 from driftserve_training.search.storage import open_database
+from fake_searches import SPACE, accuracy_of, fake_training, main, plan_of, search
 from processes import running, wait_for
-from searches import SPACE, accuracy_of, fake_training, main, plan_of, search
 
 ENVIRONMENT = {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])}
 TPE = {"sampler": "tpe", "pruner": "none"}
@@ -36,11 +36,11 @@ class FakeTraining:
         self.seen: list[Assignment] = []
         self._at, self._error = at, error
 
-    def __call__(self, assignment: Assignment, watch: Watch) -> Outcome:
+    def __call__(self, assignment: Assignment, on_epoch: EpochCallback) -> Outcome:
         self.seen.append(assignment)
         if assignment.number == self._at and self._error is not None:
             raise self._error
-        return fake_training(assignment, watch)
+        return fake_training(assignment, on_epoch)
 
     @property
     def numbers(self) -> list[int]:
@@ -85,12 +85,12 @@ def test_a_trial_far_below_the_others_is_given_up_but_not_at_once_nor_at_the_end
     points = Space(("large", "hopeless"), ("adamw",), (0.001, 0.002, 0.003, 0.004, 0.01))
     reported: dict[int, list[int]] = {}
 
-    def training(assignment: Assignment, watch: Watch) -> Outcome:
+    def training(assignment: Assignment, on_epoch: EpochCallback) -> Outcome:
         late = assignment.number == 9  # falls below the median in the last epoch, in which the others leap
         accuracy = accuracy_of(assignment.point)
         for epoch in range(1, 5):
             reported.setdefault(assignment.number, []).append(epoch)
-            watch(epoch, 0.85 if late else accuracy + 0.1 * (epoch == 4))
+            on_epoch(epoch, 0.85 if late else accuracy + 0.1 * (epoch == 4))
         return Outcome(accuracy)
 
     plan = plan_of(tmp_path, points)
@@ -117,7 +117,7 @@ def test_a_trial_that_fails_is_noted_and_the_others_go_on_and_a_new_start_tries_
 
     training = FakeTraining()
     study = search(tmp_path, plan, training)
-    assert training.seen == [Assignment(2, SPACE.combinations()[2], is_again=True)]
+    assert training.seen == [Assignment(2, SPACE.combinations()[2], is_retry=True)]
     assert {trial.state for trial in rank(study, 8)} == {"complete"}
 
 
@@ -140,7 +140,7 @@ def test_a_trial_is_locked_while_it_trains_and_free_when_it_has_ended(tmp_path: 
     search(
         tmp_path,
         plan_of(tmp_path, Space(("small",), ("sgd",), (0.1,))),
-        lambda assignment, watch: seen.append(is_free()) or fake_training(assignment, watch),  # type: ignore[func-returns-value]
+        lambda assignment, on_epoch: seen.append(is_free()) or fake_training(assignment, on_epoch),  # type: ignore[func-returns-value]
     )
     assert (seen, is_free()) == ([False], True)
 
@@ -153,7 +153,7 @@ def test_what_ends_the_process_leaves_its_trial_for_the_next_start(tmp_path: Pat
     training = FakeTraining()
     study = search(tmp_path, plan, training)
     assert sorted(training.numbers) == [3, 4, 5, 6, 7]
-    assert [assignment.number for assignment in training.seen if assignment.is_again] == [3]
+    assert [assignment.number for assignment in training.seen if assignment.is_retry] == [3]
     assert [trial.number for trial in complete(rank(study, 8))] == [5, 7, 4, 6, 1, 3, 0, 2]
 
 
@@ -161,12 +161,12 @@ def test_a_process_that_was_taken_to_be_dead_lets_go_of_its_trial_and_goes_on(tm
     said: list[str] = []
     attempts: list[int] = []
 
-    def training(assignment: Assignment, watch: Watch) -> Outcome:
+    def training(assignment: Assignment, on_epoch: EpochCallback) -> Outcome:
         attempts.append(assignment.number)
         if attempts == [0, 1]:
             elsewhere = JournalStorage(JournalFileBackend(str(tmp_path / "study.journal")))
             optuna.load_study(storage=elsewhere, study_name="fake").tell(1, state=TrialState.FAIL)
-        return fake_training(assignment, watch)
+        return fake_training(assignment, on_epoch)
 
     study = search(tmp_path, plan_of(tmp_path, pruner="none"), training, say=said.append)
     assert said[1] == "trial 0001 was given to another process, as this one had not been heard of"
@@ -181,7 +181,7 @@ def test_an_accuracy_that_is_no_number_fails_its_trial(tmp_path: Path) -> None:
 
 def test_processes_share_a_search_and_what_a_killed_one_had_begun_is_run_again(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    arguments = ("searches", str(tmp_path), str(log), "-", "2")
+    arguments = ("fake_searches", str(tmp_path), str(log), "-", "2")
     with running(*arguments, environment=ENVIRONMENT, log=tmp_path / "output") as killed, ThreadPoolExecutor() as pool:
         wait_for(lambda: log.exists() and log.read_text().count("\n"))
         other = pool.submit(main, tmp_path, log, None)
@@ -207,8 +207,8 @@ def test_of_two_next_attempts_at_a_trial_the_first_counts() -> None:
         [
             entry(0, TrialState.FAIL),
             entry(1, TrialState.FAIL, **{ERROR: "why"}),
-            entry(2, TrialState.RUNNING, **{AGAIN: [0, 2]}),
-            entry(3, TrialState.WAITING, **{AGAIN: [0, 2]}),
+            entry(2, TrialState.RUNNING, **{RETRY: [0, 2]}),
+            entry(3, TrialState.WAITING, **{RETRY: [0, 2]}),
             entry(4, TrialState.COMPLETE),
         ]
     )
@@ -244,14 +244,14 @@ def test_a_study_of_another_search_is_refused(
     )
     other = begun.model_copy(update=changed)
     identity = identify(make_plan(begun, SPACE), begun, "0a")
-    refuse_difference(identity, identify(make_plan(moved, SPACE), moved, "0a"), "search")  # is the same search
+    check_same_search(identity, identify(make_plan(moved, SPACE), moved, "0a"), "search")  # is the same search
     with pytest.raises(DataError, match=rf"expected {name} .* as the study 'search' was begun with, got .*; give it"):
-        refuse_difference(identity, identify(make_plan(other, SPACE), other, "0a"), "search")
+        check_same_search(identity, identify(make_plan(other, SPACE), other, "0a"), "search")
     with pytest.raises(DataError, match="expected images 0a"):
-        refuse_difference(identity, identify(make_plan(begun, SPACE), begun, "0b"), "search")
+        check_same_search(identity, identify(make_plan(begun, SPACE), begun, "0b"), "search")
     space = Space(("small",), SPACE.optimizers, SPACE.learning_rates)
     with pytest.raises(DataError, match="expected models"):
-        refuse_difference(identity, identify(make_plan(begun, space), begun, "0a"), "search")
+        check_same_search(identity, identify(make_plan(begun, space), begun, "0a"), "search")
 
 
 def test_the_identity_outlives_the_process_in_the_journal(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from driftserve.host.ports import check_port_is_free, free_ports
 from driftserve.servers import mms, torchserve
 from driftserve.servers.jvm import find_java
 from driftserve.settings import Settings
-from servers import python_of
+from model_servers import python_of
 
 
 def _prepared(directory: Path, contract: Contract, settings: Settings) -> tuple[list[str], dict[str, str]]:

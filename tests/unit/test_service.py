@@ -15,7 +15,7 @@ from driftserve.inference.classifier import MOST_IMAGES_AT_ONCE, Classifier, Ite
 from driftserve.inference.model import Model, ModelOutput, load_graph
 from driftserve.inference.service import Request, RequestLimits, Response, Service
 from driftserve.observations.observation import Observation
-from images import LABELS, encode, scene
+from sample_images import LABELS, encode, scene
 
 RED, GREEN, BLUE = (
     np.zeros((40, 40, 3), np.uint8) + np.array(colour, np.uint8)

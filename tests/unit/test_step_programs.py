@@ -19,8 +19,8 @@ from driftserve_pipeline.steps.step import Folders
 from driftserve_pipeline.steps.tarball import unpack
 from driftserve_pipeline.steps.verdict import Verdict, judge, read_verdict, write_verdict
 from driftserve_training.evaluation.document import Comparison, Interval
-from evidence import robustness, write_evaluation, write_run
 from processes import small_files
+from training_evidence import robustness, write_evaluation, write_run
 
 ARN = "arn:aws:sagemaker:eu-central-1:111122223333:model-package/scenes/3"
 

@@ -151,3 +151,12 @@ def test_a_name_that_the_contract_does_not_take_is_wrong_usage(
     assert ended.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert f"argument {wrong[0]}: String should" in line
+
+
+def test_a_flag_cut_short_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["train", "--epoc", "3"])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == (
+        "driftserve_training: unrecognized arguments: --epoc 3; `python -m driftserve_training --help` tells more\n"
+    )

@@ -20,7 +20,7 @@ from driftserve.archive.reading import (
 from driftserve.archive.writing import write_archive
 from driftserve.errors import ArchiveError
 from driftserve.inference.verification import verify_archive
-from images import LABELS, encode
+from sample_images import LABELS, encode
 
 
 class Scaled(torch.nn.Module):

@@ -10,12 +10,11 @@
 Exit status: 0 done, 2 what was given cannot be used; one line on stderr says why.
 """
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn
 
+from driftserve.command_line import Parser
 from driftserve.errors import DriftserveError
 from driftserve.text import printable
 from driftserve_training.commands.evaluate import EVALUATE
@@ -55,21 +54,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-class _Parser(argparse.ArgumentParser):
-    def __init__(self, **given: Any) -> None:
-        super().__init__(allow_abbrev=False, **given)
-
-    def error(self, message: str) -> NoReturn:
-        """One line instead of the whole usage."""
-        self.exit(2, f"driftserve_training: {message}; `{self.prog} --help` tells more\n")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="python -m driftserve_training", description="From images to an archive.")
+def _parser() -> Parser:
+    parser = Parser(prog="python -m driftserve_training", description="From images to an archive.", allow_abbrev=False)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, command in COMMANDS.items():
         description = f"{command.help[0].upper()}{command.help[1:]}."
-        command.add_arguments(commands.add_parser(name, help=command.help, description=description))
+        command.add_arguments(commands.add_parser(name, help=command.help, description=description, allow_abbrev=False))
     return parser
 
 

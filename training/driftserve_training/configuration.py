@@ -10,7 +10,7 @@ SPLITS = ("train", "val", "test")
 STREAM = "stream"
 
 # The parameters that say where things lie, and change no result.
-PLACES = ("data", "train_data", "val_data", "test_data", "output", "weights")
+LOCATION_FIELDS = ("data", "train_data", "val_data", "test_data", "output", "weights")
 
 Precision = Literal["auto", "32-true", "16-mixed", "bf16-mixed"]
 
@@ -110,7 +110,7 @@ class TrainingConfiguration(Locations):
 
     def choices(self) -> dict[str, object]:
         """All but where things lie, as JSON has them."""
-        return self.model_dump(mode="json", exclude=set(PLACES))
+        return self.model_dump(mode="json", exclude=set(LOCATION_FIELDS))
 
     @property
     def is_pretrained(self) -> bool:

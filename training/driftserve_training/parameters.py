@@ -14,6 +14,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from driftserve.errors import DataError
+from driftserve.validation import first_problem
 from driftserve_training.configuration import Locations, TrainingConfiguration
 
 PREFIX = "DRIFTSERVE_TRAINING_"
@@ -51,9 +52,9 @@ def read_configuration(options: argparse.Namespace, environment: Mapping[str, st
     Raises:
         DataError: a key is unknown, a value is out of bounds, `data` or `output` is given nowhere; one line.
     """
-    chosen = vars(options)
-    flags = {name: value for name, value in chosen.items() if name in TrainingConfiguration.model_fields}
-    file = chosen.get(_CONFIG_FLAG)
+    arguments = vars(options)
+    flags = {name: value for name, value in arguments.items() if name in TrainingConfiguration.model_fields}
+    file = arguments.get(_CONFIG_FLAG)
     return to_configuration(flags, from_environment(environment), read_yaml(file) if file else {})
 
 
@@ -63,19 +64,16 @@ def to_configuration(*layers: Mapping[str, object]) -> TrainingConfiguration:
     Raises:
         DataError: a value is out of bounds or missing; one line.
     """
-    given: dict[str, object] = {}
+    merged: dict[str, object] = {}
     for layer in reversed(layers):
-        given |= layer
+        merged |= layer
     winner = read_winner()
-    if given.get("weights") is not None:  # whose record says which model they are of
+    if merged.get("weights") is not None:  # whose record says which model they are of
         winner.pop("model", None)
     try:
-        return TrainingConfiguration.model_validate(winner | given)
+        return TrainingConfiguration.model_validate(winner | merged)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        name = ".".join(str(part) for part in first["loc"])
-        got = "" if first["type"] == "missing" else f", got {str(first['input'])[:80]!r}"
-        raise DataError(f"{name}: {first['msg']}{got}") from error
+        raise DataError(str(first_problem(error))) from error
 
 
 def read_winner() -> dict[str, object]:
@@ -90,16 +88,16 @@ def read_yaml(path: Path) -> dict[str, object]:
         DataError: it cannot be read, is no mapping, or names what is no parameter.
     """
     try:
-        given = yaml.safe_load(path.read_text())
+        content = yaml.safe_load(path.read_text())
     except OSError as error:
         raise DataError(f"{path}: expected a file that can be read, got {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: expected YAML, got {' '.join(str(error).split())}") from error
-    if given is None:
+    if content is None:
         return {}
-    if not isinstance(given, dict):
-        raise DataError(f"{path}: expected parameters as `name: value`, got {type(given).__name__}")
-    return {_known(str(key), str(path)): value for key, value in given.items()}
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: expected parameters as `name: value`, got {type(content).__name__}")
+    return {_to_field_name(str(key), str(path)): value for key, value in content.items()}
 
 
 def from_environment(environment: Mapping[str, str]) -> dict[str, object]:
@@ -109,7 +107,7 @@ def from_environment(environment: Mapping[str, str]) -> dict[str, object]:
         DataError: one names what is no parameter.
     """
     return {
-        _known(name.removeprefix(PREFIX).lower(), name): value
+        _to_field_name(name.removeprefix(PREFIX).lower(), name): value
         for name, value in environment.items()
         if name.startswith(PREFIX)
     }
@@ -123,11 +121,11 @@ def _add_flag(group: argparse._ArgumentGroup, name: str, field: FieldInfo) -> No
         )
     else:
         group.add_argument(
-            flag, type=_checked(field), default=argparse.SUPPRESS, metavar=_kind(field), help=_help(name, field)
+            flag, type=_checker(field), default=argparse.SUPPRESS, metavar=_metavar(field), help=_help(name, field)
         )
 
 
-def _known(key: str, where: str) -> str:
+def _to_field_name(key: str, where: str) -> str:
     """The field of a key, written with `_` or `-`."""
     name = key.replace("-", "_")
     if name not in TrainingConfiguration.model_fields:
@@ -136,7 +134,7 @@ def _known(key: str, where: str) -> str:
     return name
 
 
-def _checked(field: FieldInfo) -> Any:
+def _checker(field: FieldInfo) -> Any:
     """What argparse calls with a flag's text: the value, or a message that says what is wrong with it."""
     annotated: Any = Annotated[field.annotation, field]
     adapter: TypeAdapter[Any] = TypeAdapter(annotated)
@@ -145,18 +143,18 @@ def _checked(field: FieldInfo) -> Any:
         try:
             return adapter.validate_python(text)
         except ValidationError as error:
-            raise argparse.ArgumentTypeError(f"{error.errors()[0]['msg']}, got {text!r}") from error
+            raise argparse.ArgumentTypeError(f"{first_problem(error).reason}, got {text!r}") from error
 
     return check
 
 
 def _help(name: str, field: FieldInfo) -> str:
     default = read_winner().get(name, field.default)
-    shown = "" if field.is_required() or default is None else f" (default: {default})"
-    return f"{field.description}{shown}".replace("%", "%%")
+    default_text = "" if field.is_required() or default is None else f" (default: {default})"
+    return f"{field.description}{default_text}".replace("%", "%%")
 
 
-def _kind(field: FieldInfo) -> str:
+def _metavar(field: FieldInfo) -> str:
     names = {int: "N", float: "X", str: "NAME", Path: "PATH"}
     for kind, name in names.items():
         if field.annotation is kind or field.annotation == (kind | None):

@@ -10,11 +10,11 @@ from driftserve.archive.contract import DriftPolicy
 from driftserve.certification.measurement import Effort, certify
 from driftserve.certification.population import Cell, image_files, score_population, targets_of
 from driftserve.drift.features import feature_names
-from driftserve_training.archiving.served import Served
+from driftserve_training.archiving.served import ServedNetwork
 from driftserve_training.network.trained import TrainedRecord
 
 
-def certify_images(folder: Path, served: Served, record: TrainedRecord, effort: Effort) -> Certificate:
+def certify_images(folder: Path, served: ServedNetwork, record: TrainedRecord, effort: Effort) -> Certificate:
     """The certificate of a network by the images of a folder, `<class>/<image>`, in random halves.
 
     Raises:
@@ -23,11 +23,13 @@ def certify_images(folder: Path, served: Served, record: TrainedRecord, effort: 
     files = image_files(folder, "*/*")
     targets = targets_of(files, record.labels)
     names = feature_names(record.labels, served.reference.embedding_size)
-    population = score_population(files, targets, names, served.score, effort.cells, effort.images, record.seed, _shown)
+    population = score_population(
+        files, targets, names, served.score, effort.cells, effort.images, record.seed, _with_progress
+    )
     source = f"{len(files)} images of {folder.name}/ at 224x224, in random halves: one the reference, one the traffic"
     return certify(population, DriftPolicy(), effort, source, record.seed)
 
 
-def _shown(cells: Sequence[Cell]) -> Iterable[Cell]:
-    shown: Iterable[Cell] = tqdm(cells, desc="certificate", unit="corruption")
-    return shown
+def _with_progress(cells: Sequence[Cell]) -> Iterable[Cell]:
+    progress: Iterable[Cell] = tqdm(cells, desc="certificate", unit="corruption")
+    return progress

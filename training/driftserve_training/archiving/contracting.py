@@ -8,7 +8,7 @@ from driftserve import __version__
 from driftserve.archive.certificate import Certificate
 from driftserve.archive.contract import SCHEMA_VERSION, Contract, DriftPolicy, GoldenImage
 from driftserve.drift.features import feature_names
-from driftserve_training.archiving.served import Served
+from driftserve_training.archiving.served import ServedNetwork
 from driftserve_training.card.card import ModelCard
 from driftserve_training.card.files import CardFiles
 from driftserve_training.network.trained import TrainedRecord
@@ -19,7 +19,7 @@ def to_contract(
     version: str,
     card: ModelCard,
     files: CardFiles,
-    served: Served,
+    served: ServedNetwork,
     golden: tuple[GoldenImage, ...],
     certificate: Certificate,
 ) -> Contract:

@@ -18,10 +18,10 @@ from driftserve_training.card.card import gather
 from driftserve_training.card.evidence import CERTIFICATE_FILE
 from driftserve_training.card.files import PAGE_FILE, render, write_card
 from driftserve_training.dataset.manifest import scan
-from driftserve_training.dataset.sameness import read_trained_images, refuse_other_images
-from driftserve_training.explanation.agreement import refuse_other_answers
+from driftserve_training.dataset.trained_images import check_same_images, read_trained_images
+from driftserve_training.explanation.agreement import check_served_answers
 from driftserve_training.network.parity import Parity
-from driftserve_training.network.threads import threads_given_back
+from driftserve_training.network.threads import preserve_thread_count
 from driftserve_training.network.trained import load_trained
 
 _SPLITS = ("train", "val")
@@ -52,12 +52,12 @@ def export(
     evidence = gather(trained)
     record, classifier = load_trained(trained)
     manifest = scan(data, _SPLITS)
-    refuse_other_images(manifest, read_trained_images(trained, record.manifest_sha256), _SPLITS)
-    with tempfile.TemporaryDirectory() as scratch, threads_given_back():
+    check_same_images(manifest, read_trained_images(trained, record.manifest_sha256), _SPLITS)
+    with tempfile.TemporaryDirectory() as scratch, preserve_thread_count():
         served = script(record, classifier, manifest, Path(scratch, MODEL_FILE))
         if evidence.explanations is not None:
             spec = record.network.image_spec
-            refuse_other_answers(evidence.explanations, data, served.model, spec, record.temperature)
+            check_served_answers(evidence.explanations, data, served.model, spec, record.temperature)
         golden, images = choose_golden(manifest, served)
         certificate = certify_images(certificate_images or data / "val", served, record, effort)
         card = replace(evidence, certificate=certificate)

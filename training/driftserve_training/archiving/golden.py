@@ -13,15 +13,15 @@ from driftserve.archive.contract import MIN_GOLDEN_MARGIN, GoldenImage, margin_o
 from driftserve.errors import ModelError
 from driftserve.images.decode import decode
 from driftserve.inference.prediction import to_prediction
-from driftserve_training.archiving.served import Served
+from driftserve_training.archiving.served import ServedNetwork
 from driftserve_training.dataset.manifest import Manifest
 
 MOST_IMAGES = 8
 _LONGEST_SIDE = 512  # in pixels, so that an archive stays small
-_TELLING_MARGINS = (0.3, 0.9)  # where a small change of the network moves the probabilities most, and swaps none
+_INFORMATIVE_MARGINS = (0.3, 0.9)  # where a small change of the network moves the probabilities most, and swaps none
 
 
-def choose_golden(manifest: Manifest, served: Served) -> tuple[tuple[GoldenImage, ...], dict[str, bytes]]:
+def choose_golden(manifest: Manifest, served: ServedNetwork) -> tuple[tuple[GoldenImage, ...], dict[str, bytes]]:
     """Up to eight golden images, of as many predicted classes as there are, with the PNG of each by its file name.
 
     Args:
@@ -55,8 +55,8 @@ def choose_golden(manifest: Manifest, served: Served) -> tuple[tuple[GoldenImage
 def _candidates(probabilities: npt.NDArray[np.float64]) -> Iterator[int]:
     """The images that are clear enough, round the predicted classes; in each those of a telling margin first."""
     margins = np.array([margin_of(row) for row in probabilities.tolist()])
-    is_telling = (margins >= _TELLING_MARGINS[0]) & (margins <= _TELLING_MARGINS[1])
-    order = np.argsort(~is_telling, kind="stable")
+    is_informative = (margins >= _INFORMATIVE_MARGINS[0]) & (margins <= _INFORMATIVE_MARGINS[1])
+    order = np.argsort(~is_informative, kind="stable")
     clear = order[margins[order] > MIN_GOLDEN_MARGIN]
     predicted = probabilities.argmax(axis=1)
     for turn in zip_longest(*(clear[predicted[clear] == label] for label in np.unique(predicted[clear]))):

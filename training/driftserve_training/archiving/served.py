@@ -17,12 +17,12 @@ from driftserve_training.dataset.images import decoded_images, pixel_batches
 from driftserve_training.dataset.manifest import Manifest
 from driftserve_training.network.classifier import Classifier
 from driftserve_training.network.graph import build_graph, save_scripted, to_tensor
-from driftserve_training.network.parity import Parity, compare, refuse_disparity
+from driftserve_training.network.parity import Parity, check_parity, compare
 from driftserve_training.network.trained import TrainedRecord
 
 
 @dataclass(frozen=True)
-class Served:
+class ServedNetwork:
     """A network as the archive serves it; `reference` and `accuracy` are of `val/`, through the code that serves."""
 
     graph: Path
@@ -33,7 +33,7 @@ class Served:
     parity: Parity
 
 
-def script(record: TrainedRecord, classifier: Classifier, manifest: Manifest, graph: Path) -> Served:
+def script(record: TrainedRecord, classifier: Classifier, manifest: Manifest, graph: Path) -> ServedNetwork:
     """The network scripted into a file, its principal components fitted on `train/`.
 
     Raises:
@@ -48,8 +48,8 @@ def script(record: TrainedRecord, classifier: Classifier, manifest: Manifest, gr
     score_images = partial(score, model=model, spec=spec, temperature=record.temperature)
     reference = score_images(_validation_images(manifest))
     parity = compare(eager_logits, reference.logits, record.temperature)
-    refuse_disparity(parity, "scripted")
-    return Served(graph, model, score_images, reference, _accuracy(manifest, reference), parity)
+    check_parity(parity, "scripted")
+    return ServedNetwork(graph, model, score_images, reference, _accuracy(manifest, reference), parity)
 
 
 def _eager_logits(classifier: Classifier, batches: Iterable[npt.NDArray[np.uint8]]) -> npt.NDArray[np.float32]:
@@ -62,10 +62,10 @@ def _eager_logits(classifier: Classifier, batches: Iterable[npt.NDArray[np.uint8
 
 def _validation_images(manifest: Manifest) -> Iterable[npt.NDArray[np.uint8]]:
     number = len(manifest.split("val"))
-    shown: Iterable[npt.NDArray[np.uint8]] = tqdm(
+    progress: Iterable[npt.NDArray[np.uint8]] = tqdm(
         decoded_images(manifest, "val"), desc="reference", total=number, unit="image"
     )
-    return shown
+    return progress
 
 
 def _accuracy(manifest: Manifest, reference: Scored) -> float:

@@ -24,7 +24,7 @@ from driftserve_training.card.evidence import (
 )
 from driftserve_training.card.limits import to_limits
 from driftserve_training.dataset.manifest import Manifest
-from driftserve_training.dataset.sameness import read_trained_images
+from driftserve_training.dataset.trained_images import read_trained_images
 from driftserve_training.evaluation.document import Evaluation
 from driftserve_training.evaluation.quality import evaluation_file, read_evaluation
 from driftserve_training.explanation.document import Explanations, read_explanations
@@ -84,8 +84,8 @@ def gather(trained: Path) -> ModelCard:
     record, classifier = load_trained(trained)
     manifest = read_trained_images(trained, record.manifest_sha256)
     evaluation = read_evaluation(trained)
-    _refuse_other_network(evaluation, record, trained / evaluation_file("test"))
-    _refuse_other_test(evaluation, manifest, trained / evaluation_file("test"))
+    _check_network(evaluation, record, trained / evaluation_file("test"))
+    _check_test_images(evaluation, manifest, trained / evaluation_file("test"))
     explanations = read_explanations(trained)
     return ModelCard(
         schema_version=SCHEMA_VERSION,
@@ -108,7 +108,7 @@ def card_to_json(card: ModelCard) -> bytes:
     return _ADAPTER.dump_json(card, indent=1) + b"\n"
 
 
-def _refuse_other_network(evaluation: Evaluation, record: TrainedRecord, path: Path) -> None:
+def _check_network(evaluation: Evaluation, record: TrainedRecord, path: Path) -> None:
     """Pass if an evaluation is of this network; the temperature, fitted to its logits, tells two runs apart."""
     facts = {
         "split": ("test", evaluation.split),
@@ -121,7 +121,7 @@ def _refuse_other_network(evaluation: Evaluation, record: TrainedRecord, path: P
             raise DataError(f"{path}: expected the {name} {expected}, got {got}; run `evaluate` again")
 
 
-def _refuse_other_test(evaluation: Evaluation, manifest: Manifest, path: Path) -> None:
+def _check_test_images(evaluation: Evaluation, manifest: Manifest, path: Path) -> None:
     """Pass if the images that were evaluated are the test images of the run."""
     if evaluation.images_sha256 != Manifest(manifest.folder, manifest.split("test")).sha256:
         raise DataError(

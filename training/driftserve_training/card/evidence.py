@@ -9,6 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from driftserve.archive.certificate import Certificate
 from driftserve.errors import DataError
+from driftserve.validation import first_problem
 from driftserve_training.explanation.document import FOLDER
 from driftserve_training.fitting.history import HISTORY_FILE
 from driftserve_training.fitting.training import CONFIGURATION_FILE
@@ -87,7 +88,7 @@ def read_history(trained: Path) -> tuple[Epoch, ...]:
     try:
         return _HISTORY.validate_python(rows)
     except ValidationError as error:
-        raise DataError(f"{path}: expected a row of numbers an epoch, got {_first(error)}; train again") from error
+        raise DataError(f"{path}: expected a row of numbers an epoch, got {_describe(error)}; train again") from error
 
 
 def _read(path: Path, adapter: TypeAdapter[_Kind]) -> _Kind | None:
@@ -99,9 +100,9 @@ def _read(path: Path, adapter: TypeAdapter[_Kind]) -> _Kind | None:
     except OSError as error:
         raise DataError(f"{path}: expected a file that can be read, got {error.strerror}") from error
     except ValidationError as error:
-        raise DataError(f"{path}: {_first(error)}; run the command that wrote it again") from error
+        raise DataError(f"{path}: {_describe(error)}; run the command that wrote it again") from error
 
 
-def _first(error: ValidationError) -> str:
-    first = error.errors(include_url=False)[0]
-    return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+def _describe(error: ValidationError) -> str:
+    problem = first_problem(error)
+    return f"{problem.place}: {problem.reason}"

@@ -43,7 +43,7 @@ def write_card(files: CardFiles, page: Path) -> None:
     page.with_suffix(".json").write_bytes(files.document)
 
 
-def refuse_other_card(directory: Path, archive: Path) -> None:
+def check_card(directory: Path, archive: Path) -> None:
     """Pass if the card in a directory is the one whose digests the archive names; nothing is rendered anew.
 
     Args:

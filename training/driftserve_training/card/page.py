@@ -96,8 +96,8 @@ def _reliability(evaluation: Evaluation) -> _Drawing:
 
 
 def _robustness(robustness: Robustness) -> _Drawing:
-    found = {(cell.corruption, cell.severity): cell.accuracy for cell in robustness.cells}
-    rows, columns, values = _grid(found)
+    accuracies = {(cell.corruption, cell.severity): cell.accuracy for cell in robustness.cells}
+    rows, columns, values = _grid(accuracies)
     means = values.mean(axis=1)
     svg = draw_heat_map(rows, [*columns, "mean"], np.column_stack([values, means]), "severity")
     worst = int(means.argmin())
@@ -110,27 +110,27 @@ def _robustness(robustness: Robustness) -> _Drawing:
 
 def _power(certificate: Certificate) -> _Drawing:
     missing = float("nan")
-    found = {
+    powers = {
         (cell.corruption, cell.severity): missing if cell.power is None else cell.power for cell in certificate.power
     }
-    rows, columns, values = _grid(found)
+    rows, columns, values = _grid(powers)
     return _Drawing(
         draw_heat_map(rows, columns, values, "severity"),
         f"Heat map of the share of windows with an alarm, under {len(rows)} corruptions at {len(columns)} severities",
     )
 
 
-def _grid(found: Mapping[tuple[str, int], float]) -> tuple[list[str], list[str], Matrix]:
+def _grid(by_cell: Mapping[tuple[str, int], float]) -> tuple[list[str], list[str], Matrix]:
     """The corruptions in their order, the severities, and a value for each pair, (R, C); NaN where there is none."""
-    rows = list(dict.fromkeys(corruption for corruption, _ in found))
-    columns = sorted({severity for _, severity in found})
-    values = [[found.get((row, column), float("nan")) for column in columns] for row in rows]
+    rows = list(dict.fromkeys(corruption for corruption, _ in by_cell))
+    columns = sorted({severity for _, severity in by_cell})
+    values = [[by_cell.get((row, column), float("nan")) for column in columns] for row in rows]
     return rows, [str(column) for column in columns], np.array(values)
 
 
 def _unmeasured(card: ModelCard) -> list[tuple[str, str]]:
     """What this card says nothing of, and the command that would."""
-    found = {
+    evidence = {
         ("how accurate it is on corrupted images", "evaluate --robustness-images N"): card.evaluation.robustness,
         ("how it answers to images altered to deceive it", "evaluate --adversary-images N"): card.evaluation.attacks,
         ("whether it is better than another network", "evaluate --champion RUN"): card.evaluation.comparison,
@@ -139,7 +139,7 @@ def _unmeasured(card: ModelCard) -> list[tuple[str, str]]:
         ("how training went, epoch by epoch", "train"): card.history,
         ("what training was told", "train"): card.choices,
     }
-    return [sentence for sentence, value in found.items() if not value]
+    return [sentence for sentence, value in evidence.items() if not value]
 
 
 def _share(value: float | None) -> str:

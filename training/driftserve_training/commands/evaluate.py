@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from driftserve_training.commands.command import Command
-from driftserve_training.commands.numbers import whole
+from driftserve_training.commands.numbers import whole_number
 from driftserve_training.configuration import SPLITS, STREAM
 from driftserve_training.dataset.location import located
 from driftserve_training.evaluation.options import AssessmentOptions
@@ -55,18 +55,18 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         help="keep corrupted images here, for the next network that takes them at the same size",
     )
     parser.add_argument(
-        "--batch-size", type=whole(1), default=_DEFAULT.batch_size, metavar="N", help="(default: %(default)s)"
+        "--batch-size", type=whole_number(1), default=_DEFAULT.batch_size, metavar="N", help="(default: %(default)s)"
     )
     parser.add_argument(
         "--workers",
-        type=whole(0),
+        type=whole_number(0),
         default=_DEFAULT.workers,
         metavar="N",
         help="processes that read and corrupt (default: %(default)s)",
     )
     parser.add_argument(
         "--seed",
-        type=whole(0),
+        type=whole_number(0),
         default=_DEFAULT.seed,
         metavar="N",
         help="of resamples and corruptions (default: %(default)s)",
@@ -77,7 +77,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 def _run(options: argparse.Namespace) -> dict[str, object]:
     from driftserve_training.evaluation.assessment import assess
 
-    chosen = AssessmentOptions(
+    assessment = AssessmentOptions(
         split=options.split,
         robustness_images=options.robustness_images,
         adversary_images=options.adversary_images,
@@ -87,8 +87,8 @@ def _run(options: argparse.Namespace) -> dict[str, object]:
         workers=options.workers,
         seed=options.seed,
     )
-    with located(read_locations(options), (chosen.split,)) as data:
-        evaluation = assess(options.trained, data, chosen)
+    with located(read_locations(options), (assessment.split,)) as data:
+        evaluation = assess(options.trained, data, assessment)
     robustness, comparison = evaluation.robustness, evaluation.comparison
     return {
         "split": evaluation.split,
@@ -104,7 +104,7 @@ def _run(options: argparse.Namespace) -> dict[str, object]:
 
 
 def _images(text: str) -> int | None:
-    return None if text == "all" else whole(0, alternative=" or `all`")(text)
+    return None if text == "all" else whole_number(0, alternative=" or `all`")(text)
 
 
 EVALUATE = Command("measure what a trained network is worth, and how sure that is", _add_arguments, _run)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import get_args
 
 from driftserve_training.commands.command import Command
-from driftserve_training.commands.numbers import whole
+from driftserve_training.commands.numbers import whole_number
 from driftserve_training.configuration import SPLITS, STREAM
 from driftserve_training.dataset.location import located
 from driftserve_training.explanation.document import DOCUMENT_FILE, FOLDER, Method
@@ -24,7 +24,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--images",
-        type=whole(1, _MOST_IMAGES),
+        type=whole_number(1, _MOST_IMAGES),
         default=12,
         metavar="N",
         help="how many: half of them mistakes, the surest ones, if there are so many (default: %(default)s)",
@@ -38,14 +38,14 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--seed",
-        type=whole(0, _MOST_SEED),
+        type=whole_number(0, _MOST_SEED),
         default=0,
         metavar="N",
         help="of the draw of images and of the random orders that the test compares with (default: %(default)s)",
     )
     parser.add_argument(
         "--steps",
-        type=whole(2, 10_000),
+        type=whole_number(2, 10_000),
         default=64,
         metavar="N",
         help="of integrated_gradients: the more, the more exact and the slower (default: %(default)s)",

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from driftserve.archive.contract import ModelName, ModelVersion
+from driftserve.validation import first_problem
 from driftserve_training.commands.command import Command
 from driftserve_training.dataset.location import located
 from driftserve_training.parameters import add_locations, read_locations
@@ -60,7 +61,7 @@ def _of_contract(kind: Any, text: str) -> str:
     try:
         return str(TypeAdapter(kind).validate_python(text))
     except ValidationError as error:
-        raise argparse.ArgumentTypeError(f"{error.errors()[0]['msg']}, got {text!r}") from error
+        raise argparse.ArgumentTypeError(f"{first_problem(error).reason}, got {text!r}") from error
 
 
 EXPORT = Command("write the archive of a trained network, with the evidence for it", _add_arguments, _run)

@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable
 
 
-def whole(least: int, most: int | None = None, alternative: str = "") -> Callable[[str], int]:
+def whole_number(least: int, most: int | None = None, alternative: str = "") -> Callable[[str], int]:
     """What reads a whole number of at least `least` and, where it is given, at most `most`.
 
     Args:
@@ -13,9 +13,9 @@ def whole(least: int, most: int | None = None, alternative: str = "") -> Callabl
         most: none by default.
         alternative: what else the flag takes, for the message.
 
-    >>> whole(1, 100)("12")
+    >>> whole_number(1, 100)("12")
     12
-    >>> whole(1)("-3")
+    >>> whole_number(1)("-3")
     Traceback (most recent call last):
     argparse.ArgumentTypeError: expected a whole number of at least 1, got '-3'
     """

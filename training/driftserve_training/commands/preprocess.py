@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from driftserve_training.commands.command import Command
-from driftserve_training.commands.numbers import share, whole
+from driftserve_training.commands.numbers import share, whole_number
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +28,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--smallest",
-        type=whole(1),
+        type=whole_number(1),
         default=32,
         help="pixels that an image's shorter side must have (default: %(default)s)",
     )

@@ -10,14 +10,14 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--trained", type=Path, required=True, metavar="RUN", help="the --output of `train`, after `evaluate`"
     )
-    chosen = parser.add_mutually_exclusive_group()
-    chosen.add_argument(
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument(
         "--output",
         type=_page,
         metavar="FILE.html",
         help="where to write the page, and beside it the same as .json (default: RUN/card.html)",
     )
-    chosen.add_argument(
+    group.add_argument(
         "--archive",
         type=Path,
         metavar="FILE.mar",
@@ -27,10 +27,10 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace) -> dict[str, object]:
     from driftserve_training.card.card import gather
-    from driftserve_training.card.files import DOCUMENT_FILE, PAGE_FILE, refuse_other_card, render, write_card
+    from driftserve_training.card.files import DOCUMENT_FILE, PAGE_FILE, check_card, render, write_card
 
     if options.archive:
-        refuse_other_card(options.trained, options.archive)
+        check_card(options.trained, options.archive)
         return {"card": str(options.trained / DOCUMENT_FILE), "archive": str(options.archive)}
     files = render(gather(options.trained))
     page = options.output or options.trained / PAGE_FILE

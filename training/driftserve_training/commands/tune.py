@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from driftserve.errors import DataError
 from driftserve_training.commands.command import Command
-from driftserve_training.commands.numbers import whole
+from driftserve_training.commands.numbers import whole_number
 from driftserve_training.configuration import TrainingConfiguration
 from driftserve_training.parameters import add_flags, from_environment, read_configuration, read_yaml
 from driftserve_training.search.plan import SEARCHED, make_plan
@@ -45,7 +45,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         help="grid: every combination once; tpe: --trials of them, where the earlier ones make hope (default: grid)",
     )
     how.add_argument(
-        "--trials", type=whole(1), metavar="N", help="trainings of the sampler tpe; those that ended count"
+        "--trials", type=whole_number(1), metavar="N", help="trainings of the sampler tpe; those that ended count"
     )
     how.add_argument(
         "--pruner",
@@ -78,11 +78,11 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> dict[str, object]:
-    for place, given in (
+    for place, names in (
         ("the environment", from_environment(os.environ)),
         (str(options.config), read_yaml(options.config) if options.config else {}),
     ):
-        _refuse_searched(given, place)
+        _check_none_searched(names, place)
     configuration = read_configuration(options, os.environ)
 
     from tqdm import tqdm
@@ -103,9 +103,9 @@ def _run(options: argparse.Namespace) -> dict[str, object]:
     return tuned.summary()
 
 
-def _refuse_searched(given: Collection[str], place: str) -> None:
+def _check_none_searched(names: Collection[str], place: str) -> None:
     for name in SEARCHED:
-        if name in given:
+        if name in names:
             raise DataError(f"{place}: expected no {name}, which is searched, got one; leave it out, or use `train`")
 
 

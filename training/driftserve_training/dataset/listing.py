@@ -5,12 +5,12 @@ from collections.abc import Sequence
 _NAMED_AT_MOST = 10
 
 
-def listed(names: Sequence[str]) -> str:
+def list_names(names: Sequence[str]) -> str:
     """The first ten names, and the number of the others.
 
-    >>> listed(["a", "b"])
+    >>> list_names(["a", "b"])
     'a, b'
-    >>> listed([*"abcdefghijkl"])
+    >>> list_names([*"abcdefghijkl"])
     'a, b, c, d, e, f, g, h, i, j and 2 more'
     """
     more = f" and {len(names) - _NAMED_AT_MOST} more" if len(names) > _NAMED_AT_MOST else ""

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from driftserve.errors import BadRequest, DataError
 from driftserve.images.decode import MEDIA_TYPES, decode
 from driftserve_training.configuration import SPLITS
-from driftserve_training.dataset.listing import listed
+from driftserve_training.dataset.listing import list_names
 
 MANIFEST_FILE = "manifest.csv"
 _COLUMNS = ("path", "split", "label", "sha256")
@@ -73,11 +73,11 @@ def scan(folder: Path, splits: Sequence[str] = SPLITS) -> Manifest:
                 corrupt.append(f"{name} ({error})")
             entries.append(Entry(name, split, path.parent.name, hashlib.sha256(body).hexdigest()))
     if corrupt:
-        raise DataError(f"{folder}: expected images, got {listed(corrupt)}; remove or replace them")
+        raise DataError(f"{folder}: expected images, got {list_names(corrupt)}; remove or replace them")
     manifest = Manifest(folder, tuple(entries))
     _check_labels(manifest, splits)
     _check_leakage(manifest)
-    _check_promised(manifest, splits)
+    _check_against_file(manifest, splits)
     return manifest
 
 
@@ -89,7 +89,7 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
         writer.writerows((entry.path, entry.split, entry.label, entry.sha256) for entry in manifest.entries)
 
 
-def _check_promised(manifest: Manifest, splits: Sequence[str]) -> None:
+def _check_against_file(manifest: Manifest, splits: Sequence[str]) -> None:
     """Hold the images against the manifest that `preprocess` has left among them, where it has."""
     path = manifest.folder / MANIFEST_FILE
     if not path.is_file():
@@ -100,7 +100,9 @@ def _check_promised(manifest: Manifest, splits: Sequence[str]) -> None:
         return  # another's
     promised = {Entry(*row) for row in rows[1:] if len(row) == len(_COLUMNS) and row[1] in splits}
     if changed := sorted({entry.path for entry in promised.symmetric_difference(manifest.entries)}):
-        raise DataError(f"{path}: expected the images that it names, got others: {listed(changed)}; preprocess again")
+        raise DataError(
+            f"{path}: expected the images that it names, got others: {list_names(changed)}; preprocess again"
+        )
 
 
 def _check_labels(manifest: Manifest, splits: Sequence[str]) -> None:
@@ -108,9 +110,9 @@ def _check_labels(manifest: Manifest, splits: Sequence[str]) -> None:
     if len(expected) < 2:
         raise DataError(f"{manifest.folder}: expected at least 2 classes in {splits[0]}/, got {sorted(expected)}")
     for split in splits[1:]:
-        if (found := {entry.label for entry in manifest.split(split)}) != expected:
+        if (labels := {entry.label for entry in manifest.split(split)}) != expected:
             raise DataError(
-                f"{manifest.folder}: expected the classes {sorted(expected)} in {split}/, got {sorted(found)}"
+                f"{manifest.folder}: expected the classes {sorted(expected)} in {split}/, got {sorted(labels)}"
             )
 
 
@@ -124,4 +126,6 @@ def _check_leakage(manifest: Manifest) -> None:
         if len({entry.split for entry in same}) > 1
     ]
     if leaks:
-        raise DataError(f"{manifest.folder}: expected no image in two splits, got {listed(leaks)}; remove one of each")
+        raise DataError(
+            f"{manifest.folder}: expected no image in two splits, got {list_names(leaks)}; remove one of each"
+        )

@@ -46,7 +46,7 @@ def measure_attacks(
 def fgsm(classifier: Classifier, pixels: torch.Tensor, targets: torch.Tensor, epsilon: int) -> torch.Tensor:
     """The images, (N, 3, H, W) uint8, after one step of `epsilon` grey levels."""
     start = pixels.float()
-    return _to_pixels(start + epsilon * _uphill(classifier, start, targets))
+    return _to_pixels(start + epsilon * _gradient_sign(classifier, start, targets))
 
 
 def pgd(
@@ -55,14 +55,14 @@ def pgd(
     """The images, (N, 3, H, W) uint8, after ten steps within `epsilon` grey levels of what they were."""
     origin = pixels.float()
     lowest, highest = (origin - epsilon).clamp(0, 255), (origin + epsilon).clamp(0, 255)
-    place = origin + epsilon * (2 * torch.rand(origin.shape, generator=generator) - 1)
+    position = origin + epsilon * (2 * torch.rand(origin.shape, generator=generator) - 1)
     for _ in range(STEPS):
-        place = place.clamp(lowest, highest)
-        place = place + epsilon * _STEP_SHARE * _uphill(classifier, place, targets)
-    return _to_pixels(place.clamp(lowest, highest))
+        position = position.clamp(lowest, highest)
+        position = position + epsilon * _STEP_SHARE * _gradient_sign(classifier, position, targets)
+    return _to_pixels(position.clamp(lowest, highest))
 
 
-def _uphill(classifier: Classifier, images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+def _gradient_sign(classifier: Classifier, images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """The direction, -1, 0 or 1 a value, in which the loss rises."""
     images = images.detach().requires_grad_()
     (gradient,) = torch.autograd.grad(cross_entropy(classifier(images), targets, reduction="sum"), images)

@@ -8,7 +8,7 @@ from driftserve.inference.prediction import calibrate
 from driftserve_training.evaluation.document import Calibration, ReliabilityBin
 
 _BINS = 15  # as in Guo et al. 2017
-_LEAST = 1e-300  # keeps the logarithm of an impossible label finite
+_LEAST_PROBABILITY = 1e-300  # keeps the logarithm of an impossible label finite
 
 
 def fit_temperature(logits: npt.NDArray[np.float32], targets: npt.NDArray[np.int64]) -> float:
@@ -28,7 +28,7 @@ def fit_temperature(logits: npt.NDArray[np.float32], targets: npt.NDArray[np.int
 
     def negative_log_likelihood(log_temperature: float) -> float:
         probabilities = calibrate(logits, float(np.exp(log_temperature)))
-        return float(-(soft_targets * np.log(np.maximum(probabilities, _LEAST))).sum(axis=1).mean())
+        return float(-(soft_targets * np.log(np.maximum(probabilities, _LEAST_PROBABILITY))).sum(axis=1).mean())
 
     best = minimize_scalar(negative_log_likelihood, bounds=(np.log(0.05), np.log(20.0)), method="bounded")
     return float(np.exp(best.x))
@@ -41,14 +41,14 @@ def measure_calibration(probabilities: npt.NDArray[np.float64], targets: npt.NDA
     precision rounds to 1; where nothing is, they agree.
     """
     number = len(targets)
-    said = probabilities[np.arange(number), targets]
+    target_probabilities = probabilities[np.arange(number), targets]
     # A row's (p - t)^2 sums to that of all p less 2 p_t - 1.
-    brier = (probabilities**2).sum(axis=1) - 2 * said + 1
+    brier = (probabilities**2).sum(axis=1) - 2 * target_probabilities + 1
     bins = reliability(probabilities, targets)
     return Calibration(
-        ece=sum(inside.images * abs(inside.accuracy - inside.confidence) for inside in bins) / number,
+        ece=sum(one.images * abs(one.accuracy - one.confidence) for one in bins) / number,
         brier=float(brier.mean()),
-        nll=float(-np.log(np.maximum(said, _LEAST)).mean()),
+        nll=float(-np.log(np.maximum(target_probabilities, _LEAST_PROBABILITY)).mean()),
     )
 
 
@@ -62,10 +62,10 @@ def reliability(probabilities: npt.NDArray[np.float64], targets: npt.NDArray[np.
         ReliabilityBin(
             low=float(ends[place]),
             high=float(ends[place + 1]),
-            images=int(inside.sum()),
-            confidence=float(confidence[inside].mean()),
-            accuracy=float(is_right[inside].mean()),
+            images=int(is_in_bin.sum()),
+            confidence=float(confidence[is_in_bin].mean()),
+            accuracy=float(is_right[is_in_bin].mean()),
         )
         for place in range(_BINS)
-        if (inside := places == place).any()
+        if (is_in_bin := places == place).any()
     )

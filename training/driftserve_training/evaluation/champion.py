@@ -19,7 +19,7 @@ from driftserve.inference.verification import verify_archive
 from driftserve_training.dataset.images import pixel_batches
 from driftserve_training.dataset.manifest import Manifest
 from driftserve_training.evaluation.predictions import Predictions, predictions_file, read_predictions
-from driftserve_training.network.threads import threads_given_back
+from driftserve_training.network.threads import preserve_thread_count
 
 _PREDICTIONS_SUFFIX = ".csv"
 _BLOCK_BYTES = 2**20
@@ -48,16 +48,16 @@ def read_champion(place: Path, manifest: Manifest, split: str) -> Champion:
         ArchiveError: the archive is refused.
         OSError: there is no room to unpack it.
     """
-    written = place / predictions_file(split) if place.is_dir() else place
-    if written.suffix == _PREDICTIONS_SUFFIX and (written.is_file() or not any(place.glob("*.mar"))):
-        return Champion(place.resolve().name, read_predictions(written))
-    with tempfile.TemporaryDirectory() as scratch, threads_given_back():
+    file = place / predictions_file(split) if place.is_dir() else place
+    if file.suffix == _PREDICTIONS_SUFFIX and (file.is_file() or not any(place.glob("*.mar"))):
+        return Champion(place.resolve().name, read_predictions(file))
+    with tempfile.TemporaryDirectory() as scratch, preserve_thread_count():
         is_packed = place.is_file() and tarfile.is_tarfile(place)
-        archive = _unpacked(place, Path(scratch)) if is_packed else find_archive(place)
-        return _ask(archive, Path(scratch, "model"), manifest, split)
+        archive = _unpack(place, Path(scratch)) if is_packed else find_archive(place)
+        return _predict(archive, Path(scratch, "model"), manifest, split)
 
 
-def _ask(archive: Path, scratch: Path, manifest: Manifest, split: str) -> Champion:
+def _predict(archive: Path, scratch: Path, manifest: Manifest, split: str) -> Champion:
     """An archive's own answers; they are calibrated, and of images at its own size."""
     contract = verify_archive(archive, scratch, allowed=()).contract
     spec, entries = contract.image_spec, manifest.split(split)
@@ -73,7 +73,7 @@ def _ask(archive: Path, scratch: Path, manifest: Manifest, split: str) -> Champi
     return Champion(contract.display_name, predictions)
 
 
-def _unpacked(packed: Path, folder: Path) -> Path:
+def _unpack(packed: Path, folder: Path) -> Path:
     """The one archive in a `model.tar.gz`, alone in a folder; nothing else of it is unpacked."""
     try:
         with tarfile.open(packed) as tarball:

@@ -18,10 +18,11 @@ def compare(challenger: Predictions, champion: Predictions, name: str, seed: int
     Raises:
         DataError: they are not of the same images with the same right labels.
     """
-    challenger_right, champion_right = challenger.is_right, champion.is_right[_places(challenger, champion, name)]
+    challenger_right = challenger.is_right
+    champion_right = champion.is_right[_champion_indices(challenger, champion, name)]
     challenger_alone = int((challenger_right & ~champion_right).sum())
     champion_alone = int((champion_right & ~challenger_right).sum())
-    apart = challenger_alone + champion_alone
+    discordant = challenger_alone + champion_alone
     return Comparison(
         champion=name,
         images=len(challenger.paths),
@@ -30,17 +31,18 @@ def compare(challenger: Predictions, champion: Predictions, name: str, seed: int
         difference=mean_interval(challenger_right.astype(np.float64) - champion_right, seed),
         challenger_alone_right=challenger_alone,
         champion_alone_right=champion_alone,
-        p_value=float(binomtest(challenger_alone, apart).pvalue) if apart else 1.0,
+        p_value=float(binomtest(challenger_alone, discordant).pvalue) if discordant else 1.0,
     )
 
 
-def _places(challenger: Predictions, champion: Predictions, name: str) -> list[int]:
+def _champion_indices(challenger: Predictions, champion: Predictions, name: str) -> list[int]:
     """Where the champion has each of the challenger's images."""
     if set(champion.labels) != set(challenger.labels):
         raise DataError(
             f"{name}: expected predictions of {', '.join(challenger.labels)}, got {', '.join(champion.labels)}"
         )
-    ours, theirs = (dict(zip(of.paths, of.targets, strict=True)) for of in (challenger, champion))
+    ours = dict(zip(challenger.paths, challenger.targets, strict=True))
+    theirs = dict(zip(champion.paths, champion.targets, strict=True))
     if ours.keys() != theirs.keys() or len(champion.paths) != len(theirs):
         odd = min(ours.keys() ^ theirs.keys(), default="one twice")
         raise DataError(
@@ -52,5 +54,5 @@ def _places(challenger: Predictions, champion: Predictions, name: str) -> list[i
             f"{name}: expected the same right labels, got {theirs[others[0]]} instead of {ours[others[0]]} for "
             f"{others[0]}; run `evaluate` on it with this data"
         )
-    place = {path: index for index, path in enumerate(champion.paths)}
-    return [place[path] for path in challenger.paths]
+    index_of = {path: index for index, path in enumerate(champion.paths)}
+    return [index_of[path] for path in challenger.paths]

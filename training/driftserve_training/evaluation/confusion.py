@@ -45,17 +45,17 @@ def scores_of(confusion: npt.NDArray[np.int64]) -> Scores:
     >>> round(float(scores_of(np.array([[3, 1], [0, 4]])).macro_f1), 3)
     0.873
     """
-    right, there, said = _counts(confusion)
-    precision, recall, f1 = _share(right, said), _share(right, there), f_score(confusion, 1.0)
-    seen = ((there + said) > 0).astype(np.float64)
+    correct, actual, predicted = _counts(confusion)
+    precision, recall, f1 = _share(correct, predicted), _share(correct, actual), f_score(confusion, 1.0)
+    is_present = ((actual + predicted) > 0).astype(np.float64)
     return Scores(
-        accuracy=_share(right.sum(axis=-1), there.sum(axis=-1)),
-        macro_f1=_mean(f1, seen),
-        macro_precision=_mean(precision, seen),
-        macro_recall=_mean(recall, seen),
-        weighted_f1=_mean(f1, there),
-        weighted_precision=_mean(precision, there),
-        weighted_recall=_mean(recall, there),
+        accuracy=_share(correct.sum(axis=-1), actual.sum(axis=-1)),
+        macro_f1=_mean(f1, is_present),
+        macro_precision=_mean(precision, is_present),
+        macro_recall=_mean(recall, is_present),
+        weighted_f1=_mean(f1, actual),
+        weighted_precision=_mean(precision, actual),
+        weighted_recall=_mean(recall, actual),
         precision=precision,
         recall=recall,
         f1=f1,
@@ -64,8 +64,8 @@ def scores_of(confusion: npt.NDArray[np.int64]) -> Scores:
 
 def f_score(confusion: npt.NDArray[np.int64], beta: float) -> Array:
     """The F-beta score of each class, (..., K), which counts recall `beta` times as much as precision."""
-    right, there, said = _counts(confusion)
-    return _share((1 + beta**2) * right, beta**2 * there + said)
+    correct, actual, predicted = _counts(confusion)
+    return _share((1 + beta**2) * correct, beta**2 * actual + predicted)
 
 
 def weighted_f_score(confusion: npt.NDArray[np.int64], beta: float) -> Array:
@@ -74,10 +74,10 @@ def weighted_f_score(confusion: npt.NDArray[np.int64], beta: float) -> Array:
 
 
 def _counts(confusion: npt.NDArray[np.int64]) -> tuple[Array, Array, Array]:
-    """The images of each class that were told right, that there are, and that were taken to be of it."""
-    right = np.diagonal(confusion, axis1=-2, axis2=-1)
+    """The images of each class that are correct, actual and predicted."""
+    correct = np.diagonal(confusion, axis1=-2, axis2=-1)
     return (
-        right.astype(np.float64),
+        correct.astype(np.float64),
         confusion.sum(axis=-1).astype(np.float64),
         confusion.sum(axis=-2).astype(np.float64),
     )

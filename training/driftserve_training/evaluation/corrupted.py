@@ -59,10 +59,10 @@ def choose(manifest: Manifest, split: str, number: int | None, seed: int) -> lis
     entries = manifest.split(split)
     if number is None or number >= len(entries):
         return list(range(len(entries)))
-    of_label: defaultdict[str, list[int]] = defaultdict(list)
+    by_label: defaultdict[str, list[int]] = defaultdict(list)
     for place in np.random.default_rng(seed).permutation(len(entries)).tolist():
-        of_label[entries[place].label].append(place)
-    rounds = sorted((turn, label, place) for label, places in of_label.items() for turn, place in enumerate(places))
+        by_label[entries[place].label].append(place)
+    rounds = sorted((turn, label, place) for label, places in by_label.items() for turn, place in enumerate(places))
     return sorted(place for _, _, place in rounds[:number])
 
 
@@ -78,24 +78,24 @@ def read_views(images: CorruptedImages, workers: int, cache: Path | None) -> Ite
         DataError: an image cannot be decoded, or the cache cannot be written.
     """
     if cache is None:
-        yield from _make(images, workers)
+        yield from _compute_views(images, workers)
         return
     file = cache / f"corrupted-{images.digest[:16]}.npy"
     if not file.exists():
         try:
-            _keep(file, _make(images, workers), len(images))
+            _write_cache(file, _compute_views(images, workers), len(images))
         except OSError as error:
             raise DataError(f"{cache}: expected a cache, got {error}; choose another folder, or none") from error
     for views in tqdm(np.load(file, mmap_mode="r"), desc="corruptions, kept", unit="image"):
         yield np.array(views).transpose(0, 3, 1, 2)
 
 
-def _make(images: CorruptedImages, workers: int) -> Iterator[Views]:
+def _compute_views(images: CorruptedImages, workers: int) -> Iterator[Views]:
     for views in tqdm(DataLoader(images, batch_size=None, num_workers=workers), desc="corruptions", unit="image"):
         yield views.numpy()
 
 
-def _keep(file: Path, made: Iterator[Views], number: int) -> None:
+def _write_cache(file: Path, views_of_images: Iterator[Views], number: int) -> None:
     """Write views as one array, (N, 76, H, W, 3), that is there when it is whole: others may be after the same.
 
     Row by row: a full disk is an error of a write, where it would kill a process that writes to mapped memory.
@@ -104,7 +104,7 @@ def _keep(file: Path, made: Iterator[Views], number: int) -> None:
     part = file.with_name(f"{file.stem}-{uuid.uuid4().hex}.part")
     try:
         with part.open("xb") as stream:
-            for index, views in enumerate(made):
+            for index, views in enumerate(views_of_images):
                 pixels = np.ascontiguousarray(views.transpose(0, 2, 3, 1))
                 if index == 0:
                     _write_header(stream, (number, *pixels.shape))

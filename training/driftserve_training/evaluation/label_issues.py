@@ -44,18 +44,18 @@ def find_label_issues(predictions: Predictions) -> tuple[LabelIssue, ...]:
     targets = np.array([predictions.labels.index(label) for label in predictions.targets])
     suggested = suggest_labels(predictions.probabilities, targets)
     (places,) = np.nonzero(suggested != targets)
-    said = predictions.probabilities[places, targets[places]]
-    other = predictions.probabilities[places, suggested[places]]
+    label_probabilities = predictions.probabilities[places, targets[places]]
+    suggested_probabilities = predictions.probabilities[places, suggested[places]]
     return tuple(
         LabelIssue(
             path=predictions.paths[places[index]],
             label=predictions.targets[places[index]],
             suggested_label=predictions.labels[suggested[places[index]]],
-            label_probability=float(said[index]),
-            suggested_probability=float(other[index]),
+            label_probability=float(label_probabilities[index]),
+            suggested_probability=float(suggested_probabilities[index]),
             rank=rank,
         )
-        for rank, index in enumerate(np.argsort(said - other, kind="stable"), start=1)
+        for rank, index in enumerate(np.argsort(label_probabilities - suggested_probabilities, kind="stable"), start=1)
     )
 
 

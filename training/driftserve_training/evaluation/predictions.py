@@ -27,8 +27,8 @@ class Predictions:
     @property
     def is_right(self) -> npt.NDArray[np.bool_]:
         """Whether the most probable label is the right one, (N,)."""
-        said = np.array(self.labels)[self.probabilities.argmax(axis=1)]
-        return np.asarray(said == np.array(self.targets))
+        predicted = np.array(self.labels)[self.probabilities.argmax(axis=1)]
+        return np.asarray(predicted == np.array(self.targets))
 
 
 def predictions_file(split: str) -> str:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from pydantic import TypeAdapter, ValidationError
 
 from driftserve.errors import DataError
+from driftserve.validation import first_problem
 from driftserve_training.evaluation.confusion import scores_of, weighted_f_score
 from driftserve_training.evaluation.document import Evaluation
 from driftserve_training.evaluation.intervals import resample
@@ -77,9 +78,8 @@ def read_evaluation(trained: Path, split: str = "test") -> Evaluation:
     except OSError as error:
         raise DataError(f"{path}: expected an evaluation, got {error.strerror}; run `evaluate` first") from error
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise DataError(f"{path}: {place}: {first['msg']}; run `evaluate` again") from error
+        problem = first_problem(error)
+        raise DataError(f"{path}: {problem.place}: {problem.reason}; run `evaluate` again") from error
 
 
 def quality_metrics(confusion: npt.NDArray[np.int64], seed: int) -> dict[str, QualityMetric]:

@@ -12,13 +12,13 @@ from driftserve.errors import DataError, ModelError
 from driftserve.images.decode import decode
 from driftserve.images.preprocess import preprocess
 from driftserve.inference.model import Model, load_graph
+from driftserve_training.explanation.differentiable_network import DifferentiableNetwork
 from driftserve_training.explanation.document import Explanations
-from driftserve_training.explanation.twin import Twin
 from driftserve_training.network.graph import build_graph, save_scripted
-from driftserve_training.network.parity import TOLERANCE, Parity, compare, refuse_disparity
-from driftserve_training.network.threads import threads_given_back
+from driftserve_training.network.parity import TOLERANCE, Parity, check_parity, compare
+from driftserve_training.network.threads import preserve_thread_count
 
-_AT_ONCE = 32
+_BATCH_SIZE = 32
 
 
 def read_pixels(data: Path, images: Sequence[str], spec: ImageSpec) -> npt.NDArray[np.uint8]:
@@ -26,22 +26,24 @@ def read_pixels(data: Path, images: Sequence[str], spec: ImageSpec) -> npt.NDArr
     return preprocess([decode((data / image).read_bytes()) for image in images], spec)
 
 
-def prove_twin(twin: Twin, pixels: npt.NDArray[np.uint8], spec: ImageSpec, temperature: float) -> Parity:
-    """The parity of the twin and of a graph as archives hold it, loaded as it is served.
+def check_scripted_agrees(
+    network: DifferentiableNetwork, pixels: npt.NDArray[np.uint8], spec: ImageSpec, temperature: float
+) -> Parity:
+    """The parity of the network with its graph as archives hold it, loaded as it is served.
 
     Raises:
         ModelError: they do not agree.
     """
-    with tempfile.TemporaryDirectory() as scratch, threads_given_back():
+    with tempfile.TemporaryDirectory() as scratch, preserve_thread_count():
         scripted = Path(scratch, MODEL_FILE)
-        save_scripted(build_graph(twin.classifier, [pixels]), spec, scripted)
+        save_scripted(build_graph(network.classifier, [pixels]), spec, scripted)
         served = _served_logits(load_graph(scripted, spec), pixels)
-    parity = compare(twin.logits(twin.normalise(pixels)), served, temperature)
-    refuse_disparity(parity, "scripted")
+    parity = compare(network.logits(network.normalise(pixels)), served, temperature)
+    check_parity(parity, "scripted")
     return parity
 
 
-def refuse_other_answers(
+def check_served_answers(
     explanations: Explanations, data: Path, model: Model, spec: ImageSpec, temperature: float
 ) -> float:
     """Hold an archive's graph against the explained network: the largest difference of a probability.
@@ -78,5 +80,5 @@ def refuse_other_answers(
 
 
 def _served_logits(model: Model, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    starts = range(0, len(pixels), _AT_ONCE)
-    return np.concatenate([model(pixels[start : start + _AT_ONCE]).logits for start in starts])
+    starts = range(0, len(pixels), _BATCH_SIZE)
+    return np.concatenate([model(pixels[start : start + _BATCH_SIZE]).logits for start in starts])

@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import TypeAdapter, ValidationError
 
 from driftserve.errors import DataError
+from driftserve.validation import first_problem
 from driftserve_training.evaluation.document import Interval
 
 FOLDER = "explanations"  # in that of the training run
@@ -120,5 +121,5 @@ def read_explanations(trained: Path) -> Explanations | None:
     try:
         return _ADAPTER.validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
-        problem = error.strerror if isinstance(error, OSError) else error.errors(include_url=False)[0]["msg"]
+        problem = error.strerror if isinstance(error, OSError) else first_problem(error).reason
         raise DataError(f"{path}: expected explanations, got {problem}; run `explain` again") from error

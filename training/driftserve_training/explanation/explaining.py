@@ -1,4 +1,4 @@
-"""From a trained network and a split to explanations: choose, prove the twin, attribute, test, draw, write."""
+"""From a trained network and a split to explanations: choose, check, attribute, test, draw, write."""
 
 import logging
 from dataclasses import dataclass
@@ -13,10 +13,11 @@ from driftserve.errors import DataError
 from driftserve.inference.prediction import calibrate, to_prediction
 from driftserve_training.dataset.images import evaluation_loader
 from driftserve_training.dataset.manifest import Entry, Manifest, scan
-from driftserve_training.dataset.sameness import read_trained_images, refuse_other_images
+from driftserve_training.dataset.trained_images import check_same_images, read_trained_images
 from driftserve_training.evaluation.scores import score
-from driftserve_training.explanation.agreement import prove_twin, read_pixels
+from driftserve_training.explanation.agreement import check_scripted_agrees, read_pixels
 from driftserve_training.explanation.attribution import COMPLETENESS_TOLERANCE, Attribution, attribute
+from driftserve_training.explanation.differentiable_network import DifferentiableNetwork
 from driftserve_training.explanation.document import (
     Explanation,
     Explanations,
@@ -28,7 +29,6 @@ from driftserve_training.explanation.faithfulness import Deletion, delete, summa
 from driftserve_training.explanation.picture import draw
 from driftserve_training.explanation.randomisation import randomise
 from driftserve_training.explanation.selection import select
-from driftserve_training.explanation.twin import Twin
 from driftserve_training.network.classifier import Classifier
 from driftserve_training.network.trained import TrainedRecord, load_trained
 
@@ -38,7 +38,7 @@ _logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class _Explained:
+class _ExplainedImage:
     """One image with all that was found of it; `logits` are (1, K) float32."""
 
     entry: Entry
@@ -78,21 +78,21 @@ def explain(
     record, classifier = load_trained(trained)
     spec = record.network.image_spec
     classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    twin = Twin(classifier)
+    network = DifferentiableNetwork(classifier)
     if method == "grad_cam":
-        twin.refuse_without_map(spec.height, spec.width)
+        network.check_feature_map(spec.height, spec.width)
     manifest = _scan(data, split, record)
-    refuse_other_images(manifest, read_trained_images(trained, record.manifest_sha256), (split,))
+    check_same_images(manifest, read_trained_images(trained, record.manifest_sha256), (split,))
     entries = _choose(classifier, manifest, split, record, images, seed)
     pixels = read_pixels(data, [entry.path for entry in entries], spec)
-    parity = prove_twin(twin, pixels, spec, record.temperature)
+    parity = check_scripted_agrees(network, pixels, spec, record.temperature)
 
     explained, pictures = [], {}
-    shown = tqdm(zip(entries, pixels, strict=True), desc=method, total=len(entries), unit="image")
-    for index, (entry, one) in enumerate(shown):
+    progress = tqdm(zip(entries, pixels, strict=True), desc=method, total=len(entries), unit="image")
+    for index, (entry, image) in enumerate(progress):
         picture = f"explanation-{index:02}.png"
-        explained.append(_explain_one(twin, record, entry, one, method, seed, steps))
-        pictures[picture] = draw(one, explained[-1].attribution.heat_map)
+        explained.append(_explain_one(network, record, entry, image, method, seed, steps))
+        pictures[picture] = draw(image, explained[-1].attribution.heat_map)
     document = Explanations(
         method=method,
         split=split,
@@ -103,7 +103,7 @@ def explain(
         faithfulness=summarise([one.deletion for one in explained], seed),
         seed=seed,
         steps=steps if method == "integrated_gradients" else None,
-        randomisation=_randomise(twin, pixels, method, steps, seed) if randomisation else (),
+        randomisation=_randomise(network, pixels, method, steps, seed) if randomisation else (),
     )
     write_explanations(trained, document, pictures)
     return document
@@ -115,8 +115,8 @@ def _choose(
     """The images to explain, by what the network says of all of the split."""
     loader = evaluation_loader(manifest, split, record.network.image_spec, _BATCH_SIZE, workers=0)
     logits, targets = score(classifier, loader, split)
-    chosen = select(calibrate(logits, record.temperature), targets, images, seed)
-    return [manifest.split(split)[index] for index in chosen]
+    indices = select(calibrate(logits, record.temperature), targets, images, seed)
+    return [manifest.split(split)[index] for index in indices]
 
 
 def _scan(data: Path, split: str, record: TrainedRecord) -> Manifest:
@@ -130,38 +130,38 @@ def _scan(data: Path, split: str, record: TrainedRecord) -> Manifest:
 
 
 def _explain_one(
-    twin: Twin,
+    network: DifferentiableNetwork,
     record: TrainedRecord,
     entry: Entry,
     pixels: npt.NDArray[np.uint8],
     method: Method,
     seed: int,
     steps: int,
-) -> _Explained:
-    inputs = twin.normalise(pixels[None])
-    logits = twin.logits(inputs)
+) -> _ExplainedImage:
+    inputs = network.normalise(pixels[None])
+    logits = network.logits(inputs)
     target = int(logits[0].argmax())
-    attribution = attribute(twin, inputs, target, method, steps)
+    attribution = attribute(network, inputs, target, method, steps)
     error = attribution.completeness_error
     if error is not None and error > COMPLETENESS_TOLERANCE:
         _logger.warning(
             "%s: the attributions miss %.0f %% of what they divide up; more --steps help", entry.path, 100 * error
         )
-    deletion = delete(twin, inputs, attribution.heat_map, target, record.temperature, seed)
-    return _Explained(entry, logits, attribution, deletion)
+    deletion = delete(network, inputs, attribution.heat_map, target, record.temperature, seed)
+    return _ExplainedImage(entry, logits, attribution, deletion)
 
 
 def _randomise(
-    twin: Twin, pixels: npt.NDArray[np.uint8], method: Method, steps: int, seed: int
+    network: DifferentiableNetwork, pixels: npt.NDArray[np.uint8], method: Method, steps: int, seed: int
 ) -> tuple[RandomisedStage, ...]:
     """The randomisation test on a few of the images, right and wrong ones."""
     some = np.unique(np.linspace(0, len(pixels) - 1, _RANDOMISED_IMAGES).round().astype(int))
-    inputs = twin.normalise(pixels[some])
-    targets = twin.logits(inputs).argmax(axis=1).tolist()
-    return randomise(twin, inputs, targets, method, steps, seed)
+    inputs = network.normalise(pixels[some])
+    targets = network.logits(inputs).argmax(axis=1).tolist()
+    return randomise(network, inputs, targets, method, steps, seed)
 
 
-def _to_explanation(explained: _Explained, picture: str, record: TrainedRecord) -> Explanation:
+def _to_explanation(explained: _ExplainedImage, picture: str, record: TrainedRecord) -> Explanation:
     prediction = to_prediction(calibrate(explained.logits, record.temperature)[0], record.labels)
     return Explanation(
         image=explained.entry.path,

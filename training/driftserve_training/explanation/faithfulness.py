@@ -10,8 +10,8 @@ from torch.nn import functional
 
 from driftserve_training.evaluation.intervals import mean_interval
 from driftserve_training.explanation.attribution import HeatMap, baseline_of
+from driftserve_training.explanation.differentiable_network import DifferentiableNetwork
 from driftserve_training.explanation.document import Faithfulness
-from driftserve_training.explanation.twin import Twin
 
 CELLS_ACROSS = 8  # single pixels make a pattern that no image has, and the test would measure that
 _STEPS = 16
@@ -29,7 +29,9 @@ class Deletion:
     moved_auc: float
 
 
-def delete(twin: Twin, one: torch.Tensor, heat_map: HeatMap, target: int, temperature: float, seed: int) -> Deletion:
+def delete(
+    network: DifferentiableNetwork, image: torch.Tensor, heat_map: HeatMap, target: int, temperature: float, seed: int
+) -> Deletion:
     """The deletion test of one heat map of an input, (1, 3, H, W) float32, for the target class.
 
     Random orders scatter what they take away, and that alone makes an image unlike any other: they fell a label
@@ -37,7 +39,7 @@ def delete(twin: Twin, one: torch.Tensor, heat_map: HeatMap, target: int, temper
     """
 
     def mean_area(orders: Sequence[Order]) -> float:
-        return float(np.mean([deletion_auc(twin, one, target, temperature, order) for order in orders]))
+        return float(np.mean([deletion_auc(network, image, target, temperature, order) for order in orders]))
 
     generator = np.random.default_rng(seed)
     random = [generator.permutation(CELLS_ACROSS**2) for _ in range(_ORDERS)]
@@ -56,19 +58,21 @@ def rank_cells(heat_map: HeatMap) -> Order:
     return _ranked(_cells(heat_map))
 
 
-def deletion_auc(twin: Twin, one: torch.Tensor, target: int, temperature: float, order: Order) -> float:
+def deletion_auc(
+    network: DifferentiableNetwork, image: torch.Tensor, target: int, temperature: float, order: Order
+) -> float:
     """The area in [0, 1] under the probability of the target class while an image's cells are taken away in an order.
 
     Four cells a step become the image's mean colour; the area is of trapezoids, over the share that is taken away.
     """
-    turns = np.empty(len(order), np.int64)
-    turns[order] = np.arange(len(order))
-    taken = np.linspace(0, len(order), _STEPS + 1)
-    kept = torch.from_numpy(turns[None] >= taken[:, None]).float()  # (17, 64)
+    ranks = np.empty(len(order), np.int64)
+    ranks[order] = np.arange(len(order))
+    deleted_cells = np.linspace(0, len(order), _STEPS + 1)
+    is_kept = torch.from_numpy(ranks[None] >= deleted_cells[:, None]).float()  # (17, 64)
     mask = functional.interpolate(
-        kept.view(-1, 1, CELLS_ACROSS, CELLS_ACROSS), (one.shape[2], one.shape[3]), mode="nearest-exact"
+        is_kept.view(-1, 1, CELLS_ACROSS, CELLS_ACROSS), (image.shape[2], image.shape[3]), mode="nearest-exact"
     )
-    probabilities = twin.probabilities(one * mask + baseline_of(one) * (1 - mask), temperature)[:, target]
+    probabilities = network.probabilities(image * mask + baseline_of(image) * (1 - mask), temperature)[:, target]
     return float((probabilities[1:] + probabilities[:-1]).mean() / 2)
 
 

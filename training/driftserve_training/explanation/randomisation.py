@@ -9,14 +9,14 @@ from scipy.stats import spearmanr
 from torch import nn
 
 from driftserve_training.explanation.attribution import HeatMap, attribute
+from driftserve_training.explanation.differentiable_network import DifferentiableNetwork
 from driftserve_training.explanation.document import Method, RandomisedStage
-from driftserve_training.explanation.twin import Twin
 
 _MOST_STAGES = 6  # each costs as many attributions as there are images
 
 
 def randomise(
-    twin: Twin, inputs: torch.Tensor, targets: Sequence[int], method: Method, steps: int, seed: int
+    network: DifferentiableNetwork, inputs: torch.Tensor, targets: Sequence[int], method: Method, steps: int, seed: int
 ) -> tuple[RandomisedStage, ...]:
     """How the attributions of a network are ranked as those of its copies of which ever more is forgotten.
 
@@ -25,26 +25,26 @@ def randomise(
     not what the network sees in it.
 
     Args:
-        twin: the network; it is not changed.
+        network: it is not changed.
         inputs: (N, 3, H, W) float32.
         targets: the class of each.
         method: of attribution.
         steps: of Integrated Gradients.
         seed: of the parameters.
     """
-    forgetful = copy.deepcopy(twin)
+    randomised = copy.deepcopy(network)
     generator = torch.Generator().manual_seed(seed)
 
-    def heat_maps(network: Twin) -> list[HeatMap]:
-        singly = zip(torch.split(inputs, 1), targets, strict=True)
-        return [attribute(network, one, target, method, steps, doublings=0).heat_map for one, target in singly]
+    def heat_maps(explained: DifferentiableNetwork) -> list[HeatMap]:
+        pairs = zip(torch.split(inputs, 1), targets, strict=True)
+        return [attribute(explained, image, target, method, steps, doublings=0).heat_map for image, target in pairs]
 
-    originals, stages = heat_maps(twin), []
-    for layer, parameters in _cascade(forgetful.classifier.backbone):
+    originals, stages = heat_maps(network), []
+    for layer, parameters in _cascade(randomised.classifier.backbone):
         for parameter in parameters:
             mean, spread = float(parameter.mean()), float(parameter.std(correction=0))
             parameter.copy_(mean + spread * torch.randn(parameter.shape, generator=generator))
-        pairs = zip(originals, heat_maps(forgetful), strict=True)
+        pairs = zip(originals, heat_maps(randomised), strict=True)
         stages.append(RandomisedStage(layer, float(np.mean([rank_correlation(*pair) for pair in pairs]))))
     return tuple(stages)
 

@@ -21,15 +21,15 @@ COLUMNS = (
 )
 HISTORY_FILE = "history.csv"
 
-Watch = Callable[[int, float], None]  # told of every epoch, from 1, and its validation accuracy
+EpochCallback = Callable[[int, float], None]  # told of every epoch, from 1, and its validation accuracy
 
 
 class History(Callback):
     """Writes a row an epoch, and tells who watches; what they raise ends the training."""
 
-    def __init__(self, path: Path, watch: Watch | None) -> None:
+    def __init__(self, path: Path, on_epoch: EpochCallback | None) -> None:
         self._path = path
-        self._watch = watch
+        self._on_epoch = on_epoch
         self._rows: list[list[float]] = []
         self._started = time.monotonic()
         self._seconds_before = 0.0  # of a run that was cut off, up to its last epoch's end
@@ -49,16 +49,16 @@ class History(Callback):
         if not trainer.is_global_zero:
             return
         epoch = trainer.current_epoch + 1
-        found = {name: float(value) for name, value in trainer.callback_metrics.items() if value.numel() == 1}
-        found |= {"epoch": epoch, "learning_rate": trainer.optimizers[0].param_groups[0]["lr"]}
-        found["train_loss"] = found.get("train_loss_epoch", float("nan"))
-        self._rows.append([found[name] for name in COLUMNS])
+        values = {name: float(value) for name, value in trainer.callback_metrics.items() if value.numel() == 1}
+        values |= {"epoch": epoch, "learning_rate": trainer.optimizers[0].param_groups[0]["lr"]}
+        values["train_loss"] = values.get("train_loss_epoch", float("nan"))
+        self._rows.append([values[name] for name in COLUMNS])
         with self._path.open("w", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(COLUMNS)
             writer.writerows([int(first), *rest] for first, *rest in self._rows)
-        if self._watch is not None:
-            self._watch(epoch, found["val_accuracy"])
+        if self._on_epoch is not None:
+            self._on_epoch(epoch, values["val_accuracy"])
 
     def state_dict(self) -> dict[str, Any]:
         """The rows and the time, for the checkpoint."""

@@ -116,15 +116,15 @@ class Learner(lightning.LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer | dict[str, object]:  # type: ignore[override]
         """The optimizer, its rates rising, then falling as a cosine, over all steps."""
-        chosen = self._configuration
-        features_rate = chosen.learning_rate * (chosen.features_rate if self._head_epochs else 1.0)
+        configuration = self._configuration
+        features_rate = configuration.learning_rate * (configuration.features_rate if self._head_epochs else 1.0)
         optimizer = create_optimizer(
-            chosen.optimizer,
+            configuration.optimizer,
             [{"params": self._head}, {"params": self._features, "lr": features_rate}],
-            chosen.learning_rate,
-            chosen.weight_decay,
+            configuration.learning_rate,
+            configuration.weight_decay,
         )
-        share = partial(rate_share, steps=int(self.trainer.estimated_stepping_batches), warmup=chosen.warmup)
+        share = partial(rate_share, steps=int(self.trainer.estimated_stepping_batches), warmup=configuration.warmup)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, share)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

@@ -28,19 +28,20 @@ def create_trainer(
     ranks: Ranks,
     checkpoints: Path,
     logger: TensorBoardLogger,
-    watchers: Sequence[Callback],
+    callbacks: Sequence[Callback],
 ) -> lightning.Trainer:
     """Lightning's trainer, which keeps the best epoch's checkpoint by validation accuracy, and the last one's.
 
     Raises:
         DataError: the precision cannot be had here.
     """
-    kept = (checkpoint_best(checkpoints), checkpoint_last(checkpoints))  # in this order: the last one has both states
-    chosen: list[Callback] = []
+    # In this order: the last one has both states.
+    checkpointing = (checkpoint_best(checkpoints), checkpoint_last(checkpoints))
+    optional: list[Callback] = []
     if configuration.patience:
-        chosen.append(Patience("val_loss", patience=configuration.patience))
+        optional.append(Patience("val_loss", patience=configuration.patience))
     if configuration.ema_decay:
-        chosen.append(EMAWeightAveraging(decay=configuration.ema_decay))
+        optional.append(EMAWeightAveraging(decay=configuration.ema_decay))
     return lightning.Trainer(
         max_epochs=configuration.epochs,
         precision=precision_of(configuration),
@@ -50,14 +51,20 @@ def create_trainer(
         strategy="ddp_find_unused_parameters_true" if ranks.processes > 1 else "auto",
         use_distributed_sampler=False,  # the training loader has its share; every process validates on all of val/
         logger=logger,
-        callbacks=[*watchers, *chosen, LearningRateMonitor("step"), TQDMProgressBar(refresh_rate=10), *kept],
+        callbacks=[
+            *callbacks,
+            *optional,
+            LearningRateMonitor("step"),
+            TQDMProgressBar(refresh_rate=10),
+            *checkpointing,
+        ],
         log_every_n_steps=10,
         num_sanity_val_steps=0,
         enable_model_summary=False,
     )
 
 
-def take_best(trainer: lightning.Trainer, learner: Learner) -> int:
+def restore_best(trainer: lightning.Trainer, learner: Learner) -> int:
     """Give the learner the weights of the best epoch, which is given back (from 1)."""
     best = trainer.checkpoint_callback
     assert isinstance(best, ModelCheckpoint)  # noqa: S101  create_trainer's own

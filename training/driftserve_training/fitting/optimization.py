@@ -11,7 +11,7 @@ from driftserve.errors import DataError
 _LOOKAHEAD = "lookahead_"  # timm wraps any optimizer in it
 
 
-def refuse_unknown_optimizer(name: str) -> None:
+def check_optimizer(name: str) -> None:
     """Pass if timm knows the optimizer.
 
     Raises:
@@ -31,7 +31,7 @@ def create_optimizer(
     Raises:
         DataError: timm does not know it, or it cannot be made here.
     """
-    refuse_unknown_optimizer(name)
+    check_optimizer(name)
     try:
         optimizer: torch.optim.Optimizer = create_optimizer_v2(
             [dict(group) for group in groups], opt=name, lr=learning_rate, weight_decay=weight_decay

@@ -17,14 +17,14 @@ from driftserve_training.dataset.location import located
 from driftserve_training.dataset.manifest import MANIFEST_FILE, Manifest, scan, write_manifest
 from driftserve_training.evaluation.calibration import fit_temperature
 from driftserve_training.evaluation.scores import evaluate, score
-from driftserve_training.fitting.history import HISTORY_FILE, History, Watch
+from driftserve_training.fitting.history import HISTORY_FILE, EpochCallback, History
 from driftserve_training.fitting.learner import Learner
-from driftserve_training.fitting.loop import create_trainer, precision_of, take_best
-from driftserve_training.fitting.optimization import refuse_unknown_optimizer
+from driftserve_training.fitting.loop import create_trainer, precision_of, restore_best
+from driftserve_training.fitting.optimization import check_optimizer
 from driftserve_training.fitting.pictures import Pictures, mistakes_figure
 from driftserve_training.fitting.resumption import begin, find_checkpoint, identify
 from driftserve_training.network.classifier import NetworkRecord, create_classifier
-from driftserve_training.network.exportable import refuse_unexportable
+from driftserve_training.network.exportable import check_exportable
 from driftserve_training.network.trained import TrainedRecord, is_trained, load_trained, save_trained
 from driftserve_training.ranks import Ranks, read_ranks
 
@@ -39,7 +39,7 @@ _LEFTOVER_FILES = (
 def train(
     configuration: TrainingConfiguration,
     checkpoints: Path | None = None,
-    watch: Watch | None = None,
+    on_epoch: EpochCallback | None = None,
     revision: str = "unknown",
 ) -> TrainedRecord | None:
     """Train on `train/`, choose the best epoch and calibrate on `val/`; write all to the output.
@@ -51,20 +51,20 @@ def train(
     Args:
         configuration: of the run.
         checkpoints: the folder for them, `<output>/checkpoints` by default; to go on, every host needs it.
-        watch: told of every epoch; what it raises ends the training.
+        on_epoch: told of every epoch; what it raises ends the training.
         revision: of this code, for the record.
 
     Raises:
         DataError: the data set, the weights or the configuration cannot be used.
     """
-    _refuse_early(configuration)
+    _check_configuration(configuration)
     with located(configuration) as data:
-        return _train(configuration, scan(data, splits_of(data)), checkpoints, watch, revision)
+        return _train(configuration, scan(data, splits_of(data)), checkpoints, on_epoch, revision)
 
 
-def _refuse_early(configuration: TrainingConfiguration) -> None:
+def _check_configuration(configuration: TrainingConfiguration) -> None:
     """Find what can be found before many images are read."""
-    refuse_unknown_optimizer(configuration.optimizer)
+    check_optimizer(configuration.optimizer)
     build_augmentation(configuration.augmentation)
     precision_of(configuration)
 
@@ -78,13 +78,13 @@ def _train(
     configuration: TrainingConfiguration,
     manifest: Manifest,
     checkpoints: Path | None,
-    watch: Watch | None,
+    on_epoch: EpochCallback | None,
     revision: str,
 ) -> TrainedRecord | None:
     ranks = read_ranks()
     lightning.seed_everything(configuration.seed, workers=True, verbose=False)
     classifier, network = create_classifier(configuration, len(manifest.labels))
-    refuse_unexportable(classifier, network.image_spec, network.model)
+    check_exportable(classifier, network.image_spec, network.model)
     folder = checkpoints or configuration.output / "checkpoints"
     identity = identify(configuration, network, manifest.sha256, ranks.processes)
     last = find_checkpoint(folder, identity)
@@ -97,11 +97,11 @@ def _train(
         _describe(configuration, manifest, network.model)
 
     learner = Learner(classifier, manifest.labels, configuration)
-    history = History(configuration.output / HISTORY_FILE, watch)
+    history = History(configuration.output / HISTORY_FILE, on_epoch)
     trainer = _fit(learner, network, manifest, configuration, ranks, folder, last, history)
     if not ranks.is_first:
         return None
-    calibrated = _calibrated(learner, network, manifest, configuration, take_best(trainer, learner), history)
+    calibrated = _calibrate(learner, network, manifest, configuration, restore_best(trainer, learner), history)
     record = replace(calibrated, revision=revision)
     save_trained(configuration.output, record, classifier)
     return record
@@ -119,8 +119,8 @@ def _fit(
 ) -> lightning.Trainer:
     """The trainer, after it has fitted the learner, from the last checkpoint on where there is one."""
     logger = _logger(configuration)
-    watchers = [history, Pictures(logger.experiment)] if ranks.is_first else []
-    trainer = create_trainer(configuration, ranks, checkpoints, logger, watchers)
+    callbacks = [history, Pictures(logger.experiment)] if ranks.is_first else []
+    trainer = create_trainer(configuration, ranks, checkpoints, logger, callbacks)
     spec, batch_size, workers = network.image_spec, configuration.batch_size, configuration.loader_workers
     trainer.fit(
         learner,
@@ -155,7 +155,7 @@ def _logger(configuration: TrainingConfiguration) -> TensorBoardLogger:
     return TensorBoardLogger(configuration.output, name="tensorboard", version="", default_hp_metric=False)
 
 
-def _calibrated(
+def _calibrate(
     learner: Learner,
     network: NetworkRecord,
     manifest: Manifest,
@@ -178,8 +178,8 @@ def _calibrated(
     )
     if mistakes is not None:
         logger.experiment.add_figure("val_mistakes", mistakes)
-    chosen = configuration.choices() | {"model": network.model}
-    logger.log_hyperparams(chosen, {"best/val_accuracy": scores.accuracy, "best/val_macro_f1": scores.macro_f1})
+    parameters = configuration.choices() | {"model": network.model}
+    logger.log_hyperparams(parameters, {"best/val_accuracy": scores.accuracy, "best/val_macro_f1": scores.macro_f1})
     logger.finalize("success")
     return TrainedRecord(
         network=network,

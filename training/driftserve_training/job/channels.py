@@ -51,8 +51,8 @@ def find_channels(folder: Path, record: Path) -> Channels:
     Raises:
         DataError: a channel is missing, is none that a job takes, or is not here as a whole.
     """
-    said = read_platform_file(record, dict[str, _ChannelRecord], {})
-    for name, channel in said.items():
+    declared = read_platform_file(record, dict[str, _ChannelRecord], {})
+    for name, channel in declared.items():
         if channel.mode == "Pipe":
             raise DataError(f"channel {name}: expected the input mode File or FastFile, got Pipe; choose one of these")
         if channel.distribution != "FullyReplicated":
@@ -60,15 +60,15 @@ def find_channels(folder: Path, record: Path) -> Channels:
                 f"channel {name}: expected FullyReplicated, as every host takes its share itself, "
                 f"got {channel.distribution}; choose FullyReplicated"
             )
-    found = {path.name: path for path in sorted(folder.glob("*")) if path.is_dir()}
-    if missing := sorted(set(said) - set(found)):
-        raise DataError(f"{folder}: expected the channels {', '.join(said)}, got no {', '.join(missing)}")
-    channels = {name: path for name, path in found.items() if not said or name in said}
+    folders = {path.name: path for path in sorted(folder.glob("*")) if path.is_dir()}
+    if missing := sorted(set(declared) - set(folders)):
+        raise DataError(f"{folder}: expected the channels {', '.join(declared)}, got no {', '.join(missing)}")
+    channels = {name: path for name, path in folders.items() if not declared or name in declared}
     weights = channels.pop(_WEIGHTS, None)
-    return Channels(_by_split(channels, folder), _weights_in(weights) if weights else None)
+    return Channels(_group_by_split(channels, folder), _find_weights(weights) if weights else None)
 
 
-def _by_split(channels: Mapping[str, Path], folder: Path) -> dict[str | None, Path]:
+def _group_by_split(channels: Mapping[str, Path], folder: Path) -> dict[str | None, Path]:
     if len(channels) == 1:
         return {None: next(iter(channels.values()))}
     by_split: dict[str | None, Path] = {
@@ -82,7 +82,7 @@ def _by_split(channels: Mapping[str, Path], folder: Path) -> dict[str | None, Pa
     return by_split
 
 
-def _weights_in(channel: Path) -> Path:
+def _find_weights(channel: Path) -> Path:
     """The weights file, where there is one alone; else the folder, of which the model takes its own."""
     files = [path for path in channel.iterdir() if path.is_file() and path.suffix != ".json"]
     if not files:

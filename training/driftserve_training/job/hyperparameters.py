@@ -11,13 +11,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from driftserve.archive.contract import ModelName, ModelVersion
 from driftserve.errors import DataError
-from driftserve_training.configuration import PLACES, TrainingConfiguration
-from driftserve_training.job.platform_file import first_problem, read_platform_file
+from driftserve.validation import first_problem
+from driftserve_training.configuration import LOCATION_FIELDS, TrainingConfiguration
+from driftserve_training.job.platform_file import read_platform_file
 from driftserve_training.parameters import PREFIX, from_environment, to_configuration
 
 # What the SDKs, and SageMaker's tuner, put beside a user's own; none of it is meant for the training code.
-_PLATFORMS_PREFIX = "sagemaker_"
-_TUNERS_KEY = "_tuning_objective_metric"
+_PLATFORM_PREFIX = "sagemaker_"
+_TUNER_KEY = "_tuning_objective_metric"
 
 
 class JobParameters(BaseModel):
@@ -67,14 +68,15 @@ class Hyperparameters:
         if weights is not None:
             folders["weights"] = weights
         environment = from_environment(os.environ)
-        if misplaced := [name for name in environment if name in PLACES]:
+        if misplaced := [name for name in environment if name in LOCATION_FIELDS]:
             raise DataError(
                 f"{PREFIX}{misplaced[0].upper()}: expected folders as channels, got a variable; leave it out"
             )
         return to_configuration(folders, self.training, environment)
 
 
-TRAINING_NAMES = tuple(name for name in TrainingConfiguration.model_fields if name not in PLACES)  # these are channels
+# Where things lie comes as channels.
+TRAINING_NAMES = tuple(name for name in TrainingConfiguration.model_fields if name not in LOCATION_FIELDS)
 NAMES = (*TRAINING_NAMES, *JobParameters.model_fields)
 
 
@@ -84,10 +86,10 @@ def read_hyperparameters(path: Path) -> Hyperparameters:
     Raises:
         DataError: one is unknown or given twice, or its value is out of bounds; one line.
     """
-    own = _own(read_platform_file(path, dict[str, object], {}), path)
-    training = {name: value for name, value in own.items() if name in TRAINING_NAMES}
+    parameters = _to_parameters(read_platform_file(path, dict[str, object], {}), path)
+    training = {name: value for name, value in parameters.items() if name in TRAINING_NAMES}
     try:
-        job = JobParameters.model_validate({name: value for name, value in own.items() if name not in training})
+        job = JobParameters.model_validate({name: value for name, value in parameters.items() if name not in training})
     except ValidationError as error:
         raise DataError(f"{path}: {first_problem(error)}") from error
     hyperparameters = Hyperparameters(job, training)
@@ -98,27 +100,27 @@ def read_hyperparameters(path: Path) -> Hyperparameters:
     return hyperparameters
 
 
-def _own(given: Mapping[str, object], path: Path) -> dict[str, object]:
+def _to_parameters(hyperparameters: Mapping[str, object], path: Path) -> dict[str, object]:
     """The platform's keys left out, ours as Python spells them."""
-    own: dict[str, object] = {}
-    for key, value in given.items():
-        if key.startswith(_PLATFORMS_PREFIX) or key == _TUNERS_KEY:
+    parameters: dict[str, object] = {}
+    for key, value in hyperparameters.items():
+        if key.startswith(_PLATFORM_PREFIX) or key == _TUNER_KEY:
             continue
         name = key.replace("-", "_")
         if name not in NAMES:
             raise DataError(
                 f"{path}: expected hyperparameters out of {', '.join(NAMES)}, got {key[:80]!r}; leave it out"
             )
-        if name in own:
+        if name in parameters:
             raise DataError(f"{path}: expected {name} once, got it as {name} and {name.replace('_', '-')}; give one")
-        own[name] = _unquoted(value)
-    return own
+        parameters[name] = _unquote(value)
+    return parameters
 
 
-def _unquoted(value: object) -> object:
+def _unquote(value: object) -> object:
     r"""The string inside, where an SDK has written a string as JSON.
 
-    >>> _unquoted('"mobilenetv2_100"'), _unquoted("mobilenetv2_100"), _unquoted('"')
+    >>> _unquote('"mobilenetv2_100"'), _unquote("mobilenetv2_100"), _unquote('"')
     ('mobilenetv2_100', 'mobilenetv2_100', '"')
     """
     if not (isinstance(value, str) and value.startswith('"')):

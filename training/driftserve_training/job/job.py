@@ -101,23 +101,23 @@ def run(job: Job, base: Path) -> None:
     checkpoints = base / "checkpoints"  # which SageMaker keeps, and brings back, where a job asks for it
     with job.channels.data() as data:
         configuration = job.hyperparameters.to_training(data, trained, job.channels.weights)
-        chosen = job.hyperparameters.job
-        record = train(configuration, checkpoints if checkpoints.is_dir() else None, _say_epoch, chosen.revision)
+        parameters = job.hyperparameters.job
+        record = train(configuration, checkpoints if checkpoints.is_dir() else None, _print_epoch, parameters.revision)
         if record is None:
             return
-        if chosen.product == "run":
+        if parameters.product == "run":
             placed = _place_run(trained, base / "model")
             print(json.dumps({"run": str(placed), "val_accuracy": record.val_accuracy, "seconds": record.seconds}))
         else:
-            _archive(chosen, trained, data, base / "model", record.seconds)
+            _archive(parameters, trained, data, base / "model", record.seconds)
 
 
-def _say_epoch(epoch: int, val_accuracy: float) -> None:
+def _print_epoch(epoch: int, val_accuracy: float) -> None:
     """A line of the log that a metric definition of SageMaker's can read."""
     tqdm.write(f"epoch={epoch} val_accuracy={val_accuracy:.4f}", file=sys.stdout)  # on a line of its own, off the bar's
 
 
-def _archive(chosen: JobParameters, trained: Path, data: Path, model: Path, seconds: float) -> None:
+def _archive(parameters: JobParameters, trained: Path, data: Path, model: Path, seconds: float) -> None:
     """Gather the evidence for a trained network, and leave its archive."""
     from driftserve.certification.measurement import FULL, SHORT
     from driftserve_training.archiving.export import export
@@ -125,12 +125,12 @@ def _archive(chosen: JobParameters, trained: Path, data: Path, model: Path, seco
     from driftserve_training.evaluation.options import AssessmentOptions
     from driftserve_training.explanation.explaining import explain
 
-    evaluation = assess(trained, data, AssessmentOptions(robustness_images=chosen.robustness_images))
-    if chosen.explained_images:
-        explain(trained, data, images=chosen.explained_images)
-    effort = FULL if chosen.certificate == "full" else SHORT
+    evaluation = assess(trained, data, AssessmentOptions(robustness_images=parameters.robustness_images))
+    if parameters.explained_images:
+        explain(trained, data, images=parameters.explained_images)
+    effort = FULL if parameters.certificate == "full" else SHORT
     with tempfile.TemporaryDirectory() as scratch:
-        archive, _ = export(trained, data, Path(scratch), chosen.name, chosen.version, effort)
+        archive, _ = export(trained, data, Path(scratch), parameters.name, parameters.version, effort)
         placed = _place(archive, model)
     scores = {"test_accuracy": evaluation.accuracy.value, "test_macro_f1": evaluation.macro_f1.value}
     print(json.dumps({"archive": str(placed), **scores, "seconds": seconds}))

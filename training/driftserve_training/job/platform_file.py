@@ -6,6 +6,7 @@ from typing import TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from driftserve.errors import DataError
+from driftserve.validation import first_problem
 
 T = TypeVar("T")
 
@@ -24,10 +25,3 @@ def read_platform_file(path: Path, kind: type[T], absent: T) -> T:
         raise DataError(f"{path}: expected a file that can be read, got {error.strerror}") from error
     except ValidationError as error:
         raise DataError(f"{path}: {first_problem(error)}") from error
-
-
-def first_problem(error: ValidationError) -> str:
-    """The first field that breaks the type, why, and what came; one line."""
-    first = error.errors(include_url=False)[0]
-    place = ".".join(str(part) for part in first["loc"])
-    return f"{place + ': ' if place else ''}{first['msg']}, got {str(first['input'])[:80]!r}"

@@ -15,7 +15,7 @@ from driftserve.errors import DataError
 from driftserve_training.configuration import TrainingConfiguration
 from driftserve_training.network.weights import Channels, WeightsRecord, find_weights, read_weights_record
 
-_TIMMS_LICENSE = "as timm states for its weights"
+_TIMM_LICENSE = "as timm states for its weights"
 
 
 @dataclass(frozen=True)
@@ -67,17 +67,17 @@ def create_classifier(configuration: TrainingConfiguration, classes: int) -> tup
         DataError: timm does not know the model, or its weights cannot be had.
     """
     weights = find_weights(configuration.weights, configuration.model) if configuration.weights else None
-    known = read_weights_record(weights) if weights else None
-    name = configuration.model or (known.model if known else None)
+    weights_record = read_weights_record(weights) if weights else None
+    name = configuration.model or (weights_record.model if weights_record else None)
     if name is None:
         raise DataError(
             "expected the name of a timm model, got none; give --model, or weights with a .json beside them"
         )
-    if known is not None and name != known.model:
-        raise DataError(f"{weights}: expected weights of {name}, got weights of {known.model}")
-    arguments = _model_arguments(name, known, configuration.image_size)
-    backbone = _create_backbone(name, arguments, classes, configuration.is_pretrained, weights, known)
-    record = _describe(backbone, name, arguments, classes, configuration, known)
+    if weights_record is not None and name != weights_record.model:
+        raise DataError(f"{weights}: expected weights of {name}, got weights of {weights_record.model}")
+    arguments = _model_arguments(name, weights_record, configuration.image_size)
+    backbone = _create_backbone(name, arguments, classes, configuration.is_pretrained, weights, weights_record)
+    record = _describe(backbone, name, arguments, classes, configuration, weights_record)
     classifier = Classifier(backbone, record.mean, record.std)
     if configuration.is_pretrained:  # a head of zeros starts without opinions: timm's own init cost a whole epoch
         for parameter in classifier.head_parameters():
@@ -93,13 +93,13 @@ def rebuild_classifier(record: NetworkRecord) -> Classifier:
 
 
 def _model_arguments(
-    name: str, known: WeightsRecord | None, image_size: int | None
+    name: str, weights_record: WeightsRecord | None, image_size: int | None
 ) -> dict[str, str | int | float | bool]:
     """What timm's constructor needs beside the name, also to build the network again."""
     if not timm.is_model(name.split(".")[0]):
         close = ", ".join(timm.list_models(f"*{name.split('_')[0]}*")[:5]) or "see timm.list_models()"
         raise DataError(f"expected a timm model, got {name!r}; near it: {close}")
-    arguments = dict(known.model_kwargs) if known else {}
+    arguments = dict(weights_record.model_kwargs) if weights_record else {}
     pretrained_cfg = timm.get_pretrained_cfg(name)
     if image_size and pretrained_cfg and pretrained_cfg.fixed_input_size:
         arguments["img_size"] = image_size  # a transformer is built for one size
@@ -112,12 +112,12 @@ def _create_backbone(
     classes: int,
     is_pretrained: bool,
     weights: Path | None,
-    known: WeightsRecord | None,
+    weights_record: WeightsRecord | None,
 ) -> nn.Module:
     if weights is not None:
         overlay: dict[str, object] = {"file": str(weights)}
-        if known is not None:
-            overlay |= known.model_dump(include={"mean", "std", "input_size", "interpolation"})
+        if weights_record is not None:
+            overlay |= weights_record.model_dump(include={"mean", "std", "input_size", "interpolation"})
         arguments = arguments | {"pretrained_cfg_overlay": overlay}
     try:
         backbone: nn.Module = timm.create_model(name, pretrained=is_pretrained, num_classes=classes, **arguments)
@@ -136,9 +136,10 @@ def _describe(
     arguments: dict[str, str | int | float | bool],
     classes: int,
     configuration: TrainingConfiguration,
-    known: WeightsRecord | None,
+    weights_record: WeightsRecord | None,
 ) -> NetworkRecord:
     resolved = resolve_data_config({}, model=backbone)  # type: ignore[no-untyped-call]
+    default_license = _TIMM_LICENSE if configuration.is_pretrained else "no weights"
     height, width = (size, size) if (size := configuration.image_size) else tuple(resolved["input_size"][1:])
     return NetworkRecord(
         model=name,
@@ -153,5 +154,5 @@ def _describe(
             resize_shorter_side=int(max(height, width) / resolved["crop_pct"]),
             interpolation=resolved["interpolation"],
         ),
-        weights_license=known.license if known else _TIMMS_LICENSE if configuration.is_pretrained else "no weights",
+        weights_license=weights_record.license if weights_record else default_license,
     )

@@ -14,11 +14,11 @@ from driftserve_training.network.graph import build_graph, save_scripted, to_ten
 
 _TOLERANCE = 1e-3  # of a logit, relative to the largest; it only has to tell a graph that follows its input from others
 # What tracing raises, of a check of its own too.
-_REFUSALS = (TracingCheckError, RuntimeError, AttributeError, TypeError, ValueError, NotImplementedError)
+_TRACING_ERRORS = (TracingCheckError, RuntimeError, AttributeError, TypeError, ValueError, NotImplementedError)
 _IMAGES = 2  # another number than the graph is traced with
 
 
-def refuse_unexportable(classifier: Classifier, spec: ImageSpec, name: str) -> None:
+def check_exportable(classifier: Classifier, spec: ImageSpec, name: str) -> None:
     """Pass if the network, untrained as it may be, is written as TorchScript that gives its logits.
 
     Raises:
@@ -33,7 +33,7 @@ def refuse_unexportable(classifier: Classifier, spec: ImageSpec, name: str) -> N
             save_scripted(build_graph(classifier, [pixels]), spec, path)
             scripted, _ = torch.jit.load(str(path))(to_tensor(pixels))  # type: ignore[no-untyped-call]
             eager = classifier(to_tensor(pixels))
-    except _REFUSALS as error:
+    except _TRACING_ERRORS as error:
         reason = " ".join(str(error).split())[:300]
         raise DataError(f"{name} cannot be written as TorchScript: {reason}; choose another model") from error
     finally:

@@ -13,7 +13,7 @@ from driftserve.archive.contract import ImageSpec
 from driftserve_training.network.classifier import Classifier
 
 MAX_EMBEDDING_SIZE = 12
-_WRITERS_OWN_RECORDS = ("version", "byteorder", ".data/serialization_id", ".format_version", ".storage_alignment")
+_WRITER_RECORDS = ("version", "byteorder", ".data/serialization_id", ".format_version", ".storage_alignment")
 
 
 class ExportGraph(nn.Module):
@@ -86,7 +86,7 @@ def _copy_without_debug_records(source: Path, target: Path) -> None:
     reader = torch._C.PyTorchFileReader(str(source))
     writer = torch._C.PyTorchFileWriter(str(target))
     for name in reader.get_all_records():
-        if not name.endswith(".debug_pkl") and name not in _WRITERS_OWN_RECORDS:
+        if not name.endswith(".debug_pkl") and name not in _WRITER_RECORDS:
             record = reader.get_record(name)
             writer.write_record(name, record, len(record))
     writer.write_end_of_file()

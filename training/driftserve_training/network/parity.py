@@ -32,7 +32,7 @@ def compare(
     )
 
 
-def refuse_disparity(parity: Parity, which: str) -> None:
+def check_parity(parity: Parity, which: str) -> None:
     """Pass if the two networks agree.
 
     Raises:

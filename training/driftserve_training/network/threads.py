@@ -7,7 +7,7 @@ import torch
 
 
 @contextmanager
-def threads_given_back() -> Iterator[None]:
+def preserve_thread_count() -> Iterator[None]:
     """A stretch of code after which torch has as many threads as before: a served model takes one for itself."""
     threads = torch.get_num_threads()
     try:

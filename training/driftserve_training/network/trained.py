@@ -8,6 +8,7 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 
 from driftserve.errors import DataError
+from driftserve.validation import first_problem
 from driftserve_training.network.classifier import Classifier, NetworkRecord, rebuild_classifier
 
 _WEIGHTS_FILE = "network.pt"
@@ -55,7 +56,8 @@ def load_trained(directory: Path) -> tuple[TrainedRecord, Classifier]:
     try:
         record = _ADAPTER.validate_json((directory / _RECORD_FILE).read_bytes())
     except (OSError, ValidationError) as error:
-        raise DataError(f"{directory}: expected a finished training run, got {error}; run `train` first") from error
+        problem = error if isinstance(error, OSError) else first_problem(error)
+        raise DataError(f"{directory}: expected a finished training run, got {problem}; run `train` first") from error
     classifier = rebuild_classifier(record.network)
     try:
         classifier.load_state_dict(torch.load(directory / _WEIGHTS_FILE, map_location="cpu", weights_only=True))

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from driftserve.archive.contract import Interpolation
 from driftserve.errors import DataError
+from driftserve.validation import first_problem
 
 Channels = tuple[float, float, float]
 
@@ -58,6 +59,4 @@ def read_weights_record(weights: Path) -> WeightsRecord | None:
     try:
         return WeightsRecord.model_validate_json(record.read_text())
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise DataError(f"{record}: {place}: {first['msg']}, got {first['input']!r}") from error
+        raise DataError(f"{record}: {first_problem(error)}") from error

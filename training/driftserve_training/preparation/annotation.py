@@ -21,9 +21,9 @@ from driftserve.errors import DataError
 from driftserve.images.decode import MEDIA_TYPES
 from driftserve_training.configuration import STREAM
 from driftserve_training.preparation.candidate import Candidate, Rejection, read_candidate
-from driftserve_training.preparation.release import Annotated, Release
+from driftserve_training.preparation.release import AnnotatedTask, Release
 from driftserve_training.sources.bucket import SCHEME, download, read_address
-from driftserve_training.sources.staging import checked_path
+from driftserve_training.sources.staging import to_relative_path
 
 _LOCAL_FILES = "/data/local-files/"
 _HELD_OUT = ("test", STREAM)
@@ -31,16 +31,16 @@ _SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP": ".bmp"}  # b
 
 
 @dataclass(frozen=True)
-class Merged:
+class MergeResult:
     """The candidates with the annotators' labels, what was listed on the way, and how many changed."""
 
     candidates: tuple[Candidate, ...]
-    listed: tuple[Rejection, ...]
+    rejections: tuple[Rejection, ...]
     relabelled: int
     added: int
 
 
-def merge(candidates: Iterable[Candidate], release: Release, smallest: int, scratch: Path) -> Merged:
+def merge(candidates: Iterable[Candidate], release: Release, smallest: int, scratch: Path) -> MergeResult:
     """The candidates as a release would have them, by the rules above.
 
     Args:
@@ -55,25 +55,27 @@ def merge(candidates: Iterable[Candidate], release: Release, smallest: int, scra
     by_digest: defaultdict[str, list[Candidate]] = defaultdict(list)
     for candidate in candidates:
         by_digest[candidate.sha256].append(candidate)
-    listed: list[Rejection] = []
+    rejections: list[Rejection] = []
     relabelled = added = 0
     for annotated in _images(release, smallest, scratch):
         first = annotated[0]
-        there = by_digest[first.sha256]
-        if held := next((candidate for candidate in there if candidate.split in _HELD_OUT), None):
-            reason = f"the same bytes as {held.name}, whose label stays as {held.split} holds it"
-            listed += [Rejection(one.name, reason) for one in annotated]
+        present = by_digest[first.sha256]
+        if held_out := next((candidate for candidate in present if candidate.split in _HELD_OUT), None):
+            reason = f"the same bytes as {held_out.name}, whose label stays as {held_out.split} holds it"
+            rejections += [Rejection(one.name, reason) for one in annotated]
         elif any(not one.label for one in annotated) or len({one.label for one in annotated}) > 1:
-            listed += [Rejection(one.name, "annotators are divided over its label") for one in [*there, *annotated]]
+            rejections += [
+                Rejection(one.name, "annotators are divided over its label") for one in [*present, *annotated]
+            ]
             by_digest[first.sha256] = []
-        elif there:
-            by_digest[first.sha256] = [_relabelled(one, first.label) for one in there]
-            relabelled += by_digest[first.sha256] != there
+        elif present:
+            by_digest[first.sha256] = [_relabelled(one, first.label) for one in present]
+            relabelled += by_digest[first.sha256] != present
         else:
             by_digest[first.sha256] = [first]
             added += 1
     merged = tuple(candidate for same in by_digest.values() for candidate in same)
-    return Merged(merged, tuple(listed), relabelled, added)
+    return MergeResult(merged, tuple(rejections), relabelled, added)
 
 
 def _images(release: Release, smallest: int, scratch: Path) -> Iterable[Sequence[Candidate]]:
@@ -116,7 +118,7 @@ def _files(release: Release, scratch: Path) -> Mapping[int, Path]:
     for task in release.tasks:
         if task.image.startswith(SCHEME):
             address = read_address(task.image)
-            name = checked_path(address.key, f"{release.location}: task {task.task}").name
+            name = to_relative_path(address.key, f"{release.location}: task {task.task}").name
             files[task.task] = scratch / "annotated" / str(task.task) / name
             remote.append((address, files[task.task]))
         else:
@@ -125,11 +127,11 @@ def _files(release: Release, scratch: Path) -> Mapping[int, Path]:
     return files
 
 
-def _local_file(task: Annotated, release: Release) -> Path:
+def _local_file(task: AnnotatedTask, release: Release) -> Path:
     name, origin = task.image, f"{release.location}: task {task.task}"
     if name.startswith(_LOCAL_FILES):
         (name,) = parse_qs(urlsplit(name).query).get("d", [""])[:1]
-    file = release.folder / checked_path(name, origin)
+    file = release.folder / to_relative_path(name, origin)
     if not file.is_file():
         raise DataError(f"{origin}: expected the image {task.image!r} in the release's folder, got none; put it there")
     return file

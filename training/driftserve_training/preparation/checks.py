@@ -17,7 +17,7 @@ PRECEDENCE = ("test", "val", STREAM, "train")
 
 
 @dataclass(frozen=True)
-class Checked:
+class CheckResult:
     """The candidates that are kept; those that are faults of the data; and repeats, which are not."""
 
     kept: tuple[Candidate, ...]
@@ -25,7 +25,7 @@ class Checked:
     repeats: tuple[Rejection, ...]
 
 
-def check(candidates: Iterable[Candidate]) -> Checked:
+def check(candidates: Iterable[Candidate]) -> CheckResult:
     """The candidates that can be used, and why the others cannot."""
     kept: list[Candidate] = []
     faults: list[Rejection] = []
@@ -47,7 +47,7 @@ def check(candidates: Iterable[Candidate]) -> Checked:
                 repeats.append(Rejection(other.name, f"the same bytes as {first.name}: counted once"))
             else:
                 faults.append(Rejection(other.name, f"in two splits: the same bytes as {first.name}"))
-    return Checked(tuple(kept), tuple(faults), tuple(repeats))
+    return CheckResult(tuple(kept), tuple(faults), tuple(repeats))
 
 
 def check_classes(candidates: Sequence[Candidate], origin: str) -> None:
@@ -61,8 +61,8 @@ def check_classes(candidates: Sequence[Candidate], origin: str) -> None:
         raise DataError(f"{origin}: expected at least 2 classes, got {', '.join(labels) or 'none'}; add images")
     lacking = []
     for split in dict.fromkeys(candidate.split for candidate in candidates):
-        there = {candidate.label for candidate in candidates if candidate.split == split}
-        lacking += [f"no {label} in {split}" for label in sorted(labels - there)]
+        present = {candidate.label for candidate in candidates if candidate.split == split}
+        lacking += [f"no {label} in {split}" for label in sorted(labels - present)]
     if lacking:
         raise DataError(
             f"{origin}: expected images of every class in every split, got {', '.join(lacking)}; add some, or remove "

@@ -23,7 +23,7 @@ MOST_DISTANCE = 8
 
 Treatment = Literal["list", "refuse", "drop"]
 
-_AT_ONCE = 2**21  # pairs; 16 MB
+_PAIRS_AT_ONCE = 2**21  # pairs; 16 MB
 _COLUMNS = ("path", "split", "other_path", "other_split", "distance")
 
 
@@ -50,28 +50,28 @@ def find_near_duplicates(
 
     Images in which there is nothing to see have none.
     """
-    seen = [(PRECEDENCE.index(one.split), one) for one in candidates if one.perceptual_hash is not None]
-    seen.sort(key=lambda pair: (pair[0], pair[1].name))
-    images = [one for _, one in seen]
-    ranks = np.array([rank for rank, _ in seen])
+    ranked = [(PRECEDENCE.index(one.split), one) for one in candidates if one.perceptual_hash is not None]
+    ranked.sort(key=lambda pair: (pair[0], pair[1].name))
+    images = [one for _, one in ranked]
+    ranks = np.array([rank for rank, _ in ranked])
     hashes = np.array([one.perceptual_hash for one in images], np.uint64)
-    found = []
+    near_duplicates = []
     for rank in np.unique(ranks)[1:]:
-        places = np.flatnonzero(ranks == rank)
-        nearest, distances = _nearest(hashes[places], hashes[: places[0]])
-        for place, other, distance in zip(places, nearest, distances, strict=True):
+        indices = np.flatnonzero(ranks == rank)
+        nearest, distances = _nearest(hashes[indices], hashes[: indices[0]])
+        for index, other, distance in zip(indices, nearest, distances, strict=True):
             if distance <= most_distance:
-                one, same = images[place], images[other]
-                found.append(NearDuplicate(one.name, one.split, same.name, same.split, int(distance)))
-    return tuple(sorted(found, key=lambda near: near.path))
+                one, match = images[index], images[other]
+                near_duplicates.append(NearDuplicate(one.name, one.split, match.name, match.split, int(distance)))
+    return tuple(sorted(near_duplicates, key=lambda near: near.path))
 
 
-def write_near_duplicates(found: Sequence[NearDuplicate], path: Path) -> None:
+def write_near_duplicates(near_duplicates: Sequence[NearDuplicate], path: Path) -> None:
     """Write them as CSV: path, split, other_path, other_split, distance."""
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(_COLUMNS)
-        writer.writerows(astuple(near) for near in found)
+        writer.writerows(astuple(near) for near in near_duplicates)
 
 
 def _nearest(
@@ -79,7 +79,7 @@ def _nearest(
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
     """Of each hash, (N,), the place of the nearest other, and how many bits differ; the first of equally near ones."""
     nearest, distances = np.empty(len(hashes), np.int64), np.empty(len(hashes), np.uint8)
-    rows = max(1, _AT_ONCE // len(others))
+    rows = max(1, _PAIRS_AT_ONCE // len(others))
     for start in range(0, len(hashes), rows):
         block = slice(start, start + rows)
         differing = np.bitwise_count(hashes[block, None] ^ others[None])  # (rows, M) uint8

@@ -11,9 +11,9 @@ from tqdm import tqdm
 
 from driftserve.errors import DataError
 from driftserve_training.configuration import SPLITS, STREAM
-from driftserve_training.dataset.listing import listed
+from driftserve_training.dataset.listing import list_names
 from driftserve_training.dataset.manifest import MANIFEST_FILE, Entry, Manifest, write_manifest
-from driftserve_training.preparation.annotation import Merged, merge
+from driftserve_training.preparation.annotation import MergeResult, merge
 from driftserve_training.preparation.candidate import Candidate, Rejection, read_candidate
 from driftserve_training.preparation.checks import check, check_classes
 from driftserve_training.preparation.near_duplicates import (
@@ -24,9 +24,9 @@ from driftserve_training.preparation.near_duplicates import (
     write_near_duplicates,
 )
 from driftserve_training.preparation.release import read_release
-from driftserve_training.preparation.validation import with_validation
+from driftserve_training.preparation.validation import split_off_validation
 from driftserve_training.sources.layout import PREDICTION, Layout, read_layout
-from driftserve_training.sources.staging import Staging, place, refuse_occupied, staged
+from driftserve_training.sources.staging import Staging, check_new_or_empty, place, staged
 
 REJECTED_FILE = "rejected.csv"
 
@@ -48,7 +48,7 @@ class PreparationRules:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparationResult:
     """What was written: images by split and class, how many were rejected, by annotators relabelled or added.
 
     `near_duplicates` counts the images that are nearly the same as one in another split, left out or not.
@@ -66,7 +66,7 @@ class Prepared:
 
 def prepare(
     source: Path, output: Path, rules: PreparationRules | None = None, annotations: str | None = None
-) -> Prepared:
+) -> PreparationResult:
     """Make `train/`, `val/`, `test/` and, where there is one, `stream/` of fetched images, with manifest.csv.
 
     Made again from the same images by the same rules it is left as it is.
@@ -85,34 +85,34 @@ def prepare(
     if not source.is_dir():
         raise DataError(f"{source}: expected a folder as `fetch` writes it, got none; fetch first")
     if not (output / MANIFEST_FILE).is_file():
-        refuse_occupied(output)
+        check_new_or_empty(output)
     with staged(output) as staging:
         merged = _candidates(source, rules, annotations, staging.scratch)
         checked = check(merged.candidates)
         if checked.faults and not rules.drop:
-            raise _fault(source, checked.faults)
-        candidates = with_validation(checked.kept, rules.val_fraction, rules.seed)
+            raise _unusable_error(source, checked.faults)
+        candidates = split_off_validation(checked.kept, rules.val_fraction, rules.seed)
         near = find_near_duplicates(candidates)
         if near and rules.near_duplicates == "refuse":
-            raise _nearly_the_same(source, near)
+            raise _near_duplicate_error(source, near)
         dropped = [one.rejection for one in near] if rules.near_duplicates == "drop" else []
-        candidates = _without(candidates, dropped)
+        candidates = _leave_out(candidates, dropped)
         check_classes(candidates, str(source))
-        rejected = sorted((*merged.listed, *checked.faults, *checked.repeats, *dropped), key=lambda one: one.path)
+        rejected = sorted((*merged.rejections, *checked.faults, *checked.repeats, *dropped), key=lambda one: one.path)
         write_near_duplicates(near, staging.whole / NEAR_DUPLICATES_FILE)
-        manifest, is_unchanged = _written(candidates, rejected, staging)
-    return Prepared(
-        _counts(manifest), len(rejected), len(near), merged.relabelled, merged.added, manifest.sha256, is_unchanged
+        manifest, is_unchanged = _write(candidates, rejected, staging)
+    return PreparationResult(
+        _count(manifest), len(rejected), len(near), merged.relabelled, merged.added, manifest.sha256, is_unchanged
     )
 
 
-def _candidates(source: Path, rules: PreparationRules, annotations: str | None, scratch: Path) -> Merged:
+def _candidates(source: Path, rules: PreparationRules, annotations: str | None, scratch: Path) -> MergeResult:
     layout = read_layout(source, str(source))
     labels = {image.label for image in layout.images if image.label}
     release = read_release(annotations, labels, scratch) if annotations else None  # before minutes of reading
     candidates = _read(layout, rules.smallest)
     if release is None:
-        return Merged(candidates, (), 0, 0)
+        return MergeResult(candidates, (), 0, 0)
     return merge(candidates, release, rules.smallest, scratch)
 
 
@@ -126,30 +126,30 @@ def _read(layout: Layout, smallest: int) -> tuple[Candidate, ...]:
     )
 
 
-def _fault(source: Path, faults: Sequence[Rejection]) -> DataError:
+def _unusable_error(source: Path, faults: Sequence[Rejection]) -> DataError:
     return DataError(
-        f"{source}: expected images that can be used, got {len(faults)} that cannot: {_shown(faults)}; repair or "
-        "remove them, or leave them out with --drop"
+        f"{source}: expected images that can be used, got {len(faults)} that cannot: {_list_rejections(faults)}; "
+        "repair or remove them, or leave them out with --drop"
     )
 
 
-def _nearly_the_same(source: Path, near: Sequence[NearDuplicate]) -> DataError:
+def _near_duplicate_error(source: Path, near: Sequence[NearDuplicate]) -> DataError:
     return DataError(
         f"{source}: expected another picture in every split, got {len(near)} images like those of another: "
-        f"{_shown([one.rejection for one in near])}; remove them, or give --near-duplicates drop, or list"
+        f"{_list_rejections([one.rejection for one in near])}; remove them, or give --near-duplicates drop, or list"
     )
 
 
-def _shown(rejections: Sequence[Rejection]) -> str:
-    return listed([f"{one.path} ({one.reason})" for one in rejections])
+def _list_rejections(rejections: Sequence[Rejection]) -> str:
+    return list_names([f"{one.path} ({one.reason})" for one in rejections])
 
 
-def _without(candidates: Sequence[Candidate], dropped: Sequence[Rejection]) -> list[Candidate]:
+def _leave_out(candidates: Sequence[Candidate], dropped: Sequence[Rejection]) -> list[Candidate]:
     names = {one.path for one in dropped}
     return [candidate for candidate in candidates if candidate.name not in names]
 
 
-def _written(candidates: Iterable[Candidate], rejected: Sequence[Rejection], staging: Staging) -> tuple[Manifest, bool]:
+def _write(candidates: Iterable[Candidate], rejected: Sequence[Rejection], staging: Staging) -> tuple[Manifest, bool]:
     """The manifest, and whether the output has it already; else all is written there."""
     files = {_path(candidate): candidate for candidate in candidates}
     order = sorted(files, key=lambda path: ((*SPLITS, STREAM).index(path.parts[0]), path))
@@ -158,7 +158,7 @@ def _written(candidates: Iterable[Candidate], rejected: Sequence[Rejection], sta
     write_manifest(manifest, staging.whole / MANIFEST_FILE)
     (staging.whole / MANIFEST_FILE).chmod(0o444)
     if (staging.output / MANIFEST_FILE).is_file():
-        _hold_against(manifest, staging)
+        _check_unchanged(manifest, staging)
         return manifest, True
     _write_rejected(rejected, staging.whole / REJECTED_FILE)
     for path in order:
@@ -171,7 +171,7 @@ def _path(candidate: Candidate) -> PurePosixPath:
     return PurePosixPath(candidate.split, candidate.label, candidate.file_name)
 
 
-def _hold_against(manifest: Manifest, staging: Staging) -> None:
+def _check_unchanged(manifest: Manifest, staging: Staging) -> None:
     """Let no data set be replaced, and none that was altered pass for what it was."""
     output = staging.output
     if (output / MANIFEST_FILE).read_bytes() != (staging.whole / MANIFEST_FILE).read_bytes():
@@ -194,6 +194,6 @@ def _write_rejected(rejected: Sequence[Rejection], path: Path) -> None:
         writer.writerows((one.path, one.reason) for one in rejected)
 
 
-def _counts(manifest: Manifest) -> dict[str, dict[str, int]]:
+def _count(manifest: Manifest) -> dict[str, dict[str, int]]:
     splits = dict.fromkeys(entry.split for entry in manifest.entries)
     return {split: dict(Counter(entry.label for entry in manifest.split(split))) for split in splits}

@@ -15,13 +15,14 @@ from typing import Any
 from pydantic import AwareDatetime, BaseModel, ValidationError
 
 from driftserve.errors import DataError
+from driftserve.validation import first_problem
 from driftserve_training.sources.bucket import SCHEME, download_prefix, read_address
 
 _LONG_AGO = datetime.min.replace(tzinfo=timezone.utc)
 
 
 @dataclass(frozen=True)
-class Annotated:
+class AnnotatedTask:
     """What the annotators of a task agree on; `label` is None where they are divided."""
 
     task: int
@@ -37,7 +38,7 @@ class Release:
     location: str
     folder: Path
     """Where relative names of images start from."""
-    tasks: tuple[Annotated, ...]
+    tasks: tuple[AnnotatedTask, ...]
 
 
 class _Result(BaseModel):
@@ -118,11 +119,10 @@ def _read(file: Path) -> Iterator[_Task]:
             else:
                 yield _Task.model_validate(record)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the whole"
+        problem = first_problem(error)
         raise DataError(
             f"{file.name}: expected tasks or annotations as Label Studio exports them (JSON, not JSON-MIN), "
-            f"got {where}: {first['msg']}; export again"
+            f"got {problem.place or 'the whole'}: {problem.reason}; export again"
         ) from error
     except ValueError as error:
         raise DataError(f"{file.name}: expected JSON of Label Studio, got {error}; export again") from error
@@ -137,7 +137,7 @@ def _merged(tasks: Iterable[_Task]) -> Mapping[int, _Task]:
     return {number: merged[number] for number in sorted(merged)}
 
 
-def _annotated(task: _Task, labels: Collection[str], location: str) -> Annotated | None:
+def _annotated(task: _Task, labels: Collection[str], location: str) -> AnnotatedTask | None:
     last: dict[str, str] = {}
     for annotation in sorted(task.annotations, key=lambda annotation: annotation.place):
         if not annotation.was_cancelled and annotation.result:
@@ -149,13 +149,13 @@ def _annotated(task: _Task, labels: Collection[str], location: str) -> Annotated
         raise DataError(f"{location}: task {task.id}: expected the image's address as data.image, got {image!r}")
     (label, votes), *others = Counter(last.values()).most_common()
     if others and others[0][1] == votes:
-        return Annotated(task.id, image, None)
+        return AnnotatedTask(task.id, image, None)
     if label not in labels:  # Label Studio takes a choice that its configuration does not have
         raise DataError(
             f"{location}: task {task.id}: expected one of {', '.join(sorted(labels))}, got {label!r}; correct the "
             "annotation, or add the class to every split first"
         )
-    return Annotated(task.id, image, label)
+    return AnnotatedTask(task.id, image, label)
 
 
 def _choice(annotation: _Annotation, task: _Task, location: str) -> str:

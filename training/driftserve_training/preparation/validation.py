@@ -8,7 +8,7 @@ from dataclasses import replace
 from driftserve_training.preparation.candidate import Candidate
 
 
-def with_validation(candidates: Sequence[Candidate], fraction: float, seed: int) -> list[Candidate]:
+def split_off_validation(candidates: Sequence[Candidate], fraction: float, seed: int) -> list[Candidate]:
     """The candidates, some of train's now val's; as they are where val is there already.
 
     Of a class at least one image is chosen and one is not, whatever the fraction. New images of annotators stay.

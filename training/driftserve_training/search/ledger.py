@@ -6,7 +6,7 @@ from typing import Literal
 
 from optuna.trial import FrozenTrial, TrialState
 
-AGAIN = "again"  # attribute of an attempt that is not the first: which trial's, and the how-manieth
+RETRY = "again"  # attribute of a retry: the trial's number, and which attempt it is
 ERROR = "error"  # attribute of an attempt that failed by itself: why
 
 State = Literal["complete", "pruned", "failed", "cut off", "running", "waiting"]
@@ -44,7 +44,7 @@ def read_ledger(entries: Sequence[FrozenTrial]) -> tuple[Attempt, ...]:
     """
     ledger: list[Attempt] = []
     for entry in sorted(entries, key=lambda entry: entry.number):
-        again = entry.user_attrs.get(AGAIN)
+        again = entry.user_attrs.get(RETRY)
         if again is None:
             ledger.append(Attempt(len(ledger), 1, entry))
         else:

@@ -16,7 +16,7 @@ RankBy = Literal["validation", "test"]
 
 SEARCHED = tuple(Point.__dataclass_fields__)
 # Where things lie and how fast they are read may differ between the machines of one search.
-_PLACES = ("data", "output", "weights", "loader_workers")
+_MACHINE_FIELDS = ("data", "output", "weights", "loader_workers")
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def identify(plan: Plan, configuration: TrainingConfiguration, manifest_sha256: 
 
     The number of trials is not: a search by TPE may go on for longer. Files count by their content.
     """
-    fixed = configuration.model_dump(mode="json", exclude={*_PLACES, *SEARCHED})
+    fixed = configuration.model_dump(mode="json", exclude={*_MACHINE_FIELDS, *SEARCHED})
     if Path(configuration.augmentation).is_file():
         fixed["augmentation"] = _digest(Path(configuration.augmentation))
     space = {name: list(values) for name, values in asdict(plan.space).items()}
@@ -81,7 +81,7 @@ def identify(plan: Plan, configuration: TrainingConfiguration, manifest_sha256: 
     return {"images": manifest_sha256, "weights": weights} | space | walk | fixed
 
 
-def refuse_difference(begun: Mapping[str, object], identity: Mapping[str, object], study: str) -> None:
+def check_same_search(begun: Mapping[str, object], identity: Mapping[str, object], study: str) -> None:
     """Pass if a study is of this search.
 
     Raises:

@@ -9,7 +9,7 @@ import matplotlib.ticker
 import optuna
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
-from driftserve_training.search.ranking import Ranked, complete
+from driftserve_training.search.ranking import RankedTrial, complete
 
 HISTORY_FILE = "history.png"
 IMPORTANCES_FILE = "importances.png"
@@ -44,7 +44,7 @@ def draw_importances(shares: Mapping[str, float], path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
-def draw_history(ranking: Sequence[Ranked], rank_by: str, path: Path) -> None:
+def draw_history(ranking: Sequence[RankedTrial], rank_by: str, path: Path) -> None:
     """Draw the trials' scores in the order of their numbers, and the best so far, into a PNG."""
     figure = matplotlib.figure.Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
@@ -54,10 +54,16 @@ def draw_history(ranking: Sequence[Ranked], rank_by: str, path: Path) -> None:
     numbers = [trial.number for trial in ended]
     axes.scatter(numbers, scores, label=f"{rank_by} accuracy")
     axes.step(numbers, best, where="post", color="tab:red", label="best so far")
-    given_up = {trial.number: trial.val_accuracy for trial in ranking if trial.state == "pruned"}
-    shown = {number: accuracy for number, accuracy in given_up.items() if accuracy is not None}
-    if shown:
-        axes.scatter(list(shown), list(shown.values()), marker="x", color="tab:gray", label="given up (validation)")
+    pruned = {trial.number: trial.val_accuracy for trial in ranking if trial.state == "pruned"}
+    pruned_accuracies = {number: accuracy for number, accuracy in pruned.items() if accuracy is not None}
+    if pruned_accuracies:
+        axes.scatter(
+            list(pruned_accuracies),
+            list(pruned_accuracies.values()),
+            marker="x",
+            color="tab:gray",
+            label="given up (validation)",
+        )
     axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
     axes.set(xlabel="trial", ylabel="accuracy")
     axes.grid(alpha=0.3)

@@ -16,7 +16,7 @@ _ORDER: Mapping[State, int] = {"complete": 0, "pruned": 1, "running": 2, "waitin
 
 
 @dataclass(frozen=True)
-class Ranked:
+class RankedTrial:
     """One trial: what it was given and what came of it, as far as it came.
 
     `score` is what it is ranked by, of a trial that was given up the last one seen; `val_accuracy` is that of its best
@@ -34,34 +34,34 @@ class Ranked:
     error: str | None
 
 
-def rank(study: optuna.Study, trials: int) -> tuple[Ranked, ...]:
+def rank(study: optuna.Study, trials: int) -> tuple[RankedTrial, ...]:
     """The first `trials` trials of a study, the best first; of equals the one with the lower number."""
     ledger = read_ledger(study.get_trials(deepcopy=False))[:trials]
-    return tuple(sorted((_ranked(attempt) for attempt in ledger), key=_worth))
+    return tuple(sorted((_to_ranked(attempt) for attempt in ledger), key=_sort_key))
 
 
-def complete(ranking: Sequence[Ranked]) -> tuple[Ranked, ...]:
+def complete(ranking: Sequence[RankedTrial]) -> tuple[RankedTrial, ...]:
     """Those that were trained to their end, the winner first."""
     return tuple(trial for trial in ranking if trial.state == "complete")
 
 
-def _worth(trial: Ranked) -> tuple[int, float, int]:
+def _sort_key(trial: RankedTrial) -> tuple[int, float, int]:
     return _ORDER[trial.state], -(trial.score if trial.score is not None else -inf), trial.number
 
 
-def _ranked(attempt: Attempt) -> Ranked:
+def _to_ranked(attempt: Attempt) -> RankedTrial:
     entry: FrozenTrial = attempt.entry
-    seen = entry.intermediate_values
-    noted = entry.user_attrs
-    is_whole = all(name in entry.params for name in SEARCHED)
-    return Ranked(
+    val_accuracies = entry.intermediate_values
+    attributes = entry.user_attrs
+    has_point = all(name in entry.params for name in SEARCHED)
+    return RankedTrial(
         number=attempt.number,
         state=attempt.state,
-        point=Point(**{name: entry.params[name] for name in SEARCHED}) if is_whole else None,
+        point=Point(**{name: entry.params[name] for name in SEARCHED}) if has_point else None,
         score=entry.value,
-        val_accuracy=noted.get(VAL_ACCURACY, max(seen.values(), default=None)),
-        test_accuracy=noted.get(TEST_ACCURACY),
-        epochs=max(seen, default=0),
-        seconds=noted.get(SECONDS),
-        error=noted.get(ERROR),
+        val_accuracy=attributes.get(VAL_ACCURACY, max(val_accuracies.values(), default=None)),
+        test_accuracy=attributes.get(TEST_ACCURACY),
+        epochs=max(val_accuracies, default=0),
+        seconds=attributes.get(SECONDS),
+        error=attributes.get(ERROR),
     )

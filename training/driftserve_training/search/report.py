@@ -9,7 +9,7 @@ import yaml
 
 from driftserve_training.parameters import BEST_PARAMETERS_FILE
 from driftserve_training.search.plan import SEARCHED, Plan
-from driftserve_training.search.ranking import Ranked, complete
+from driftserve_training.search.ranking import RankedTrial, complete
 
 TRIALS_FILE = "trials.csv"
 TABLE_FILE = "table.md"
@@ -25,18 +25,18 @@ class WinnerScores:
     macro_f1: float
 
 
-def write_trials(ranking: Sequence[Ranked], path: Path) -> None:
+def write_trials(ranking: Sequence[RankedTrial], path: Path) -> None:
     """Write every trial as CSV, in the order of their numbers."""
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(_COLUMNS)
         for trial in sorted(ranking, key=lambda trial: trial.number):
             point = asdict(trial.point).values() if trial.point else ("", "", "")
-            found = (_share(trial.val_accuracy), _share(trial.test_accuracy), trial.epochs, _whole(trial.seconds))
-            writer.writerow((trial.number, trial.state, *point, *found, trial.error or ""))
+            results = (_share(trial.val_accuracy), _share(trial.test_accuracy), trial.epochs, _whole(trial.seconds))
+            writer.writerow((trial.number, trial.state, *point, *results, trial.error or ""))
 
 
-def write_table(ranking: Sequence[Ranked], plan: Plan, tested: WinnerScores | None, path: Path) -> None:
+def write_table(ranking: Sequence[RankedTrial], plan: Plan, tested: WinnerScores | None, path: Path) -> None:
     """Write the trials as a Markdown table, the best first, and below it what the test split says of the winner."""
     by_test = plan.rank_by == "test"
     lines = [
@@ -56,7 +56,7 @@ def write_table(ranking: Sequence[Ranked], plan: Plan, tested: WinnerScores | No
     path.write_text("\n".join([*lines, "", _verdict(ranking, plan, tested), ""]))
 
 
-def write_winner(ranking: Sequence[Ranked], plan: Plan, study: str, path: Path) -> None:
+def write_winner(ranking: Sequence[RankedTrial], plan: Plan, study: str, path: Path) -> None:
     """Write the winner's parameters as `best_params.yaml`, which `train --config` takes."""
     winner, *_ = complete(ranking)
     if winner.point is None or winner.score is None:
@@ -70,7 +70,7 @@ def write_winner(ranking: Sequence[Ranked], plan: Plan, study: str, path: Path) 
     path.write_text(comment + yaml.safe_dump(asdict(winner.point), sort_keys=False))
 
 
-def _verdict(ranking: Sequence[Ranked], plan: Plan, tested: WinnerScores | None) -> str:
+def _verdict(ranking: Sequence[RankedTrial], plan: Plan, tested: WinnerScores | None) -> str:
     winners = complete(ranking)
     if not winners:
         return "No trial has come to its end yet."

@@ -18,7 +18,7 @@ def sample(trial: optuna.Trial, number: int, plan: Plan) -> Point:
     """
     space = plan.space
     trial.study.sampler = (
-        _Given(space.combinations()[number])
+        _FixedPoint(space.combinations()[number])
         if plan.sampler == "grid"
         else TPESampler(seed=(plan.seed * 1_000_003 + number) % 2**32)
     )
@@ -31,7 +31,7 @@ def sample(trial: optuna.Trial, number: int, plan: Plan) -> Point:
     )
 
 
-class _Given(BaseSampler):
+class _FixedPoint(BaseSampler):
     def __init__(self, point: Point) -> None:
         self._values = asdict(point)
 

@@ -17,7 +17,7 @@ from driftserve_training.search.space import Point
 VAL_ACCURACY, TEST_ACCURACY, SECONDS = "val_accuracy", "test_accuracy", "seconds"  # attributes of an attempt
 _STARTUP_TRIALS = 4  # as many have to end before one is given up
 
-Watch = Callable[[int, float], None]
+EpochCallback = Callable[[int, float], None]
 """What a training tells after each epoch: its number, from 1, and the validation accuracy. It may end the training."""
 
 
@@ -27,7 +27,7 @@ class Assignment:
 
     number: int
     point: Point
-    is_again: bool
+    is_retry: bool
 
 
 @dataclass(frozen=True)
@@ -38,35 +38,35 @@ class Outcome:
     test_accuracy: float | None = None
 
 
-Train = Callable[[Assignment, Watch], Outcome]
+Train = Callable[[Assignment, EpochCallback], Outcome]
 
 
 def score_trial(
-    assignment: Assignment, entry: optuna.Trial, plan: Plan, train: Train, say: Callable[[str], None]
+    assignment: Assignment, entry: optuna.Trial, plan: Plan, train: Train, print_line: Callable[[str], None]
 ) -> float:
     """Train, and note in the study what came of it; the score that ranks the trial."""
     name = f"trial {assignment.number:04d} {' '.join(str(value) for value in asdict(assignment.point).values())}"
     started = time.monotonic()
     try:
-        outcome = train(assignment, _watch(entry, plan))
+        outcome = train(assignment, _make_epoch_callback(entry, plan))
         score = outcome.test_accuracy if plan.rank_by == "test" else outcome.val_accuracy
         if score is None or not isfinite(score):  # optuna would fail the trial, and give no reason
             raise DataError(f"expected an accuracy to rank the trial by, got {score}")
     except optuna.TrialPruned:
-        say(f"{name}: given up, below the median")
+        print_line(f"{name}: given up, below the median")
         raise
     except UpdateFinishedTrialError:
         raise
     except Exception as error:
         entry.set_user_attr(ERROR, str(error) or type(error).__name__)
-        say(f"{name}: failed: {error}")
+        print_line(f"{name}: failed: {error}")
         raise
     finally:
         entry.set_user_attr(SECONDS, time.monotonic() - started)
     entry.set_user_attr(VAL_ACCURACY, outcome.val_accuracy)
     if outcome.test_accuracy is not None:
         entry.set_user_attr(TEST_ACCURACY, outcome.test_accuracy)
-    say(f"{name}: {plan.rank_by} accuracy {score:.4f}")
+    print_line(f"{name}: {plan.rank_by} accuracy {score:.4f}")
     return score
 
 
@@ -77,10 +77,10 @@ def make_pruner(plan: Plan) -> BasePruner:
     return MedianPruner(n_startup_trials=_STARTUP_TRIALS, n_warmup_steps=plan.warmup_epochs)
 
 
-def _watch(entry: optuna.Trial, plan: Plan) -> Watch:
-    def watch(epoch: int, val_accuracy: float) -> None:
+def _make_epoch_callback(entry: optuna.Trial, plan: Plan) -> EpochCallback:
+    def on_epoch(epoch: int, val_accuracy: float) -> None:
         entry.report(val_accuracy, epoch)
         if epoch < plan.epochs and entry.should_prune():  # after the last one there is nothing to save
             raise optuna.TrialPruned
 
-    return watch
+    return on_epoch

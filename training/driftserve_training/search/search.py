@@ -12,13 +12,13 @@ from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from driftserve.errors import DriftserveError
-from driftserve_training.search.ledger import AGAIN, Attempt, State, find_attempt, read_ledger
+from driftserve_training.search.ledger import RETRY, Attempt, State, find_attempt, read_ledger
 from driftserve_training.search.locks import Locks
 from driftserve_training.search.plan import Plan
 from driftserve_training.search.sampling import sample
 from driftserve_training.search.scoring import Assignment, Train, score_trial
 
-_STILLBORN_AFTER = timedelta(minutes=10)
+_START_TIMEOUT = timedelta(minutes=10)
 
 
 class Search:
@@ -31,7 +31,7 @@ class Search:
         locks: those of the folder.
         has_local_processes: whether all who search are on these locks; otherwise heartbeats tell who lives.
         after_trial: called after each trial of this process.
-        say: is given a line whenever something is worth one.
+        print_line: is given a line whenever something is worth one.
         pause_seconds: between two looks at whether the others are done.
     """
 
@@ -43,7 +43,7 @@ class Search:
         locks: Locks,
         has_local_processes: bool,
         after_trial: Callable[[], None],
-        say: Callable[[str], None],
+        print_line: Callable[[str], None],
         pause_seconds: float = 5.0,
     ) -> None:
         self._study = study
@@ -52,14 +52,14 @@ class Search:
         self._locks = locks
         self._has_local_processes = has_local_processes
         self._after_trial = after_trial
-        self._say = say
+        self._print_line = print_line
         self._pause_seconds = pause_seconds
         self._waits_for: list[int] = []
 
     def run(self) -> None:
         """Try what is still to be tried; then wait until the others have done so."""
         with self._locks.turn():
-            self._queue_again("failed")  # a new start is a new try: what they failed for may be gone
+            self._queue_retries("failed")  # a new start is a new try: what they failed for may be gone
         while self._take_turn():
             pass
 
@@ -67,8 +67,8 @@ class Search:
         """Try one, or wait a moment; False when there is nothing left to wait for."""
         with ExitStack() as held:
             held.enter_context(self._locks.turn())
-            self._bury_dead()
-            self._queue_again("cut off")
+            self._mark_dead_trials()
+            self._queue_retries("cut off")
             ledger = self._ledger()
             states = [attempt.state for attempt in ledger]
             if "waiting" in states or len(ledger) < self._plan.trials:
@@ -85,7 +85,7 @@ class Search:
         except (UpdateFinishedTrialError, ValueError):
             if not turn.is_lost:
                 raise
-            self._say(f"trial {turn.trial:04d} was given to another process, as this one had not been heard of")
+            self._print_line(f"trial {turn.trial:04d} was given to another process, as this one had not been heard of")
         finally:
             if turn.trial is not None:  # not before optuna has noted how it ended
                 self._locks.give_trial_back(turn.trial)
@@ -96,17 +96,17 @@ class Search:
         """Find out which trial an entry of the study is, and train it; the score that ranks it."""
         attempt = find_attempt(read_ledger(self._study.get_trials(deepcopy=False)), entry.number)
         if attempt is None or attempt.number >= self._plan.trials or not self._locks.take_trial(attempt.number):
-            raise _OneTooMany  # two processes have seen the same gap
+            raise _SurplusEntry  # two processes have seen the same gap
         number = turn.trial = attempt.number
         turn.held.close()
-        assignment = Assignment(number, sample(entry, number, self._plan), is_again=attempt.count > 1)
+        assignment = Assignment(number, sample(entry, number, self._plan), is_retry=attempt.count > 1)
         try:
-            return score_trial(assignment, entry, self._plan, self._train, self._say)
+            return score_trial(assignment, entry, self._plan, self._train, self._print_line)
         except UpdateFinishedTrialError:
             turn.is_lost = True
             raise
 
-    def _bury_dead(self) -> None:
+    def _mark_dead_trials(self) -> None:
         """Mark as cut off what is said to run, and whose process does not live."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
@@ -114,13 +114,13 @@ class Search:
         for attempt in self._ledger():
             if attempt.state == "running" and self._is_dead(attempt):
                 self._study.tell(attempt.entry.number, state=TrialState.FAIL, skip_if_finished=True)
-                self._say(f"trial {attempt.number:04d} was cut off; it is run again")
+                self._print_line(f"trial {attempt.number:04d} was cut off; it is run again")
 
     def _is_dead(self, attempt: Attempt) -> bool:
         if self._has_local_processes:  # whoever asks has the turn, so that none is between its entry and its lock
             return self._is_free(attempt)
         started = attempt.entry.datetime_start  # killed before its first heartbeat, optuna would wait for it for ever
-        return not attempt.entry.params and started is not None and datetime.now() - started > _STILLBORN_AFTER
+        return not attempt.entry.params and started is not None and datetime.now() - started > _START_TIMEOUT
 
     def _is_free(self, attempt: Attempt) -> bool:
         """Whether no living process with this folder works on it, not even one that the heartbeats have given up."""
@@ -129,11 +129,11 @@ class Search:
         self._locks.give_trial_back(attempt.number)
         return True
 
-    def _queue_again(self, state: State) -> None:
+    def _queue_retries(self, state: State) -> None:
         for attempt in self._ledger():
             if attempt.state == state and self._is_free(attempt):
                 self._study.enqueue_trial(
-                    dict(attempt.entry.params), user_attrs={AGAIN: [attempt.number, attempt.count + 1]}
+                    dict(attempt.entry.params), user_attrs={RETRY: [attempt.number, attempt.count + 1]}
                 )
 
     def _ledger(self) -> tuple[Attempt, ...]:
@@ -143,7 +143,9 @@ class Search:
     def _wait(self, running: list[int]) -> None:
         if running != self._waits_for:
             self._waits_for = running
-            self._say(f"waiting for {', '.join(f'{number:04d}' for number in running)}, which other processes run")
+            self._print_line(
+                f"waiting for {', '.join(f'{number:04d}' for number in running)}, which other processes run"
+            )
         time.sleep(self._pause_seconds)
 
 
@@ -156,5 +158,5 @@ class _Turn:
     is_lost: bool = False
 
 
-class _OneTooMany(DriftserveError):
+class _SurplusEntry(DriftserveError):
     """There is nothing to do for an entry of the study."""

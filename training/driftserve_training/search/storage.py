@@ -16,12 +16,12 @@ from sqlalchemy.exc import ArgumentError, IntegrityError, ProgrammingError, SQLA
 
 from driftserve.errors import DataError
 from driftserve_training.search.locks import Locks
-from driftserve_training.search.plan import refuse_difference
+from driftserve_training.search.plan import check_same_search
 
 JOURNAL_FILE = "study.journal"
 HEARTBEAT_SECONDS = 30
 _MISSED_HEARTBEATS = 4  # after which a trial's process is taken to be dead
-_OPENINGS, _LOOKS = 5, 10
+_MOST_OPENINGS, _MOST_LOOKS = 5, 10
 _IDENTITY = "search"  # attribute of the study: what it was begun as
 
 
@@ -47,7 +47,7 @@ def open_database(url: str, heartbeat_seconds: int = HEARTBEAT_SECONDS) -> BaseS
         DataError: there is no such database, it cannot be reached, or its driver is not installed.
     """
     with storage_errors(url):
-        for opening in range(1, _OPENINGS):
+        for opening in range(1, _MOST_OPENINGS):
             try:
                 return _open(url, heartbeat_seconds)
             except (IntegrityError, ProgrammingError):  # another process makes the tables at this moment
@@ -68,7 +68,7 @@ def storage_errors(url: str | None) -> Iterator[None]:
         cause = error.__cause__ if isinstance(error, OptunaError) and error.__cause__ else error
         reason = str(getattr(cause, "orig", None) or cause).strip().splitlines()[0]
         raise DataError(
-            f"--storage {_shown(url)}: expected a database that can be used, got {reason}; correct the URL, "
+            f"--storage {_mask_password(url)}: expected a database that can be used, got {reason}; correct the URL, "
             "or leave it out for a journal in the folder"
         ) from error
 
@@ -86,13 +86,13 @@ def open_study(
         study = optuna.create_study(storage=storage, study_name=name, pruner=pruner, direction="maximize")
     except DuplicatedStudyError:
         study = optuna.load_study(storage=storage, study_name=name, pruner=pruner)
-        for _ in range(_LOOKS):
+        for _ in range(_MOST_LOOKS):
             if _IDENTITY in study.user_attrs:
                 break
             time.sleep(0.5)
     if _IDENTITY not in study.user_attrs:  # begun now, or by one that was killed at once
         study.set_user_attr(_IDENTITY, dict(identity))
-    refuse_difference(study.user_attrs[_IDENTITY], identity, name)
+    check_same_search(study.user_attrs[_IDENTITY], identity, name)
     return study
 
 
@@ -108,12 +108,12 @@ def _open(url: str, heartbeat_seconds: int) -> BaseStorage:
             )
         except ImportError as error:
             raise DataError(
-                f"--storage {_shown(url)}: expected a database whose driver is installed, got {error}; "
+                f"--storage {_mask_password(url)}: expected a database whose driver is installed, got {error}; "
                 "install it, or take postgresql+psycopg"
             ) from error
 
 
-def _shown(url: str | None) -> str:
+def _mask_password(url: str | None) -> str:
     if url is None:
         return "(none)"
     try:

@@ -17,14 +17,14 @@ from driftserve_training.configuration import TrainingConfiguration
 from driftserve_training.dataset.images import evaluation_loader
 from driftserve_training.dataset.manifest import Manifest
 from driftserve_training.evaluation.scores import evaluate, score
-from driftserve_training.fitting.optimization import refuse_unknown_optimizer
+from driftserve_training.fitting.optimization import check_optimizer
 from driftserve_training.fitting.training import train
 from driftserve_training.network.classifier import create_classifier
-from driftserve_training.network.exportable import refuse_unexportable
+from driftserve_training.network.exportable import check_exportable
 from driftserve_training.network.trained import load_trained
 from driftserve_training.search.plan import Plan
 from driftserve_training.search.report import WinnerScores
-from driftserve_training.search.scoring import Assignment, Outcome, Watch
+from driftserve_training.search.scoring import Assignment, EpochCallback, Outcome
 from driftserve_training.search.space import Point, Space
 
 _CHECKPOINTS = "checkpoints"
@@ -46,7 +46,7 @@ def check_names(space: Space) -> None:
         if not timm.is_model(name.split(".")[0]):
             raise DataError(f"expected models of timm, got {name!r}; timm.list_models() has their names")
     for name in space.optimizers:
-        refuse_unknown_optimizer(name)
+        check_optimizer(name)
 
 
 def check_networks(configuration: TrainingConfiguration, space: Space, classes: int) -> None:
@@ -57,7 +57,7 @@ def check_networks(configuration: TrainingConfiguration, space: Space, classes: 
     """
     for model in space.models:
         classifier, network = create_classifier(configuration.model_copy(update={"model": model}), classes)
-        refuse_unexportable(classifier, network.image_spec, model)
+        check_exportable(classifier, network.image_spec, model)
 
 
 class Training:
@@ -68,33 +68,33 @@ class Training:
         self._plan = plan
         self._manifest = manifest
 
-    def __call__(self, assignment: Assignment, watch: Watch) -> Outcome:
+    def __call__(self, assignment: Assignment, on_epoch: EpochCallback) -> Outcome:
         """Train one; what an earlier attempt has left is gone on from.
 
         Raises:
             DataError: it cannot be trained.
         """
         folder = trial_folder(self._configuration.output, assignment.number)
-        if not assignment.is_again:  # of another study, whose journal was removed
+        if not assignment.is_retry:  # of another study, whose journal was removed
             shutil.rmtree(folder, ignore_errors=True)
-        seen: list[float] = []
+        val_accuracies: list[float] = []
 
-        def watch_and_keep(epoch: int, val_accuracy: float) -> None:
-            seen.append(val_accuracy)
-            watch(epoch, val_accuracy)
+        def keep_and_report(epoch: int, val_accuracy: float) -> None:
+            val_accuracies.append(val_accuracy)
+            on_epoch(epoch, val_accuracy)
 
         try:
-            val_accuracy = self._train(assignment.point, folder, watch_and_keep)
+            val_accuracy = self._train(assignment.point, folder, keep_and_report)
         except optuna.TrialPruned:
-            self._log(folder, assignment.point, {"val_accuracy": max(seen)})
+            self._log(folder, assignment.point, {"val_accuracy": max(val_accuracies)})
             remove_network(folder)
             raise
         shutil.rmtree(folder / _CHECKPOINTS, ignore_errors=True)
         test_accuracy = None
         if self._plan.rank_by == "test":
             test_accuracy = self.test(assignment.number).accuracy
-        found = {"val_accuracy": val_accuracy} | ({} if test_accuracy is None else {"test_accuracy": test_accuracy})
-        self._log(folder, assignment.point, found)
+        scores = {"val_accuracy": val_accuracy} | ({} if test_accuracy is None else {"test_accuracy": test_accuracy})
+        self._log(folder, assignment.point, scores)
         return Outcome(val_accuracy, test_accuracy)
 
     def test(self, number: int) -> WinnerScores:
@@ -110,10 +110,10 @@ class Training:
         evaluation = evaluate(calibrate(logits, record.temperature), targets)
         return WinnerScores(number, evaluation.accuracy, evaluation.macro_f1)
 
-    def _train(self, point: Point, folder: Path, watch: Watch) -> float:
-        given = self._configuration.model_dump() | asdict(point) | {"output": folder}
+    def _train(self, point: Point, folder: Path, on_epoch: EpochCallback) -> float:
+        parameters = self._configuration.model_dump() | asdict(point) | {"output": folder}
         try:
-            record = train(TrainingConfiguration.model_validate(given), watch=watch)
+            record = train(TrainingConfiguration.model_validate(parameters), on_epoch=on_epoch)
         except torch.OutOfMemoryError as error:  # a smaller model of the search may well fit
             torch.cuda.empty_cache()
             raise DataError(f"expected {point.model} to fit into the GPU, got {error}; lower --batch-size") from error
@@ -121,11 +121,11 @@ class Training:
             raise AssertionError("a search runs in one process, which has the record")
         return record.val_accuracy
 
-    def _log(self, folder: Path, point: Point, found: Mapping[str, float]) -> None:
+    def _log(self, folder: Path, point: Point, scores: Mapping[str, float]) -> None:
         space = self._plan.space
         choices: dict[str, list[str]] = {"model": list(space.models), "optimizer": list(space.optimizers)}
-        objective = found.get("test_accuracy", found["val_accuracy"])
-        metrics = {"search/objective": objective} | {f"search/{name}": value for name, value in found.items()}
+        objective = scores.get("test_accuracy", scores["val_accuracy"])
+        metrics = {"search/objective": objective} | {f"search/{name}": value for name, value in scores.items()}
         with SummaryWriter(folder / "hparams") as writer:
             for summary in hparams(asdict(point), metrics, choices):  # type: ignore[no-untyped-call]
                 writer.file_writer.add_summary(summary)

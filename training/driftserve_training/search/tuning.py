@@ -22,7 +22,7 @@ from driftserve_training.search.plots import (
     draw_importances,
     importances,
 )
-from driftserve_training.search.ranking import Ranked, complete, rank
+from driftserve_training.search.ranking import RankedTrial, complete, rank
 from driftserve_training.search.report import (
     TABLE_FILE,
     TRIALS_FILE,
@@ -41,10 +41,10 @@ _TESTED = "tested"  # attribute of the study: the winner's scores on the test sp
 
 
 @dataclass(frozen=True)
-class Tuned:
+class TuningResult:
     """What a search found; `tested` is None where the winner's network lies on another machine."""
 
-    ranking: tuple[Ranked, ...]
+    ranking: tuple[RankedTrial, ...]
     tested: WinnerScores | None
 
     def summary(self) -> dict[str, object]:
@@ -65,8 +65,8 @@ def tune(
     plan: Plan,
     storage_url: str | None,
     study_name: str,
-    say: Callable[[str], None],
-) -> Tuned:
+    print_line: Callable[[str], None],
+) -> TuningResult:
     """Search until every trial of the plan has ended, in this process or in another one, and write the report.
 
     Raises:
@@ -79,7 +79,7 @@ def tune(
         )
     check_names(plan.space)  # before many images are read
     with located(configuration) as data:
-        return _tune(configuration.within(data), scan(data), plan, storage_url, study_name, say)
+        return _tune(configuration.within(data), scan(data), plan, storage_url, study_name, print_line)
 
 
 def _tune(
@@ -88,8 +88,8 @@ def _tune(
     plan: Plan,
     storage_url: str | None,
     study_name: str,
-    say: Callable[[str], None],
-) -> Tuned:
+    print_line: Callable[[str], None],
+) -> TuningResult:
     check_networks(configuration, plan.space, len(manifest.labels))
     output = configuration.output
     locks = Locks(output / _LOCKS_FILE)
@@ -104,12 +104,12 @@ def _tune(
                 remove_losers(output, _losers(ranking))
                 write_trials(ranking, output / TRIALS_FILE)
 
-        Search(study, plan, training, locks, storage_url is None, after_trial, say).run()
+        Search(study, plan, training, locks, storage_url is None, after_trial, print_line).run()
         with locks.turn():
             return _conclude(study, plan, training, output)
 
 
-def _conclude(study: optuna.Study, plan: Plan, training: Training, output: Path) -> Tuned:
+def _conclude(study: optuna.Study, plan: Plan, training: Training, output: Path) -> TuningResult:
     ranking = rank(study, plan.trials)
     write_trials(ranking, output / TRIALS_FILE)
     if not complete(ranking):
@@ -122,14 +122,14 @@ def _conclude(study: optuna.Study, plan: Plan, training: Training, output: Path)
     write_winner(ranking, plan, study.study_name, output / BEST_PARAMETERS_FILE)
     draw_importances(importances(study), output / IMPORTANCES_FILE)
     draw_history(ranking, plan.rank_by, output / HISTORY_FILE)
-    return Tuned(ranking, tested)
+    return TuningResult(ranking, tested)
 
 
-def _test_once(study: optuna.Study, winner: Ranked, training: Training, output: Path) -> WinnerScores | None:
+def _test_once(study: optuna.Study, winner: RankedTrial, training: Training, output: Path) -> WinnerScores | None:
     """The winner's scores on the test split, by the process that has its network; others read them in the study."""
-    noted = study.user_attrs.get(_TESTED)
-    if noted is not None and noted["trial"] == winner.number:
-        return WinnerScores(**noted)
+    saved = study.user_attrs.get(_TESTED)
+    if saved is not None and saved["trial"] == winner.number:
+        return WinnerScores(**saved)
     if not list(trial_folder(output, winner.number).glob("*.pt")):
         return None
     tested = training.test(winner.number)
@@ -137,7 +137,7 @@ def _test_once(study: optuna.Study, winner: Ranked, training: Training, output: 
     return tested
 
 
-def _losers(ranking: tuple[Ranked, ...]) -> list[int]:
+def _losers(ranking: tuple[RankedTrial, ...]) -> list[int]:
     """The numbers of those that another one has surpassed: whatever comes, none of them will win."""
     ended = complete(ranking)
     return [trial.number for trial in ended[1:]] + [trial.number for trial in ranking if trial.state == "pruned"]

@@ -18,12 +18,12 @@ from botocore.exceptions import BotoCoreError, ClientError
 from tqdm import tqdm
 
 from driftserve.errors import DataError
-from driftserve_training.sources.staging import checked_path
+from driftserve_training.sources.staging import to_relative_path
 
 SCHEME = "s3://"
-_AT_ONCE = 8  # small objects: the time goes into waiting
+_PARALLEL_DOWNLOADS = 8  # small objects: the time goes into waiting
 _CONFIG = Config(
-    max_pool_connections=_AT_ONCE,
+    max_pool_connections=_PARALLEL_DOWNLOADS,
     connect_timeout=10,  # seconds, as is the next
     read_timeout=60,
     retries={"mode": "standard", "max_attempts": 4},
@@ -62,14 +62,14 @@ def download_prefix(address: Address, folder: Path, is_wanted: Callable[[PurePos
     Raises:
         DataError: there is no object, an object's key leads out of the folder, or S3 refuses.
     """
-    with _translated(address):
+    with _translated_errors(address):
         client = _client()
         keys = _keys(client, address)
         if not keys:
             raise DataError(f"{address}: expected objects below that prefix, got none; correct the address")
         wanted = []
         for key, name in keys.items():
-            path = checked_path(name, str(address))
+            path = to_relative_path(name, str(address))
             if key.endswith("/"):  # what the console makes of a folder
                 (folder / path).mkdir(parents=True, exist_ok=True)
             elif is_wanted(path):
@@ -89,7 +89,7 @@ def download(objects: Sequence[tuple[Address, Path]]) -> None:
 
 
 def _download_all(client: Any, objects: Sequence[tuple[Address, Path]]) -> None:
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
+    with ThreadPoolExecutor(_PARALLEL_DOWNLOADS) as pool:
         futures = [pool.submit(_download, client, address, path) for address, path in objects]
         try:
             for future in tqdm(futures, desc="downloading", unit="object"):
@@ -99,7 +99,7 @@ def _download_all(client: Any, objects: Sequence[tuple[Address, Path]]) -> None:
 
 
 def _client() -> Any:
-    with _translated("s3"):
+    with _translated_errors("s3"):
         return boto3.Session().client("s3", config=_CONFIG)  # the default session would keep what it found first
 
 
@@ -107,18 +107,18 @@ def _keys(client: Any, address: Address) -> dict[str, str]:
     """The keys below a prefix, each with its part after the prefix; `a/b` is no prefix of `a/bc`."""
     prefix = address.key.rstrip("/") + "/" if address.key else ""
     pages = client.get_paginator("list_objects_v2").paginate(Bucket=address.bucket, Prefix=prefix)
-    found = [item["Key"] for page in pages for item in page.get("Contents", ())]
-    return {key: key[len(prefix) :] for key in found if key != prefix}
+    keys = [item["Key"] for page in pages for item in page.get("Contents", ())]
+    return {key: key[len(prefix) :] for key in keys if key != prefix}
 
 
 def _download(client: Any, address: Address, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _translated(address):
+    with _translated_errors(address):
         client.download_file(address.bucket, address.key, str(path), Config=TransferConfig(use_threads=False))
 
 
 @contextmanager
-def _translated(address: Address | str) -> Iterator[None]:
+def _translated_errors(address: Address | str) -> Iterator[None]:
     try:
         yield
     except (BotoCoreError, ClientError, Boto3Error) as error:

@@ -16,7 +16,7 @@ from pathlib import Path
 from driftserve.errors import DataError
 from driftserve.images.decode import MEDIA_TYPES
 from driftserve_training.configuration import STREAM
-from driftserve_training.dataset.listing import listed
+from driftserve_training.dataset.listing import list_names
 
 PREDICTION = "pred"  # images without a class, to be annotated
 
@@ -31,7 +31,7 @@ NEEDED = ("train", "test")
 
 
 @dataclass(frozen=True)
-class LaidOut:
+class SourceImage:
     """An image's file with its split, and its class where the split has classes."""
 
     file: Path
@@ -49,7 +49,7 @@ class Layout:
     """The images below `root`, by split, class and name; and how many other files there are."""
 
     root: Path
-    images: tuple[LaidOut, ...]
+    images: tuple[SourceImage, ...]
     skipped: int
 
 
@@ -70,14 +70,14 @@ def read_layout(folder: Path, origin: str, needed: Sequence[str] = NEEDED) -> La
         splits[needed[0]] = root
     if missing := [split for split in needed if splits[split] is None]:
         names = [path.name for path in _folders(root)]
-        ours, plain = (" and ".join(f"{_NAMES[split][place]}/" for split in needed) for place in (0, 1))
+        fetched, plain = (" and ".join(f"{_NAMES[split][place]}/" for split in needed) for place in (0, 1))
         raise DataError(
-            f"{origin}: expected the folders {ours} (or {plain}) with <class>/<image> in "
-            f"each, got no {' and no '.join(missing)} among {_shown(names)}; give the folder that holds them"
+            f"{origin}: expected the folders {fetched} (or {plain}) with <class>/<image> in "
+            f"each, got no {' and no '.join(missing)} among {_list_folders(names)}; give the folder that holds them"
         )
     images = [image for split, path in splits.items() if path for image in _images(path, split, origin, root)]
-    taken = {image.file for image in images}
-    skipped = sum(1 for path in folder.rglob("*") if path not in taken and path.is_file())
+    image_files = {image.file for image in images}
+    skipped = sum(1 for path in folder.rglob("*") if path not in image_files and path.is_file())
     return Layout(root, tuple(images), skipped)
 
 
@@ -95,19 +95,19 @@ def _is_class(folder: Path) -> bool:
 
 
 def _split_folder(root: Path, split: str, origin: str) -> Path | None:
-    found = [path for path in _folders(root) if path.name.lower() in _NAMES[split]]
-    if len(found) > 1:
-        names = " and ".join(f"{path.name}/" for path in found)
+    folders = [path for path in _folders(root) if path.name.lower() in _NAMES[split]]
+    if len(folders) > 1:
+        names = " and ".join(f"{path.name}/" for path in folders)
         raise DataError(f"{origin}: expected one folder of {split} images, got {names}; remove one")
-    if not found:
+    if not folders:
         return None
-    inner = found[0] / found[0].name
-    return inner if inner.is_dir() else found[0]
+    inner = folders[0] / folders[0].name
+    return inner if inner.is_dir() else folders[0]
 
 
-def _images(folder: Path, split: str, origin: str, root: Path) -> Iterator[LaidOut]:
+def _images(folder: Path, split: str, origin: str, root: Path) -> Iterator[SourceImage]:
     if split == PREDICTION:
-        yield from (LaidOut(path, split, None) for path in _image_files(folder))
+        yield from (SourceImage(path, split, None) for path in _image_files(folder))
         return
     classes = list(_folders(folder))
     if not classes:
@@ -122,7 +122,7 @@ def _images(folder: Path, split: str, origin: str, root: Path) -> Iterator[LaidO
                 f"{origin}: expected images ({', '.join(MEDIA_TYPES)}) of every class, got none in "
                 f"{directory.relative_to(root)}/; add some, or remove the class from every split"
             )
-        yield from (LaidOut(path, split, directory.name) for path in files)
+        yield from (SourceImage(path, split, directory.name) for path in files)
 
 
 def _image_files(folder: Path) -> list[Path]:
@@ -134,5 +134,5 @@ def _folders(folder: Path) -> Iterator[Path]:
     return (path for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith((".", "__")))
 
 
-def _shown(names: list[str]) -> str:
-    return listed([f"{name}/" for name in names]) or "no folder at all"
+def _list_folders(names: list[str]) -> str:
+    return list_names([f"{name}/" for name in names]) or "no folder at all"

@@ -9,15 +9,15 @@ from driftserve.errors import DataError
 from driftserve.images.decode import MEDIA_TYPES
 from driftserve_training.sources.bucket import SCHEME, download, download_prefix, read_address
 from driftserve_training.sources.kaggle import download_dataset
-from driftserve_training.sources.layout import NEEDED, LaidOut, read_layout
-from driftserve_training.sources.staging import place, refuse_occupied, staged
+from driftserve_training.sources.layout import NEEDED, SourceImage, read_layout
+from driftserve_training.sources.staging import check_new_or_empty, place, staged
 from driftserve_training.sources.zipped import unzip
 
 KAGGLE = "kaggle:"
 
 
 @dataclass(frozen=True)
-class Fetched:
+class FetchResult:
     """What was fetched: images by split, the classes, and how many files were skipped: no images, or not asked for."""
 
     source: str
@@ -37,7 +37,7 @@ class _Local:
     skipped: int = 0
 
 
-def fetch(source: str, output: Path, test_source: str | None = None) -> Fetched:
+def fetch(source: str, output: Path, test_source: str | None = None) -> FetchResult:
     """Bring a data set into `seg_train/<class>/`, `seg_test/<class>/` and where it has them seg_val, seg_pred, stream.
 
     Args:
@@ -50,7 +50,7 @@ def fetch(source: str, output: Path, test_source: str | None = None) -> Fetched:
     Raises:
         DataError: the source cannot be read or has no such layout, or the output cannot be written.
     """
-    refuse_occupied(output)
+    check_new_or_empty(output)
     with staged(output) as staging:
         if test_source is None:
             parts = [_read(source, staging.scratch / "all")]
@@ -61,7 +61,7 @@ def fetch(source: str, output: Path, test_source: str | None = None) -> Fetched:
         for image in images:
             place(image.file, staging.whole / image.fetched_path)
         staging.publish()
-    return Fetched(
+    return FetchResult(
         parts[0].source,
         dict(Counter(image.split for image in images)),
         tuple(sorted({image.label for image in images if image.label})),
@@ -75,7 +75,7 @@ class _Part:
     """The images of one source."""
 
     source: str
-    images: tuple[LaidOut, ...]
+    images: tuple[SourceImage, ...]
     skipped: int
 
     def only(self, split: str) -> "_Part":
@@ -86,18 +86,18 @@ class _Part:
         """Those of the other splits."""
         return self._chosen([image for image in self.images if image.split != split])
 
-    def _chosen(self, images: list[LaidOut]) -> "_Part":
+    def _chosen(self, images: list[SourceImage]) -> "_Part":
         return _Part(self.source, tuple(images), self.skipped + len(self.images) - len(images))
 
 
 def _read(source: str, scratch: Path, needed: Sequence[str] = NEEDED) -> _Part:
     scratch.mkdir()
-    local = _brought(source, scratch)
+    local = _fetch_to_local(source, scratch)
     layout = read_layout(local.folder, source, needed)
     return _Part(local.source, layout.images, local.skipped + layout.skipped)
 
 
-def _brought(source: str, scratch: Path) -> _Local:
+def _fetch_to_local(source: str, scratch: Path) -> _Local:
     if source.startswith(KAGGLE):
         folder = download_dataset(source.removeprefix(KAGGLE))
         is_newest = "/versions/" not in source and folder.parent.name == "versions"
@@ -105,7 +105,7 @@ def _brought(source: str, scratch: Path) -> _Local:
     if source.startswith(SCHEME) and source.endswith(".zip"):
         file = scratch / "downloaded.zip"
         download([(read_address(source), file)])
-        return _unzipped(file, source, scratch / "unpacked")
+        return _unzip_to_local(file, source, scratch / "unpacked")
     if source.startswith(SCHEME):
         skipped = download_prefix(read_address(source), scratch, _is_image)
         return _Local(scratch, source, skipped)
@@ -113,14 +113,14 @@ def _brought(source: str, scratch: Path) -> _Local:
     if path.is_dir():
         return _Local(path, source)
     if path.is_file():
-        return _unzipped(path, source, scratch)
+        return _unzip_to_local(path, source, scratch)
     raise DataError(
         f"{source}: expected kaggle:<owner>/<name>, s3://<bucket>/<prefix>, or a folder or zip file that is there, "
         "got none of these; correct the source"
     )
 
 
-def _unzipped(file: Path, source: str, folder: Path) -> _Local:
+def _unzip_to_local(file: Path, source: str, folder: Path) -> _Local:
     folder.mkdir(exist_ok=True)
     return _Local(folder, source, unzip(file, folder, source))
 

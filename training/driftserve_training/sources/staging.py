@@ -63,7 +63,7 @@ def staged(output: Path) -> Iterator[Staging]:
         ) from error
 
 
-def refuse_occupied(output: Path) -> None:
+def check_new_or_empty(output: Path) -> None:
     """Let nothing be mixed with what is there already.
 
     Raises:
@@ -88,10 +88,10 @@ def place(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def checked_path(name: str, origin: str) -> PurePosixPath:
+def to_relative_path(name: str, origin: str) -> PurePosixPath:
     """The relative path that somebody else's name for a file is, if it stays below its folder.
 
-    >>> checked_path("seg_train/sea/1.jpg", "scenes.zip")
+    >>> to_relative_path("seg_train/sea/1.jpg", "scenes.zip")
     PurePosixPath('seg_train/sea/1.jpg')
 
     Raises:

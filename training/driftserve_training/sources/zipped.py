@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from driftserve.errors import DataError
 from driftserve.images.decode import MEDIA_TYPES
-from driftserve_training.sources.staging import checked_path
+from driftserve_training.sources.staging import to_relative_path
 
 MOST_BYTES = 50 * 2**30  # unpacked; zipfile reads no member beyond the size that its record states
 _ENCRYPTED = 0x1  # APPNOTE.TXT 4.4.4, bit 0
@@ -39,7 +39,7 @@ def unzip(file: Path, folder: Path, origin: str, most_bytes: int = MOST_BYTES) -
 
 
 def _check(member: zipfile.ZipInfo, origin: str) -> None:
-    checked_path(member.filename, origin)
+    to_relative_path(member.filename, origin)
     if S_ISLNK(member.external_attr >> 16):
         raise DataError(f"{origin}: expected files, got the link {member.filename!r}; pack the file it leads to")
     if member.flag_bits & _ENCRYPTED:
@@ -54,7 +54,7 @@ def _check_size(images: list[zipfile.ZipInfo], folder: Path, origin: str, most_b
 
 
 def _unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path, origin: str) -> None:
-    target = folder / checked_path(member.filename, origin)
+    target = folder / to_relative_path(member.filename, origin)
     try:
         directory = target if member.is_dir() else target.parent
         directory.mkdir(parents=True, exist_ok=True)

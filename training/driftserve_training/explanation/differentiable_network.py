@@ -10,10 +10,10 @@ from driftserve.inference.prediction import calibrate
 from driftserve_training.network.classifier import Classifier
 from driftserve_training.network.graph import to_tensor
 
-_AT_ONCE = 32
+_BATCH_SIZE = 32
 
 
-class Twin(nn.Module):
+class DifferentiableNetwork(nn.Module):
     """Normalised input, (N, 3, H, W) float32, to logits, (N, K), by way of the last feature map.
 
     In `features` and `head` as `ExportGraph` takes them, and on floats, since pixels have no gradient. Its parameters
@@ -38,13 +38,13 @@ class Twin(nn.Module):
     def logits(self, inputs: torch.Tensor) -> npt.NDArray[np.float32]:
         """The same of any number of inputs, in batches and without gradients."""
         with torch.inference_mode():
-            return np.concatenate([self(batch).numpy() for batch in torch.split(inputs, _AT_ONCE)])
+            return np.concatenate([self(batch).numpy() for batch in torch.split(inputs, _BATCH_SIZE)])
 
     def probabilities(self, inputs: torch.Tensor, temperature: float) -> npt.NDArray[np.float64]:
         """The calibrated probabilities, (N, K), that would be served."""
         return calibrate(self.logits(inputs), temperature)
 
-    def refuse_without_map(self, height: int, width: int) -> None:
+    def check_feature_map(self, height: int, width: int) -> None:
         """Pass if the features are a map of channels first and of several cells, (N, C, h, w).
 
         Raises:

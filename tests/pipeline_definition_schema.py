@@ -2,7 +2,7 @@
 
 Written after AWS's own, which is older than the service: it knows no `Std:Join` in arguments, no `CacheConfig`, no
 `PropertyFiles`. Those are after the developer guide ('Retry policy', 'Caching', 'Pass data between steps'). What a
-step's Arguments hold is botocore's to say: `request_shapes.py`.
+step's Arguments hold is botocore's to say: `sagemaker_request_shapes.py`.
 
 https://github.com/aws-sagemaker-mlops/sagemaker-model-building-pipeline-definition-JSON-schema
 """

@@ -1,4 +1,4 @@
-"""Archives to hold a network against, of the three classes of `images`: the tiny network's and its opposite."""
+"""Archives to hold a network against, of the three classes of `sample_images`: the tiny network's and its opposite."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +12,7 @@ from driftserve.images.decode import decode
 from driftserve.images.preprocess import preprocess
 from driftserve.inference.model import load_graph
 from driftserve.inference.prediction import calibrate, to_prediction
-from images import LABELS
+from sample_images import LABELS
 
 
 class Darkest(torch.nn.Module):
@@ -32,7 +32,7 @@ def write_darkest(
         folder: for it.
         contract: the tiny network's.
         golden: its golden images.
-        labels: three, in place of those of `images`.
+        labels: three, in place of those of `sample_images`.
     """
     graph, spec = folder / "model.pt", contract.image_spec
     torch.jit.script(Darkest()).save(str(graph))

@@ -1,7 +1,7 @@
 """Searches whose training is a fake: a plain function of the parameters. Run as a module, one as a process.
 
-python -m searches FOLDER LOG (STORAGE|-) [COUNT]: search in a folder, a line in LOG for each training begun and ended;
-after COUNT trainings the next one never ends.
+python -m fake_searches FOLDER LOG (STORAGE|-) [COUNT]: search in a folder, a line in LOG for each training begun and
+ended; after COUNT trainings the next one never ends.
 """
 
 import sys
@@ -14,7 +14,7 @@ import optuna
 from driftserve_training.configuration import TrainingConfiguration
 from driftserve_training.search.locks import Locks
 from driftserve_training.search.plan import Plan, make_plan
-from driftserve_training.search.scoring import Assignment, Outcome, Train, Watch, make_pruner
+from driftserve_training.search.scoring import Assignment, EpochCallback, Outcome, Train, make_pruner
 from driftserve_training.search.search import Search
 from driftserve_training.search.space import Point, Space
 from driftserve_training.search.storage import open_database, open_journal, open_study
@@ -33,9 +33,9 @@ def accuracy_of(point: Point) -> float:
     return {"small": 0.6, "large": 0.8}.get(point.model, 0.1) + min(point.learning_rate, 0.1)
 
 
-def fake_training(assignment: Assignment, watch: Watch) -> Outcome:
+def fake_training(assignment: Assignment, on_epoch: EpochCallback) -> Outcome:
     for epoch in range(1, 5):
-        watch(epoch, accuracy_of(assignment.point))
+        on_epoch(epoch, accuracy_of(assignment.point))
     return Outcome(accuracy_of(assignment.point))
 
 
@@ -57,14 +57,14 @@ def search(
 def main(folder: Path, log: Path, url: str | None, good: int | None = None) -> None:
     done = 0
 
-    def train(assignment: Assignment, watch: Watch) -> Outcome:
+    def train(assignment: Assignment, on_epoch: EpochCallback) -> Outcome:
         nonlocal done
-        _note(log, f"begun {assignment.number} {'again' if assignment.is_again else 'first'}")
+        _note(log, f"begun {assignment.number} {'again' if assignment.is_retry else 'first'}")
         if done == good:
             _note(log, f"endless {assignment.number}")
         time.sleep(1000 if done == good else 0.05)
         done += 1
-        outcome = fake_training(assignment, watch)
+        outcome = fake_training(assignment, on_epoch)
         _note(log, f"ended {assignment.number}")
         return outcome
 

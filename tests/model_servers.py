@@ -20,8 +20,8 @@ from driftserve.errors import ServerError
 from driftserve.host.ports import check_port_is_free, free_ports
 from driftserve.runtime.status import read_status
 from driftserve.servers import mms
-from images import encode
 from processes import running, wait_for
+from sample_images import encode
 
 ROOT = Path(__file__).parent.parent
 SERVERS = ("torchserve", "mms")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from driftserve.errors import DataError
-from driftserve_training.dataset.listing import listed
+from driftserve_training.dataset.listing import list_names
 from driftserve_training.dataset.manifest import MANIFEST_FILE, Entry, Manifest
 
 
@@ -35,7 +35,7 @@ def read_trained_images(trained: Path, sha256: str) -> Manifest:
     return manifest
 
 
-def refuse_other_images(manifest: Manifest, trained: Manifest, splits: Sequence[str]) -> None:
+def check_same_images(manifest: Manifest, trained: Manifest, splits: Sequence[str]) -> None:
     """Pass if the images of some splits are those of a training run, by path and content.
 
     A split that the run was not given, as a stream may be, has nothing to be held against, and passes.
@@ -53,6 +53,6 @@ def refuse_other_images(manifest: Manifest, trained: Manifest, splits: Sequence[
     theirs = {entry for entry in trained.entries if entry.split in known}
     if changed := sorted({entry.path for entry in ours ^ theirs}):
         raise DataError(
-            f"{manifest.folder}: expected the images that were trained with, got others: {listed(changed)}; "
+            f"{manifest.folder}: expected the images that were trained with, got others: {list_names(changed)}; "
             "give the data of the training run, or train again"
         )

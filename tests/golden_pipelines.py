@@ -4,8 +4,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from request_shapes import OPERATIONS
-from servers import ROOT
+from model_servers import ROOT
+from sagemaker_request_shapes import OPERATIONS
 
 GOLDEN = ROOT / "tests" / "golden"
 VARIANTS = {"pipeline.json": (), "pipeline-tuning.json": ("--tuning",)}

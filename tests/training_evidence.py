@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 
 from driftserve.certification.corruption.imagenet_c import CORRUPTIONS, SEVERITIES
 from driftserve_training.dataset.manifest import Entry, Manifest
-from driftserve_training.dataset.sameness import read_trained_images
+from driftserve_training.dataset.trained_images import read_trained_images
 from driftserve_training.evaluation import quality
 from driftserve_training.evaluation.document import (
     Calibration,
@@ -22,7 +22,7 @@ from driftserve_training.evaluation.document import (
 )
 from driftserve_training.explanation.document import Explanation, Explanations, Faithfulness
 from driftserve_training.network.trained import load_trained
-from runs import save_run
+from training_runs import save_run
 
 LABELS = ("forest", "glacier", "sea")
 _SCORE = Interval(0.8, 0.7, 0.9)
