@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-from driftserve.errors import PipelineError
+from driftserve_pipeline.errors import PipelineError
 
 PREFIX = "DRIFTSERVE_PIPELINE_"
 _EXAMPLE_ACCOUNT = "111122223333"  # AWS's own, in its documentation

@@ -2,10 +2,10 @@
 
 import argparse
 
-from driftserve.errors import PipelineError
 from driftserve_pipeline.commands.account import Account, on_account
 from driftserve_pipeline.commands.command import Command
 from driftserve_pipeline.commands.definition import add_definition_arguments, chosen_definition
+from driftserve_pipeline.errors import PipelineError
 
 
 def _run(options: argparse.Namespace, account: Account) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from driftserve.errors import PipelineError
+from driftserve_pipeline.errors import PipelineError
 
 
 def deployed_definition(client: Any, pipeline: str) -> str | None:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from driftserve.errors import PipelineError
+from driftserve_pipeline.errors import PipelineError
 
 MOST_CHARACTERS = 1024  # botocore's shape of a parameter's value
 _NOTHING = "none"  # SageMaker takes no empty argument

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from driftserve.errors import PipelineError
+from driftserve_pipeline.errors import PipelineError
 from driftserve_pipeline.execution.deployment import definition_digest, required_definition
 from driftserve_pipeline.execution.execution import Execution, describe_manifest, list_executions
 from driftserve_pipeline.execution.manifest import Manifest

@@ -6,7 +6,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from driftserve.errors import PipelineError
+from driftserve_pipeline.errors import PipelineError
 from driftserve_pipeline.registry.metadata import MOST_CHARACTERS, is_metadata_value
 from driftserve_pipeline.registry.versions import answered, is_missing, list_versions
 

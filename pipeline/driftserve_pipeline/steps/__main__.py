@@ -16,8 +16,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from driftserve.errors import DriftserveError, PipelineError
+from driftserve.errors import DriftserveError
 from driftserve.text import printable
+from driftserve_pipeline.errors import PipelineError
 from driftserve_pipeline.steps.evaluate import EVALUATE
 from driftserve_pipeline.steps.fetch import FETCH
 from driftserve_pipeline.steps.preprocess import PREPROCESS

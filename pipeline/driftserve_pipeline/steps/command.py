@@ -5,7 +5,7 @@ import subprocess
 import sys
 import tempfile
 
-from driftserve.errors import PipelineError
+from driftserve_pipeline.errors import PipelineError
 
 _TAIL_BYTES = 64 * 1024
 _PATIENCE_SECONDS = 30  # SageMaker kills what is left of a job after 120

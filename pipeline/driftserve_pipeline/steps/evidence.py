@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from driftserve.errors import PipelineError
+from driftserve_pipeline.errors import PipelineError
 
 _Kind = TypeVar("_Kind", bound=BaseModel)
 

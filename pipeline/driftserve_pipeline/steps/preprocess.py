@@ -2,7 +2,7 @@
 
 import argparse
 
-from driftserve.errors import PipelineError
+from driftserve_pipeline.errors import PipelineError
 from driftserve_pipeline.steps.command import run_command
 from driftserve_pipeline.steps.step import Folders, Step, given
 

@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from driftserve.errors import PipelineError
+from driftserve_pipeline.errors import PipelineError
 from driftserve_pipeline.steps.command import run_command
 from driftserve_pipeline.steps.step import Folders, Step
 

@@ -11,8 +11,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from driftserve.errors import DriftserveError, PipelineError
+from driftserve.errors import DriftserveError
 from driftserve.text import printable
+from driftserve_pipeline.errors import PipelineError
 from driftserve_pipeline.local.containers.docker import Engine
 from driftserve_pipeline.local.containers.run import ContainerRun, container_run
 from driftserve_pipeline.settings import read_settings

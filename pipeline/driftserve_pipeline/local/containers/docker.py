@@ -6,7 +6,7 @@ import json
 import subprocess
 from dataclasses import dataclass
 
-from driftserve.errors import PipelineError
+from driftserve_pipeline.errors import PipelineError
 
 _NETWORK = "sagemaker-local"  # which local mode makes, and leaves
 

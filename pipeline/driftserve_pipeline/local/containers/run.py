@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
-from driftserve.errors import PipelineError
+from driftserve_pipeline.errors import PipelineError
 from driftserve_pipeline.local.aws import local_aws, make_client
 from driftserve_pipeline.local.containers.docker import Engine
 from driftserve_pipeline.local.containers.images import choose

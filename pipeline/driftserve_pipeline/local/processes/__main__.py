@@ -10,8 +10,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from driftserve.errors import DriftserveError, PipelineError
+from driftserve.errors import DriftserveError
 from driftserve.text import printable
+from driftserve_pipeline.errors import PipelineError
 from driftserve_pipeline.local.processes.dry_run import DryRun, dry_run
 from driftserve_pipeline.local.processes.plan import read_plan
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from driftserve.errors import PipelineError
+from driftserve_pipeline.errors import PipelineError
 from driftserve_pipeline.local.aws import local_aws, make_client
 from driftserve_pipeline.local.lock import locked
 from driftserve_pipeline.local.processes.executor import LocalExecutor

@@ -7,7 +7,7 @@ from typing import Any
 from botocore.exceptions import ParamValidationError
 from botocore.validate import ParamValidator
 
-from driftserve.errors import PipelineError
+from driftserve_pipeline.errors import PipelineError
 from driftserve_pipeline.local.processes import job
 from driftserve_pipeline.local.processes.journal import Ended, Journal
 from driftserve_pipeline.local.processes.plan import Step

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from driftserve.errors import PipelineError
+from driftserve_pipeline.errors import PipelineError
 from driftserve_pipeline.execution.parameter import declared_parameters, resolve
 from driftserve_pipeline.local.processes.condition import check_condition
 from driftserve_pipeline.local.processes.expression import Scope, check, steps_named_in
