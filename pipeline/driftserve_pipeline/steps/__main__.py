@@ -6,7 +6,6 @@ Reads `processing/input/<channel>` and writes `processing/output/<name>` under /
 143 stopped by SIGTERM; `output/message` then says why, in one line, which SageMaker shows as the job's failure reason.
 """
 
-import argparse
 import contextlib
 import os
 import signal
@@ -14,8 +13,9 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
+from driftserve.command_line import Parser
 from driftserve.errors import DriftserveError
 from driftserve.text import printable
 from driftserve_pipeline.errors import PipelineError
@@ -68,21 +68,20 @@ def _say(folders: Folders, reason: str) -> None:
         folders.message.write_text(f"{reason}\n")
 
 
-class _Parser(argparse.ArgumentParser):
-    def __init__(self, **given: Any) -> None:
-        super().__init__(allow_abbrev=False, **given)
-
+class _StepParser(Parser):
     def error(self, message: str) -> NoReturn:
         """A failure of the step like any other."""
-        raise PipelineError(f"{message}; `{self.prog} --help` tells more")
+        raise PipelineError(self.advise(message))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="python -m driftserve_pipeline.steps", description="What runs in a processing job.")
+def _parser() -> Parser:
+    parser = _StepParser(
+        prog="python -m driftserve_pipeline.steps", description="What runs in a processing job.", allow_abbrev=False
+    )
     steps = parser.add_subparsers(dest="step", required=True, metavar="STEP")
     for name, step in STEPS.items():
         description = f"{step.help[0].upper()}{step.help[1:]}."
-        step.add_arguments(steps.add_parser(name, help=step.help, description=description))
+        step.add_arguments(steps.add_parser(name, help=step.help, description=description, allow_abbrev=False))
     return parser
 
 

@@ -4,13 +4,13 @@ Exit status: 0 it has ended with a registered model, 1 it failed, for the reason
 used. Settings, as for an account: `DRIFTSERVE_PIPELINE_*`.
 """
 
-import argparse
 import os
 import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from driftserve.command_line import Parser
 from driftserve.errors import DriftserveError
 from driftserve.text import printable
 from driftserve_pipeline.errors import PipelineError
@@ -60,8 +60,8 @@ def _parameter(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="python -m driftserve_pipeline.local.containers",
         description="The pipeline in containers: SageMaker's local mode, S3 and registry by moto.",
         allow_abbrev=False,

@@ -10,6 +10,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, TextIO
 
+from driftserve.command_line import Parser
 from driftserve.errors import DriftserveError
 from driftserve_pipeline.definition.blueprint import draw
 from driftserve_pipeline.definition.pipeline import assemble
@@ -27,7 +28,9 @@ _KINDS = {"Integer": int, "Float": float}  # as local mode wants them; the other
 
 def main() -> int:
     """Run the pipeline of the environment's settings in local mode; the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser = Parser(
+        prog="python -m driftserve_pipeline.local.containers.execution", description=__doc__, allow_abbrev=False
+    )
     parser.add_argument("--folder", type=Path, required=True, help="for the containers' folders")
     parser.add_argument("--label", required=True, help="of the containers")
     parser.add_argument("--log", type=Path, required=True, help="file for what the containers and the SDK write")

@@ -4,12 +4,12 @@ Runs the definition that `driftserve-pipeline render` gives. Exit status: 0 it h
 reason on stderr, 2 what was given cannot be used.
 """
 
-import argparse
 import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from driftserve.command_line import Parser
 from driftserve.errors import DriftserveError
 from driftserve.text import printable
 from driftserve_pipeline.errors import PipelineError
@@ -64,8 +64,8 @@ def _upload(text: str) -> tuple[Path, str]:
     return Path(file), f"s3://{key}"
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="python -m driftserve_pipeline.local.processes",
         description="The pipeline without AWS and Docker: its steps as processes, S3 and registry by moto.",
         allow_abbrev=False,
