@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
+from driftserve.validation import first_problem
 from driftserve_pipeline.errors import PipelineError
 
 PREFIX = "DRIFTSERVE_PIPELINE_"
@@ -167,11 +168,11 @@ def read_settings(environment: Mapping[str, str]) -> PipelineSettings:
     try:
         return PipelineSettings.model_validate(given)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        if not first["loc"]:  # settings that do not go together
-            raise PipelineError(f"{PREFIX}*: {first['msg'].removeprefix('Value error, ')}") from error
-        name = str(first["loc"][0])
-        raise PipelineError(f"{PREFIX}{name.upper()}: {first['msg']}, got {str(first['input'])[:80]!r}") from error
+        problem = first_problem(error)
+        if not problem.place:  # settings that do not go together
+            raise PipelineError(f"{PREFIX}*: {problem.reason.removeprefix('Value error, ')}") from error
+        name = problem.place.partition(".")[0]  # of a list or the tags, the place in it follows
+        raise PipelineError(f"{PREFIX}{name.upper()}: {problem.reason}, got {problem.got}") from error
 
 
 def _repository(given: Mapping[str, object]) -> str:
