@@ -175,5 +175,17 @@ def read_settings(environment: Mapping[str, str]) -> PipelineSettings:
         raise PipelineError(f"{PREFIX}{name.upper()}: {problem.reason}, got {problem.got}") from error
 
 
+def to_variables(settings: PipelineSettings) -> dict[str, str]:
+    """The variables from which `read_settings` makes the same settings."""
+    chosen = settings.model_dump(mode="json", include=settings.model_fields_set)
+    return {f"{PREFIX}{name.upper()}": _to_text(value) for name, value in chosen.items() if value is not None}
+
+
+def _to_text(value: object) -> str:
+    if isinstance(value, dict):
+        return ",".join(f"{name}={part}" for name, part in value.items())
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
 def _repository(given: Mapping[str, object]) -> str:
     return f"{given['account']}.dkr.ecr.{given['region']}.amazonaws.com/driftserve"

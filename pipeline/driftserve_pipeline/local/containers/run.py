@@ -15,10 +15,11 @@ from driftserve_pipeline.local.aws import local_aws, make_client
 from driftserve_pipeline.local.containers.docker import Engine
 from driftserve_pipeline.local.containers.images import choose
 from driftserve_pipeline.local.lock import locked
+from driftserve_pipeline.local.options import with_record
 from driftserve_pipeline.local.result import Result
 from driftserve_pipeline.local.storage import Storage, unpack_model
 from driftserve_pipeline.registry.versions import list_versions
-from driftserve_pipeline.settings import PREFIX, PipelineSettings
+from driftserve_pipeline.settings import PipelineSettings, to_variables
 
 _LOG = "log"
 _FOLDERS = "containers"
@@ -83,9 +84,8 @@ def _with_sources(
         storage.upload(Path(scratch), f"{place}/images")
     if run.weights is None:
         return run.settings, parameters
-    for file in (run.weights, run.weights.with_name(f"{run.weights.name}.json")):
-        if file == run.weights or file.is_file():
-            storage.upload(file, f"{place}/weights/{file.name}")
+    for file in with_record(run.weights):
+        storage.upload(file, f"{place}/weights/{file.name}")
     return run.settings.model_copy(update={"weights": f"{place}/weights"}), parameters
 
 
@@ -102,7 +102,7 @@ def _run(
         command += ["--folder", str(Path(scratch, "jobs")), "--log", str(run.work / _LOG)]
         command += ["--parameters", json.dumps(parameters)]
         try:
-            done = subprocess.run(command, env={**environment, **_variables(settings)}, check=False)
+            done = subprocess.run(command, env={**environment, **to_variables(settings)}, check=False)
         finally:
             run.engine.remove(label, before)
         if done.returncode:
@@ -111,15 +111,3 @@ def _run(
     if "refused" in ended:
         raise PipelineError(ended["refused"])
     return Result(ended["execution"], ended["reason"])
-
-
-def _variables(settings: PipelineSettings) -> dict[str, str]:
-    """The variables that give the same settings."""
-    given = settings.model_dump(mode="json", include=settings.model_fields_set)
-    return {f"{PREFIX}{name.upper()}": _text(value) for name, value in given.items() if value is not None}
-
-
-def _text(value: object) -> str:
-    if isinstance(value, dict):
-        return ",".join(f"{name}={part}" for name, part in value.items())
-    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
