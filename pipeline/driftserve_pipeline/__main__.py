@@ -11,17 +11,14 @@ from collections.abc import Sequence
 from driftserve.command_line import Parser
 from driftserve.errors import DriftserveError
 from driftserve.text import printable
-from driftserve_pipeline.commands.approve import APPROVE
 from driftserve_pipeline.commands.command import Command, Outcome
 from driftserve_pipeline.commands.compare import COMPARE
-from driftserve_pipeline.commands.diff import DIFF
+from driftserve_pipeline.commands.decision import APPROVE, REJECT
+from driftserve_pipeline.commands.definition import DIFF, RENDER, UPSERT
 from driftserve_pipeline.commands.logs import LOGS
-from driftserve_pipeline.commands.reject import REJECT
-from driftserve_pipeline.commands.render import RENDER
 from driftserve_pipeline.commands.rollback import ROLLBACK
 from driftserve_pipeline.commands.start import START
 from driftserve_pipeline.commands.status import STATUS
-from driftserve_pipeline.commands.upsert import UPSERT
 from driftserve_pipeline.commands.versions import VERSIONS
 
 COMMANDS: dict[str, Command] = {

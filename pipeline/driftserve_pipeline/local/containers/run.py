@@ -14,9 +14,8 @@ from driftserve_pipeline.errors import PipelineError
 from driftserve_pipeline.local.aws import local_aws, make_client
 from driftserve_pipeline.local.containers.docker import Engine
 from driftserve_pipeline.local.containers.images import choose
-from driftserve_pipeline.local.lock import locked
 from driftserve_pipeline.local.options import with_record
-from driftserve_pipeline.local.result import Result
+from driftserve_pipeline.local.run import Result, locked
 from driftserve_pipeline.local.storage import Storage, unpack_model
 from driftserve_pipeline.registry.versions import list_versions
 from driftserve_pipeline.settings import PipelineSettings, to_variables
