@@ -59,28 +59,28 @@ class PipelineSettings(BaseModel):
     model_name: Name = "scenes"
     """Of the model; its archive is `<name>.mar`."""
 
-    model_package_group: Name = Field(default_factory=lambda given: given["model_name"])
+    model_package_group: Name = Field(default_factory=lambda values: values["model_name"])
     """Where the model's versions are registered; by default named as the model."""
 
     role_arn: str = Field(
-        default_factory=lambda given: f"arn:aws:iam::{given['account']}:role/driftserve-pipeline",
+        default_factory=lambda values: f"arn:aws:iam::{values['account']}:role/driftserve-pipeline",
         pattern=r"^arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+$",
     )
     """The role of the pipeline and its jobs; by default `driftserve-pipeline` of the account."""
 
     bucket: str = Field(
-        default_factory=lambda given: f"driftserve-{given['account']}-{given['region']}",
+        default_factory=lambda values: f"driftserve-{values['account']}-{values['region']}",
         pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$",
     )
     """Where executions leave what they make; by default `driftserve-<account>-<region>`."""
 
     training_image: str = Field(
-        default_factory=lambda given: f"{_repository(given)}:training", pattern=_IMAGE, validate_default=True
+        default_factory=lambda values: f"{_repository(values)}:training", pattern=_IMAGE, validate_default=True
     )
     """The image of every step; named by digest (`...@sha256:...`), a new build is never taken for the cached one."""
 
     serving_image: str = Field(
-        default_factory=lambda given: f"{_repository(given)}:serving", pattern=_IMAGE, validate_default=True
+        default_factory=lambda values: f"{_repository(values)}:serving", pattern=_IMAGE, validate_default=True
     )
     """The image that a registered version is served by."""
 
@@ -164,9 +164,9 @@ def read_settings(environment: Mapping[str, str]) -> PipelineSettings:
     Raises:
         PipelineError: a variable with our prefix is no setting, or its value is out of bounds; one line.
     """
-    given = {name.removeprefix(PREFIX).lower(): value for name, value in environment.items() if name.startswith(PREFIX)}
+    texts = {name.removeprefix(PREFIX).lower(): value for name, value in environment.items() if name.startswith(PREFIX)}
     try:
-        return PipelineSettings.model_validate(given)
+        return PipelineSettings.model_validate(texts)
     except ValidationError as error:
         problem = first_problem(error)
         if not problem.place:  # settings that do not go together
@@ -187,5 +187,5 @@ def _to_text(value: object) -> str:
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _repository(given: Mapping[str, object]) -> str:
-    return f"{given['account']}.dkr.ecr.{given['region']}.amazonaws.com/driftserve"
+def _repository(values: Mapping[str, object]) -> str:
+    return f"{values['account']}.dkr.ecr.{values['region']}.amazonaws.com/driftserve"

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from driftserve_pipeline.errors import PipelineError
 from driftserve_pipeline.execution.deployment import definition_digest, required_definition
 from driftserve_pipeline.execution.execution import Execution, describe_manifest, list_executions
-from driftserve_pipeline.execution.parameter import declared_parameters, given_locations, resolve
+from driftserve_pipeline.execution.parameter import declared_parameters, locations_of, resolve
 from driftserve_pipeline.execution.source import digest_of, list_source
 
 _LOCATIONS = ("TrainLocation", "TestLocation", "AnnotationRelease")
@@ -61,7 +61,7 @@ def read_manifest(sagemaker: Any, s3: Any, pipeline: str, assignments: Iterable[
             "run `upsert`"
         )
     parameters = resolve([parameter for parameter in declared if parameter.name != _DIGEST], assignments)
-    sources = digest_of(list_source(s3, location) for location in given_locations(parameters, _LOCATIONS))
+    sources = digest_of(list_source(s3, location) for location in locations_of(parameters, _LOCATIONS))
     return Manifest(definition_digest(definition), {**parameters, _DIGEST: sources})
 
 

@@ -43,14 +43,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = _parser().parse_args(arguments)
         print(STEPS[options.step].run(options, folders), flush=True)
     except Stopped:
-        _say(folders, "ended by SIGTERM: the job was stopped")
+        _report(folders, "ended by SIGTERM: the job was stopped")
         return 128 + signal.SIGTERM
     except (DriftserveError, OSError) as error:
-        _say(folders, printable(error))
+        _report(folders, printable(error))
         return 1
     except Exception as error:  # whatever it is, SageMaker's `message` has a reason
         traceback.print_exc()
-        _say(folders, printable(f"{type(error).__name__}: {error}"))
+        _report(folders, printable(f"{type(error).__name__}: {error}"))
         return 1
     return 0
 
@@ -60,7 +60,7 @@ def _stop(number: int, _frame: object) -> NoReturn:
     raise Stopped
 
 
-def _say(folders: Folders, reason: str) -> None:
+def _report(folders: Folders, reason: str) -> None:
     """One line to the log, and to where SageMaker reads it."""
     print(f"driftserve_pipeline.steps: {reason}", file=sys.stderr, flush=True)
     with contextlib.suppress(OSError):  # the exit status tells it as well

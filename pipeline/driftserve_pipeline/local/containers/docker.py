@@ -28,7 +28,7 @@ class Engine:
             return str(pool.get("Gateway") or next(ipaddress.ip_network(pool["Subnet"]).hosts()))
         raise PipelineError("expected an address of Docker's network `bridge`, got none; run `make pipeline-dry`")
 
-    def refuse_missing(self, image: str) -> None:
+    def check_image(self, image: str) -> None:
         """Pass if there is an image of that name here.
 
         Raises:

@@ -51,7 +51,7 @@ def main() -> int:
     return 0
 
 
-def typed(declared: Iterable[Parameter], given: Mapping[str, str]) -> dict[str, str | int | float]:
+def typed(declared: Iterable[Parameter], values: Mapping[str, str]) -> dict[str, str | int | float]:
     """The value of every parameter, of the type that is declared: local mode takes no other.
 
     >>> typed([Parameter("Epochs", "Integer", "4"), Parameter("CodeRevision", "String", "none")], {"CodeRevision": "1"})
@@ -61,7 +61,7 @@ def typed(declared: Iterable[Parameter], given: Mapping[str, str]) -> dict[str, 
         PipelineError: a name is unknown, or a value cannot have its type.
     """
     known = tuple(declared)
-    resolved = resolve(known, (f"{name}={value}" for name, value in given.items()))
+    resolved = resolve(known, (f"{name}={value}" for name, value in values.items()))
     return {parameter.name: _KINDS.get(parameter.kind, str)(resolved[parameter.name]) for parameter in known}
 
 

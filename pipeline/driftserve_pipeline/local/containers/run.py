@@ -50,8 +50,8 @@ def container_run(run: ContainerRun, say: Callable[[str], None]) -> Result:
     Raises:
         PipelineError: there is no engine, no image, another run has the folder, or the SDK refuses the pipeline.
     """
-    run.engine.refuse_missing(run.settings.training_image)
-    with locked(run.work, _refuse_second), local_aws(None, run.engine.bridge_address()) as environment:
+    run.engine.check_image(run.settings.training_image)
+    with locked(run.work, _raise_in_use), local_aws(None, run.engine.bridge_address()) as environment:
         storage = Storage(make_client("s3", environment))
         settings, parameters = _with_sources(run, storage, say)
         say(f"the containers' log: {run.work / _LOG}")
@@ -63,7 +63,7 @@ def container_run(run: ContainerRun, say: Callable[[str], None]) -> Result:
         return replace(result, package=newest.arn, archive=str(run.work / "model"))
 
 
-def _refuse_second() -> NoReturn:
+def _raise_in_use() -> NoReturn:
     raise PipelineError("expected a --work that no other run has, got one in use; wait for its end, or give another")
 
 

@@ -78,11 +78,11 @@ def read_plan(definition: bytes, assignments: Iterable[str], files: Iterable[Pat
     types = {parameter.name: parameter.kind for parameter in declared}
     if odd := sorted(set(types.values()) - set(_READERS)):
         raise PipelineError(f"expected parameters of the types {', '.join(_READERS)}, got {odd[0]}")
-    given = with_digest(resolve(declared, assignments))
-    parameters = {name: _READERS[types.get(name, "String")](text) for name, text in given.items()}
+    values = with_digest(resolve(declared, assignments))
+    parameters = {name: _READERS[types.get(name, "String")](text) for name, text in values.items()}
     steps = tuple(_flattened(requests, None))
     _check(steps, parameters, types)
-    identity = json.dumps([tree, parameters, digest_of((*files, *release_here(given)))], sort_keys=True)
+    identity = json.dumps([tree, parameters, digest_of((*files, *release_here(values)))], sort_keys=True)
     return Plan(_ordered(steps), parameters, hashlib.sha256(identity.encode()).hexdigest()[:12])
 
 
