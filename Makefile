@@ -81,39 +81,22 @@ demo: $(INSTALLED) ## Train, archive, serve, find drift: [DATA=folder] [WEIGHTS=
 	  $(if $(DATA),--data '$(DATA)') $(if $(WEIGHTS),--weights '$(WEIGHTS)') \
 	  $(if $(MODEL),--model '$(MODEL)') $(if $(EPOCHS),--epochs '$(EPOCHS)')
 
-# Drawn scenes are easy, and need neither large images nor a download; corruptions take longer than all else.
-DRY := $(BUILD)/pipeline-dry
-DRY_DATA := $(or $(DATA),$(DRY)/data)
-DRY_PLACE := $(if $(filter /%,$(firstword $(DRY_DATA))),,$(CURDIR)/)$(DRY_DATA)
-# What a search chooses is no parameter.
-DRY_SEARCHED := $(if $(filter true,$(DRIFTSERVE_PIPELINE_TUNING)),,Model=test_resnet LearningRate=0.004)
-DRY_PARAMS := $(if $(DATA),Epochs=3,$(DRY_SEARCHED) ImageSize=64 Epochs=4 AccuracyThreshold=0.6)
-DRY_WEIGHTS := s3://driftserve-dry/weights/$(notdir $(WEIGHTS))
-DRY_SETTINGS := DRIFTSERVE_PIPELINE_ROBUSTNESS_IMAGES=$(or $(DRIFTSERVE_PIPELINE_ROBUSTNESS_IMAGES),24) \
-  DRIFTSERVE_PIPELINE_EXPLAINED_IMAGES=$(or $(DRIFTSERVE_PIPELINE_EXPLAINED_IMAGES),4) \
-  $(if $(DATA)$(WEIGHTS),,DRIFTSERVE_PIPELINE_PRETRAINED=$(or $(DRIFTSERVE_PIPELINE_PRETRAINED),false))
+DRAWN := $(BUILD)/pipeline-dry/data
 # A word of the shell, whatever is in it; make's own functions know no blanks in the names of files.
 quoted = '$(subst ','\'',$(1))'
-ONE_WEIGHTS = @test -z $(call quoted,$(word 2,$(WEIGHTS))) || { echo "expected WEIGHTS= without blanks" >&2; exit 1; }
+LOCAL_RUN = --pipeline-python $(VENV_PIPELINE)/bin/python --images $(call quoted,$(or $(DATA),$(DRAWN))) \
+  $(if $(DATA),,--drawn) $(if $(WEIGHTS),--weights $(call quoted,$(WEIGHTS))) \
+  $(foreach param,CodeRevision=$(REVISION) $(PARAMS),--param $(call quoted,$(param)))
 
-pipeline-dry: $(INSTALLED) $(INSTALLED_PIPELINE) $(if $(DATA),,$(DRY)/data) ## Run the whole pipeline as processes: [DATA=folder] [WEIGHTS=file] [PARAMS="NAME=VALUE ..."] [AGAIN=1]
-	$(ONE_WEIGHTS)
-	$(DRY_SETTINGS) $(if $(WEIGHTS),DRIFTSERVE_PIPELINE_WEIGHTS=$(call quoted,$(DRY_WEIGHTS))) \
-	  $(VENV_PIPELINE)/bin/python -m driftserve_pipeline render --output $(DRY)/pipeline.json
-	$(VENV)/bin/python -m driftserve_pipeline.local.processes \
-	  --definition $(DRY)/pipeline.json --work $(DRY) $(if $(AGAIN),--again) --param $(call quoted,TrainLocation=$(DRY_PLACE)) \
-	  $(foreach param,CodeRevision=$(REVISION) $(DRY_PARAMS) $(PARAMS),--param $(call quoted,$(param))) \
-	  $(foreach file,$(WEIGHTS) $(wildcard $(WEIGHTS).json),--upload $(call quoted,$(file)=$(DRY_WEIGHTS)/$(notdir $(file))))
+pipeline-dry: $(INSTALLED) $(INSTALLED_PIPELINE) $(if $(DATA),,$(DRAWN)) ## Run the whole pipeline as processes: [DATA=folder] [WEIGHTS=file] [PARAMS="NAME=VALUE ..."] [AGAIN=1]
+	$(VENV)/bin/python -m driftserve_pipeline.local.processes --work $(BUILD)/pipeline-dry $(if $(AGAIN),--again) $(LOCAL_RUN)
 
-pipeline-local: $(INSTALLED) $(INSTALLED_PIPELINE) $(if $(DATA),,$(DRY)/data) ## Run it in containers, after `make image`: [DATA=folder] [IMAGES_PER_CLASS=60] [WEIGHTS=file] [PARAMS=]
-	DRIFTSERVE_PIPELINE_TRAINING_IMAGE=$(or $(DRIFTSERVE_PIPELINE_TRAINING_IMAGE),$(IMAGE):training) \
-	  DRIFTSERVE_PIPELINE_SERVING_IMAGE=$(or $(DRIFTSERVE_PIPELINE_SERVING_IMAGE),$(IMAGE):serving) $(DRY_SETTINGS) \
-	  $(VENV)/bin/python -m driftserve_pipeline.local.containers --docker $(call quoted,$(DOCKER)) \
-	  --pipeline-python $(VENV_PIPELINE)/bin/python --work $(BUILD)/pipeline-local --images $(call quoted,$(DRY_DATA)) \
-	  $(if $(IMAGES_PER_CLASS),--images-per-class $(IMAGES_PER_CLASS)) $(if $(WEIGHTS),--weights $(call quoted,$(WEIGHTS))) \
-	  $(foreach param,CodeRevision=$(REVISION) $(DRY_PARAMS) $(PARAMS),--param $(call quoted,$(param)))
+pipeline-local: $(INSTALLED) $(INSTALLED_PIPELINE) $(if $(DATA),,$(DRAWN)) ## Run it in containers, after `make image`: [DATA=folder] [IMAGES_PER_CLASS=60] [WEIGHTS=file] [PARAMS=]
+	$(VENV)/bin/python -m driftserve_pipeline.local.containers --work $(BUILD)/pipeline-local \
+	  --docker $(call quoted,$(DOCKER)) --image-repository $(call quoted,$(IMAGE)) \
+	  $(if $(IMAGES_PER_CLASS),--images-per-class $(IMAGES_PER_CLASS)) $(LOCAL_RUN)
 
-$(DRY)/data:
+$(DRAWN):
 	$(VENV)/bin/python -c 'import pathlib, driftserve_demo.synthetic as drawn; \
 	  drawn.write_dataset(pathlib.Path("$@.part"), {"train": 60, "val": 60, "test": 40})'
 	@mv $@.part $@

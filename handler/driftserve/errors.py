@@ -17,7 +17,6 @@ DriftserveError 500
 │   └── MonitorNotFound 500     no monitor to ask, or more than one
 ├── DeliveryError 500           a sink could not deliver some metrics
 ├── ServerError 500             the model server cannot be started
-├── PipelineError 500           the SageMaker pipeline cannot be defined, started or read
 └── DataError 500               the images for training, or a record, cannot be used
 
 A message says what was expected, what came and what to do.
@@ -119,10 +118,6 @@ class DeliveryError(DriftserveError):
 
 class ServerError(DriftserveError):
     """The model server, or the Java that it needs, cannot be started."""
-
-
-class PipelineError(DriftserveError):
-    """The SageMaker pipeline cannot be defined, started or read, or one of its steps has failed."""
 
 
 class DataError(DriftserveError):

@@ -4,25 +4,21 @@ Exit status: 0 done, 2 what was given cannot be used or AWS refuses; one line on
 `diff` finds a difference, or the execution that `status --wait` waits for has not succeeded.
 """
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn
 
+from driftserve.command_line import Parser
 from driftserve.errors import DriftserveError
 from driftserve.text import printable
-from driftserve_pipeline.commands.approve import APPROVE
 from driftserve_pipeline.commands.command import Command, Outcome
 from driftserve_pipeline.commands.compare import COMPARE
-from driftserve_pipeline.commands.diff import DIFF
+from driftserve_pipeline.commands.decision import APPROVE, REJECT
+from driftserve_pipeline.commands.definition import DIFF, RENDER, UPSERT
 from driftserve_pipeline.commands.logs import LOGS
-from driftserve_pipeline.commands.reject import REJECT
-from driftserve_pipeline.commands.render import RENDER
 from driftserve_pipeline.commands.rollback import ROLLBACK
 from driftserve_pipeline.commands.start import START
 from driftserve_pipeline.commands.status import STATUS
-from driftserve_pipeline.commands.upsert import UPSERT
 from driftserve_pipeline.commands.versions import VERSIONS
 
 COMMANDS: dict[str, Command] = {
@@ -63,23 +59,16 @@ def _write(text: str) -> None:
             raise
 
 
-class _Parser(argparse.ArgumentParser):
-    def __init__(self, **given: Any) -> None:
-        super().__init__(allow_abbrev=False, **given)
-
-    def error(self, message: str) -> NoReturn:
-        """One line instead of the whole usage."""
-        self.exit(2, f"driftserve-pipeline: {message}; `{self.prog} --help` tells more\n")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="driftserve-pipeline", description="The SageMaker pipeline, from images to a registered model."
+def _parser() -> Parser:
+    parser = Parser(
+        prog="driftserve-pipeline",
+        description="The SageMaker pipeline, from images to a registered model.",
+        allow_abbrev=False,
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, command in COMMANDS.items():
         description = f"{command.help[0].upper()}{command.help[1:]}."
-        command.add_arguments(commands.add_parser(name, help=command.help, description=description))
+        command.add_arguments(commands.add_parser(name, help=command.help, description=description, allow_abbrev=False))
     return parser
 
 

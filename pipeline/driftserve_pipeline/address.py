@@ -1,6 +1,6 @@
 """Where an object lies in S3."""
 
-from driftserve.errors import PipelineError
+from driftserve_pipeline.errors import PipelineError
 
 _SCHEME = "s3://"
 

@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-from driftserve.errors import PipelineError
+from driftserve.validation import first_problem
+from driftserve_pipeline.errors import PipelineError
 
 PREFIX = "DRIFTSERVE_PIPELINE_"
 _EXAMPLE_ACCOUNT = "111122223333"  # AWS's own, in its documentation
@@ -58,28 +59,28 @@ class PipelineSettings(BaseModel):
     model_name: Name = "scenes"
     """Of the model; its archive is `<name>.mar`."""
 
-    model_package_group: Name = Field(default_factory=lambda given: given["model_name"])
+    model_package_group: Name = Field(default_factory=lambda values: values["model_name"])
     """Where the model's versions are registered; by default named as the model."""
 
     role_arn: str = Field(
-        default_factory=lambda given: f"arn:aws:iam::{given['account']}:role/driftserve-pipeline",
+        default_factory=lambda values: f"arn:aws:iam::{values['account']}:role/driftserve-pipeline",
         pattern=r"^arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+$",
     )
     """The role of the pipeline and its jobs; by default `driftserve-pipeline` of the account."""
 
     bucket: str = Field(
-        default_factory=lambda given: f"driftserve-{given['account']}-{given['region']}",
+        default_factory=lambda values: f"driftserve-{values['account']}-{values['region']}",
         pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$",
     )
     """Where executions leave what they make; by default `driftserve-<account>-<region>`."""
 
     training_image: str = Field(
-        default_factory=lambda given: f"{_repository(given)}:training", pattern=_IMAGE, validate_default=True
+        default_factory=lambda values: f"{_repository(values)}:training", pattern=_IMAGE, validate_default=True
     )
     """The image of every step; named by digest (`...@sha256:...`), a new build is never taken for the cached one."""
 
     serving_image: str = Field(
-        default_factory=lambda given: f"{_repository(given)}:serving", pattern=_IMAGE, validate_default=True
+        default_factory=lambda values: f"{_repository(values)}:serving", pattern=_IMAGE, validate_default=True
     )
     """The image that a registered version is served by."""
 
@@ -163,16 +164,28 @@ def read_settings(environment: Mapping[str, str]) -> PipelineSettings:
     Raises:
         PipelineError: a variable with our prefix is no setting, or its value is out of bounds; one line.
     """
-    given = {name.removeprefix(PREFIX).lower(): value for name, value in environment.items() if name.startswith(PREFIX)}
+    texts = {name.removeprefix(PREFIX).lower(): value for name, value in environment.items() if name.startswith(PREFIX)}
     try:
-        return PipelineSettings.model_validate(given)
+        return PipelineSettings.model_validate(texts)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        if not first["loc"]:  # settings that do not go together
-            raise PipelineError(f"{PREFIX}*: {first['msg'].removeprefix('Value error, ')}") from error
-        name = str(first["loc"][0])
-        raise PipelineError(f"{PREFIX}{name.upper()}: {first['msg']}, got {str(first['input'])[:80]!r}") from error
+        problem = first_problem(error)
+        if not problem.place:  # settings that do not go together
+            raise PipelineError(f"{PREFIX}*: {problem.reason.removeprefix('Value error, ')}") from error
+        name = problem.place.partition(".")[0]  # of a list or the tags, the place in it follows
+        raise PipelineError(f"{PREFIX}{name.upper()}: {problem.reason}, got {problem.got}") from error
 
 
-def _repository(given: Mapping[str, object]) -> str:
-    return f"{given['account']}.dkr.ecr.{given['region']}.amazonaws.com/driftserve"
+def to_variables(settings: PipelineSettings) -> dict[str, str]:
+    """The variables from which `read_settings` makes the same settings."""
+    chosen = settings.model_dump(mode="json", include=settings.model_fields_set)
+    return {f"{PREFIX}{name.upper()}": _to_text(value) for name, value in chosen.items() if value is not None}
+
+
+def _to_text(value: object) -> str:
+    if isinstance(value, dict):
+        return ",".join(f"{name}={part}" for name, part in value.items())
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _repository(values: Mapping[str, object]) -> str:
+    return f"{values['account']}.dkr.ecr.{values['region']}.amazonaws.com/driftserve"

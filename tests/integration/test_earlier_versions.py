@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from driftserve.cli import main
-from images import encode, scene
-from servers import SERVERS, started
+from model_servers import SERVERS, started
+from sample_images import encode, scene
 
 WRITTEN = Path(__file__).parents[1] / "written_by_0_1_0"
 ARCHIVE = WRITTEN / "tiny.mar"

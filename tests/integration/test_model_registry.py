@@ -6,8 +6,8 @@ from typing import Any
 import boto3
 import pytest
 
-from driftserve.errors import PipelineError
 from driftserve_demo.local_aws import local_aws
+from driftserve_pipeline.errors import PipelineError
 from driftserve_pipeline.registry import champion, list_versions
 from driftserve_pipeline.registry.metadata import is_metadata_value, metadata_value
 from driftserve_pipeline.registry.registration import Registration, register, registration_request

@@ -97,6 +97,90 @@ def test_every_parameter_reaches_its_container_and_a_good_model_the_registry(
     }
 
 
+# A fake of the Python with the SDK: the definition that was reviewed, and the settings that it was asked for.
+FAKE_RENDERING = """#!/bin/sh
+env | sed -n /^DRIFTSERVE_PIPELINE_/p > "$0.settings"
+test "$*" = "-m driftserve_pipeline render --output $5" || { echo "driftserve-pipeline: odd: $*" >&2; exit 2; }
+cp {definition} "$5"
+"""
+
+
+@pytest.fixture
+def pipeline_python(tmp_path: Path) -> Path:
+    path = tmp_path / "sdk"
+    path.write_text(FAKE_RENDERING.replace("{definition}", str(RENDERED)))
+    path.chmod(0o755)
+    return path
+
+
+def test_a_run_on_images_renders_its_definition_and_reads_them_where_they_are(
+    image: Path, pipeline_python: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_ACCURACY", "0.75")
+    monkeypatch.setenv("FAKE_BEATS", "1")
+    monkeypatch.setenv("DRIFTSERVE_PIPELINE_EXPLAINED_IMAGES", "2")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my scenes").mkdir()
+    for name in ("w'1.safetensors", "w'1.safetensors.json"):
+        (tmp_path / name).write_text(name)
+    flags = ["--work", "work", "--training-python", str(image), "--pipeline-python", str(pipeline_python)]
+    flags += ["--images", "my scenes", "--drawn", "--weights", "w'1.safetensors", "--param", "CodeRevision=abc"]
+    assert main(flags) == 0
+    work = tmp_path / "work"
+    assert (work / "pipeline.json").read_bytes() == RENDERED.read_bytes()
+    assert (work / "model" / "scenes.mar").read_text() == "archive"
+    assert set((tmp_path / "sdk.settings").read_text().splitlines()) == {
+        "DRIFTSERVE_PIPELINE_ROBUSTNESS_IMAGES=24",
+        "DRIFTSERVE_PIPELINE_EXPLAINED_IMAGES=2",
+        "DRIFTSERVE_PIPELINE_WEIGHTS=s3://driftserve-dry/weights/w'1.safetensors",
+    }
+    sent = json.loads((_base(work, "Fetch") / "told.json").read_text())
+    assert sent[sent.index("--source") + 1] == str(tmp_path / "my scenes")
+    hyperparameters = json.loads((_base(work, "Train") / "input/config/hyperparameters.json").read_text())
+    assert (hyperparameters["model"], hyperparameters["epochs"]) == ("test_resnet", "4")
+    assert hyperparameters["revision"] == "abc"
+
+
+@pytest.mark.parametrize(
+    ("flags", "reason"),
+    [
+        (["--pipeline-python", "none"], "--pipeline-python: expected a Python with the SageMaker SDK, got .*none"),
+        (["--weights", "a b"], "--weights: expected a file whose name has no blanks, got 'a b'"),
+        (["--param", "Epochs"], "--param: expected NAME=VALUE, got 'Epochs'"),
+    ],
+)
+def test_what_nothing_can_be_rendered_of_is_refused_in_one_line(
+    pipeline_python: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: list[str], reason: str
+) -> None:
+    given = ["--work", str(tmp_path), "--images", str(tmp_path), "--pipeline-python", str(pipeline_python)]
+    assert main([*given, *flags]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.match(f"driftserve_pipeline: {reason}", line)
+
+
+def test_why_the_sdk_does_not_render_is_passed_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    python = tmp_path / "sdk"
+    python.write_text("#!/bin/sh\necho a warning >&2\necho driftserve-pipeline: no SDK >&2\nexit 2\n")
+    python.chmod(0o755)
+    assert main(["--work", str(tmp_path), "--images", str(tmp_path), "--pipeline-python", str(python)]) == 2
+    assert capsys.readouterr().err == "driftserve_pipeline: no SDK\n"
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--images", "images"],
+        ["--pipeline-python", "python"],
+        ["--definition", "pipeline.json", "--images", "images"],
+        ["--definition", "pipeline.json", "--weights", "w.safetensors"],
+    ],
+)
+def test_a_definition_is_either_given_or_rendered(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match=r"2"):
+        main(flags)
+    assert "expected --definition" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("accuracy", "beats"), [("0.7499", "1"), ("0.9", "0")], ids=["below the threshold", "no better than the champion"]
 )

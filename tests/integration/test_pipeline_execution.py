@@ -17,14 +17,13 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from driftserve.errors import PipelineError
 from driftserve_demo.local_aws import local_aws
 from driftserve_pipeline.__main__ import main
+from driftserve_pipeline.errors import PipelineError
 from driftserve_pipeline.execution.execution import find_execution
-from driftserve_pipeline.execution.manifest import Manifest
 from driftserve_pipeline.execution.parameter import declared_parameters, resolve
 from driftserve_pipeline.execution.report import read_report, wait
-from driftserve_pipeline.execution.start import Started, read_manifest, start
+from driftserve_pipeline.execution.start import Manifest, Started, read_manifest, start
 from fake_sagemaker_executions import FakeExecution, FakeExecutions, fake_sagemaker_executions
 from model_servers import ROOT
 

@@ -37,22 +37,41 @@ def _make(place: Path, *arguments: str, **environment: str) -> list[str]:
 def test_what_is_given_reaches_the_program_whatever_is_in_it(tmp_path: Path, verb: str) -> None:
     odd = "/scenes of 'May'; `id` & more"
     given = ["A=it's;b", "B=*", 'C="x"', "D=(e)"]
-    said = _make(tmp_path, verb, f"DATA={odd}", f"PARAMS={' '.join(given)}")
-    assert set(given) <= set(said)
-    assert (odd if verb == "pipeline-local" else f"TrainLocation={odd}") in said
+    weights = "/weights/it's;a.safetensors"
+    sent = _make(tmp_path, verb, f"DATA={odd}", f"PARAMS={' '.join(given)}", f"WEIGHTS={weights}", "REVISION=abc")
+    assert set(given) <= set(sent)
+    assert sent[sent.index("--images") + 1] == odd
+    assert sent[sent.index("--weights") + 1] == weights
+    assert sent[sent.index("--pipeline-python") + 1] == f"{tmp_path}/sdk/bin/python"
+    assert "CodeRevision=abc" in sent
+    assert "--drawn" not in sent
 
 
-def test_a_folder_given_relative_is_handed_over_as_absolute(tmp_path: Path) -> None:
-    assert f"TrainLocation={ROOT}/my scenes" in _make(tmp_path, "pipeline-dry", "DATA=my scenes")
+@pytest.mark.parametrize("verb", ["pipeline-dry", "pipeline-local"])
+def test_without_images_both_run_on_drawn_scenes(tmp_path: Path, verb: str) -> None:
+    drawn = tmp_path / "pipeline-dry" / "data"
+    drawn.mkdir(parents=True)
+    sent = _make(tmp_path, verb, f"BUILD={tmp_path}")
+    assert sent[sent.index("--images") + 1] == str(drawn)
+    assert "--drawn" in sent
+    assert "--weights" not in sent
+
+
+def test_a_dry_run_is_asked_to_start_anew_only_by_again(tmp_path: Path) -> None:
+    assert "--again" in _make(tmp_path / "a", "pipeline-dry", "DATA=/scenes", "AGAIN=1")
+    assert "--again" not in _make(tmp_path / "b", "pipeline-dry", "DATA=/scenes")
 
 
 def test_images_and_engine_of_the_run_in_containers_can_be_chosen(tmp_path: Path) -> None:
-    said = shlex.join(_make(tmp_path, "pipeline-local", "DATA=/scenes", "IMAGES_PER_CLASS=7", "DOCKER=podman"))
-    assert "--images-per-class 7" in said
-    assert "--docker podman" in said
+    flags = ("IMAGES_PER_CLASS=7", "DOCKER=podman", "IMAGE=ours")
+    sent = shlex.join(_make(tmp_path, "pipeline-local", "DATA=/scenes", *flags))
+    assert "--images-per-class 7" in sent
+    assert "--docker podman" in sent
+    assert "--image-repository ours" in sent
 
 
-def test_settings_that_are_given_are_not_overridden(tmp_path: Path) -> None:
+@pytest.mark.parametrize("verb", ["pipeline-dry", "pipeline-local"])
+def test_settings_that_are_given_are_not_overridden(tmp_path: Path, verb: str) -> None:
     (tmp_path / "pipeline-dry" / "data").mkdir(parents=True)
     given = {
         "DRIFTSERVE_PIPELINE_TRAINING_IMAGE": "ours:training",
@@ -61,5 +80,10 @@ def test_settings_that_are_given_are_not_overridden(tmp_path: Path) -> None:
         "DRIFTSERVE_PIPELINE_ROBUSTNESS_IMAGES": "3",
         "DRIFTSERVE_PIPELINE_EXPLAINED_IMAGES": "2",
     }
-    said = _make(tmp_path, "pipeline-local", f"BUILD={tmp_path}", **given)
-    assert {f"{name}={value}" for name, value in given.items()} <= set(said)
+    sent = _make(tmp_path, verb, f"BUILD={tmp_path}", **given)
+    assert {f"{name}={value}" for name, value in given.items()} <= set(sent)
+
+
+def test_a_setting_may_be_given_as_a_variable_of_make(tmp_path: Path) -> None:
+    setting = "DRIFTSERVE_PIPELINE_TUNING=true"
+    assert setting in _make(tmp_path, "pipeline-dry", "DATA=/scenes", setting)

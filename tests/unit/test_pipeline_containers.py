@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from driftserve.errors import PipelineError
+from driftserve_pipeline.errors import PipelineError
 from driftserve_pipeline.execution.parameter import Parameter
 from driftserve_pipeline.local.containers.__main__ import main
 from driftserve_pipeline.local.containers.execution import typed

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from driftserve.errors import PipelineError
+from driftserve_pipeline.errors import PipelineError
 from driftserve_pipeline.local.processes.condition import check_condition, holds
 from driftserve_pipeline.local.processes.expression import Scope, check, resolve, steps_named_in
 from driftserve_pipeline.local.processes.plan import read_plan

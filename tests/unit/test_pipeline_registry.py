@@ -14,9 +14,9 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from driftserve.errors import PipelineError
 from driftserve_demo.local_aws import local_aws
 from driftserve_pipeline.__main__ import main
+from driftserve_pipeline.errors import PipelineError
 from driftserve_pipeline.registry.approval import approve, find_version, roll_back
 from driftserve_pipeline.registry.registration import Registration, register
 from driftserve_pipeline.registry.versions import champion, list_versions

@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from driftserve.errors import PipelineError
+from driftserve_pipeline.errors import PipelineError
 from driftserve_pipeline.sdk.session import offline
 from driftserve_pipeline.settings import PREFIX, PipelineSettings, read_settings
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from driftserve.errors import PipelineError
+from driftserve_pipeline.errors import PipelineError
 from driftserve_pipeline.registry.metadata import is_metadata_value, metadata_value
 from driftserve_pipeline.steps.command import run_command
 from driftserve_pipeline.steps.evidence import Certificate, Evaluation, Trained, read_evidence

@@ -1,1 +1,1 @@
-"""The commands of `driftserve-pipeline`, one a module."""
+"""The commands of `driftserve-pipeline`."""

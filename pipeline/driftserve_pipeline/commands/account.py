@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from driftserve.errors import PipelineError
 from driftserve_pipeline.commands.command import Outcome
+from driftserve_pipeline.errors import PipelineError
 from driftserve_pipeline.settings import PipelineSettings, read_settings
 
 _ADVICE = {

@@ -1,20 +1,39 @@
-"""What is asked and said of a decision about a version."""
+"""`approve` and `reject`: whether a version may serve."""
 
 import argparse
 import json
 from typing import Any
 
+from driftserve_pipeline.commands.account import Account, on_account
+from driftserve_pipeline.commands.command import Command
 from driftserve_pipeline.registry.versions import ModelVersion, newest_approved
 
 
-def add_decision_arguments(parser: argparse.ArgumentParser) -> None:
-    """The version, the reason, and how the outcome is printed."""
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("version", metavar="VERSION", help="its number or ARN")
     parser.add_argument("--reason", required=True, help="kept with the version, one line")
     parser.add_argument("--json", action="store_true", help="print one line of JSON")
 
 
-def said_of(client: Any, group: str, version: ModelVersion, decision: str, is_json: bool) -> str:
+def _approve(options: argparse.Namespace, account: Account) -> str:
+    from driftserve_pipeline.registry.approval import approve, find_version
+
+    client, group = account.client("sagemaker"), account.settings.model_package_group
+    version = find_version(client, group, options.version)
+    approve(client, account.client("s3"), version, options.reason)
+    return format_decision(client, group, version, "approved", options.json)
+
+
+def _reject(options: argparse.Namespace, account: Account) -> str:
+    from driftserve_pipeline.registry.approval import find_version, reject
+
+    client, group = account.client("sagemaker"), account.settings.model_package_group
+    version = find_version(client, group, options.version)
+    reject(client, version, options.reason)
+    return format_decision(client, group, version, "rejected", options.json)
+
+
+def format_decision(client: Any, group: str, version: ModelVersion, decision: str, is_json: bool) -> str:
     """The decision, and which version is the champion after it."""
     current = newest_approved(client, group)  # the decision is made, whatever that one is
     if is_json:
@@ -30,3 +49,7 @@ def said_of(client: Any, group: str, version: ModelVersion, decision: str, is_js
     else:
         after = f"version {current.version} is the champion, the newest approved one"
     return f"version {version.version} is {decision}; {after}\n"
+
+
+APPROVE = Command("let a version serve, and say why", _add_arguments, on_account(_approve))
+REJECT = Command("keep a version from serving, and say why", _add_arguments, on_account(_reject))

@@ -14,7 +14,7 @@ _VERDICT_FILE = "Verdict"
 
 def evaluate(blueprint: Blueprint, prepared: Step, trained: Step) -> Step:
     """The step that gathers the evidence; never from the cache, for meanwhile there may be another champion."""
-    given, settings = blueprint.parameters, blueprint.settings
+    parameters, settings = blueprint.parameters, blueprint.settings
     return processing_step(
         blueprint.session,
         settings,
@@ -26,7 +26,7 @@ def evaluate(blueprint: Blueprint, prepared: Step, trained: Step) -> Step:
                 *("--group", settings.model_package_group),
                 *("--name", settings.model_name),
                 *("--version", execution_id()),
-                *("--threshold", given.accuracy_threshold.to_string()),
+                *("--threshold", parameters.accuracy_threshold.to_string()),
                 *("--robustness-images", str(settings.robustness_images)),
                 *("--explained-images", str(settings.explained_images)),
                 *("--certificate", settings.certificate),

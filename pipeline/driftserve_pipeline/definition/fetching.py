@@ -9,7 +9,7 @@ FETCHED = "fetched"
 
 def fetch(blueprint: Blueprint) -> Step:
     """The step that copies the sources; the digest is an argument, so that other images at one address are fetched."""
-    given = blueprint.parameters
+    parameters = blueprint.parameters
     return processing_step(
         blueprint.session,
         blueprint.settings,
@@ -19,11 +19,11 @@ def fetch(blueprint: Blueprint) -> Step:
             arguments=(
                 "fetch",
                 "--source",
-                given.train_location,
+                parameters.train_location,
                 "--test-source",
-                given.test_location,
+                parameters.test_location,
                 "--digest",
-                given.source_digest,
+                parameters.source_digest,
             ),
             outputs={FETCHED: blueprint.output(FETCHED)},
             environment=blueprint.environment,

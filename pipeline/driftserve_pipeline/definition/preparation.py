@@ -10,7 +10,7 @@ PREPARED = "prepared"
 
 def preprocess(blueprint: Blueprint, fetched: Step) -> Step:
     """The step that makes the data set of what was fetched, with the labels of an annotation release."""
-    given = blueprint.parameters
+    parameters = blueprint.parameters
     return processing_step(
         blueprint.session,
         blueprint.settings,
@@ -19,8 +19,8 @@ def preprocess(blueprint: Blueprint, fetched: Step) -> Step:
             description="Check the images and split them",
             arguments=(
                 "preprocess",
-                *("--annotations", given.annotation_release),
-                *("--unusable-images", given.unusable_images),
+                *("--annotations", parameters.annotation_release),
+                *("--unusable-images", parameters.unusable_images),
             ),
             inputs={FETCHED: output_of(fetched, FETCHED)},
             outputs={PREPARED: blueprint.output(PREPARED)},

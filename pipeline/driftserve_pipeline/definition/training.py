@@ -21,15 +21,15 @@ class Choice:
 
 def chosen_by_parameters(blueprint: Blueprint) -> Choice:
     """The choice of whoever starts the execution."""
-    given = blueprint.parameters
-    return Choice(given.model, given.optimizer, given.learning_rate.to_string())
+    parameters = blueprint.parameters
+    return Choice(parameters.model, parameters.optimizer, parameters.learning_rate.to_string())
 
 
 def train(blueprint: Blueprint, prepared: Step, choice: Choice) -> Step:
     """The step that trains what was chosen; evidence and archive are left to Evaluate."""
     chosen = {"model": choice.model, "optimizer": choice.optimizer, "learning_rate": choice.learning_rate}
     hyperparameters = chosen | fixed_hyperparameters(blueprint)
-    given = blueprint.parameters
+    parameters = blueprint.parameters
     return training_step(
         "Train",
         "Train the network",
@@ -39,16 +39,16 @@ def train(blueprint: Blueprint, prepared: Step, choice: Choice) -> Step:
             hyperparameters=hyperparameters,
             channels=channels(blueprint, prepared),
             output=blueprint.output("train"),
-            instance_type=given.instance_type,
-            instance_count=given.instance_count,
+            instance_type=parameters.instance_type,
+            instance_count=parameters.instance_count,
             # Training refuses the checkpoints of other choices, images, weights or processes: each has a place of its
             # own. The job that prepared the images stands for them.
             checkpoints=blueprint.checkpoints(
                 _fingerprint(blueprint.settings),
                 prepared.properties.ProcessingJobName,
                 *hyperparameters.values(),
-                given.instance_type,
-                given.instance_count.to_string(),
+                parameters.instance_type,
+                parameters.instance_count.to_string(),
             ),
             environment=blueprint.environment,
         ),
@@ -57,14 +57,14 @@ def train(blueprint: Blueprint, prepared: Step, choice: Choice) -> Step:
 
 def fixed_hyperparameters(blueprint: Blueprint) -> dict[str, Text]:
     """What no search chooses."""
-    given, settings = blueprint.parameters, blueprint.settings
+    parameters, settings = blueprint.parameters, blueprint.settings
     return {
-        "batch_size": given.batch_size.to_string(),
-        "augmentation": given.augmentation,
-        "epochs": given.epochs.to_string(),
-        "image_size": given.image_size.to_string(),
+        "batch_size": parameters.batch_size.to_string(),
+        "augmentation": parameters.augmentation,
+        "epochs": parameters.epochs.to_string(),
+        "image_size": parameters.image_size.to_string(),
         "pretrained": str(settings.pretrained).lower(),
-        "revision": given.code_revision,
+        "revision": parameters.code_revision,
         "name": settings.model_name,
         "product": "run",
     }

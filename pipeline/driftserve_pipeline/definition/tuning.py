@@ -21,7 +21,7 @@ def tune(blueprint: Blueprint, prepared: Step) -> tuple[Step, Choice]:
 
     Its trainings are jobs of SageMaker's, and keep no checkpoints, for each is short.
     """
-    given, settings = blueprint.parameters, blueprint.settings
+    parameters, settings = blueprint.parameters, blueprint.settings
     tuned = tuning_step(
         _NAME,
         _DESCRIPTION,
@@ -31,8 +31,8 @@ def tune(blueprint: Blueprint, prepared: Step) -> tuple[Step, Choice]:
             hyperparameters=fixed_hyperparameters(blueprint),
             channels=channels(blueprint, prepared),
             output=blueprint.output("tune"),
-            instance_type=given.instance_type,
-            instance_count=given.instance_count,
+            instance_type=parameters.instance_type,
+            instance_count=parameters.instance_count,
             environment=blueprint.environment,
         ),
         _search(settings),

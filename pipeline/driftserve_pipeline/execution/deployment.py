@@ -8,7 +8,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from driftserve.errors import PipelineError
+from driftserve_pipeline.errors import PipelineError
 
 
 def deployed_definition(client: Any, pipeline: str) -> str | None:
@@ -86,18 +86,18 @@ def deploy(client: Any, pipeline: str, definition: str, role: str, tags: Mapping
     Raises:
         PipelineError: it is no definition, or that of another pipeline or account; nothing is changed then.
     """
-    _refuse_another(json.loads(comparable(definition)), pipeline, role)
+    _check_origin(json.loads(comparable(definition)), pipeline, role)
     written = [{"Key": name, "Value": text} for name, text in tags.items()]
-    given = {"PipelineName": pipeline, "PipelineDefinition": definition, "RoleArn": role}
+    request = {"PipelineName": pipeline, "PipelineDefinition": definition, "RoleArn": role}
     if deployed_definition(client, pipeline) is None:
-        return str(client.create_pipeline(**given, Tags=written)["PipelineArn"])
-    arn = str(client.update_pipeline(**given)["PipelineArn"])
+        return str(client.create_pipeline(**request, Tags=written)["PipelineArn"])
+    arn = str(client.update_pipeline(**request)["PipelineArn"])
     if written:
         client.add_tags(ResourceArn=arn, Tags=written)
     return arn
 
 
-def _refuse_another(definition: dict[str, Any], pipeline: str, role: str) -> None:
+def _check_origin(definition: dict[str, Any], pipeline: str, role: str) -> None:
     """Refuse what was rendered by other settings: its jobs would be another team's, or could not start."""
     expected = {"RoleArn": role, "ExperimentName": pipeline}
     for name, text in _strings(definition):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from driftserve.errors import PipelineError
+from driftserve_pipeline.errors import PipelineError
 
 _RUNNING = frozenset({"Executing", "Stopping"})
 _MANIFEST = re.compile(r"\bsha256:([0-9a-f]{64})\b")

@@ -6,7 +6,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from driftserve.errors import PipelineError
+from driftserve_pipeline.errors import PipelineError
 from driftserve_pipeline.execution.report import ExecutionReport, StepReport
 
 _GROUPS = {

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from driftserve.errors import PipelineError
+from driftserve_pipeline.errors import PipelineError
 
 MOST_CHARACTERS = 1024  # botocore's shape of a parameter's value
 _NOTHING = "none"  # SageMaker takes no empty argument
@@ -53,7 +53,7 @@ def resolve(declared: Iterable[Parameter], assignments: Iterable[str]) -> dict[s
             is missing.
     """
     known = {parameter.name: parameter for parameter in declared}
-    given: dict[str, str] = {}
+    assigned: dict[str, str] = {}
     for assignment in assignments:
         name, sign, text = assignment.partition("=")
         if not sign or name not in known:
@@ -61,16 +61,16 @@ def resolve(declared: Iterable[Parameter], assignments: Iterable[str]) -> dict[s
                 f"--param {assignment[:80]}: expected NAME=VALUE with a parameter of the pipeline, got "
                 f"{name[:80]!r}; known are {', '.join(known) or 'none'}"
             )
-        if name in given:
+        if name in assigned:
             raise PipelineError(f"--param {name}: expected it once, got it twice; leave one out")
-        given[name] = _checked(known[name], text)
-    resolved = {name: given.get(name, parameter.default) for name, parameter in known.items()}
+        assigned[name] = _checked(known[name], text)
+    resolved = {name: assigned.get(name, parameter.default) for name, parameter in known.items()}
     if missing := [name for name, text in resolved.items() if text is None]:
         raise PipelineError(f"expected a value for {', '.join(missing)}, got none; give --param {missing[0]}=VALUE")
     return {name: text for name, text in resolved.items() if text is not None}
 
 
-def given_locations(resolved: Mapping[str, str], names: Iterable[str]) -> tuple[str, ...]:
+def locations_of(resolved: Mapping[str, str], names: Iterable[str]) -> tuple[str, ...]:
     """The values of some parameters that stand for a place; `none` stands for nowhere."""
     return tuple(resolved[name] for name in names if resolved.get(name, _NOTHING) != _NOTHING)
 
@@ -94,6 +94,6 @@ def _checked(parameter: Parameter, text: str) -> str:
     return text
 
 
-def _written(given: object) -> str:
+def _written(value: object) -> str:
     """As `start` and the console write it: SageMaker takes every value as a string."""
-    return given if isinstance(given, str) else json.dumps(given)
+    return value if isinstance(value, str) else json.dumps(value)

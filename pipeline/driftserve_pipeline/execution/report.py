@@ -71,12 +71,12 @@ def wait(read: Callable[[], ExecutionReport], sleep: Callable[[], None], say: Ca
         sleep: waits a while.
         say: is told once of every status that a step comes to.
     """
-    said: set[tuple[str, str]] = set()
+    reported: set[tuple[str, str]] = set()
     while True:
         report = read()
         for step in report.steps:
-            if (step.name, step.status) not in said:
-                said.add((step.name, step.status))
+            if (step.name, step.status) not in reported:
+                reported.add((step.name, step.status))
                 say(f"{step.name}: {step.status}")
         if report.is_over:
             return report

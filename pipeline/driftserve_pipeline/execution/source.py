@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from driftserve.errors import PipelineError
 from driftserve_pipeline.address import bucket_and_key
+from driftserve_pipeline.errors import PipelineError
 
 _BY_NAME = "kaggle:"
 

@@ -1,19 +1,35 @@
 """The start of an execution: one of a manifest, and one at a time."""
 
-from collections.abc import Iterable
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from driftserve.errors import PipelineError
+from driftserve_pipeline.errors import PipelineError
 from driftserve_pipeline.execution.deployment import definition_digest, required_definition
 from driftserve_pipeline.execution.execution import Execution, describe_manifest, list_executions
-from driftserve_pipeline.execution.manifest import Manifest
-from driftserve_pipeline.execution.parameter import declared_parameters, given_locations, resolve
+from driftserve_pipeline.execution.parameter import declared_parameters, locations_of, resolve
 from driftserve_pipeline.execution.source import digest_of, list_source
 
 _LOCATIONS = ("TrainLocation", "TestLocation", "AnnotationRelease")
 _DIGEST = "SourceDigest"
 _EXECUTING = "Executing"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Everything that an execution depends on: the deployed definition's digest and every parameter."""
+
+    definition_sha256: str
+    parameters: Mapping[str, str]
+    """The sources' digest is among them."""
+
+    @property
+    def sha256(self) -> str:
+        """The digest of the whole, in hexadecimal."""
+        whole = {"definition": self.definition_sha256, "parameters": dict(self.parameters)}
+        return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -45,7 +61,7 @@ def read_manifest(sagemaker: Any, s3: Any, pipeline: str, assignments: Iterable[
             "run `upsert`"
         )
     parameters = resolve([parameter for parameter in declared if parameter.name != _DIGEST], assignments)
-    sources = digest_of(list_source(s3, location) for location in given_locations(parameters, _LOCATIONS))
+    sources = digest_of(list_source(s3, location) for location in locations_of(parameters, _LOCATIONS))
     return Manifest(definition_digest(definition), {**parameters, _DIGEST: sources})
 
 

@@ -5,9 +5,9 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from driftserve.errors import PipelineError
 from driftserve.text import printable
 from driftserve_pipeline.address import bucket_and_key
+from driftserve_pipeline.errors import PipelineError
 from driftserve_pipeline.registry.versions import APPROVED, ModelVersion, answered, describe, list_arns, list_versions
 
 REJECTED = "Rejected"

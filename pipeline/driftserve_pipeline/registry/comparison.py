@@ -7,8 +7,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from driftserve.errors import PipelineError
 from driftserve_pipeline.address import bucket_and_key
+from driftserve_pipeline.errors import PipelineError
 from driftserve_pipeline.registry.versions import ModelVersion
 
 Value = float | str | None

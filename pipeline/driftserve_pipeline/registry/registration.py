@@ -6,7 +6,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from driftserve.errors import PipelineError
+from driftserve_pipeline.errors import PipelineError
 from driftserve_pipeline.registry.metadata import MOST_CHARACTERS, is_metadata_value
 from driftserve_pipeline.registry.versions import answered, is_missing, list_versions
 
@@ -35,7 +35,7 @@ def register(client: Any, registration: Registration) -> str:
     Raises:
         PipelineError: SageMaker refuses; or it would refuse the metadata, which moto does not.
     """
-    _refuse_metadata(registration.metadata)
+    _check_metadata(registration.metadata)
     for known in list_versions(client, registration.group):
         if known.model_data_url == registration.model_data_url:
             return known.arn
@@ -81,7 +81,7 @@ def _make_group(client: Any, group: str) -> None:
         client.create_model_package_group(ModelPackageGroupName=group)
 
 
-def _refuse_metadata(metadata: Mapping[str, str]) -> None:
+def _check_metadata(metadata: Mapping[str, str]) -> None:
     for name, text in metadata.items():
         if not is_metadata_value(text):
             raise PipelineError(

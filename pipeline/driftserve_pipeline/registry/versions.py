@@ -8,7 +8,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from driftserve.errors import PipelineError
+from driftserve_pipeline.errors import PipelineError
 
 APPROVED = "Approved"
 

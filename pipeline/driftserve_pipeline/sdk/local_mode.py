@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from driftserve.errors import PipelineError
+from driftserve_pipeline.errors import PipelineError
 from driftserve_pipeline.sdk.branching import Pipeline
 from driftserve_pipeline.sdk.session import CONFIGURATION, Session, imported, prepare
 from driftserve_pipeline.settings import PipelineSettings

@@ -6,7 +6,6 @@ Reads `processing/input/<channel>` and writes `processing/output/<name>` under /
 143 stopped by SIGTERM; `output/message` then says why, in one line, which SageMaker shows as the job's failure reason.
 """
 
-import argparse
 import contextlib
 import os
 import signal
@@ -14,10 +13,12 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
-from driftserve.errors import DriftserveError, PipelineError
+from driftserve.command_line import Parser
+from driftserve.errors import DriftserveError
 from driftserve.text import printable
+from driftserve_pipeline.errors import PipelineError
 from driftserve_pipeline.steps.evaluate import EVALUATE
 from driftserve_pipeline.steps.fetch import FETCH
 from driftserve_pipeline.steps.preprocess import PREPROCESS
@@ -42,14 +43,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = _parser().parse_args(arguments)
         print(STEPS[options.step].run(options, folders), flush=True)
     except Stopped:
-        _say(folders, "ended by SIGTERM: the job was stopped")
+        _report(folders, "ended by SIGTERM: the job was stopped")
         return 128 + signal.SIGTERM
     except (DriftserveError, OSError) as error:
-        _say(folders, printable(error))
+        _report(folders, printable(error))
         return 1
     except Exception as error:  # whatever it is, SageMaker's `message` has a reason
         traceback.print_exc()
-        _say(folders, printable(f"{type(error).__name__}: {error}"))
+        _report(folders, printable(f"{type(error).__name__}: {error}"))
         return 1
     return 0
 
@@ -59,7 +60,7 @@ def _stop(number: int, _frame: object) -> NoReturn:
     raise Stopped
 
 
-def _say(folders: Folders, reason: str) -> None:
+def _report(folders: Folders, reason: str) -> None:
     """One line to the log, and to where SageMaker reads it."""
     print(f"driftserve_pipeline.steps: {reason}", file=sys.stderr, flush=True)
     with contextlib.suppress(OSError):  # the exit status tells it as well
@@ -67,21 +68,20 @@ def _say(folders: Folders, reason: str) -> None:
         folders.message.write_text(f"{reason}\n")
 
 
-class _Parser(argparse.ArgumentParser):
-    def __init__(self, **given: Any) -> None:
-        super().__init__(allow_abbrev=False, **given)
-
+class _StepParser(Parser):
     def error(self, message: str) -> NoReturn:
         """A failure of the step like any other."""
-        raise PipelineError(f"{message}; `{self.prog} --help` tells more")
+        raise PipelineError(self.advise(message))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="python -m driftserve_pipeline.steps", description="What runs in a processing job.")
+def _parser() -> Parser:
+    parser = _StepParser(
+        prog="python -m driftserve_pipeline.steps", description="What runs in a processing job.", allow_abbrev=False
+    )
     steps = parser.add_subparsers(dest="step", required=True, metavar="STEP")
     for name, step in STEPS.items():
         description = f"{step.help[0].upper()}{step.help[1:]}."
-        step.add_arguments(steps.add_parser(name, help=step.help, description=description))
+        step.add_arguments(steps.add_parser(name, help=step.help, description=description, allow_abbrev=False))
     return parser
 
 

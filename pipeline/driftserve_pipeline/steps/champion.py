@@ -10,8 +10,8 @@ from typing import Any
 from boto3.exceptions import Boto3Error
 from botocore.exceptions import BotoCoreError, ClientError
 
-from driftserve.errors import PipelineError
 from driftserve_pipeline.address import bucket_and_key
+from driftserve_pipeline.errors import PipelineError
 from driftserve_pipeline.registry.versions import champion
 from driftserve_pipeline.steps.tarball import unpack
 

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import tempfile
 
-from driftserve.errors import PipelineError
+from driftserve_pipeline.errors import PipelineError
 
 _TAIL_BYTES = 64 * 1024
 _PATIENCE_SECONDS = 30  # SageMaker kills what is left of a job after 120
@@ -61,8 +61,8 @@ def _reason(module: str, arguments: tuple[str, ...], status: int, tail: str) -> 
     if status < 0:
         by = signal.Signals(-status).name
         return f"{module} {arguments[0]}: ended by {by}; if memory was short, choose a larger instance"
-    _, found, said = tail.rpartition(f"{module}: ")  # a progress bar may stand before it on the line
-    if found and (lines := said.splitlines()):
+    _, found, reason = tail.rpartition(f"{module}: ")  # a progress bar may stand before it on the line
+    if found and (lines := reason.splitlines()):
         return lines[0]
     last = next((line for line in reversed(tail.splitlines()) if line.strip()), "nothing on stderr")
     return f"{module} {arguments[0]}: expected exit status 0, got {status}: {last.strip()}"

@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from driftserve.errors import PipelineError
+from driftserve_pipeline.errors import PipelineError
 from driftserve_pipeline.registry.metadata import metadata_value
 from driftserve_pipeline.steps.aws import client
 from driftserve_pipeline.steps.champion import Champion, bring_champion

@@ -5,7 +5,8 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from driftserve.errors import PipelineError
+from driftserve.validation import first_problem
+from driftserve_pipeline.errors import PipelineError
 
 _Kind = TypeVar("_Kind", bound=BaseModel)
 
@@ -103,6 +104,5 @@ def read_evidence(path: Path, kind: type[_Kind]) -> _Kind:
     except OSError as error:
         raise PipelineError(f"{path}: expected a file that can be read, got {error.strerror}") from error
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise PipelineError(f"{path}: {place}: {first['msg']}; run the step that wrote it again") from error
+        problem = first_problem(error)
+        raise PipelineError(f"{path}: {problem.place}: {problem.reason}; run the step that wrote it again") from error

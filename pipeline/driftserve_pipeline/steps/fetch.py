@@ -3,7 +3,7 @@
 import argparse
 
 from driftserve_pipeline.steps.command import run_command
-from driftserve_pipeline.steps.step import Folders, Step, given
+from driftserve_pipeline.steps.step import Folders, Step, value_or_none
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,10 +18,10 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace, folders: Folders) -> str:
     arguments = ["--source", options.source, "--output", str(folders.fresh_output("fetched"))]
-    if test_source := given(options.test_source):
+    if test_source := value_or_none(options.test_source):
         arguments += ["--test-source", test_source]
     fetched = run_command("driftserve_training", "fetch", *arguments)
-    return f"sources' listing: {given(options.digest) or 'not known'}\n{fetched}"
+    return f"sources' listing: {value_or_none(options.digest) or 'not known'}\n{fetched}"
 
 
 FETCH = Step("bring the images here", _add_arguments, _run)

@@ -2,9 +2,9 @@
 
 import argparse
 
-from driftserve.errors import PipelineError
+from driftserve_pipeline.errors import PipelineError
 from driftserve_pipeline.steps.command import run_command
-from driftserve_pipeline.steps.step import Folders, Step, given
+from driftserve_pipeline.steps.step import Folders, Step, value_or_none
 
 _DROP = "--drop"  # of training's command
 _DROP_PARAMETER = "the parameter UnusableImages=drop"
@@ -23,7 +23,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace, folders: Folders) -> str:
     arguments = ["--data", str(folders.input("fetched")), "--output", str(folders.fresh_output("prepared"))]
-    if annotations := given(options.annotations):
+    if annotations := value_or_none(options.annotations):
         arguments += ["--annotations", annotations]
     if options.unusable_images == "drop":
         arguments += [_DROP]

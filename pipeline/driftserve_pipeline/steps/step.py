@@ -45,10 +45,10 @@ class Step:
     run: Callable[[argparse.Namespace, Folders], str]
 
 
-def given(text: str) -> str | None:
+def value_or_none(text: str) -> str | None:
     """What an argument says, None where it says that nothing was given.
 
-    >>> given("s3://scenes/test"), given("none"), given("")
+    >>> value_or_none("s3://scenes/test"), value_or_none("none"), value_or_none("")
     ('s3://scenes/test', None, None)
     """
     return None if text in _NOT_GIVEN else text

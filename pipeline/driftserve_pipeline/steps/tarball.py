@@ -6,7 +6,7 @@ import tarfile
 import zlib
 from pathlib import Path, PurePosixPath
 
-from driftserve.errors import PipelineError
+from driftserve_pipeline.errors import PipelineError
 
 MOST_BYTES = 20 * 2**30
 MOST_FILES = 10_000

@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from driftserve.errors import PipelineError
+from driftserve_pipeline.errors import PipelineError
 from driftserve_pipeline.steps.command import run_command
 from driftserve_pipeline.steps.step import Folders, Step
 
@@ -56,12 +56,12 @@ def _pair(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _flags(flag: str, given: list[tuple[str, str]], known: dict[str, str]) -> list[str]:
+def _flags(flag: str, pairs: list[tuple[str, str]], known: dict[str, str]) -> list[str]:
     """The flags of training's `tune` for what is searched."""
-    names = sorted(name for name, _ in given)
+    names = sorted(name for name, _ in pairs)
     if names != sorted(known):
         raise PipelineError(f"{flag}: expected {', '.join(known)}, each once, got {', '.join(names) or 'none'}")
-    return [part for name, values in given for part in (known[name], values)]
+    return [part for name, values in pairs for part in (known[name], values)]
 
 
 def _weights(channel: Path) -> tuple[str, ...]:

@@ -4,18 +4,18 @@ Exit status: 0 it has ended with a registered model, 1 it failed, for the reason
 used. Settings, as for an account: `DRIFTSERVE_PIPELINE_*`.
 """
 
-import argparse
 import os
 import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from driftserve.errors import DriftserveError, PipelineError
+from driftserve.command_line import Parser
+from driftserve.errors import DriftserveError
 from driftserve.text import printable
 from driftserve_pipeline.local.containers.docker import Engine
 from driftserve_pipeline.local.containers.run import ContainerRun, container_run
-from driftserve_pipeline.settings import read_settings
+from driftserve_pipeline.local.options import add_local_arguments, local_parameters, local_settings
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -23,9 +23,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         options.work.mkdir(parents=True, exist_ok=True)
+        images = {f"{kind}_image": f"{options.image_repository}:{kind}" for kind in ("training", "serving")}
+        settings = local_settings(options, os.environ, images)
         run = ContainerRun(
-            settings=read_settings(os.environ),
-            parameters=dict(map(_parameter, options.param)),
+            settings=settings,
+            parameters=local_parameters(options, settings),
             work=options.work.resolve(),
             engine=Engine(options.docker),
             python=options.pipeline_python.absolute(),  # a symlink, in an environment
@@ -47,33 +49,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parameter(text: str) -> tuple[str, str]:
-    """Name and value of a parameter.
-
-    >>> _parameter("CodeRevision=123456789012")
-    ('CodeRevision', '123456789012')
-    """
-    name, sign, value = text.partition("=")
-    if not sign:
-        raise PipelineError(f"expected NAME=VALUE, got {text!r}")
-    return name, value
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="python -m driftserve_pipeline.local.containers",
         description="The pipeline in containers: SageMaker's local mode, S3 and registry by moto.",
         allow_abbrev=False,
     )
-    parser.add_argument("--pipeline-python", type=Path, required=True, help="of the environment with the SageMaker SDK")
-    parser.add_argument("--work", type=Path, default=Path("build/pipeline-local"), help="default: %(default)s")
-    parser.add_argument("--images", type=Path, required=True, help="folder with train/ and test/, each <class>/<image>")
+    add_local_arguments(parser, Path("build/pipeline-local"), images_required=True)
     parser.add_argument(
         "--images-per-class", type=int, default=60, help="that are taken of each split (default: %(default)s)"
     )
     parser.add_argument("--docker", default="docker", help="its command (default: %(default)s)")
-    parser.add_argument("--weights", type=Path, help="timm weights, with <file>.json beside them or not")
-    parser.add_argument("--param", action="append", default=[], metavar="NAME=VALUE", help="of the pipeline; repeat")
+    parser.add_argument(
+        "--image-repository",
+        default="driftserve",
+        metavar="NAME",
+        help="of the images NAME:training and NAME:serving, where no setting names them (default: %(default)s)",
+    )
     return parser
 
 

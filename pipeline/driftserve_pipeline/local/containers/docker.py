@@ -6,7 +6,7 @@ import json
 import subprocess
 from dataclasses import dataclass
 
-from driftserve.errors import PipelineError
+from driftserve_pipeline.errors import PipelineError
 
 _NETWORK = "sagemaker-local"  # which local mode makes, and leaves
 
@@ -28,7 +28,7 @@ class Engine:
             return str(pool.get("Gateway") or next(ipaddress.ip_network(pool["Subnet"]).hosts()))
         raise PipelineError("expected an address of Docker's network `bridge`, got none; run `make pipeline-dry`")
 
-    def refuse_missing(self, image: str) -> None:
+    def check_image(self, image: str) -> None:
         """Pass if there is an image of that name here.
 
         Raises:

@@ -10,6 +10,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, TextIO
 
+from driftserve.command_line import Parser
 from driftserve.errors import DriftserveError
 from driftserve_pipeline.definition.blueprint import draw
 from driftserve_pipeline.definition.pipeline import assemble
@@ -27,7 +28,9 @@ _KINDS = {"Integer": int, "Float": float}  # as local mode wants them; the other
 
 def main() -> int:
     """Run the pipeline of the environment's settings in local mode; the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser = Parser(
+        prog="python -m driftserve_pipeline.local.containers.execution", description=__doc__, allow_abbrev=False
+    )
     parser.add_argument("--folder", type=Path, required=True, help="for the containers' folders")
     parser.add_argument("--label", required=True, help="of the containers")
     parser.add_argument("--log", type=Path, required=True, help="file for what the containers and the SDK write")
@@ -48,7 +51,7 @@ def main() -> int:
     return 0
 
 
-def typed(declared: Iterable[Parameter], given: Mapping[str, str]) -> dict[str, str | int | float]:
+def typed(declared: Iterable[Parameter], values: Mapping[str, str]) -> dict[str, str | int | float]:
     """The value of every parameter, of the type that is declared: local mode takes no other.
 
     >>> typed([Parameter("Epochs", "Integer", "4"), Parameter("CodeRevision", "String", "none")], {"CodeRevision": "1"})
@@ -58,7 +61,7 @@ def typed(declared: Iterable[Parameter], given: Mapping[str, str]) -> dict[str, 
         PipelineError: a name is unknown, or a value cannot have its type.
     """
     known = tuple(declared)
-    resolved = resolve(known, (f"{name}={value}" for name, value in given.items()))
+    resolved = resolve(known, (f"{name}={value}" for name, value in values.items()))
     return {parameter.name: _KINDS.get(parameter.kind, str)(resolved[parameter.name]) for parameter in known}
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from driftserve.errors import PipelineError
+from driftserve_pipeline.errors import PipelineError
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
-from driftserve.errors import PipelineError
+from driftserve_pipeline.errors import PipelineError
 from driftserve_pipeline.local.aws import local_aws, make_client
 from driftserve_pipeline.local.containers.docker import Engine
 from driftserve_pipeline.local.containers.images import choose
-from driftserve_pipeline.local.lock import locked
-from driftserve_pipeline.local.result import Result
+from driftserve_pipeline.local.options import with_record
+from driftserve_pipeline.local.run import Result, locked
 from driftserve_pipeline.local.storage import Storage, unpack_model
 from driftserve_pipeline.registry.versions import list_versions
-from driftserve_pipeline.settings import PREFIX, PipelineSettings
+from driftserve_pipeline.settings import PipelineSettings, to_variables
 
 _LOG = "log"
 _FOLDERS = "containers"
@@ -50,8 +50,8 @@ def container_run(run: ContainerRun, say: Callable[[str], None]) -> Result:
     Raises:
         PipelineError: there is no engine, no image, another run has the folder, or the SDK refuses the pipeline.
     """
-    run.engine.refuse_missing(run.settings.training_image)
-    with locked(run.work, _refuse_second), local_aws(None, run.engine.bridge_address()) as environment:
+    run.engine.check_image(run.settings.training_image)
+    with locked(run.work, _raise_in_use), local_aws(None, run.engine.bridge_address()) as environment:
         storage = Storage(make_client("s3", environment))
         settings, parameters = _with_sources(run, storage, say)
         say(f"the containers' log: {run.work / _LOG}")
@@ -63,7 +63,7 @@ def container_run(run: ContainerRun, say: Callable[[str], None]) -> Result:
         return replace(result, package=newest.arn, archive=str(run.work / "model"))
 
 
-def _refuse_second() -> NoReturn:
+def _raise_in_use() -> NoReturn:
     raise PipelineError("expected a --work that no other run has, got one in use; wait for its end, or give another")
 
 
@@ -83,9 +83,8 @@ def _with_sources(
         storage.upload(Path(scratch), f"{place}/images")
     if run.weights is None:
         return run.settings, parameters
-    for file in (run.weights, run.weights.with_name(f"{run.weights.name}.json")):
-        if file == run.weights or file.is_file():
-            storage.upload(file, f"{place}/weights/{file.name}")
+    for file in with_record(run.weights):
+        storage.upload(file, f"{place}/weights/{file.name}")
     return run.settings.model_copy(update={"weights": f"{place}/weights"}), parameters
 
 
@@ -102,7 +101,7 @@ def _run(
         command += ["--folder", str(Path(scratch, "jobs")), "--log", str(run.work / _LOG)]
         command += ["--parameters", json.dumps(parameters)]
         try:
-            done = subprocess.run(command, env={**environment, **_variables(settings)}, check=False)
+            done = subprocess.run(command, env={**environment, **to_variables(settings)}, check=False)
         finally:
             run.engine.remove(label, before)
         if done.returncode:
@@ -111,15 +110,3 @@ def _run(
     if "refused" in ended:
         raise PipelineError(ended["refused"])
     return Result(ended["execution"], ended["reason"])
-
-
-def _variables(settings: PipelineSettings) -> dict[str, str]:
-    """The variables that give the same settings."""
-    given = settings.model_dump(mode="json", include=settings.model_fields_set)
-    return {f"{PREFIX}{name.upper()}": _text(value) for name, value in given.items() if value is not None}
-
-
-def _text(value: object) -> str:
-    if isinstance(value, dict):
-        return ",".join(f"{name}={part}" for name, part in value.items())
-    return ",".join(map(str, value)) if isinstance(value, list) else str(value)

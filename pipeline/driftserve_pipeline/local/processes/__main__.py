@@ -1,31 +1,46 @@
 """The pipeline without AWS and Docker: `python -m driftserve_pipeline.local.processes`, which `make pipeline-dry` runs.
 
-Runs the definition that `driftserve-pipeline render` gives. Exit status: 0 it has succeeded, 1 it failed, for the
-reason on stderr, 2 what was given cannot be used.
+Runs the definition that `driftserve-pipeline render` gives. With `--images` it is rendered now, for a short run on
+them, by the settings of an account, `DRIFTSERVE_PIPELINE_*`. With `--definition` it is read from a file.
+
+Exit status: 0 it has succeeded, 1 it failed, for the reason on stderr, 2 what was given cannot be used.
 """
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from driftserve.errors import DriftserveError, PipelineError
+from driftserve.command_line import Parser
+from driftserve.errors import DriftserveError
 from driftserve.text import printable
+from driftserve_pipeline.errors import PipelineError
+from driftserve_pipeline.local.options import (
+    add_local_arguments,
+    local_parameters,
+    local_settings,
+    parse_parameters,
+    with_record,
+)
 from driftserve_pipeline.local.processes.dry_run import DryRun, dry_run
 from driftserve_pipeline.local.processes.plan import read_plan
+from driftserve_pipeline.local.processes.rendering import rendered_definition
+
+_WEIGHTS = "s3://driftserve-dry/weights"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one execution; the exit status."""
     parser = _parser()
     options = parser.parse_args(arguments)
-    if options.again and options.endpoint_url:
-        parser.error("expected --again without --endpoint-url: a registry that stays has the version already")
+    _check(options, parser)
     try:
-        last = {text.partition("=")[0]: text for text in options.param}  # make gives its own before the user's
-        uploads = tuple(map(_upload, options.upload))
-        plan = read_plan(options.definition.read_bytes(), last.values(), [file for file, _ in uploads])
+        uploads = (*_weights_uploads(options.weights), *map(_upload, options.upload))
+        definition, parameters = _definition(options)
+        assignments = [f"{name}={value}" for name, value in parameters.items()]
+        plan = read_plan(definition, assignments, [file for file, _ in uploads])
         python = options.training_python.absolute()  # a symlink, in an environment
         run = DryRun(plan, options.work.resolve(), python, options.endpoint_url, uploads, options.again)
         print(f"execution {plan.execution_id} in {options.work}", flush=True)
@@ -50,6 +65,42 @@ def _say(text: str) -> None:
     print(text, end="", flush=True)
 
 
+def _check(options: argparse.Namespace, parser: Parser) -> None:
+    """Refuse flags that do not go together."""
+    if options.again and options.endpoint_url:
+        parser.error("expected --again without --endpoint-url: a registry that stays has the version already")
+    if options.definition is None and (options.images is None or options.pipeline_python is None):
+        parser.error("expected --definition, or --images and --pipeline-python, by which one is rendered")
+    if options.definition is not None and (
+        options.images or options.weights or options.drawn or options.pipeline_python
+    ):
+        parser.error("expected --definition without --images, --drawn, --weights and --pipeline-python: it is rendered")
+
+
+def _definition(options: argparse.Namespace) -> tuple[bytes, dict[str, str]]:
+    """The definition, as JSON, and the parameters that it is run with."""
+    if options.definition is not None:
+        return options.definition.read_bytes(), parse_parameters(options.param)
+    weights = {"weights": _weights_place(options.weights)} if options.weights else {}
+    settings = local_settings(options, os.environ, {}).model_copy(update=weights)
+    parameters = {"TrainLocation": str(options.images.absolute()), **local_parameters(options, settings)}
+    return rendered_definition(options.pipeline_python.absolute(), settings, options.work), parameters
+
+
+def _weights_uploads(weights: Path | None) -> list[tuple[Path, str]]:
+    """The weights, and the record beside them, with their addresses in the run's S3."""
+    if weights is None:
+        return []
+    return [(file, f"{_weights_place(weights)}/{file.name}") for file in with_record(weights)]
+
+
+def _weights_place(weights: Path) -> str:
+    """The folder of a weights file in the run's S3, for its setting."""
+    if any(map(str.isspace, weights.name)):
+        raise PipelineError(f"--weights: expected a file whose name has no blanks, got {weights.name!r}; rename it")
+    return f"{_WEIGHTS}/{weights.name}"
+
+
 def _upload(text: str) -> tuple[Path, str]:
     """A file and its address.
 
@@ -63,21 +114,24 @@ def _upload(text: str) -> tuple[Path, str]:
     return Path(file), f"s3://{key}"
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="python -m driftserve_pipeline.local.processes",
         description="The pipeline without AWS and Docker: its steps as processes, S3 and registry by moto.",
         allow_abbrev=False,
     )
-    parser.add_argument("--definition", type=Path, required=True, help="what `driftserve-pipeline render` gives")
-    parser.add_argument("--work", type=Path, default=Path("build/pipeline-dry"), help="default: %(default)s")
+    add_local_arguments(parser, Path("build/pipeline-dry"), images_required=False)
+    parser.add_argument(
+        "--definition",
+        type=Path,
+        help="what `driftserve-pipeline render` gives (default: rendered now, by --pipeline-python, for --images)",
+    )
     parser.add_argument(
         "--training-python",
         type=Path,
         default=Path(sys.executable),
         help="stands for the training image's Python (default: this one)",
     )
-    parser.add_argument("--param", action="append", default=[], metavar="NAME=VALUE", help="of the pipeline; repeat")
     parser.add_argument("--upload", action="append", default=[], metavar="FILE=S3URI", help="before the run; repeat")
     parser.add_argument("--again", action="store_true", help="from the first step, as after a change of the code")
     parser.add_argument("--endpoint-url", help="of S3 and SageMaker (default: a moto server of this run's own)")

@@ -4,7 +4,7 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from driftserve.errors import PipelineError
+from driftserve_pipeline.errors import PipelineError
 
 _COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {"Equals": operator.eq, "GreaterThanOrEqualTo": operator.ge}
 _FIELDS = {"Type", "LeftValue", "RightValue"}

@@ -6,15 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from driftserve.errors import PipelineError
+from driftserve_pipeline.errors import PipelineError
 from driftserve_pipeline.local.aws import local_aws, make_client
-from driftserve_pipeline.local.lock import locked
 from driftserve_pipeline.local.processes.executor import LocalExecutor
 from driftserve_pipeline.local.processes.job import Machine, check_job
 from driftserve_pipeline.local.processes.journal import Journal
 from driftserve_pipeline.local.processes.plan import Plan
 from driftserve_pipeline.local.processes.running import Say, run_plan
-from driftserve_pipeline.local.result import Result
+from driftserve_pipeline.local.run import Result, locked
 from driftserve_pipeline.local.storage import Storage, unpack_model
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from botocore.exceptions import ParamValidationError
 from botocore.validate import ParamValidator
 
-from driftserve.errors import PipelineError
+from driftserve_pipeline.errors import PipelineError
 from driftserve_pipeline.local.processes import job
 from driftserve_pipeline.local.processes.journal import Ended, Journal
 from driftserve_pipeline.local.processes.plan import Step
@@ -46,7 +46,7 @@ class LocalExecutor:
             PipelineError: SageMaker would not take the arguments, or the step failed.
         """
         request = self._request(step.name, step.kind, arguments)
-        self._refuse_shape(step.kind, request)
+        self._check_shape(step.kind, request)
         if step.kind == "RegisterModel":
             return {"ModelPackageArn": register(self._registry, to_registration(arguments))}
         folder = self._journal.step_folder(step.name)
@@ -99,7 +99,7 @@ class LocalExecutor:
             return dict(arguments)
         return {_JOB_NAMES[kind]: f"pipelines-{self._execution_id}-{name}", **arguments}
 
-    def _refuse_shape(self, kind: str, request: Mapping[str, Any]) -> None:
+    def _check_shape(self, kind: str, request: Mapping[str, Any]) -> None:
         shape = self._registry.meta.service_model.operation_model(_CALLS[kind]).input_shape
         report = ParamValidator().validate(request, shape)
         if report.has_errors():

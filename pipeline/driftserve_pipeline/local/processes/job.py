@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from driftserve.errors import PipelineError
+from driftserve_pipeline.errors import PipelineError
 from driftserve_pipeline.local.processes.expression import Scope, resolve
 from driftserve_pipeline.local.storage import Storage
 
@@ -180,8 +180,8 @@ def _run(
             process.terminate()  # nothing where it has ended; else the guard passes it on
             process.wait()
     if status:
-        said = why if why.is_file() else log
-        raise PipelineError(f"{_line(said)} (exit status {status}; log: {log})")
+        source = why if why.is_file() else log
+        raise PipelineError(f"{_line(source)} (exit status {status}; log: {log})")
 
 
 def _line(file: Path) -> str:

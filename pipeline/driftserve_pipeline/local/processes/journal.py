@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from driftserve_pipeline.local.result import Result
+from driftserve_pipeline.local.run import Result
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from driftserve.errors import PipelineError
+from driftserve_pipeline.errors import PipelineError
 from driftserve_pipeline.execution.parameter import declared_parameters, resolve
 from driftserve_pipeline.local.processes.condition import check_condition
 from driftserve_pipeline.local.processes.expression import Scope, check, steps_named_in
@@ -78,11 +78,11 @@ def read_plan(definition: bytes, assignments: Iterable[str], files: Iterable[Pat
     types = {parameter.name: parameter.kind for parameter in declared}
     if odd := sorted(set(types.values()) - set(_READERS)):
         raise PipelineError(f"expected parameters of the types {', '.join(_READERS)}, got {odd[0]}")
-    given = with_digest(resolve(declared, assignments))
-    parameters = {name: _READERS[types.get(name, "String")](text) for name, text in given.items()}
+    values = with_digest(resolve(declared, assignments))
+    parameters = {name: _READERS[types.get(name, "String")](text) for name, text in values.items()}
     steps = tuple(_flattened(requests, None))
     _check(steps, parameters, types)
-    identity = json.dumps([tree, parameters, digest_of((*files, *release_here(given)))], sort_keys=True)
+    identity = json.dumps([tree, parameters, digest_of((*files, *release_here(values)))], sort_keys=True)
     return Plan(_ordered(steps), parameters, hashlib.sha256(identity.encode()).hexdigest()[:12])
 
 

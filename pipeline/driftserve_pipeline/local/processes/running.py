@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from driftserve.errors import PipelineError
+from driftserve_pipeline.errors import PipelineError
 from driftserve_pipeline.local.processes.condition import holds
 from driftserve_pipeline.local.processes.expression import Scope, resolve
 from driftserve_pipeline.local.processes.journal import Ended, Journal

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from driftserve_pipeline.execution.parameter import given_locations
+from driftserve_pipeline.execution.parameter import locations_of
 
 _LOCATIONS = ("TrainLocation", "TestLocation")
 _RELEASE = "AnnotationRelease"
@@ -20,7 +20,7 @@ def with_digest(parameters: Mapping[str, str]) -> dict[str, str]:
     here = _paths_here(parameters, _LOCATIONS)
     absolute = {name: str(path.absolute()) for name, path in _paths_here(parameters, (*_LOCATIONS, _RELEASE)).items()}
     found = {**parameters, **absolute}
-    if here and not given_locations(parameters, (_DIGEST,)):
+    if here and not locations_of(parameters, (_DIGEST,)):
         found[_DIGEST] = digest_of(here.values())
     return found
 
@@ -42,5 +42,5 @@ def digest_of(paths: Iterable[Path]) -> str:
 
 
 def _paths_here(parameters: Mapping[str, str], names: Iterable[str]) -> dict[str, Path]:
-    given = {name: Path(path) for name in names for path in given_locations(parameters, (name,))}
-    return {name: path for name, path in given.items() if path.exists()}
+    paths = {name: Path(path) for name in names for path in locations_of(parameters, (name,))}
+    return {name: path for name, path in paths.items() if path.exists()}

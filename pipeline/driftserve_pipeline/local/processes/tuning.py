@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from driftserve.errors import PipelineError
+from driftserve_pipeline.errors import PipelineError
 from driftserve_pipeline.local.processes.job import CONTAINERS_PYTHON
 
 _CHOICES, _RANGES = "CategoricalParameterRanges", "ContinuousParameterRanges"
