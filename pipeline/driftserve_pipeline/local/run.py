@@ -1,11 +1,12 @@
 """A run on this machine: one at a time in a folder, and how it has ended."""
 
-import fcntl
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from driftserve.host.lock import lock, try_lock
 
 
 @dataclass(frozen=True)
@@ -28,18 +29,11 @@ def locked(work: Path, say_waiting: Callable[[], None]) -> Iterator[int]:
     Whoever inherits the descriptor holds it too, so that it is not free before the last process of a run has ended.
     """
     work.mkdir(parents=True, exist_ok=True)
-    lock = os.open(work / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+    descriptor = os.open(work / "lock", os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        _take(lock, say_waiting)
-        yield lock
+        if not try_lock(descriptor):
+            say_waiting()
+            lock(descriptor)
+        yield descriptor
     finally:
-        os.close(lock)
-
-
-def _take(lock: int, say_waiting: Callable[[], None]) -> None:
-    """Take the lock of an open file, after a word where another process has it."""
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        say_waiting()
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        os.close(descriptor)

@@ -1,7 +1,6 @@
 """A folder that is written whole or not at all."""
 
 import errno
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from driftserve.errors import DataError
+from driftserve.host.lock import try_lock
 
 # A container's output folder may be a mount of its own, which nothing can be renamed to.
 _NOT_RENAMED_TO = (errno.EBUSY, errno.EXDEV)
@@ -107,13 +107,9 @@ def to_relative_path(name: str, origin: str) -> PurePosixPath:
 def _locked(folder: Path) -> Iterator[None]:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        is_free = try_lock(descriptor)
         # One that finished since then removed the folder: what is locked now has no name.
-        is_ours = folder.exists() and os.path.samestat(os.fstat(descriptor), folder.stat())
-    except BlockingIOError:
-        is_ours = False
-    try:
-        if not is_ours:
+        if not (is_free and folder.exists() and os.path.samestat(os.fstat(descriptor), folder.stat())):
             raise DataError(f"{folder}: expected to write alone, got another process that does; wait until it is done")
         yield
     finally:
