@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from model_servers import ROOT
+from checkout import ROOT
 from sagemaker_request_shapes import OPERATIONS
 
 GOLDEN = ROOT / "tests" / "golden"

@@ -16,6 +16,7 @@ import psutil
 import pytest
 import urllib3
 
+from checkout import ROOT
 from driftserve.errors import ServerError
 from driftserve.host.ports import check_port_is_free, free_ports
 from driftserve.runtime.status import read_status
@@ -23,7 +24,6 @@ from driftserve.servers import mms
 from processes import running, wait_for
 from sample_images import encode
 
-ROOT = Path(__file__).parent.parent
 SERVERS = ("torchserve", "mms")
 # `make serve` has to answer within this; measured from the start of the process.
 START_TIMEOUT_SECONDS = 60

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
+from checkout import ROOT
 from containers import DOCKER, tag
-from model_servers import ROOT
 
 SPEC: dict[str, Any] = yaml.safe_load((ROOT / "buildspec.yml").read_text())
 COMMANDS = [command for phase in SPEC["phases"].values() for command in phase.get("commands", ())]

@@ -13,12 +13,12 @@ from typing import IO, Any
 
 import pytest
 
+from checkout import ROOT
 from containers import docker, readable, refuse, tag
 from driftserve.archive.contract import Contract
 from driftserve.archive.writing import write_model_tarball
 from driftserve.host.ports import free_ports
 from endpoint_clients import SUITE_TESTS
-from model_servers import ROOT
 
 pytestmark = pytest.mark.image
 

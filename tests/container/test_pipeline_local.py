@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from checkout import ROOT
 from containers import DOCKER, docker, readable, refuse, serving, tag
 from driftserve_demo.synthetic import write_dataset
-from model_servers import ROOT
 from processes import wait_for
 from sample_images import encode, scene
 

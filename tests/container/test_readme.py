@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import urllib3
 
+from checkout import ROOT
 from containers import DOCKER, IMAGE, docker, readable, tag
 from driftserve.host.ports import free_ports
-from model_servers import ROOT
 from processes import wait_for
 from sample_images import encode, scene
 

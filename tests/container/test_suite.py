@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import urllib3
 
+from checkout import ROOT
 from containers import container, gateway, serving, tag
 from endpoint_clients import SUITE_TESTS
 from fake_lambda import fake_lambda
-from model_servers import ROOT, TEST_MARK
+from model_servers import TEST_MARK
 from sample_images import encode, scene
 
 pytestmark = pytest.mark.image

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from checkout import ROOT
 from driftserve.host.ports import free_ports
 from processes import wait_for
 
-ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) for line in block.splitlines()]
 INSTALLED = Path(sys.prefix, ".installed")

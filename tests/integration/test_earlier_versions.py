@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from checkout import TESTS
 from driftserve.cli import main
 from model_servers import SERVERS, started
 from sample_images import encode, scene
 
-WRITTEN = Path(__file__).parents[1] / "written_by_0_1_0"
+WRITTEN = TESTS / "written_by_0_1_0"
 ARCHIVE = WRITTEN / "tiny.mar"
 
 

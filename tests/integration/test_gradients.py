@@ -7,10 +7,11 @@ from pathlib import Path
 
 import torch
 
+from checkout import TESTS
 from driftserve.host.ports import free_ports
 from driftserve_demo.synthetic import write_dataset
 
-SCRIPT = Path(__file__).parents[1] / "first_step_gradients.py"
+SCRIPT = TESTS / "first_step_gradients.py"
 
 
 def test_two_processes_and_one_agree_in_gradients(tmp_path: Path) -> None:

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from checkout import TESTS
 from driftserve_demo.synthetic import write_dataset
 from driftserve_pipeline.local.processes.__main__ import main
 from processes import running, wait_for
 
-TESTS = Path(__file__).parents[1]
 RENDERED = TESTS / "golden" / "pipeline.json"
 SEARCHING = TESTS / "golden" / "pipeline-tuning.json"
 PARAMETERS = {

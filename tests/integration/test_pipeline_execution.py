@@ -17,6 +17,7 @@ import boto3
 import pytest
 from botocore.config import Config
 
+from checkout import ROOT
 from driftserve_demo.local_aws import local_aws
 from driftserve_pipeline.__main__ import main
 from driftserve_pipeline.errors import PipelineError
@@ -25,7 +26,6 @@ from driftserve_pipeline.execution.parameter import declared_parameters, resolve
 from driftserve_pipeline.execution.report import read_report, wait
 from driftserve_pipeline.execution.start import Manifest, Started, read_manifest, start
 from fake_sagemaker_executions import FakeExecution, FakeExecutions, fake_sagemaker_executions
-from model_servers import ROOT
 
 BUCKET = "scenes"
 GOLDEN = ROOT / "tests" / "golden"

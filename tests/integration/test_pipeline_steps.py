@@ -18,6 +18,7 @@ import psutil
 import pytest
 
 from champion_archives import write_darkest
+from checkout import ROOT
 from driftserve.archive.contract import Contract, file_sha256
 from driftserve.archive.reading import read_contract
 from driftserve.archive.writing import write_model_tarball
@@ -30,7 +31,7 @@ from golden_pipelines import find_step, read_golden
 from image_folders import write_coloured
 from processes import is_alive, running
 
-TRAIN = Path(__file__).parents[2] / "container" / "train.py"
+TRAIN = ROOT / "container" / "train.py"
 BUCKET = "steps"
 IMAGE = "111122223333.dkr.ecr.eu-central-1.amazonaws.com/driftserve:1"
 HYPERPARAMETERS = {"model": "test_resnet", "pretrained": "false", "image_size": "32", "epochs": "6"}

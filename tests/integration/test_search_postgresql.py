@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from checkout import TESTS
 from driftserve_training.search.ranking import rank
 from fake_searches import accuracy_of, main, plan_of, search
 from postgresql import postgresql
 from processes import running, wait_for
 
-ENVIRONMENT = {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])}
+ENVIRONMENT = {"PYTHONPATH": os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])}
 
 
 @pytest.fixture(scope="module")

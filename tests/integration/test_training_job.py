@@ -14,13 +14,14 @@ import psutil
 import pytest
 import torch
 
+from checkout import ROOT
 from driftserve.archive.reading import read_contract
 from driftserve.host.ports import free_ports
 from driftserve_demo.synthetic import write_dataset
 from driftserve_training.job.hyperparameters import NAMES
 from processes import is_alive, running, wait_for
 
-TRAIN = Path(__file__).parents[2] / "container" / "train.py"
+TRAIN = ROOT / "container" / "train.py"
 SMALL = {"image-size": "48", "epochs": "2", "batch-size": "16", "sagemaker_program": '"train.py"'}
 SMALL |= {"robustness-images": "0", "explained-images": "0"}
 FROM_SCRATCH = SMALL | {"model": '"test_resnet"', "pretrained": "false"}

@@ -16,6 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
+from checkout import ROOT
 from driftserve.archive.reading import MODEL_FILE, read_archive, read_contract, unpack_archive
 from driftserve.cli import main as inspect
 from driftserve.drift.features import feature_names
@@ -406,7 +407,7 @@ def test_the_archive_names_no_path_of_the_machine_that_made_it(exported: Path) -
         texts = [mar.read(name) for name in mar.namelist()]
         with zipfile.ZipFile(mar.open(MODEL_FILE)) as graph_file:
             texts += [graph_file.read(name) for name in graph_file.namelist()]
-    for path in (sys.prefix, str(Path(__file__).parents[2]), "site-packages"):
+    for path in (sys.prefix, str(ROOT), "site-packages"):
         assert not any(path.encode() in text for text in texts)
 
 

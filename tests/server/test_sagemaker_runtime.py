@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 from botocore.exceptions import ClientError
 
+from checkout import ROOT
 from driftserve.observations.observation import TEST_ATTRIBUTE
 from endpoint_clients import SUITE_TESTS
 from fake_sagemaker_runtime import MAX_BODY_BYTES, fake_sagemaker_runtime
-from model_servers import ROOT, Endpoint
+from model_servers import Endpoint
 from sample_images import encode, scene
 
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "fake", "AWS_SECRET_ACCESS_KEY": "fake", "AWS_DEFAULT_REGION": "eu-central-1"}

@@ -7,11 +7,12 @@ from types import ModuleType
 
 import pytest
 
+from checkout import ROOT
 from driftserve.metrics.definitions import DEFINITIONS
 from driftserve.settings import PREFIX, Settings
 from driftserve_demo.synthetic import write_dataset
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = ROOT / "docs"
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from model_servers import ROOT
+from checkout import ROOT
 
 FAKE_PYTHON = """#!/bin/sh
 # A fake Python: writes down its arguments and the pipeline's settings.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from model_servers import ROOT
+from checkout import ROOT
 
 DIGEST = "sha256:" + "3" * 64
 FAKE_DOCKER = f"""#!/bin/sh

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from checkout import ROOT
 from driftserve.archive.contract import ImageSpec
 from driftserve.errors import DataError
 from driftserve_training.configuration import TrainingConfiguration
@@ -130,7 +131,7 @@ def test_every_choice_of_a_run_is_a_hyperparameter_and_reaches_it(tmp_path: Path
 
 
 def test_every_hyperparameter_has_a_row_in_the_docs_with_its_default() -> None:
-    docs = Path(__file__).parents[2] / "docs"
+    docs = ROOT / "docs"
     page = (docs / "training.md").read_text() + (docs / "training-job.md").read_text()
     rows = dict(re.findall(r"^\| `(\w+)` \| ([^|]*) \|", page, re.MULTILINE))
     assert set(rows) == set(NAMES)

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from checkout import ROOT
 from driftserve_pipeline.steps.__main__ import _parser as step_parser
 from driftserve_training.__main__ import _parser
 from driftserve_training.configuration import TrainingConfiguration
 from driftserve_training.job.hyperparameters import read_hyperparameters
 from driftserve_training.parameters import read_winner
 from golden_pipelines import GOLDEN, VARIANTS, find_step, flat, inputs, places, read_golden, requests, resolved
-from model_servers import ROOT
 from pipeline_definition_schema import Definition
 from sagemaker_request_shapes import problems
 

@@ -11,6 +11,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState, create_trial
 
+from checkout import TESTS
 from driftserve.errors import DataError
 from driftserve_training.configuration import TrainingConfiguration
 from driftserve_training.parameters import read_yaml
@@ -25,7 +26,7 @@ from driftserve_training.search.storage import open_database
 from fake_searches import SPACE, accuracy_of, fake_training, main, plan_of, search
 from processes import running, wait_for
 
-ENVIRONMENT = {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])}
+ENVIRONMENT = {"PYTHONPATH": os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])}
 TPE = {"sampler": "tpe", "pruner": "none"}
 
 

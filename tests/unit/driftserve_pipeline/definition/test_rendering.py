@@ -8,10 +8,10 @@ from importlib.util import find_spec
 
 import pytest
 
+from checkout import ROOT
 from driftserve_pipeline.__main__ import main
 from driftserve_pipeline.steps.__main__ import _parser as step_parser
 from golden_pipelines import GOLDEN, VARIANTS, find_step, flat, inputs, requests, resolved
-from model_servers import ROOT
 from pipeline_definition_schema import Definition
 from sagemaker_request_shapes import problems
 
