@@ -37,6 +37,9 @@ INSTALLED := $(VENV)/.installed
 INSTALLED_MMS := $(VENV_MMS)/.installed
 INSTALLED_PIPELINE := $(VENV_PIPELINE)/.installed
 SERVER_VENV := $(if $(filter mms,$(SERVER)),$(VENV_MMS),$(VENV))
+# Processes of pytest; tests that wait for a server leave a core to others.
+TEST_PROCESSES ?= 2
+IN_PARALLEL := --numprocesses $(TEST_PROCESSES) --dist loadgroup --no-loadscope-reorder
 PYTEST = VENV_MMS='$(VENV_MMS)' VENV_PIPELINE='$(VENV_PIPELINE)' $(VENV)/bin/python -m pytest
 
 SUITE := tests/container/test_suite.py::test_the_smoke_suite_passes
@@ -129,7 +132,7 @@ sbom: ## Write each image's bill of materials to build/: [TARGETS=serving]
 	    > $(BUILD)/sbom-$$target.cdx.json && echo $(BUILD)/sbom-$$target.cdx.json || exit 1; done
 
 test: $(INSTALLED) $(INSTALLED_MMS) ## Run every test that this machine can run, but the slow ones below
-	$(PYTEST) -m 'not acceptance and not faults and not bench and not image'
+	$(PYTEST) $(IN_PARALLEL) -m 'not acceptance and not faults and not bench and not image'
 
 faults: $(INSTALLED) $(INSTALLED_MMS) ## Hit both servers with what happens in production: some 8 minutes
 	$(PYTEST) -m faults

@@ -8,11 +8,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+# One thread for each process, before torch is loaded: those of processes that run side by side would fight for cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import hypothesis
 import numpy as np
 import pytest
 import torch
 
+from checkout import TESTS
 from driftserve.archive.certificate import Certificate, FalseAlarms, Power
 from driftserve.archive.contract import SCHEMA_VERSION, Contract, DriftPolicy, GoldenImage, ImageSpec
 from driftserve.archive.writing import write_archive
@@ -56,6 +60,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--latency-budget-ms", type=float, default=500.0, help="of the median request (default: %(default)s)"
     )
+
+
+SERVERS = {"torchserve", "mms", "endpoint"}  # fixtures that last for the session, or ask for such
+# Those that start processes first: long ones that begin last would leave a core idle.
+FOLDERS = ("e2e", "integration", "server", "endpoint")
+
+
+@pytest.hookimpl(trylast=True)  # pytest-randomly has shuffled
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tell pytest-xdist what belongs together: a file, with its fixtures; all tests of the servers of the session."""
+    for item in items:
+        uses_servers = not SERVERS.isdisjoint(getattr(item, "fixturenames", ()))
+        item.add_marker(pytest.mark.xdist_group("servers" if uses_servers else str(item.path)))
+    items.sort(key=lambda item: _rank(item.path))
+
+
+def _rank(path: Path) -> int:
+    folder = path.relative_to(TESTS).parts[0] if path.is_relative_to(TESTS) else ""
+    return FOLDERS.index(folder) if folder in FOLDERS else len(FOLDERS)
 
 
 class TinyNetwork(torch.nn.Module):
