@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 
+import driftserve_training  # noqa: F401  makes torchvision importable: pytest-xdist imports the modules of warnings
 from checkout import TESTS
 from driftserve.archive.certificate import Certificate, FalseAlarms, Power
 from driftserve.archive.contract import SCHEMA_VERSION, Contract, DriftPolicy, GoldenImage, ImageSpec
