@@ -13,6 +13,7 @@ PARAMS ?=
 IMAGES_PER_CLASS ?=
 MODEL ?=
 EPOCHS ?=
+QUICK ?=
 PORT ?= 8080
 SERVER ?= torchserve
 AGAIN ?=
@@ -79,10 +80,10 @@ $(INSTALLED_PIPELINE): pyproject.toml constraints-pipeline.txt
 	$(VENV_PIPELINE)/bin/python $(PIP_PIPELINE) --no-deps --editable .
 	@touch $@
 
-demo: $(INSTALLED) ## Train, archive, serve, find drift: [DATA=folder] [WEIGHTS=file] [MODEL=] [EPOCHS=] [PORT=]
+demo: $(INSTALLED) ## Train, archive, serve, find drift: [DATA=folder] [WEIGHTS=file] [MODEL=] [EPOCHS=] [PORT=] [QUICK=1]
 	$(VENV)/bin/python -m driftserve_demo --output $(BUILD)/demo --port $(PORT) \
 	  $(if $(DATA),--data '$(DATA)') $(if $(WEIGHTS),--weights '$(WEIGHTS)') \
-	  $(if $(MODEL),--model '$(MODEL)') $(if $(EPOCHS),--epochs '$(EPOCHS)')
+	  $(if $(MODEL),--model '$(MODEL)') $(if $(EPOCHS),--epochs '$(EPOCHS)') $(if $(QUICK),--quick)
 
 DRAWN := $(BUILD)/pipeline-dry/data
 # A word of the shell, whatever is in it; make's own functions know no blanks in the names of files.

@@ -46,6 +46,7 @@ def _parser() -> Parser:
     parser.add_argument("--weights", type=Path, help="a timm weights file")
     parser.add_argument("--model", help="a timm model")
     parser.add_argument("--epochs", type=int)
+    parser.add_argument("--quick", action="store_true", help="fewer drawn images, and less traffic")
     return parser
 
 

@@ -52,6 +52,7 @@ class DemoOptions:
     weights: Path | None = None
     model: str | None = None
     epochs: int | None = None
+    quick: bool = False
 
 
 def run(options: DemoOptions) -> Report:
@@ -60,6 +61,7 @@ def run(options: DemoOptions) -> Report:
     Raises:
         DriftserveError: a stage failed; the message says which and why.
     """
+    extent = traffic.QUICK if options.quick else traffic.FULL
     folder, data = prepare_data(options)
     training = train_and_export(options, folder)
     archive = find_archive(options.output / "model")
@@ -70,7 +72,7 @@ def run(options: DemoOptions) -> Report:
         with running_server(archive, options.port, environment, probe) as server:
             client = Client(server.url, CONCURRENCY)
             test_answers, parity, accuracy = send_test_images(client, folder, options.output)
-            traffic_answers, drift = send_traffic(client, server, folder, contract.drift.window_size)
+            traffic_answers, drift = send_traffic(client, server, folder, contract.drift.window_size, extent)
         # After the end, which flushes the last period.
         cloudwatch = read_metrics(aws, NAMESPACE, all_series(contract, ENDPOINT_NAME, VARIANT_NAME))
     if not cloudwatch.datapoints:
@@ -95,22 +97,21 @@ def prepare_data(options: DemoOptions) -> tuple[Path, DataReport]:
     folder = options.data or options.output / "data"
     if options.data is None:
         shutil.rmtree(folder, ignore_errors=True)
-        synthetic.write_dataset(folder)
+        images = synthetic.QUICK_IMAGES_PER_CLASS if options.quick else synthetic.IMAGES_PER_CLASS
+        synthetic.write_dataset(folder, images)
     for split in SPLITS:  # what would fail after minutes of training fails here
         if not (folder / split).is_dir():
             raise DataError(
                 f"{folder}: expected the folders {', '.join(SPLITS)}, each <class>/<image>, got no {split}/"
             )
-    images = {split: len(traffic.image_files(folder / split)) for split in SPLITS}
-    if images["stream"] < (window_size := DriftPolicy().window_size):
-        raise DataError(
-            f"{folder}: expected at least {window_size} images in stream/, a window, got {images['stream']}"
-        )
+    found = {split: len(traffic.image_files(folder / split)) for split in SPLITS}
+    if found["stream"] < (window_size := DriftPolicy().window_size):
+        raise DataError(f"{folder}: expected at least {window_size} images in stream/, a window, got {found['stream']}")
     return folder, DataReport(
         source=str(options.data) if options.data else "synthetic, drawn by the demo",
         is_synthetic=options.data is None,
         labels=tuple(sorted(path.name for path in (folder / "train").iterdir() if path.is_dir())),
-        images=images,
+        images=found,
     )
 
 
@@ -119,7 +120,7 @@ def train_and_export(options: DemoOptions, folder: Path) -> TrainingReport:
     trained = options.output / "training"
     training_options: dict[str, object] = {"--data": folder, "--output": trained}
     if options.data is None:  # drawn scenes are easy, and need neither large images nor a download
-        training_options |= {"--image-size": 64, "--epochs": 6, "--learning-rate": 4e-3}
+        training_options |= {"--image-size": 64, "--epochs": 3 if options.quick else 6, "--learning-rate": 4e-3}
     else:
         training_options |= {"--image-size": 128, "--epochs": 3}
     if options.weights is None:
@@ -162,18 +163,22 @@ def send_test_images(client: Client, folder: Path, output: Path) -> tuple[list[A
     return answers, parity, float(np.mean(is_correct))
 
 
-def send_traffic(client: Client, server: Server, folder: Path, window_size: int) -> tuple[list[Answer], DriftPhases]:
+def send_traffic(
+    client: Client, server: Server, folder: Path, window_size: int, extent: traffic.Extent
+) -> tuple[list[Answer], DriftPhases]:
     """Send the phases window by window; read each window's verdict from the monitor's status."""
     generator = random.Random(0)
     stream = traffic.read_pictures(folder / "stream")
     phases = {
-        "undrifted": traffic.undrifted_windows(stream, window_size, generator),
-        f"{corruption.KIND} severity {corruption.SEVERITY}": traffic.corrupted_windows(stream, window_size, generator),
+        "undrifted": traffic.undrifted_windows(stream, window_size, generator, extent),
+        f"{corruption.KIND} severity {corruption.SEVERITY}": traffic.corrupted_windows(
+            stream, window_size, generator, extent
+        ),
     }
     ood_pictures = traffic.read_pictures(folder.parent / "ood", is_labelled=False)
     if ood_pictures:
         phases[f"{traffic.OOD_SHARE:.0%} out of distribution"] = traffic.ood_windows(
-            stream, ood_pictures, window_size, generator
+            stream, ood_pictures, window_size, generator, extent
         )
     answers: list[Answer] = []
     measured = [_send_phase(client, server, kind, windows, answers) for kind, windows in phases.items()]

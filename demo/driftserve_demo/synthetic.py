@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 SIDE = 96  # pixels
 IMAGES_PER_CLASS = {"train": 100, "val": 100, "test": 40, "stream": 100}
+QUICK_IMAGES_PER_CLASS = {"train": 60, "val": 40, "test": 10, "stream": 40}  # a window of traffic needs 200 in all
 _AMBIGUOUS_SHARE = 0.4  # as real scenes are: a classifier without errors has nothing to calibrate
 
 Colour = tuple[int, int, int]

@@ -3,6 +3,7 @@
 import io
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,21 @@ from driftserve.images.decode import MEDIA_TYPES, decode
 from driftserve_demo.client import Picture
 from driftserve_demo.corruption import SEVERITY, gaussian_noise
 
-UNDRIFTED_WINDOWS = 10  # at least
-DRIFTED_WINDOWS = 2
 OOD_SHARE = 0.25
 
 Window = list[Picture]
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How much traffic is sent: undrifted windows, at least, and windows of each drift."""
+
+    undrifted_windows: int
+    drifted_windows: int
+
+
+FULL = Extent(undrifted_windows=10, drifted_windows=2)
+QUICK = Extent(undrifted_windows=2, drifted_windows=1)
 
 
 def image_files(folder: Path) -> list[Path]:
@@ -33,7 +44,9 @@ def read_pictures(folder: Path, is_labelled: bool = True) -> list[Picture]:
     ]
 
 
-def undrifted_windows(stream: Sequence[Picture], size: int, generator: random.Random) -> list[Window]:
+def undrifted_windows(
+    stream: Sequence[Picture], size: int, generator: random.Random, extent: Extent = FULL
+) -> list[Window]:
     """Shuffled passes over the stream, cut into windows, no image twice in one.
 
     Raises:
@@ -42,25 +55,32 @@ def undrifted_windows(stream: Sequence[Picture], size: int, generator: random.Ra
     if len(stream) < size:
         raise DataError(f"expected at least {size} images in stream/, one window's worth, got {len(stream)}")
     windows: list[Window] = []
-    while len(windows) < UNDRIFTED_WINDOWS:
+    while len(windows) < extent.undrifted_windows:
         shuffled = generator.sample(stream, len(stream))
         windows += [shuffled[start : start + size] for start in range(0, len(stream) - size + 1, size)]
     return windows
 
 
-def corrupted_windows(stream: Sequence[Picture], size: int, generator: random.Random) -> list[Window]:
+def corrupted_windows(
+    stream: Sequence[Picture], size: int, generator: random.Random, extent: Extent = FULL
+) -> list[Window]:
     """Windows of the stream under `corruption`, sent as PNG so that nothing else changes."""
     noise = np.random.default_rng(generator.getrandbits(32))
-    return [[_corrupt(picture, noise) for picture in generator.sample(stream, size)] for _ in range(DRIFTED_WINDOWS)]
+    samples = (generator.sample(stream, size) for _ in range(extent.drifted_windows))
+    return [[_corrupt(picture, noise) for picture in sample] for sample in samples]
 
 
 def ood_windows(
-    stream: Sequence[Picture], ood_pictures: Sequence[Picture], size: int, generator: random.Random
+    stream: Sequence[Picture],
+    ood_pictures: Sequence[Picture],
+    size: int,
+    generator: random.Random,
+    extent: Extent = FULL,
 ) -> list[Window]:
     """Windows of the stream with a quarter of other images, each of them once in a window."""
     number = min(round(size * OOD_SHARE), len(ood_pictures))
     windows = []
-    for _ in range(DRIFTED_WINDOWS):
+    for _ in range(extent.drifted_windows):
         window = generator.sample(stream, size - number) + generator.sample(ood_pictures, number)
         windows.append(generator.sample(window, size))
     return windows

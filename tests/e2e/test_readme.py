@@ -57,7 +57,7 @@ def demo(checkout: Path, environment: dict[str, str], tmp_path_factory: pytest.T
     """The report of `make demo`, run once for this file."""
     assert "make demo" in COMMANDS
     log = tmp_path_factory.mktemp("log") / "log"
-    with _group([*MAKE, "demo", f"PORT={free_ports(1)[0]}", "EPOCHS=2"], checkout, environment, log) as make:
+    with _group([*MAKE, "demo", f"PORT={free_ports(1)[0]}", "QUICK=1"], checkout, environment, log) as make:
         assert make.wait(DEMO_TIMEOUT_SECONDS) == 0, log.read_text()[-4000:]
     assert "undrifted" in log.read_text()
     report: dict[str, object] = json.loads((checkout / "build/demo/report.json").read_text())
@@ -107,9 +107,9 @@ def test_the_demo_trains_serves_and_notices_drift_on_synthetic_images(demo: dict
     assert demo["parity"]["max_abs_diff"] <= 1e-4
     assert demo["parity"]["argmax_agreement"] == 1.0
     drift = demo["drift"]
-    assert drift["undrifted"]["windows"] >= 10
+    assert drift["undrifted"]["windows"] >= 2  # of the whole demo `make acceptance` asks more
     assert drift["undrifted"]["alarms"] <= 1
-    assert drift["corrupted"]["alarms"] == drift["corrupted"]["windows"] >= 2
+    assert drift["corrupted"]["alarms"] == drift["corrupted"]["windows"] >= 1
     assert drift["ood"] is None
     assert demo["cloudwatch"]["datapoints"] > 0
 
