@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -16,8 +17,11 @@ import numpy as np
 import pytest
 import urllib3
 
+from driftserve.adapters import aws_lambda
 from driftserve.bootstrap import build_service
+from driftserve.cli import main
 from driftserve.drift.report import DriftReport
+from driftserve.errors import ArchiveError, DriftserveError, SettingsError
 from driftserve.inference.service import Request
 from driftserve.inference.verification import verify_archive
 from driftserve.monitoring.monitor import Monitor
@@ -135,9 +139,17 @@ def test_requests_at_once_are_answered_one_after_another(function: Function) -> 
     assert len({body["request_id"] for _, body in answers}) == 12
 
 
-def test_every_invocation_ends_with_its_metrics_as_pure_json_on_stdout(archive: Path, tmp_path: Path) -> None:
+def test_every_invocation_ends_with_its_metrics_as_pure_json_on_stdout_whatever_a_killed_environment_left(
+    archive: Path, tmp_path: Path
+) -> None:
+    left = tmp_path / "tmp" / f"driftserve-{os.getuid()}"
+    left.mkdir(mode=0o700, parents=True)
+    (tmp_path / "tmp").chmod(0o700)
+    (left / "4194399").mkdir()  # no process has this id: it is over the kernel's limit
+    (left / "4194399" / "model.pt").write_bytes(b"old")
     generator = np.random.default_rng(41)
     with _running(archive, tmp_path) as function:
+        assert list(left.iterdir()) == []
         for number in range(1, 4):
             function.post(encode(scene(generator)))
             assert _sum(function, "Images") == number
@@ -165,7 +177,9 @@ def _events(function: Function) -> list[dict[str, Any]]:
     return events
 
 
-def test_the_log_of_two_environments_replays_to_the_windows_of_one_monitor(archive: Path, tmp_path: Path) -> None:
+def test_the_log_of_two_environments_replays_to_the_windows_of_one_monitor(
+    archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     generator = np.random.default_rng(51)
     images = [encode(scene(generator, -90 if number >= 50 else 0)) for number in range(110)]
     logs = []
@@ -177,9 +191,9 @@ def test_the_log_of_two_environments_replays_to_the_windows_of_one_monitor(archi
                 assert function.post(images[number], **(TEST_MARK if number >= 104 else {}))[0] == 200
         logs.append(directory / "exported")
         (directory / "exported").write_bytes(function.log.read_bytes() + function.stdout.read_bytes())
-    done = _driftserve("replay", *logs, "--log", "--archive", archive)
-    assert done.returncode == 0, done.stderr
-    replayed = [json.loads(line) for line in done.stdout.splitlines()]
+    capsys.readouterr()
+    assert _driftserve("replay", *logs, "--log", "--archive", archive) == 0
+    replayed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     order = [*range(0, 104, 2), *range(1, 104, 2)]  # the environments ran one after the other
     expected = _reports(archive, tmp_path / "model", [images[number] for number in order])
     assert [(report["verdict"], report["window"], report["observations"]) for report in replayed] == [
@@ -189,9 +203,9 @@ def test_the_log_of_two_environments_replays_to_the_windows_of_one_monitor(archi
     for ours, theirs in zip(expected, replayed, strict=True):
         statistics = {test["feature"]: test["statistic"] for test in theirs["tests"]}
         assert statistics == pytest.approx({test.feature: test.statistic for test in ours.tests}, abs=1e-12)
-    assert _driftserve("replay", logs[0], "--archive", archive).returncode == 1  # a record is read as strictly as ever
-    done = _driftserve("rebaseline", *logs, "--log", "--archive", archive, "--new-version", "8", "--output", tmp_path)
-    assert b"a record of at least 250 images, a long window, got 104" in done.stderr
+    assert _driftserve("replay", logs[0], "--archive", archive) == 1  # a record is read as strictly as ever
+    assert _driftserve("rebaseline", *logs, "--log", "--archive", archive, "--new-version", "8", "--output", tmp_path)
+    assert "a record of at least 250 images, a long window, got 104" in capsys.readouterr().err
 
 
 def _reports(archive: Path, model_dir: Path, images: list[bytes]) -> list[DriftReport]:
@@ -209,26 +223,32 @@ def _reports(archive: Path, model_dir: Path, images: list[bytes]) -> list[DriftR
     return reports
 
 
-def _driftserve(*arguments: str | Path) -> "subprocess.CompletedProcess[bytes]":
-    return subprocess.run([sys.executable, "-m", "driftserve", *map(str, arguments)], capture_output=True)
+def _driftserve(*arguments: str | Path) -> int:
+    return main([str(argument) for argument in arguments])
 
 
-def test_an_environment_that_fills_a_window_alone_says_its_verdict(archive: Path, tmp_path: Path) -> None:
+def test_an_environment_that_fills_a_window_alone_says_its_verdict_and_one_that_dies_is_a_502(
+    archive: Path, tmp_path: Path
+) -> None:
     generator = np.random.default_rng(61)
     with _running(archive, tmp_path) as function:
         function.post(_json(*(encode(scene(generator, -90)) for _ in range(50))), "application/json")
         assert _sum(function, "DriftState") == 1
         assert '"state": "DRIFT"' in function.log.read_text()
 
+        assert function.fake.invoke({"no": "event"}).result["statusCode"] == 400
+        function.fake.timeout_seconds = 0.2
+        function.process.kill()
+        wait_for(lambda: function.process.poll() is not None)
+        response = urllib3.request("GET", f"{function.fake.url}/ping", retries=False, timeout=60)
+        assert response.status == 502
+
 
 @pytest.mark.parametrize(
     ("settings", "kind", "message"),
     [
         ({}, "ArchiveError", "broken.mar: "),
-        ({"DRIFTSERVE_MODEL_DIR": "/nowhere"}, "ArchiveError", "/nowhere: expected an archive"),
         ({"DRIFTSERVE_WINDOW": "5"}, "SettingsError", "DRIFTSERVE_WINDOW: no such setting"),
-        ({"DRIFTSERVE_SINKS": "cloudwatch"}, "SettingsError", "DRIFTSERVE_SINKS: expected `emf`"),
-        ({"DRIFTSERVE_ARCHIVE_SHA256": "0" * 64}, "ArchiveError", f"expected a content digest of {'0' * 64}, got "),
     ],
 )
 def test_what_cannot_be_served_is_an_init_error_with_one_line(
@@ -239,7 +259,7 @@ def test_what_cannot_be_served_is_an_init_error_with_one_line(
     with fake_lambda() as fake:
         environment = _environment(fake, archive if settings else broken, tmp_path) | settings
         done = subprocess.run(
-            [sys.executable, "-m", *COMMAND], env=os.environ | environment, capture_output=True, text=True, timeout=60
+            [sys.executable, "-m", *COMMAND], env=os.environ | environment, capture_output=True, text=True, timeout=200
         )
         (error,) = fake.init_errors
     assert done.returncode == 1
@@ -250,22 +270,28 @@ def test_what_cannot_be_served_is_an_init_error_with_one_line(
     assert not (list((tmp_path / "tmp").rglob("model.pt")))
 
 
-def test_what_a_killed_environment_left_is_removed_by_the_next(archive: Path, tmp_path: Path) -> None:
-    left = tmp_path / "tmp" / f"driftserve-{os.getuid()}"
-    left.mkdir(mode=0o700, parents=True)
-    (tmp_path / "tmp").chmod(0o700)
-    (left / "4194399").mkdir()  # no process has this id: it is over the kernel's limit
-    (left / "4194399" / "model.pt").write_bytes(b"old")
-    with _running(archive, tmp_path) as function:
-        assert function.post(b"x")[0] == 400
-    assert list(left.iterdir()) == []
-
-
-def test_a_function_that_dies_is_a_502(archive: Path, tmp_path: Path) -> None:
-    with _running(archive, tmp_path) as function:
-        assert function.fake.invoke({"no": "event"}).result["statusCode"] == 400
-        function.fake.timeout_seconds = 0.2
-        function.process.kill()
-        wait_for(lambda: function.process.poll() is not None)
-        response = urllib3.request("GET", f"{function.fake.url}/ping", retries=False, timeout=60)
-        assert response.status == 502
+@pytest.mark.parametrize(
+    ("settings", "kind", "message"),
+    [
+        ({"DRIFTSERVE_MODEL_DIR": "/nowhere"}, ArchiveError, "/nowhere: expected an archive"),
+        ({"DRIFTSERVE_SINKS": "cloudwatch"}, SettingsError, "DRIFTSERVE_SINKS: expected `emf`"),
+        ({"DRIFTSERVE_ARCHIVE_SHA256": "0" * 64}, ArchiveError, f"expected a content digest of {'0' * 64}, got "),
+    ],
+)
+def test_what_cannot_be_served_is_said_in_one_line_before_the_runtime_asks(
+    archive: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    settings: dict[str, str],
+    kind: type[DriftserveError],
+    message: str,
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for name, value in ({"DRIFTSERVE_MODEL_DIR": str(archive)} | settings).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(kind, match=message):
+        aws_lambda.handle  # noqa: B018  awslambdaric asks for it in the init phase
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("driftserve: ")]
+    assert message in line
+    assert not list(tmp_path.rglob("model.pt"))

@@ -2,6 +2,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,16 +11,47 @@ import pytest
 
 from driftserve import __version__
 from driftserve.archive.reading import read_archive
+from driftserve.cli import main
 from sample_images import encode
 
 
 def _driftserve(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """As a process: for the exit status itself, and for `serve`, which ends all children of its process."""
     return subprocess.run(
         [sys.executable, "-m", "driftserve", *arguments],
         capture_output=True,
         text=True,
         env=os.environ | environment,
     )
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a command ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Command = Callable[..., Done]
+
+
+@pytest.fixture
+def driftserve(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Runs a command in this process."""
+
+    def driftserve(*arguments: str | Path, **environment: str) -> Done:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        capsys.readouterr()
+        try:
+            status = main([str(argument) for argument in arguments])
+        except SystemExit as ended:
+            status = int(str(ended.code))
+        return Done(status, *capsys.readouterr())
+
+    return driftserve
 
 
 def test_the_version_is_shown() -> None:
@@ -37,8 +70,8 @@ def test_the_version_is_shown() -> None:
         ["status", "--jsno"],
     ],
 )
-def test_a_wrong_command_line_exits_with_2(arguments: list[str]) -> None:
-    done = _driftserve(*arguments)
+def test_a_wrong_command_line_exits_with_2(driftserve: Command, arguments: list[str]) -> None:
+    done = driftserve(*arguments)
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert line.startswith("driftserve: ")
@@ -63,51 +96,55 @@ def test_serve_without_an_archive_takes_the_one_that_is_set(tmp_path: Path) -> N
     assert done.stderr.startswith(f"driftserve: {tmp_path}: expected an archive")
 
 
-def test_verify_says_which_archive_it_is(archive: Path) -> None:
-    done = _driftserve("verify", str(archive))
+def test_verify_says_which_archive_it_is(driftserve: Command, archive: Path) -> None:
+    done = driftserve("verify", str(archive))
     assert done.returncode == 0
     assert done.stdout == f"tiny/7 {read_archive(archive)[1]}\n"
 
 
-def test_verify_leaves_the_verified_files_where_it_is_told(archive: Path, tmp_path: Path) -> None:
-    assert _driftserve("verify", str(archive), "--unpack", str(tmp_path / "model")).returncode == 0
+def test_verify_leaves_the_verified_files_where_it_is_told(driftserve: Command, archive: Path, tmp_path: Path) -> None:
+    assert driftserve("verify", str(archive), "--unpack", str(tmp_path / "model")).returncode == 0
     assert (tmp_path / "model" / "model.pt").exists()
 
 
-def test_inspect_shows_what_an_archive_holds(archive: Path) -> None:
-    page = _driftserve("inspect", str(archive)).stdout
+def test_inspect_shows_what_an_archive_holds(driftserve: Command, archive: Path) -> None:
+    page = driftserve("inspect", str(archive)).stdout
     assert "labels" in page
     assert "red, green, blue" in page
     assert read_archive(archive)[1] in page
-    document = json.loads(_driftserve("inspect", str(archive), "--json").stdout)
+    document = json.loads(driftserve("inspect", str(archive), "--json").stdout)
     assert document["name"] == "tiny"
 
 
-def test_predict_answers_as_the_server_does_and_fails_where_an_image_does(archive: Path, tmp_path: Path) -> None:
+def test_predict_answers_as_the_server_does_and_fails_where_an_image_does(
+    driftserve: Command, archive: Path, tmp_path: Path
+) -> None:
     blue = np.zeros((50, 70, 3), np.uint8) + np.array([10, 10, 200], np.uint8)
     good, bad = tmp_path / "good.png", tmp_path / "bad.png"
     good.write_bytes(encode(blue))
     bad.write_bytes(b"garbage")
-    done = _driftserve("predict", str(good), "--archive", str(archive))
+    done = driftserve("predict", str(good), "--archive", str(archive))
     assert done.returncode == 0
     assert json.loads(done.stdout)["label"] == "blue"
-    done = _driftserve("predict", str(bad), str(good), "--archive", str(archive))
+    done = driftserve("predict", str(bad), str(good), "--archive", str(archive))
     assert done.returncode == 1
     first, second = map(json.loads, done.stdout.splitlines())
     assert first["error"]["type"] == "UndecodableImage"
     assert second["label"] == "blue"
 
 
-def test_predict_without_the_image_exits_with_1_and_one_line(archive: Path, tmp_path: Path) -> None:
-    done = _driftserve("predict", str(tmp_path / "no.png"), "--archive", str(archive))
+def test_predict_without_the_image_exits_with_1_and_one_line(
+    driftserve: Command, archive: Path, tmp_path: Path
+) -> None:
+    done = driftserve("predict", str(tmp_path / "no.png"), "--archive", str(archive))
     assert done.returncode == 1
     assert done.stderr.startswith("driftserve: ")
     assert "no.png" in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_stray_setting_exits_with_1_and_its_name() -> None:
-    done = _driftserve("status", DRIFTSERVE_WINDOW="5")
+def test_a_stray_setting_exits_with_1_and_its_name(driftserve: Command) -> None:
+    done = driftserve("status", DRIFTSERVE_WINDOW="5")
     assert done.returncode == 1
     assert "DRIFTSERVE_WINDOW: no such setting" in done.stderr
 
@@ -118,7 +155,7 @@ def test_status_without_a_monitor_exits_with_1(tmp_path: Path) -> None:
     assert done.stderr == "driftserve: no monitor is running; start one with `driftserve serve`\n"
 
 
-def test_a_monitor_needs_to_know_where(tmp_path: Path) -> None:
-    done = _driftserve("monitor", TMPDIR=str(tmp_path))
+def test_a_monitor_needs_to_know_where(driftserve: Command, tmp_path: Path) -> None:
+    done = driftserve("monitor", TMPDIR=str(tmp_path))
     assert done.returncode == 1
     assert "DRIFTSERVE_RUNTIME_DIR: expected a directory, got nothing" in done.stderr
