@@ -17,6 +17,7 @@ QUICK ?=
 PORT ?= 8080
 SERVER ?= torchserve
 AGAIN ?=
+SHORT ?=
 ARCHIVE ?= $(BUILD)/demo/model
 
 DOCKER ?= docker
@@ -135,8 +136,8 @@ sbom: ## Write each image's bill of materials to build/: [TARGETS=serving]
 test: $(INSTALLED) $(INSTALLED_MMS) ## Run every test that this machine can run, but the slow ones below
 	$(PYTEST) $(IN_PARALLEL) -m 'not acceptance and not faults and not bench and not image'
 
-faults: $(INSTALLED) $(INSTALLED_MMS) ## Hit both servers with what happens in production: some 8 minutes
-	$(PYTEST) -m faults
+faults: $(INSTALLED) $(INSTALLED_MMS) ## Hit both servers with what happens in production: some 8 minutes, [SHORT=1] 2
+	$(PYTEST) -m 'faults$(if $(SHORT), and core)'
 
 test-image: $(INSTALLED) ## Run the endpoint suite against the images that were built: [TARGETS=serving]
 	IMAGES=required $(PYTEST) $(foreach target,$(filter-out training,$(TARGETS)),'$(SUITE)[$(target)]')

@@ -62,6 +62,7 @@ def _recovered(seen: Load) -> None:
     wait_for(is_calm)
 
 
+@pytest.mark.core
 def test_a_killed_worker_costs_the_requests_in_its_hands(
     server: str, archive: Path, place: Place, bodies: list[bytes]
 ) -> None:
@@ -79,6 +80,7 @@ def test_a_killed_worker_costs_the_requests_in_its_hands(
         assert seen.answered() - BACKLOG <= endpoint.observations() <= seen.answered() + len(seen.failed())
 
 
+@pytest.mark.core
 def test_a_killed_monitor_costs_its_window_and_no_request(
     server: str, archive: Path, place: Place, bodies: list[bytes]
 ) -> None:
@@ -148,6 +150,7 @@ def _watched_or_dropped(endpoint: Endpoint) -> int:
     return seen_by(status) + int(str(status["dropped"]))
 
 
+@pytest.mark.core
 def test_a_killed_jvm_ends_the_container(server: str, archive: Path, place: Place, bodies: list[bytes]) -> None:
     with started(archive, *place(), server) as endpoint:
         children = endpoint.descendants()
@@ -159,6 +162,7 @@ def test_a_killed_jvm_ends_the_container(server: str, archive: Path, place: Plac
         assert "the model server ended with 137" in endpoint.log.read_text().splitlines()[-1]
 
 
+@pytest.mark.core
 def test_sigterm_under_load_answers_all_that_was_accepted_before(
     server: str, archive: Path, place: Place, bodies: list[bytes]
 ) -> None:
@@ -307,6 +311,7 @@ def test_frozen_workers_end_the_container(server: str, archive: Path, place: Pla
         assert "3 probes in a row failed" in endpoint.log.read_text().splitlines()[-1]
 
 
+@pytest.mark.core
 def test_a_killed_supervisor_leaves_no_process_behind(server: str, archive: Path, place: Place) -> None:
     with started(archive, *place(), server) as endpoint:
         children = endpoint.descendants()
