@@ -5,8 +5,8 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
-from driftserve.drift.features import IMAGE_STATISTICS, features
 from driftserve.images.raster import to_raster
+from driftserve.images.statistics import IMAGE_STATISTICS, image_statistics
 from driftserve_training.evaluation.document import Slice
 from driftserve_training.evaluation.intervals import mean_interval
 
@@ -49,9 +49,7 @@ def slices_of(
 
 def _attributes(image: npt.NDArray[np.uint8]) -> tuple[float, ...]:
     """The values of `ATTRIBUTES` of an image; its statistics by the code that watches for drift."""
-    unused = np.full((1, 2), 0.5), np.empty((1, 0), np.float32)
-    (row,) = features([to_raster(image)], *unused)
-    statistics = dict(zip(IMAGE_STATISTICS, row[-len(IMAGE_STATISTICS) :].tolist(), strict=True))
+    statistics = dict(zip(IMAGE_STATISTICS, image_statistics(to_raster(image)), strict=True))
     return (image.shape[0] * image.shape[1], *(statistics[name] for name in STATISTICS))
 
 

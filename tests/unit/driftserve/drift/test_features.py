@@ -6,8 +6,9 @@ import pytest
 from PIL import Image
 from scipy import ndimage, stats
 
-from driftserve.drift.features import IMAGE_STATISTICS, feature_names, features, shift_of
+from driftserve.drift.features import feature_names, features, shift_of
 from driftserve.images.raster import to_raster
+from driftserve.images.statistics import IMAGE_STATISTICS
 
 BLACK = np.zeros((8, 8, 3), np.uint8)
 

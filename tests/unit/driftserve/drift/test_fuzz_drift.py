@@ -11,10 +11,11 @@ from hypothesis.extra import numpy as st_np
 
 from driftserve.archive.contract import Contract
 from driftserve.drift.detection import detect_drift, is_drift
-from driftserve.drift.features import IMAGE_STATISTICS, features
+from driftserve.drift.features import features
 from driftserve.drift.reference import to_reference
 from driftserve.errors import DataError
 from driftserve.images.raster import to_raster
+from driftserve.images.statistics import IMAGE_STATISTICS
 from driftserve.observations.replay import replay
 
 pytestmark = pytest.mark.fuzz

@@ -1,0 +1,89 @@
+"""What the pixels of an image are like, in eight numbers: its light, its colours, its detail."""
+
+import numpy as np
+import numpy.typing as npt
+
+from driftserve.images.raster import BLOCK
+
+IMAGE_STATISTICS = (
+    "brightness",
+    "contrast",
+    "saturation",
+    "clipping",
+    "colour_detail",
+    "sharpness",
+    "roughness",
+    "blocking",
+)
+
+_NOTHING = 1e-3  # of a grey level; keeps the logarithms of a flat image finite
+
+
+def image_statistics(raster: npt.NDArray[np.uint8]) -> tuple[float, ...]:
+    """The values of `IMAGE_STATISTICS` for one image's raster, (T, H, W, 3) uint8.
+
+    Brightness and contrast are the luma's mean and standard deviation in [0, 255] (ITU-R BT.601, in
+    256ths); saturation is the mean HSV saturation in [0, 1]; clipping the share of pixels with a
+    channel at 255, which a brighter light raises and everything that mixes pixels lowers.
+
+    The rest are logarithms. Colour detail: mean absolute difference of neighbours in R - G and B - G, which
+    sensors' noise raises and chroma subsampling lowers. Sharpness: variance of the Laplacian
+    (Pech-Pacheco et al. 2000). Roughness: mean absolute second difference over the first's, which noise raises and
+    the loss of high frequencies lowers. Blocking: difference of neighbours across the strongest of the
+    eight lines of an 8-pixel grid over that across all of them, wherever a JPEG's blocks begin.
+    """
+    red, green, blue = (raster[..., channel].astype(np.int16) for channel in range(3))
+    luma = (77 * red.astype(np.uint16) + 150 * green.astype(np.uint16) + 29 * blue.astype(np.uint16) >> 8).astype(
+        np.int16
+    )
+    across, down = luma[:, :, 1:] - luma[:, :, :-1], luma[:, 1:] - luma[:, :-1]
+    across_again, down_again = across[:, :, 1:] - across[:, :, :-1], down[:, 1:] - down[:, :-1]
+    first = (_mean_absolute(across), _mean_absolute(down))
+    second = (_mean_absolute(across_again), _mean_absolute(down_again))
+    highest, lowest = np.maximum(np.maximum(red, green), blue), np.minimum(np.minimum(red, green), blue)
+    saturation = (highest - lowest).astype(np.float32) / np.maximum(highest, 1).astype(np.float32)
+    of_colour = (_mean_absolute(plane[:, :, 1:] - plane[:, :, :-1]) for plane in (red - green, blue - green))
+    laplacian = across_again[:, 1:-1] + down_again[:, :, 1:-1]
+    return (
+        float(luma.mean()),
+        float(_variance(luma) ** 0.5),
+        float(saturation.mean()),
+        float(np.count_nonzero(highest == 255) / highest.size),
+        _log(_mean(*of_colour)),
+        _log(_variance(laplacian)),
+        _log(_mean(*second)) - _log(_mean(*first)),
+        _blocking(first[0].mean(axis=0), first[1].mean(axis=1)),
+    )
+
+
+def _mean_absolute(differences: npt.NDArray[np.int16]) -> npt.NDArray[np.float64]:
+    """The mean absolute difference at each place of a tile, (H, W), over the tiles, (T, H, W): at most 16 of 1,020."""
+    return np.asarray(np.abs(differences).sum(axis=0, dtype=np.int16) / len(differences))
+
+
+def _mean(*parts: npt.NDArray[np.float64]) -> float:
+    """The mean of the parts' means; 0 for a part that is empty, as in an image of one pixel."""
+    return sum(float(part.mean()) if part.size else 0.0 for part in parts) / len(parts)
+
+
+def _variance(values: npt.NDArray[np.int16]) -> float:
+    if not values.size:
+        return 0.0
+    deviations = values.ravel().astype(np.float32)
+    deviations -= deviations.mean()
+    return float(deviations @ deviations / deviations.size)
+
+
+def _blocking(*steps: npt.NDArray[np.float64]) -> float:
+    """How much stronger the strongest line of an 8-pixel grid is than all, as a logarithm."""
+    strongest = average = 0.0
+    for step in steps:
+        if len(step) >= BLOCK:
+            lines = [float(step[line::BLOCK].mean()) for line in range(BLOCK)]
+            strongest += max(lines)
+            average += sum(lines) / BLOCK
+    return _log(strongest) - _log(average)
+
+
+def _log(value: float) -> float:
+    return float(np.log(value + _NOTHING))
