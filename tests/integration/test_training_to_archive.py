@@ -391,7 +391,7 @@ def test_real_images_train_too(intel: Path, tmp_path: Path) -> None:
     weights = intel.parent / "weights" / "mobilenetv2_035.keras_in1k.safetensors"
     record = train(
         TrainingConfiguration(
-            data=tmp_path / "data", output=tmp_path / "out", weights=weights, image_size=96, epochs=3, head_epochs=2
+            data=tmp_path / "data", output=tmp_path / "out", weights=weights, image_size=64, epochs=3, head_epochs=2
         )
     )
     assert record is not None
