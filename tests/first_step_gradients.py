@@ -1,4 +1,4 @@
-"""The gradients of a training run's first step, by as many processes as torchrun starts: OUTPUT DATA BATCH_SIZE."""
+"""The gradients of a training run's first step, by as many processes as are started: OUTPUT DATA BATCH_SIZE."""
 
 import sys
 from pathlib import Path

@@ -8,11 +8,26 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import psutil
 
 T = TypeVar("T")
+
+
+class Process(Protocol):
+    """One that this process can wait for."""
+
+    @property
+    def pid(self) -> int: ...
+
+    def poll(self) -> int | None: ...
+
+    def wait(self, timeout: float | None = None) -> int: ...
+
+    def terminate(self) -> None: ...
+
+    def kill(self) -> None: ...
 
 
 def wait_for(what: Callable[[], T | None], timeout_seconds: float = 60.0) -> T:
@@ -60,9 +75,16 @@ def running(
             stdout=output if stdout else errors,
             stderr=errors,
         )
+    with ended(process):
+        yield process
+
+
+@contextmanager
+def ended(process: Process) -> Iterator[None]:
+    """A time after which a process is terminated, with all that it started."""
     children = []
     try:
-        yield process
+        yield
     finally:
         if process.poll() is None:
             children = psutil.Process(process.pid).children(recursive=True)

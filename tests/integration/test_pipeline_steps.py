@@ -30,8 +30,12 @@ from driftserve_pipeline.steps.champion import bring_champion
 from golden_pipelines import find_step, read_golden
 from image_folders import write_coloured
 from processes import is_alive, running
+from warm_interpreter import WarmInterpreter
+
+pytestmark = pytest.mark.timeout(900)  # slowness is no failure here, on a busy machine
 
 TRAIN = ROOT / "container" / "train.py"
+PATIENCE_SECONDS = 300
 BUCKET = "steps"
 IMAGE = "111122223333.dkr.ecr.eu-central-1.amazonaws.com/driftserve:1"
 HYPERPARAMETERS = {"model": "test_resnet", "pretrained": "false", "image_size": "32", "epochs": "6"}
@@ -73,30 +77,50 @@ def _upload(s3: Any, folder: Path, prefix: str) -> str:
     return f"s3://{BUCKET}/{prefix}"
 
 
-def _step(base: Path, aws: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "driftserve_pipeline.steps", *arguments],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"SAGEMAKER_BASE_DIR": str(base)} | aws,
-        timeout=200,
-    )
+class Steps:
+    """The step programs, whose commands begin warm unless they are to begin cold."""
+
+    def __init__(self, warm: WarmInterpreter) -> None:
+        self._warm = warm
+
+    def run(
+        self, base: Path, aws: Mapping[str, str], *arguments: str, cold: bool = False
+    ) -> subprocess.CompletedProcess[str]:
+        """A step that is waited for."""
+        environment = {"SAGEMAKER_BASE_DIR": str(base), **aws}
+        if not cold:
+            program = ("driftserve_pipeline.steps", *arguments)
+            python = self._warm.python
+            return self._warm.run(
+                *program, environment=environment, timeout_seconds=PATIENCE_SECONDS, executable=python
+            )
+        return subprocess.run(
+            [sys.executable, "-m", "driftserve_pipeline.steps", *arguments],
+            capture_output=True,
+            text=True,
+            env=os.environ | environment,
+            timeout=PATIENCE_SECONDS,
+        )
+
+    def succeed(self, base: Path, aws: Mapping[str, str], *arguments: str, cold: bool = False) -> str:
+        """What it wrote to stdout."""
+        done = self.run(base, aws, *arguments, cold=cold)
+        assert done.returncode == 0, done.stderr
+        assert not (base / "output" / "message").exists()
+        return done.stdout
+
+    def failure(self, base: Path, aws: Mapping[str, str], *arguments: str, cold: bool = False) -> str:
+        """The one line that SageMaker would show."""
+        done = self.run(base, aws, *arguments, cold=cold)
+        assert done.returncode == 1, done.stderr
+        (line,) = (base / "output" / "message").read_text().splitlines()
+        assert done.stderr.splitlines()[-1] == f"driftserve_pipeline.steps: {line}"
+        return line
 
 
-def _succeed(base: Path, aws: Mapping[str, str], *arguments: str) -> str:
-    done = _step(base, aws, *arguments)
-    assert done.returncode == 0, done.stderr
-    assert not (base / "output" / "message").exists()
-    return done.stdout
-
-
-def _failure(base: Path, aws: Mapping[str, str], *arguments: str) -> str:
-    """The one line that SageMaker would show."""
-    done = _step(base, aws, *arguments)
-    assert done.returncode == 1, done.stderr
-    (line,) = (base / "output" / "message").read_text().splitlines()
-    assert done.stderr.splitlines()[-1] == f"driftserve_pipeline.steps: {line}"
-    return line
+@pytest.fixture(scope="module")
+def steps(warm: WarmInterpreter) -> Steps:
+    return Steps(warm)
 
 
 def _input(base: Path, channel: str, folder: Path) -> None:
@@ -105,21 +129,21 @@ def _input(base: Path, channel: str, folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def prepared(aws: dict[str, str], s3: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def prepared(steps: Steps, aws: dict[str, str], s3: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What Fetch and Preprocess leave of images whose test part lies elsewhere."""
     base = tmp_path_factory.mktemp("preparing")
     train = _upload(s3, write_coloured(base / "train", 24, seed=1), "2026/seg_train")
     test = _upload(s3, write_coloured(base / "test", 8, seed=2), "held-out")
     (base / "processing/output/fetched").mkdir(parents=True)
     (base / "processing/output/fetched/left").touch()  # by a try that was killed
-    said = _succeed(base, aws, "fetch", "--source", train, "--test-source", test, "--digest", "none")
+    said = steps.succeed(base, aws, "fetch", "--source", train, "--test-source", test, "--digest", "none", cold=True)
     assert json.loads(said.splitlines()[1])["images"] == {"train": 72, "test": 24}
     _input(base, "fetched", base / "processing" / "output" / "fetched")
-    _succeed(base, aws, "preprocess", "--annotations", "none")
+    steps.succeed(base, aws, "preprocess", "--annotations", "none")
     return base / "processing" / "output" / "prepared"
 
 
-def test_a_search_leaves_its_best_as_a_training_job_takes_it(prepared: Path, tmp_path: Path) -> None:
+def test_a_search_leaves_its_best_as_a_training_job_takes_it(steps: Steps, prepared: Path, tmp_path: Path) -> None:
     _input(tmp_path, "data", prepared)
     searched = (
         "--choice",
@@ -131,7 +155,7 @@ def test_a_search_leaves_its_best_as_a_training_job_takes_it(prepared: Path, tmp
     )
     fixed = HYPERPARAMETERS | {"epochs": "1", "name": "coast"}
     fixed = {name: value for name, value in fixed.items() if name not in ("model", "learning_rate")}
-    said = _succeed(
+    said = steps.succeed(
         tmp_path,
         {},
         *("tune", *searched, "--trials", "2"),
@@ -156,7 +180,7 @@ def test_a_search_leaves_its_best_as_a_training_job_takes_it(prepared: Path, tmp
     ],
 )
 def test_a_search_starts_from_the_weights_of_its_channel(
-    files: tuple[str, ...], said: str, prepared: Path, tmp_path: Path
+    steps: Steps, files: tuple[str, ...], said: str, prepared: Path, tmp_path: Path
 ) -> None:
     _input(tmp_path, "data", prepared)
     weights = tmp_path / "processing/input/weights"
@@ -166,7 +190,7 @@ def test_a_search_starts_from_the_weights_of_its_channel(
     record = {"model": "resnet18", "mean": [0.5] * 3, "std": [0.2] * 3, "input_size": [3, 64, 64]}
     (weights / "a.safetensors.json").write_text(json.dumps(record))
     searched = ("--choice", "model=test_resnet", "--choice", "optimizer=sgd", "--range", "learning_rate=0.002,0.02")
-    assert re.search(said, _failure(tmp_path, {}, "tune", *searched, "--trials", "1"))
+    assert re.search(said, steps.failure(tmp_path, {}, "tune", *searched, "--trials", "1"))
 
 
 @pytest.mark.parametrize(
@@ -176,8 +200,10 @@ def test_a_search_starts_from_the_weights_of_its_channel(
         (("--choice", "model"), "argument --choice: expected NAME=VALUE, got 'model'; "),
     ],
 )
-def test_a_search_over_something_else_is_refused(arguments: tuple[str, ...], said: str, tmp_path: Path) -> None:
-    assert _failure(tmp_path, {}, "tune", "--trials", "2", *arguments).startswith(said)
+def test_a_search_over_something_else_is_refused(
+    steps: Steps, arguments: tuple[str, ...], said: str, tmp_path: Path
+) -> None:
+    assert steps.failure(tmp_path, {}, "tune", "--trials", "2", *arguments).startswith(said)
 
 
 @pytest.fixture(scope="module")
@@ -191,7 +217,11 @@ def packed(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (base / "model/run").mkdir(parents=True)
     (base / "model/run/left").touch()  # by an earlier job
     done = subprocess.run(
-        [sys.executable, TRAIN], capture_output=True, text=True, env=os.environ | {"SAGEMAKER_BASE_DIR": str(base)}
+        [sys.executable, TRAIN],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"SAGEMAKER_BASE_DIR": str(base)},
+        timeout=PATIENCE_SECONDS,
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1])["run"] == str(base / "model" / "run")
@@ -232,19 +262,19 @@ def _named(group: str) -> tuple[str, ...]:
     return ("--group", group, "--name", "coast", "--version", "0a1b2c", "--threshold", "0.4")
 
 
-def _evaluate(base: Path, aws: Mapping[str, str], group: str, *arguments: str) -> dict[str, Any]:
-    _succeed(base, aws, "evaluate", *_named(group), *arguments)
+def _evaluate(steps: Steps, base: Path, aws: Mapping[str, str], group: str, *arguments: str) -> dict[str, Any]:
+    steps.succeed(base, aws, "evaluate", *_named(group), *arguments)
     verdict: dict[str, Any] = json.loads((base / "processing/output/evaluation/verdict.json").read_text())
     assert all(isinstance(value, str) for value in verdict["metadata"].values())
     return verdict
 
 
 def test_a_run_that_beats_the_champion_becomes_an_archive_that_is_accepted_and_registered(
-    evaluating: Path, aws: dict[str, str], sagemaker: Any, contract: Contract, golden: Mapping[str, bytes]
+    steps: Steps, evaluating: Path, aws: dict[str, str], sagemaker: Any, contract: Contract, golden: Mapping[str, bytes]
 ) -> None:
     (evaluating / "champion").mkdir()
     best = _approve(aws, "worse", write_darkest(evaluating / "champion", contract, golden))
-    verdict = _evaluate(evaluating, aws, "worse", "--robustness-images", "2", "--explained-images", "1")
+    verdict = _evaluate(steps, evaluating, aws, "worse", "--robustness-images", "2", "--explained-images", "1")
     evidence = evaluating / "processing/output/evaluation"
     assert {path.name for path in evidence.iterdir()} >= {"evaluation.json", "card.html", "card.json", "explanations"}
     assert (verdict["beats_champion"], verdict["champion"]) == (1, best)
@@ -271,7 +301,7 @@ def test_a_run_that_beats_the_champion_becomes_an_archive_that_is_accepted_and_r
     arguments = ("--group", "worse", "--image", IMAGE, "--model-data-url", f"{place}/model/model.tar.gz")
     arguments += ("--evaluation-url", f"{place}/evaluation/evaluation.json")
     arguments += ("--revision", "0c1c9ba", "--execution", "0a1b2c")
-    said = json.loads(_succeed(base, aws, "register", *arguments))
+    said = json.loads(steps.succeed(base, aws, "register", *arguments))
     version, _ = list_versions(sagemaker, "worse")
     assert version.arn == said["model_package"]
     assert version.status == "PendingManualApproval"
@@ -292,22 +322,22 @@ def test_a_champion_is_brought_with_the_classes_that_it_knows(
 
 
 def test_a_champion_whose_archive_is_gone_is_named(
-    evaluating: Path, aws: dict[str, str], s3: Any, archive: Path
+    steps: Steps, evaluating: Path, aws: dict[str, str], s3: Any, archive: Path
 ) -> None:
     arn = _approve(aws, "gone", Path(shutil.copy(archive, evaluating)))
     s3.delete_object(Bucket=BUCKET, Key="models/gone/model.tar.gz")
-    reason = _failure(evaluating, aws, "evaluate", *_named("gone"))
+    reason = steps.failure(evaluating, aws, "evaluate", *_named("gone"))
     assert reason.startswith(f"{arn}: expected its model data at s3://steps/models/gone/model.tar.gz, got: ")
 
 
-def test_a_model_that_is_no_run_is_refused(tmp_path: Path, aws: dict[str, str], archive: Path) -> None:
+def test_a_model_that_is_no_run_is_refused(steps: Steps, tmp_path: Path, aws: dict[str, str], archive: Path) -> None:
     _input(tmp_path, "run", _pack(tmp_path / "packed", archive.parent))
-    reason = _failure(tmp_path, aws, "evaluate", *_named("none"))
+    reason = steps.failure(tmp_path, aws, "evaluate", *_named("none"))
     assert reason.endswith("model.tar.gz: expected the folder run/, got none; train with product=run")
 
 
-def test_a_wrong_argument_is_a_failure_like_any_other(tmp_path: Path) -> None:
-    reason = _failure(tmp_path, {}, "evaluate", *_named("none"), "--threshold", "high")
+def test_a_wrong_argument_is_a_failure_like_any_other(steps: Steps, tmp_path: Path) -> None:
+    reason = steps.failure(tmp_path, {}, "evaluate", *_named("none"), "--threshold", "high")
     assert reason.startswith("argument --threshold: invalid float value: 'high'; ")
 
 
@@ -322,10 +352,10 @@ def test_a_wrong_argument_is_a_failure_like_any_other(tmp_path: Path) -> None:
     ],
 )
 def test_a_wrong_prefix_and_a_missing_split_fail_in_fetch(
-    prefix: str, said: str, aws: dict[str, str], s3: Any, tmp_path: Path
+    steps: Steps, prefix: str, said: str, aws: dict[str, str], s3: Any, tmp_path: Path
 ) -> None:
     _upload(s3, write_coloured(tmp_path / "train", 2, seed=1), "broken/train")
-    assert re.search(said, _failure(tmp_path, aws, "fetch", "--source", f"s3://{BUCKET}/{prefix}"))
+    assert re.search(said, steps.failure(tmp_path, aws, "fetch", "--source", f"s3://{BUCKET}/{prefix}"))
     assert not list((tmp_path / "processing/output/fetched").iterdir())
 
 
@@ -337,7 +367,7 @@ def test_a_wrong_prefix_and_a_missing_split_fail_in_fetch(
     ],
 )
 def test_a_corrupt_image_and_an_empty_class_fail_in_preprocess(
-    unusable: str, said: str, aws: dict[str, str], tmp_path: Path
+    steps: Steps, unusable: str, said: str, aws: dict[str, str], tmp_path: Path
 ) -> None:
     data, base = tmp_path / "data", tmp_path / "ml"
     write_coloured(data / "train", 3, seed=1)
@@ -347,11 +377,11 @@ def test_a_corrupt_image_and_an_empty_class_fail_in_preprocess(
     else:  # what Fetch makes of a prefix without objects
         shutil.rmtree(data / "test/green")
     _input(base, "fetched", data)
-    assert re.search(said, _failure(base, aws, "preprocess"))
+    assert re.search(said, steps.failure(base, aws, "preprocess"))
     assert not list((base / "processing/output/prepared").iterdir())
 
 
-def test_unusable_images_are_left_out_where_they_may_be(aws: dict[str, str], tmp_path: Path) -> None:
+def test_unusable_images_are_left_out_where_they_may_be(steps: Steps, aws: dict[str, str], tmp_path: Path) -> None:
     write_coloured(tmp_path / "data/train", 3, seed=1)
     write_coloured(tmp_path / "data/test", 1, seed=2)
     image = tmp_path / "data/train/red/1.png"
@@ -359,7 +389,7 @@ def test_unusable_images_are_left_out_where_they_may_be(aws: dict[str, str], tmp
     image.write_bytes(image.read_bytes()[:900])
     shutil.copyfile(image.with_name("2.png"), tmp_path / "data/train/blue/2.png")
     _input(tmp_path, "fetched", tmp_path / "data")
-    _succeed(tmp_path, aws, "preprocess", "--unusable-images", "drop")
+    steps.succeed(tmp_path, aws, "preprocess", "--unusable-images", "drop")
     rejected = (tmp_path / "processing/output/prepared/rejected.csv").read_text().splitlines()
     assert [line.split(",")[0] for line in rejected] == [
         "path",
@@ -378,7 +408,7 @@ def test_a_stopped_step_takes_its_command_with_it(tmp_path: Path, aws: dict[str,
             connection, _ = silent.accept()  # it waits for an answer
             (command,) = psutil.Process(step.pid).children()
             step.send_signal(signal.SIGTERM)
-            assert step.wait(20) == 128 + signal.SIGTERM
+            assert step.wait(PATIENCE_SECONDS) == 128 + signal.SIGTERM
             connection.close()
     assert not is_alive(command)
     assert (tmp_path / "output/message").read_text() == "ended by SIGTERM: the job was stopped\n"

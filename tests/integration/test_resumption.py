@@ -1,10 +1,8 @@
 """Training runs that are killed, and go on as if nothing had been."""
 
-import os
 import re
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,8 +10,12 @@ import torch
 
 from driftserve_demo.synthetic import write_dataset
 from driftserve_training.network.trained import load_trained
-from processes import running, wait_for
+from processes import wait_for
+from warm_interpreter import WarmInterpreter
 
+pytestmark = pytest.mark.timeout(900)  # slowness is no failure here, on a busy machine
+
+PATIENCE_SECONDS = 300
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 # Dropout, so that it takes more than the same images to go on as before.
 RECORD = (
@@ -44,32 +46,32 @@ def arguments(data: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(arguments: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def uninterrupted(warm: WarmInterpreter, arguments: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("uninterrupted")
-    assert _train(arguments, output).returncode == 0
+    assert _train(warm, arguments, output).returncode == 0
     return output
 
 
-def _train(arguments: list[str], output: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "driftserve_training", "train", *arguments, "--output", str(output)]
-    return subprocess.run(command, capture_output=True, text=True, env=os.environ | ONE_THREAD, timeout=120)
-
-
-def _kill_in_second_epoch(arguments: list[str], output: Path, log: Path) -> None:
+def _train(warm: WarmInterpreter, arguments: list[str], output: Path) -> subprocess.CompletedProcess[str]:
     command = ["driftserve_training", "train", *arguments, "--output", str(output)]
-    with running(*command, environment=ONE_THREAD, log=log) as run:
-        wait_for(lambda: re.search(rb"Epoch 1: .* [1-8]\d/96", log.read_bytes()))
+    return warm.run(*command, environment=ONE_THREAD, timeout_seconds=PATIENCE_SECONDS)
+
+
+def _kill_in_second_epoch(warm: WarmInterpreter, arguments: list[str], output: Path, log: Path) -> None:
+    command = ["driftserve_training", "train", *arguments, "--output", str(output)]
+    with warm.running(*command, environment=ONE_THREAD, log=log) as run:
+        wait_for(lambda: re.search(rb"Epoch 1: .* [1-8]\d/96", log.read_bytes()), PATIENCE_SECONDS)
         run.send_signal(signal.SIGKILL)
-        run.wait(10)
+        run.wait(PATIENCE_SECONDS)
     assert len((output / "history.csv").read_text().splitlines()) == 2, "killed too late: the second epoch was over"
 
 
 def test_a_run_that_was_killed_in_mid_epoch_ends_as_one_that_was_not(
-    arguments: list[str], uninterrupted: Path, tmp_path: Path
+    arguments: list[str], uninterrupted: Path, tmp_path: Path, warm: WarmInterpreter
 ) -> None:
     output = tmp_path / "run"
-    _kill_in_second_epoch(arguments, output, tmp_path / "log")
-    resumed = _train(arguments, output)
+    _kill_in_second_epoch(warm, arguments, output, tmp_path / "log")
+    resumed = _train(warm, arguments, output)
     assert resumed.returncode == 0, resumed.stderr
     assert "Epoch 0:" not in resumed.stdout + resumed.stderr
     assert (output / "history.csv").read_text() == (uninterrupted / "history.csv").read_text()

@@ -16,12 +16,17 @@ import torch
 
 from checkout import ROOT
 from driftserve.archive.reading import read_contract
+from driftserve.cli import main as inspect
 from driftserve.host.ports import free_ports
 from driftserve_demo.synthetic import write_dataset
 from driftserve_training.job.hyperparameters import NAMES
 from processes import is_alive, running, wait_for
+from warm_interpreter import WarmInterpreter
+
+pytestmark = pytest.mark.timeout(900)  # slowness is no failure here, on a busy machine
 
 TRAIN = ROOT / "container" / "train.py"
+PATIENCE_SECONDS = 300
 SMALL = {"image-size": "48", "epochs": "2", "batch-size": "16", "sagemaker_program": '"train.py"'}
 SMALL |= {"robustness-images": "0", "explained-images": "0"}
 FROM_SCRATCH = SMALL | {"model": '"test_resnet"', "pretrained": "false"}
@@ -51,13 +56,18 @@ def make_job(tmp_path: Path) -> MakeJob:
     return make_job
 
 
-def _train(base: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def _train(warm: WarmInterpreter, base: Path) -> subprocess.CompletedProcess[str]:
+    environment = {"SAGEMAKER_BASE_DIR": str(base)}
+    return warm.run("driftserve_training.job", environment=environment, timeout_seconds=PATIENCE_SECONDS)
+
+
+def _train_as_the_container(base: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, TRAIN],
         capture_output=True,
         text=True,
         env=os.environ | {"SAGEMAKER_BASE_DIR": str(base)} | environment,
-        timeout=120,
+        timeout=PATIENCE_SECONDS,
     )
 
 
@@ -65,18 +75,19 @@ def _names(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir()]
 
 
-def test_a_job_leaves_one_archive_that_is_accepted_and_its_scores(make_job: MakeJob, data: Path) -> None:
+def test_a_job_leaves_one_archive_that_is_accepted_and_its_scores(
+    make_job: MakeJob, data: Path, warm: WarmInterpreter
+) -> None:
     splits = {"train": data / "train", "validation": data / "val", "test": data / "test"}
     base = make_job(
         FROM_SCRATCH | {"name": "coast", "version": "7", "revision": "0c1c9ba", "loader-workers": "1"}, **splits
     )
     for leftover in ("model/older.mar", "output/failure"):
         (base / leftover).touch()
-    done = _train(base)
+    done = _train(warm, base)
     assert done.returncode == 0, done.stderr
     assert _names(base / "model") == ["coast.mar"]
-    verified = subprocess.run([sys.executable, "-m", "driftserve", "verify", str(base / "model")], capture_output=True)
-    assert verified.returncode == 0, verified.stderr
+    assert inspect(["verify", str(base / "model")]) == 0
     contract = read_contract(base / "model" / "coast.mar")
     assert (contract.name, contract.version, contract.image_spec.height) == ("coast", "7", 48)
     assert contract.provenance["revision"] == "0c1c9ba"
@@ -93,24 +104,7 @@ def test_a_job_leaves_one_archive_that_is_accepted_and_its_scores(make_job: Make
     assert not (base / "output/failure").exists()
 
 
-@pytest.mark.parametrize(
-    ("hyperparameters", "reason"),
-    [
-        (FROM_SCRATCH, "expected images as train/<class>/<image>.jpg, got none"),
-        (
-            FROM_SCRATCH | {"epoch": "2"},
-            f"hyperparameters out of {', '.join(NAMES)}, got 'epoch'; ",
-        ),
-    ],
-    ids=["no images", "unknown hyperparameter"],
-)
-def test_what_is_refused_is_said_in_one_line_in_the_failure_file(
-    make_job: MakeJob, tmp_path: Path, hyperparameters: dict[str, str], reason: str
-) -> None:
-    (tmp_path / "empty").mkdir()
-    base = make_job(hyperparameters, training=tmp_path / "empty")
-    (base / "model" / "older.mar").touch()
-    done = _train(base)
+def _is_said_in_one_line(base: Path, done: subprocess.CompletedProcess[str], reason: str) -> None:
     assert done.returncode == 1
     (line,) = (base / "output" / "failure").read_text().splitlines()
     assert reason in line
@@ -118,22 +112,43 @@ def test_what_is_refused_is_said_in_one_line_in_the_failure_file(
     assert _names(base / "model") == []
 
 
-def test_what_was_not_foreseen_is_a_reason_and_then_its_traceback(make_job: MakeJob, data: Path) -> None:
+def test_what_is_refused_is_said_in_one_line_in_the_failure_file(
+    make_job: MakeJob, tmp_path: Path, warm: WarmInterpreter
+) -> None:
+    (tmp_path / "empty").mkdir()
+    base = make_job(FROM_SCRATCH, training=tmp_path / "empty")
+    (base / "model" / "older.mar").touch()
+    _is_said_in_one_line(base, _train(warm, base), "expected images as train/<class>/<image>.jpg, got none")
+
+
+def test_the_containers_program_says_it_too(make_job: MakeJob, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    base = make_job(FROM_SCRATCH | {"epoch": "2"}, training=tmp_path / "empty")
+    (base / "model" / "older.mar").touch()
+    reason = f"hyperparameters out of {', '.join(NAMES)}, got 'epoch'; "
+    _is_said_in_one_line(base, _train_as_the_container(base), reason)
+
+
+def test_what_was_not_foreseen_is_a_reason_and_then_its_traceback(
+    make_job: MakeJob, data: Path, warm: WarmInterpreter
+) -> None:
     base = make_job(FROM_SCRATCH, training=data)
     (base / "output" / "data").touch()  # where a folder has to be
-    assert _train(base).returncode == 1
+    assert _train(warm, base).returncode == 1
     reason, *rest = (base / "output" / "failure").read_text().splitlines()
     assert reason.startswith("FileExistsError: ")
     assert rest[1] == "Traceback (most recent call last):"
 
 
-def test_a_job_that_is_stopped_ends_at_once_and_says_so(make_job: MakeJob, data: Path, tmp_path: Path) -> None:
+def test_a_job_that_is_stopped_ends_at_once_and_says_so(
+    make_job: MakeJob, data: Path, tmp_path: Path, warm: WarmInterpreter
+) -> None:
     base = make_job(FROM_SCRATCH | {"epochs": "1000"}, training=data)
     environment = {"SAGEMAKER_BASE_DIR": str(base)}
-    with running("driftserve_training.job", environment=environment, log=tmp_path / "log") as job:
-        wait_for(lambda: list((base / "output/data").glob("checkpoints/*.ckpt")))  # it trains
+    with warm.running("driftserve_training.job", environment=environment, log=tmp_path / "log") as job:
+        wait_for(lambda: list((base / "output/data").glob("checkpoints/*.ckpt")), PATIENCE_SECONDS)  # it trains
         job.send_signal(signal.SIGTERM)
-        assert job.wait(10) == 128 + signal.SIGTERM
+        assert job.wait(PATIENCE_SECONDS) == 128 + signal.SIGTERM
     reason = "ended by SIGTERM before the model was written: the job was stopped"
     assert (base / "output" / "failure").read_text() == f"{reason}\n"
     assert f"driftserve_training: {reason}" in (tmp_path / "log").read_text()
@@ -141,19 +156,19 @@ def test_a_job_that_is_stopped_ends_at_once_and_says_so(make_job: MakeJob, data:
 
 
 def test_a_job_that_was_interrupted_goes_on_from_its_checkpoints_on_another_machine(
-    make_job: MakeJob, data: Path, tmp_path: Path
+    make_job: MakeJob, data: Path, tmp_path: Path, warm: WarmInterpreter
 ) -> None:
     first = make_job(FROM_SCRATCH | {"epochs": "8"}, "first", training=data)
     (first / "checkpoints").mkdir()
-    with running(
+    with warm.running(
         "driftserve_training.job", environment={"SAGEMAKER_BASE_DIR": str(first)}, log=tmp_path / "log"
     ) as job:
-        wait_for(lambda: b"epoch=3 " in (tmp_path / "log").read_bytes())  # the second is kept
+        wait_for(lambda: b"epoch=3 " in (tmp_path / "log").read_bytes(), PATIENCE_SECONDS)  # the second is kept
         job.kill()
-        job.wait(10)
+        job.wait(PATIENCE_SECONDS)
     second = make_job(FROM_SCRATCH | {"epochs": "8"}, "second", training=data)
     (first / "checkpoints").rename(second / "checkpoints")  # as SageMaker brings them back
-    done = _train(second)
+    done = _train(warm, second)
     assert done.returncode == 0, done.stderr
     epochs = [int(epoch) for epoch in re.findall(r"^epoch=(\d)", done.stdout, re.MULTILINE)]
     assert epochs == list(range(epochs[0], 9))
@@ -178,7 +193,9 @@ def _weights(folder: Path) -> Path:
     return folder
 
 
-def test_two_hosts_train_together_and_the_first_alone_writes(make_job: MakeJob, data: Path, tmp_path: Path) -> None:
+def test_two_hosts_train_together_and_the_first_alone_writes(
+    make_job: MakeJob, data: Path, tmp_path: Path, warm: WarmInterpreter
+) -> None:
     weights = _weights(tmp_path / "weights")
     hosts = ["localhost", "127.0.0.1"]  # names that resolve; the second is the first in order
     port = str(free_ports(1)[0])
@@ -190,9 +207,9 @@ def test_two_hosts_train_together_and_the_first_alone_writes(make_job: MakeJob, 
             (base / "input/config/resourceconfig.json").write_text(json.dumps(config))
             environment = {"SAGEMAKER_BASE_DIR": str(base), "MASTER_PORT": port}
             log = tmp_path / f"{host}.log"
-            jobs.append(stack.enter_context(running("driftserve_training.job", environment=environment, log=log)))
+            jobs.append(stack.enter_context(warm.running("driftserve_training.job", environment=environment, log=log)))
             bases.append(base)
-        assert [job.wait(120) for job in jobs] == [0, 0], (tmp_path / "127.0.0.1.log").read_text()
+        assert [job.wait(PATIENCE_SECONDS) for job in jobs] == [0, 0], (tmp_path / "127.0.0.1.log").read_text()
     other, first = bases
     assert _names(first / "model") == ["scenes.mar"]
     assert _names(other / "model") == []
@@ -212,7 +229,7 @@ def test_two_hosts_train_together_and_the_first_alone_writes(make_job: MakeJob, 
 def test_processes_of_one_host_fail_as_one(make_job: MakeJob, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     base = make_job(FROM_SCRATCH | {"processes_per_host": "2"}, training=tmp_path / "empty")
-    assert _train(base, MASTER_PORT=str(free_ports(1)[0])).returncode == 1
+    assert _train_as_the_container(base, MASTER_PORT=str(free_ports(1)[0])).returncode == 1
     (line,) = (base / "output" / "failure").read_text().splitlines()
     assert "expected images as train/<class>/<image>.jpg, got none" in line
 
@@ -222,11 +239,11 @@ def test_processes_of_one_host_are_stopped_as_one(make_job: MakeJob, data: Path,
     base = make_job(FROM_SCRATCH | {"processes_per_host": "2", "epochs": "1000"}, training=data)
     environment = {"SAGEMAKER_BASE_DIR": str(base), "MASTER_PORT": str(free_ports(1)[0])}
     with running("driftserve_training.job", environment=environment, log=tmp_path / "log") as job:
-        wait_for(lambda: list((base / "output/data").glob("checkpoints/*.ckpt")))
+        wait_for(lambda: list((base / "output/data").glob("checkpoints/*.ckpt")), PATIENCE_SECONDS)
         ranks = psutil.Process(job.pid).children()
         assert len(ranks) == 2
         job.send_signal(signal.SIGTERM)
-        assert job.wait(20) != 0
-        wait_for(lambda: not any(is_alive(rank) for rank in ranks), 10)
+        assert job.wait(PATIENCE_SECONDS) != 0
+        wait_for(lambda: not any(is_alive(rank) for rank in ranks), PATIENCE_SECONDS)
     assert (base / "output" / "failure").read_text().startswith("ended by SIGTERM before the model was written: ")
     assert _names(base / "model") == []
