@@ -461,24 +461,6 @@ def test_a_definition_is_compared_and_deployed(
     assert _tags(clients, arn) == {"project": "driftserve", "team": "scenes"}
 
 
-def test_the_variant_with_a_search_is_compared_without_a_file(
-    clients: _Clients, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    python = ROOT / os.environ.get("VENV_PIPELINE", ".venv-pipeline") / "bin" / "python"
-    if not python.exists():
-        pytest.skip(f"{python} is missing: `make install-pipeline` makes the environment of the SageMaker SDK")
-    golden = GOLDEN / "pipeline-tuning.json"
-    clients.sagemaker.update_pipeline(PipelineName="driftserve", PipelineDefinition=golden.read_text())
-    monkeypatch.setenv("DRIFTSERVE_PIPELINE_ACCOUNT", "111122223333")
-    command = [str(python), "-m", "driftserve_pipeline", "diff", "--tuning"]
-    path = os.pathsep.join(str(ROOT / part) for part in ("handler", "pipeline"))
-    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=100)
-    assert (done.returncode, done.stdout) == (0, "")
-    with pytest.raises(SystemExit, match="2"):
-        main(["upsert", "--tuning", "--definition", str(golden)])
-    assert "not allowed with" in capsys.readouterr().err
-
-
 def _tags(clients: _Clients, arn: str) -> dict[str, str]:
     return {tag["Key"]: tag["Value"] for tag in clients.sagemaker.list_tags(ResourceArn=arn)["Tags"]}
 
