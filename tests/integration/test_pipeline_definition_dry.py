@@ -4,7 +4,7 @@ import json
 import re
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
@@ -17,6 +17,7 @@ from checkout import TESTS
 from driftserve_demo.synthetic import write_dataset
 from driftserve_pipeline.local.processes.__main__ import main
 from processes import running, wait_for
+from service_models import service_models_read_once
 
 RENDERED = TESTS / "golden" / "pipeline.json"
 SEARCHING = TESTS / "golden" / "pipeline-tuning.json"
@@ -44,6 +45,12 @@ SEARCHED = {name: value for name, value in PARAMETERS.items() if name not in ("M
 def _flags(definition: Path, work: Path, python: str | Path, parameters: Mapping[str, str]) -> list[str]:
     given = [part for name, value in parameters.items() for part in ("--param", f"{name}={value}")]
     return ["--definition", str(definition), "--work", str(work), "--training-python", str(python), *given]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _service_models() -> Iterator[None]:
+    with service_models_read_once():
+        yield
 
 
 @pytest.fixture

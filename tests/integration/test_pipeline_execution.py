@@ -26,6 +26,7 @@ from driftserve_pipeline.execution.parameter import declared_parameters, resolve
 from driftserve_pipeline.execution.report import read_report, wait
 from driftserve_pipeline.execution.start import Manifest, Started, read_manifest, start
 from fake_sagemaker_executions import FakeExecution, FakeExecutions, fake_sagemaker_executions
+from service_models import service_models_read_once
 
 BUCKET = "scenes"
 GOLDEN = ROOT / "tests" / "golden"
@@ -76,7 +77,11 @@ class _Clients:
 
 @pytest.fixture(scope="module")
 def module_clients() -> Iterator[_Clients]:
-    with local_aws() as environment, fake_sagemaker_executions(environment["AWS_ENDPOINT_URL"]) as fake:
+    with (
+        local_aws() as environment,
+        fake_sagemaker_executions(environment["AWS_ENDPOINT_URL"]) as fake,
+        service_models_read_once(),
+    ):
         session = boto3.Session("local", "local", region_name="eu-central-1")
         yield _Clients(
             fake,
