@@ -21,6 +21,7 @@ from driftserve_training.sources.source import fetch
 from driftserve_training.sources.zipped import unzip
 from fake_kaggle import TOKEN, FakeKaggle, fake_kaggle
 from image_folders import listing, png, write_images
+from service_models import service_models_read_once
 
 PLAIN = {"train/sea": 2, "train/street": 2, "test/sea": 1, "test/street": 1}
 FETCHED = [
@@ -54,7 +55,7 @@ def _zipped(folder: Path) -> bytes:
 
 @pytest.fixture(scope="module")
 def aws() -> Iterator[dict[str, str]]:
-    with local_aws() as environment:
+    with local_aws() as environment, service_models_read_once():
         yield environment
 
 

@@ -5,6 +5,7 @@ import re
 import shutil
 import signal
 import sys
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from driftserve_pipeline.local.aws import local_aws, make_client
 from driftserve_pipeline.local.processes.__main__ import main
 from driftserve_pipeline.registry import list_versions
 from processes import is_alive, running, wait_for
+from service_models import service_models_read_once
 from small_pipelines import (
     below_run,
     condition,
@@ -72,6 +74,12 @@ class Scenario:
 
     def run(self, defined: bytes, *parameters: str) -> int:
         return main(self.arguments(defined, *parameters))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _service_models() -> Iterator[None]:
+    with service_models_read_once():
+        yield
 
 
 @pytest.fixture

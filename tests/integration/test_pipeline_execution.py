@@ -26,6 +26,7 @@ from driftserve_pipeline.execution.parameter import declared_parameters, resolve
 from driftserve_pipeline.execution.report import read_report, wait
 from driftserve_pipeline.execution.start import Manifest, Started, read_manifest, start
 from fake_sagemaker_executions import FakeExecution, FakeExecutions, fake_sagemaker_executions
+from service_models import service_models_read_once
 
 BUCKET = "scenes"
 GOLDEN = ROOT / "tests" / "golden"
@@ -76,7 +77,11 @@ class _Clients:
 
 @pytest.fixture(scope="module")
 def module_clients() -> Iterator[_Clients]:
-    with local_aws() as environment, fake_sagemaker_executions(environment["AWS_ENDPOINT_URL"]) as fake:
+    with (
+        local_aws() as environment,
+        fake_sagemaker_executions(environment["AWS_ENDPOINT_URL"]) as fake,
+        service_models_read_once(),
+    ):
         session = boto3.Session("local", "local", region_name="eu-central-1")
         yield _Clients(
             fake,
@@ -459,24 +464,6 @@ def test_a_definition_is_compared_and_deployed(
     assert main(["upsert", *given]) == 0
     assert main(["diff", *given]) == 0
     assert _tags(clients, arn) == {"project": "driftserve", "team": "scenes"}
-
-
-def test_the_variant_with_a_search_is_compared_without_a_file(
-    clients: _Clients, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    python = ROOT / os.environ.get("VENV_PIPELINE", ".venv-pipeline") / "bin" / "python"
-    if not python.exists():
-        pytest.skip(f"{python} is missing: `make install-pipeline` makes the environment of the SageMaker SDK")
-    golden = GOLDEN / "pipeline-tuning.json"
-    clients.sagemaker.update_pipeline(PipelineName="driftserve", PipelineDefinition=golden.read_text())
-    monkeypatch.setenv("DRIFTSERVE_PIPELINE_ACCOUNT", "111122223333")
-    command = [str(python), "-m", "driftserve_pipeline", "diff", "--tuning"]
-    path = os.pathsep.join(str(ROOT / part) for part in ("handler", "pipeline"))
-    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=100)
-    assert (done.returncode, done.stdout) == (0, "")
-    with pytest.raises(SystemExit, match="2"):
-        main(["upsert", "--tuning", "--definition", str(golden)])
-    assert "not allowed with" in capsys.readouterr().err
 
 
 def _tags(clients: _Clients, arn: str) -> dict[str, str]:

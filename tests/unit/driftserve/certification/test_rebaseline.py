@@ -1,6 +1,8 @@
 import json
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,8 @@ from driftserve.observations.observation import Observation, ObservationBatch
 from driftserve.observations.replay import record_header
 from observation_datagrams import to_datagram
 from sample_images import encode, scene
+
+module = import_module("driftserve.certification.rebaseline")
 
 
 def _brighter(contract: Contract, number: int, seed: int = 0) -> list[tuple[float, ...]]:
@@ -34,6 +38,12 @@ def _record(digest: str, rows: Sequence[tuple[float, ...]]) -> list[bytes]:
         for number, row in enumerate(rows)
     ]
     return [record_header({}), *map(to_datagram, batches)]
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hardly measures false alarms, for tests that are about something else."""
+    monkeypatch.setattr(module, "_CALM_ONLY", replace(module._CALM_ONLY, draws=1, windows=10))
 
 
 def test_recorded_traffic_becomes_the_reference_of_a_new_version(archive: Path, tmp_path: Path) -> None:
@@ -58,6 +68,7 @@ def test_recorded_traffic_becomes_the_reference_of_a_new_version(archive: Path, 
         assert report.verdict.value == verdict
 
 
+@pytest.mark.usefixtures("hasty")
 def test_power_is_measured_with_images_that_are_given(
     archive: Path, tmp_path: Path, generator: np.random.Generator
 ) -> None:
@@ -82,6 +93,7 @@ def test_too_small_a_record_is_refused(archive: Path, tmp_path: Path) -> None:
         rebaseline(archive, _record(digest, _brighter(contract, 200)), "8", tmp_path)
 
 
+@pytest.mark.usefixtures("hasty")
 def test_another_models_record_the_same_version_and_no_images_are_refused(archive: Path, tmp_path: Path) -> None:
     contract, digest = read_archive(archive)
     rows = _brighter(contract, 300)
@@ -104,6 +116,7 @@ def test_an_archive_is_not_written_over(archive: Path, tmp_path: Path) -> None:
     assert copy.read_bytes() == archive.read_bytes()
 
 
+@pytest.mark.usefixtures("hasty")
 def test_of_very_many_recorded_images_a_part_becomes_the_reference(archive: Path, tmp_path: Path) -> None:
     contract, digest = read_archive(archive)
     rows = _brighter(contract, 300)
@@ -116,6 +129,7 @@ def test_of_very_many_recorded_images_a_part_becomes_the_reference(archive: Path
     assert max(values) > MOST_ROWS  # not the first ones only
 
 
+@pytest.mark.usefixtures("hasty")
 def test_the_command_line_says_what_it_wrote(archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     contract, digest = read_archive(archive)
     record = tmp_path / "observations.jsonl"

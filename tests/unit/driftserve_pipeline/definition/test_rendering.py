@@ -4,24 +4,47 @@ import json
 import os
 import re
 import subprocess
+from collections.abc import Mapping
 from importlib.util import find_spec
+from urllib.parse import urlsplit
 
+import boto3
 import pytest
+from botocore.config import Config
 
 from checkout import ROOT
+from driftserve_demo.local_aws import local_aws
 from driftserve_pipeline.__main__ import main
 from driftserve_pipeline.steps.__main__ import _parser as step_parser
 from golden_pipelines import GOLDEN, VARIANTS, find_step, flat, inputs, requests, resolved
 from pipeline_definition_schema import Definition
 from sagemaker_request_shapes import problems
 
-# Ends at the first look at a network, whatever would have been made of the error.
-OFFLINE = """
-import json, os, pathlib, sys
-sys.addaudithook(lambda event, _: os._exit(9) if event in {"socket.connect", "socket.getaddrinfo"} else None)
+# Ends at the first look at a network, whatever would have been made of the error; `diff`, the last, may ask one port.
+PROGRAM = """
+import contextlib, io, json, os, pathlib, sys
+work = json.loads(sys.argv[1])
+open_ports = set()
+def watch(event, arguments):
+    address = {"socket.connect": arguments[1:2], "socket.getaddrinfo": (arguments[:2],)}.get(event)
+    if address is not None and address[0] not in open_ports:
+        os._exit(9)
+sys.addaudithook(watch)
+
+# The SDK proves the schema of its own settings some sixty times a rendering, five of six seconds: once is enough.
+from jsonschema import Draft202012Validator
+check, proven = Draft202012Validator.check_schema, {}
+def check_once(schema, *rest, **options):
+    if id(schema) not in proven:
+        check(schema, *rest, **options)
+        proven[id(schema)] = schema
+Draft202012Validator.check_schema = check_once
+
 from driftserve_pipeline.__main__ import main
-for variables, arguments in json.loads(sys.argv[1]):
-    os.environ.update(variables)
+before = dict(os.environ)
+for variables, arguments in work["render"]:
+    os.environ.clear()
+    os.environ.update(before | variables)
     if main(arguments):
         sys.exit(1)
 from driftserve_pipeline.definition.blueprint import draw
@@ -34,7 +57,14 @@ from driftserve_pipeline.settings import read_settings
 settings = read_settings(os.environ)
 with offline(settings):
     pipeline = assemble(draw(settings, open_session(settings)), tune_in_container, register_from_container)
-    pathlib.Path(sys.argv[2]).write_text(normalise(pipeline.definition()))
+    pathlib.Path(work["containers"]).write_text(normalise(pipeline.definition()))
+
+open_ports.add(("127.0.0.1", work["port"]))
+os.environ.clear()
+os.environ.update(before | work["account"])
+with contextlib.redirect_stdout(io.StringIO()) as said:
+    status = main(["diff", "--tuning"])
+pathlib.Path(work["diff"]).write_text(json.dumps([status, said.getvalue()]))
 """
 # Every setting that a definition may do without.
 PRIVATE = {
@@ -55,7 +85,8 @@ PRIVATE = {
 def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """What a process writes without keys, a home or a network: the variants, one with all settings, one for local mode.
 
-    That it is the same in every process the golden files show, which another one has written.
+    That it is the same in every process the golden files show, which another one has written. Last it compares the
+    variant with a search with an account that has it.
     """
     python = ROOT / os.environ.get("VENV_PIPELINE", ".venv-pipeline") / "bin" / "python"
     if not python.exists():
@@ -63,21 +94,40 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     folder = tmp_path_factory.mktemp("rendered")
     private = {f"DRIFTSERVE_PIPELINE_{name}": value for name, value in PRIVATE.items()}
     calls = [({}, flags, name) for name, flags in VARIANTS.items()] + [(private, (), "private.json")]
-    work = [(variables, ["render", *flags, "--output", str(folder / name)]) for variables, flags, name in calls]
-    done = subprocess.run(
-        [str(python), "-c", OFFLINE, json.dumps(work), str(folder / "containers.json")],
-        env={
-            "PATH": os.environ["PATH"],
-            "HOME": str(folder),
-            "PYTHONPATH": os.pathsep.join(str(ROOT / part) for part in ("handler", "pipeline")),
-        },
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=200,
-    )
+    with local_aws() as account:
+        _deploy(account, (GOLDEN / "pipeline-tuning.json").read_text())
+        work = {
+            "render": [
+                (variables, ["render", *flags, "--output", str(folder / name)]) for variables, flags, name in calls
+            ],
+            "containers": str(folder / "containers.json"),
+            "diff": str(folder / "diff.json"),
+            "account": {**account, "AWS_EC2_METADATA_DISABLED": "true", "NO_PROXY": "127.0.0.1"},
+            "port": urlsplit(account["AWS_ENDPOINT_URL"]).port,
+        }
+        done = subprocess.run(
+            [str(python), "-c", PROGRAM, json.dumps(work)],
+            env={
+                "PATH": os.environ["PATH"],
+                "HOME": str(folder),
+                "PYTHONPATH": os.pathsep.join(str(ROOT / part) for part in ("handler", "pipeline")),
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=200,
+        )
     assert (done.returncode, done.stdout) == (0, "")
     return {path.name: path.read_bytes() for path in folder.glob("*.json")}
+
+
+def _deploy(account: Mapping[str, str], definition: str) -> None:
+    session = boto3.Session(
+        account["AWS_ACCESS_KEY_ID"], account["AWS_SECRET_ACCESS_KEY"], region_name=account["AWS_DEFAULT_REGION"]
+    )
+    client = session.client("sagemaker", endpoint_url=account["AWS_ENDPOINT_URL"], config=Config(proxies={}))
+    role = "arn:aws:iam::111122223333:role/driftserve-pipeline"
+    client.create_pipeline(PipelineName="driftserve", PipelineDefinition=definition, RoleArn=role)
 
 
 @pytest.mark.parametrize("name", VARIANTS)
@@ -85,6 +135,15 @@ def test_the_definition_is_the_one_that_was_reviewed(rendered: dict[str, bytes],
     flags = "".join(f" {flag}" for flag in VARIANTS[name])
     command = f".venv-pipeline/bin/driftserve-pipeline render{flags} --output tests/golden/{name}"
     assert rendered[name] == (GOLDEN / name).read_bytes(), f"if that is meant: `{command}`, and read the difference"
+
+
+def test_the_variant_with_a_search_is_compared_without_a_file(
+    rendered: dict[str, bytes], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert json.loads(rendered["diff.json"]) == [0, ""]
+    with pytest.raises(SystemExit, match="2"):
+        main(["upsert", "--tuning", "--definition", str(GOLDEN / "pipeline-tuning.json")])
+    assert "not allowed with" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(find_spec("sagemaker") is not None, reason="this environment has the SageMaker SDK")

@@ -20,6 +20,7 @@ from driftserve_pipeline.errors import PipelineError
 from driftserve_pipeline.registry.approval import approve, find_version, roll_back
 from driftserve_pipeline.registry.registration import Registration, register
 from driftserve_pipeline.registry.versions import champion, list_versions
+from service_models import service_models_read_once
 
 BUCKET, GROUP = "scenes", "scenes"
 
@@ -45,7 +46,7 @@ class _Account:
 
 @pytest.fixture(scope="module")
 def aws() -> Iterator[_Account]:
-    with local_aws() as environment:
+    with local_aws() as environment, service_models_read_once():
         session = boto3.Session("local", "local", region_name="eu-central-1")
         url, config = environment["AWS_ENDPOINT_URL"], Config(proxies={})
         clients = (session.client(name, endpoint_url=url, config=config) for name in ("sagemaker", "s3"))
