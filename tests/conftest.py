@@ -68,13 +68,14 @@ SERVERS = {"torchserve", "mms", "endpoint"}  # fixtures that last for the sessio
 FOLDERS = ("e2e", "integration", "server", "endpoint")
 
 
-@pytest.hookimpl(trylast=True)  # pytest-randomly has shuffled
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
     """Tell pytest-xdist what belongs together: a file, with its fixtures; all tests of the servers of the session."""
-    for item in items:
+    for item in items:  # before xdist's own hook, which reads the marks
         uses_servers = not SERVERS.isdisjoint(getattr(item, "fixturenames", ()))
         item.add_marker(pytest.mark.xdist_group("servers" if uses_servers else str(item.path)))
-    items.sort(key=lambda item: _rank(item.path))
+    yield
+    items.sort(key=lambda item: _rank(item.path))  # after pytest-randomly, which has shuffled
 
 
 def _rank(path: Path) -> int:
