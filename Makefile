@@ -40,8 +40,8 @@ INSTALLED_MMS := $(VENV_MMS)/.installed
 INSTALLED_PIPELINE := $(VENV_PIPELINE)/.installed
 SERVER_VENV := $(if $(filter mms,$(SERVER)),$(VENV_MMS),$(VENV))
 # Processes of pytest; tests that wait for a server leave a core to others.
-TEST_PROCESSES ?= 2
-IN_PARALLEL := --numprocesses $(TEST_PROCESSES) --dist loadgroup --no-loadscope-reorder
+TEST_PROCESSES ?= 3
+IN_PARALLEL := --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 PYTEST = VENV_MMS='$(VENV_MMS)' VENV_PIPELINE='$(VENV_PIPELINE)' $(VENV)/bin/python -m pytest
 
 SUITE := tests/container/test_suite.py::test_the_smoke_suite_passes

@@ -15,6 +15,8 @@ import hypothesis
 import numpy as np
 import pytest
 import torch
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 import driftserve_training  # noqa: F401  makes torchvision importable: pytest-xdist imports the modules of warnings
 from checkout import TESTS
@@ -63,19 +65,30 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-SERVERS = {"torchserve", "mms", "endpoint"}  # fixtures that last for the session, or ask for such
+# The files whose tests ask the servers that are started once a session.
+USERS_OF_SERVERS = ("tests/server/test_server.py", "tests/server/test_sagemaker_runtime.py", "tests/endpoint/")
 # Those that start processes first: long ones that begin last would leave a core idle.
 FOLDERS = ("e2e", "integration", "server", "endpoint")
 
 
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
-    """Tell pytest-xdist what belongs together: a file, with its fixtures; all tests of the servers of the session."""
-    for item in items:  # before xdist's own hook, which reads the marks
-        uses_servers = not SERVERS.isdisjoint(getattr(item, "fixturenames", ()))
-        item.add_marker(pytest.mark.xdist_group("servers" if uses_servers else str(item.path)))
-    yield
-    items.sort(key=lambda item: _rank(item.path))  # after pytest-randomly, which has shuffled
+class ScheduleByFile(LoadScopeScheduling):
+    """A file at a time, with its fixtures; the users of the session's servers together.
+
+    Not `--dist loadgroup`: pytest-xdist 3.8 marks a test's group in its `_nodeid`, which pytest 9.2 does not read.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "servers" if nodeid.startswith(USERS_OF_SERVERS) else nodeid.partition("::")[0]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ScheduleByFile:
+    return ScheduleByFile(config, log)
+
+
+@pytest.hookimpl(trylast=True)  # pytest-randomly has shuffled
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: _rank(item.path))
 
 
 def _rank(path: Path) -> int:
