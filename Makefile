@@ -158,7 +158,8 @@ bench-drift: $(INSTALLED) ## Measure the drift detector on real images, after `m
 
 coverage: $(INSTALLED) $(INSTALLED_MMS) ## Measure the branch coverage of driftserve, in all its processes
 	@rm -rf $(BUILD)/coverage && mkdir -p $(BUILD)/coverage
-	$(VENV)/bin/coverage run -m pytest -m 'not acceptance and not faults and not bench and not image' --ignore=tests/e2e
+	$(VENV)/bin/coverage run -m pytest $(IN_PARALLEL) \
+	  -m 'not acceptance and not faults and not bench and not image' --ignore=tests/e2e
 	$(VENV)/bin/coverage combine --quiet
 	$(VENV)/bin/coverage report
 
