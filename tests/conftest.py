@@ -19,7 +19,6 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
 import driftserve_training  # noqa: F401  makes torchvision importable: pytest-xdist imports the modules of warnings
-from checkout import TESTS
 from driftserve.archive.certificate import Certificate, FalseAlarms, Power
 from driftserve.archive.contract import SCHEMA_VERSION, Contract, DriftPolicy, GoldenImage, ImageSpec
 from driftserve.archive.writing import write_archive
@@ -67,18 +66,32 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 # The files whose tests ask the servers that are started once a session.
 USERS_OF_SERVERS = ("tests/server/test_server.py", "tests/server/test_sagemaker_runtime.py", "tests/endpoint/")
-# Those that start processes first: long ones that begin last would leave a core idle.
-FOLDERS = ("e2e", "integration", "server", "endpoint")
+# The files whose tests run programs in forks of the warm interpreter, of which each worker has its own.
+USERS_OF_FORKS = tuple(
+    f"tests/integration/test_{name}.py"
+    for name in (
+        "gradients",
+        "pipeline_steps",
+        "resumption",
+        "search_postgresql",
+        "training_job",
+        "training_to_archive",
+    )
+)
+# Those that start processes first, the longest before all: what is long and begins last leaves a core idle.
+FIRST = ("tests/e2e/", *USERS_OF_FORKS, "tests/integration/", "tests/server/", "tests/endpoint/")
 
 
 class ScheduleByFile(LoadScopeScheduling):
-    """A file at a time, with its fixtures; the users of the session's servers together.
+    """A file at a time, with its fixtures; the users of what lasts for a session together.
 
     Not `--dist loadgroup`: pytest-xdist 3.8 marks a test's group in its `_nodeid`, which pytest 9.2 does not read.
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        return "servers" if nodeid.startswith(USERS_OF_SERVERS) else nodeid.partition("::")[0]
+        if nodeid.startswith(USERS_OF_SERVERS):
+            return "servers"
+        return "forks" if nodeid.startswith(USERS_OF_FORKS) else nodeid.partition("::")[0]
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -88,12 +101,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Schedul
 
 @pytest.hookimpl(trylast=True)  # pytest-randomly has shuffled
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: _rank(item.path))
-
-
-def _rank(path: Path) -> int:
-    folder = path.relative_to(TESTS).parts[0] if path.is_relative_to(TESTS) else ""
-    return FOLDERS.index(folder) if folder in FOLDERS else len(FOLDERS)
+    items.sort(key=lambda item: next((rank for rank, start in enumerate(FIRST) if item.nodeid.startswith(start)), 99))
 
 
 class TinyNetwork(torch.nn.Module):

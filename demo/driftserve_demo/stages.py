@@ -220,7 +220,10 @@ def _send_window(
 
 def _run_training(command: str, options: dict[str, object], flags: Sequence[str] = ()) -> None:
     arguments = [text for name, value in options.items() for text in (name, str(value))]
-    done = subprocess.run([sys.executable, "-m", "driftserve_training", command, *arguments, *flags])
+    # Under a guard: stopped while a child begins, this process would leave it behind.
+    guard = [sys.executable, "-m", "driftserve.host.guard", str(os.getpid())]
+    training = [sys.executable, "-m", "driftserve_training", command, *arguments, *flags]
+    done = subprocess.run([*guard, *training], start_new_session=True)  # Ctrl-C reaches this process alone
     if done.returncode != 0:
         raise DriftserveError(
             f"`driftserve_training {command}` ended with {done.returncode}; its output above says why"
