@@ -42,7 +42,8 @@ SERVER_VENV := $(if $(filter mms,$(SERVER)),$(VENV_MMS),$(VENV))
 # Processes of pytest; tests that wait for a server leave a core to others.
 TEST_PROCESSES ?= 3
 IN_PARALLEL := --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
-PYTEST = VENV_MMS='$(VENV_MMS)' VENV_PIPELINE='$(VENV_PIPELINE)' $(VENV)/bin/python -m pytest
+# Bytecode is kept, whatever the shell says: each of a hundred processes would compile the packages anew.
+PYTEST = PYTHONDONTWRITEBYTECODE= VENV_MMS='$(VENV_MMS)' VENV_PIPELINE='$(VENV_PIPELINE)' $(VENV)/bin/python -m pytest
 
 SUITE := tests/container/test_suite.py::test_the_smoke_suite_passes
 
@@ -158,7 +159,7 @@ bench-drift: $(INSTALLED) ## Measure the drift detector on real images, after `m
 
 coverage: $(INSTALLED) $(INSTALLED_MMS) ## Measure the branch coverage of driftserve, in all its processes
 	@rm -rf $(BUILD)/coverage && mkdir -p $(BUILD)/coverage
-	$(VENV)/bin/coverage run -m pytest $(IN_PARALLEL) \
+	PYTHONDONTWRITEBYTECODE= $(VENV)/bin/coverage run -m pytest $(IN_PARALLEL) \
 	  -m 'not acceptance and not faults and not bench and not image' --ignore=tests/e2e
 	$(VENV)/bin/coverage combine --quiet
 	$(VENV)/bin/coverage report
