@@ -41,8 +41,8 @@ def test_terminated_while_training_it_leaves_no_process(tmp_path: Path, port: in
     try:
         children = wait_for(lambda: psutil.Process(demo.pid).children(recursive=True), 60)
         demo.terminate()
-        assert demo.wait(30) == 143
-        _, alive = psutil.wait_procs(children, 10)
+        assert demo.wait(60) == 143
+        _, alive = psutil.wait_procs(children, 60)
         assert alive == []
     finally:
         demo.kill()
@@ -63,8 +63,8 @@ def test_terminated_while_serving_it_leaves_no_process(archive: Path, spec: obje
         assert any("ModelServer" in str(child.cmdline()) for child in children)
         assert len(children) >= 4  # the supervisor, the monitor, the JVM, a worker
         stage.terminate()
-        assert stage.wait(40) == 143
-        _, alive = psutil.wait_procs(children, 10)
+        assert stage.wait(90) == 143
+        _, alive = psutil.wait_procs(children, 60)
         assert alive == []
     finally:
         stage.kill()

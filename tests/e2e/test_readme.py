@@ -22,7 +22,7 @@ COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) 
 INSTALLED = Path(sys.prefix, ".installed")
 # Nothing is installed here: the environment of the running tests stands for the one that make would make.
 MAKE = ["make", "--assume-old=.venv/.installed"]
-DEMO_TIMEOUT_SECONDS = 280
+DEMO_TIMEOUT_SECONDS = 600
 
 pytestmark = pytest.mark.timeout(DEMO_TIMEOUT_SECONDS + 60)
 
