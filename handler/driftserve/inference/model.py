@@ -53,7 +53,7 @@ def load_model(directory: Path, contract: Contract) -> Model:
 
 
 def load_graph(path: Path, spec: ImageSpec) -> Model:
-    """Likewise, of a TorchScript file that has no contract yet.
+    """The network of a TorchScript file that has no contract yet, on one thread and warm.
 
     Args:
         path: the file.

@@ -62,7 +62,7 @@ class MonitorProcess:
         self._unreadable: set[str] = set()  # those whose contracts could not be read in this period
         self._queue_full = self._not_understood = 0
         self._lost_observations = Aggregator(dimensions)
-        self._reported = Losses()  # those that the metrics have told
+        self._reported = Losses()  # those that are in the metrics already
         self._is_status_failing = False
 
     def run(self, stop: StopFlag) -> None:
