@@ -1,4 +1,4 @@
-"""Writes docs/settings.md, docs/metrics.md and docs/pipeline-settings.md from the code: `python docs/generate.py`.
+"""Writes the generated pages of docs/ from the code and from docs/openapi.yaml: `python docs/generate.py`.
 
 With `--check` nothing is written, and the exit status is 1 when a file is not what the code says.
 """
@@ -21,6 +21,7 @@ from driftserve.settings import PREFIX, Settings
 from driftserve_pipeline.settings import PREFIX as PIPELINE_PREFIX
 from driftserve_pipeline.settings import PipelineSettings
 from driftserve_training.network.graph import MAX_EMBEDDING_SIZE
+from openapi import http_api_page
 
 DEMO_LABELS = ("buildings", "forest", "glacier", "mountain", "sea", "street")
 
@@ -44,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "settings.md": settings_page(),
         "metrics.md": metrics_page(),
         "pipeline-settings.md": pipeline_settings_page(),
+        "http-api.md": http_api_page(_GENERATED),
     }
     for name, page in pages.items():
         path: Path = options.folder / name

@@ -17,6 +17,7 @@ DOCS = ROOT / "docs"
 
 @pytest.fixture(scope="module")
 def generate() -> ModuleType:
+    sys.path.insert(0, str(DOCS))  # as it is for a script: the module beside it
     specification = importlib.util.spec_from_file_location("generate", DOCS / "generate.py")
     assert specification is not None
     assert specification.loader is not None
