@@ -105,7 +105,8 @@ EXCLUDED = Definition(
     "ExcludedObservations",
     Unit.COUNT,
     ("Reason",),
-    "observations that enter no drift window: `test` traffic, `failed` requests, a `duplicate` of an image in it",
+    "observations that enter no drift window: `test` traffic, `failed` requests, or a `duplicate` of an image in the "
+    "window",
     "each period in which something was excluded, by reason; never 0",
 )
 EXCLUSIONS = ("test", "failed", "duplicate")
