@@ -18,7 +18,7 @@ Score = Callable[[Iterable[npt.NDArray[np.uint8]]], Scored]
 Cell = tuple[str, int]  # a corruption's name and its severity
 
 _FEWEST = 10  # images; a useful result needs a few hundred
-_MOST_CHOSEN = 0.4  # largest share of corrupted images, since a reference is a half of all, a new one in each draw
+_MOST_CHOSEN = 0.4  # largest share of corrupted images; each reference, a half of all images, is drawn from the others
 
 
 @dataclass(frozen=True)

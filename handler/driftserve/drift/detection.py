@@ -57,7 +57,7 @@ def is_drift(window: npt.NDArray[np.float64], reference: Reference, level: float
 
 
 def p_values_of(window: npt.NDArray[np.float64], reference: Reference) -> npt.NDArray[np.float64]:
-    """Return the p-values of the features, followed by the one of the predicted classes, shape (F + 1,)."""
+    """Return the p-values of the features, followed by that of the predicted classes, shape (F + 1,)."""
     statistics = np.maximum(*_distances(window, reference))
     return np.append(_p_values(statistics, len(window), reference), _class_p_value(window, reference))
 

@@ -9,8 +9,8 @@ _LOOK_SECONDS = 0.05
 class StopFlag:
     """A flag that signal handlers set and loops check.
 
-    This is not a `threading.Event`, whose lock is not reentrant. If a handler interrupts `wait` or `set` in the same
-    thread and calls `set`, it would wait for ever.
+    This is not a `threading.Event`, whose lock is not reentrant. A handler that interrupts `wait` or `set` in the same
+    thread, and then calls `set`, would wait for ever.
     """
 
     def __init__(self) -> None:

@@ -173,7 +173,7 @@ class MonitorProcess:
 
 
 def next_period(due: float, now: float, period_seconds: float) -> float:
-    """Return when the next period ends, if the one that was due ended at `now`. Missed periods are not made up.
+    """Return when the next period ends, if the period that was due at `due` ended at `now`. Skip missed periods.
 
     >>> next_period(60.0, now=60.2, period_seconds=60.0), next_period(60.0, now=300.0, period_seconds=60.0)
     (120.0, 360.0)

@@ -62,7 +62,7 @@ class Sender:
         """Send the observations of one server batch after those that wait, in one datagram if they fit."""
         with self._lock:
             self._send(observations)
-            if self._waiting and self._timer is None:  # the next request may come in hours only
+            if self._waiting and self._timer is None:  # the next request may be hours away
                 self._start_timer()
 
     def close(self) -> None:
@@ -171,7 +171,7 @@ class Receiver:
 
 
 class Inbox:
-    """A queue of datagrams from the receiving thread to the processing thread. One thread each needs no lock.
+    """A queue of datagrams from the receiving thread to the processing thread. Two threads need no lock here.
 
     Args:
         max_datagrams: Most datagrams that may be queued.

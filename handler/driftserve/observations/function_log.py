@@ -1,4 +1,4 @@
-"""Observations as log lines of a Lambda function, whose log is all that outlives the process; and their reader."""
+"""Writes and reads observations as log lines of a Lambda function. Only the log outlives the function's process."""
 
 import json
 import logging

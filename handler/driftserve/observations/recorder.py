@@ -130,7 +130,7 @@ class _RotatingFile:
         self._size = 0
 
     def append(self, line: bytes, first_line: Callable[[], bytes]) -> None:
-        """Append a complete line, or nothing. Whenever a file is opened, write the result of `first_line` before it.
+        """Append a complete line, or nothing. If that opens a file, write the result of `first_line` before the line.
 
         Raises:
             OSError: The line cannot be written.

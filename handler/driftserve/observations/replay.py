@@ -16,7 +16,7 @@ _HEADER = b'{"observations_before":'
 
 @dataclass(frozen=True)
 class _Header:
-    """The first line of a part of a record: where the part starts, and its drift policy. None: the contract's."""
+    """The first line of a part of a record: where the part starts, and its policy. None: the contract's value."""
 
     before: Mapping[str, Progress]
     window_size: int | None = None
@@ -29,7 +29,7 @@ class _Header:
 
 
 class _LiveWindow:
-    """Counts observations as the live monitor did. With another window size, other images are duplicates."""
+    """Counts observations with the live monitor's window size, since that decides which images are duplicates."""
 
     def __init__(self, size: int, before: Progress) -> None:
         self.observations = before.observations

@@ -45,7 +45,7 @@ def displacements(
     return np.asarray(length * (smooth @ generator.uniform(-1, 1, (2, side, side)) @ smooth.T), np.float32)
 
 
-@cache  # the widest kernel has a thousand points on each side, and would take 0.1 s an image
+@cache  # the widest kernel has a thousand points, which takes 0.1 s an image without a cache
 def _smooth(side: int, smoothing: float) -> npt.NDArray[np.float64]:
     """Return the matrix, (side, side), that smooths columns by a Gaussian, with reflected edges."""
     return np.asarray(ndimage.gaussian_filter1d(np.eye(side), smoothing, 0, mode="reflect", truncate=_TRUNCATE))

@@ -1,4 +1,4 @@
-"""Sends metrics to CloudWatch by PutMetricData, as Values and Counts, so that CloudWatch has percentiles."""
+"""Sends metrics to CloudWatch by PutMetricData, as Values and Counts, so that CloudWatch can compute percentiles."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
