@@ -98,9 +98,7 @@ def make_runtime(runtime_dir: Path) -> TextIO:
     runtime_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     _check_ownership(runtime_dir)
     refusal = "another server is running there; stop it, or choose another directory"
-    _lock(
-        runtime_dir / MONITOR_LOCK_FILE, refusal
-    ).close()  # the monitor of a server that was killed may still be ending
+    _lock(runtime_dir / MONITOR_LOCK_FILE, refusal).close()  # the monitor of a killed server may still be stopping
     return _lock(runtime_dir / _SERVER_LOCK_FILE, refusal)
 
 
