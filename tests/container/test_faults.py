@@ -168,7 +168,7 @@ def test_a_minute_without_cloudwatch_loses_no_request_and_no_metric(model_dir: P
         with load(server, bodies) as seen:
             time.sleep(60)
         assert seen.failed() == []
-        assert "cloudwatch: failure 1, it is tried again" in server.log()
+        assert "cloudwatch: delivery failed 1 times in a row, retrying" in server.log()
         with fake_cloudwatch(port, host) as cloudwatch:
 
             def images() -> float:

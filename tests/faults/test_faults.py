@@ -258,7 +258,7 @@ def test_an_unreachable_cloudwatch_costs_no_request(
     (closed,) = free_ports(1)
     with started(archive, *place(), server, **_aws(f"http://127.0.0.1:{closed}")) as endpoint:
         _some_periods_of_load(endpoint, bodies)
-    assert re.search(r"cloudwatch: \d+ metrics are lost", endpoint.log.read_text())
+    assert re.search(r"cloudwatch: \d+ metrics lost at shutdown", endpoint.log.read_text())
 
 
 def test_a_throttling_cloudwatch_loses_nothing(server: str, archive: Path, place: Place, bodies: list[bytes]) -> None:

@@ -140,7 +140,7 @@ def test_close_keeps_its_timeout_while_aws_hangs(cloudwatch: FakeCloudWatch, cap
     started = time.monotonic()
     publisher.close(0.5)
     assert time.monotonic() - started < 10.0
-    assert "cloudwatch: 6 metrics are lost" in caplog.text
+    assert "cloudwatch: 6 metrics lost at shutdown" in caplog.text
 
 
 def test_missing_credentials_are_waited_for(

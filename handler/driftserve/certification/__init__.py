@@ -1,1 +1,1 @@
-"""How good an archive's drift detector is, as measured."""
+"""Measures how good an archive's drift detector is."""

@@ -1,8 +1,8 @@
-"""The measurement of a drift detector: false alarms on calm windows, power on corrupted ones.
+"""Measures a drift detector: false alarms on windows without drift, power on windows of corrupted images.
 
-The production code is measured: `is_drift` on windows that are drawn without replacement, since drawing
-with replacement from a fixed pool breaks the null hypothesis. The rate of one reference is not the mean rate: a
-reference is a draw itself, and an unlucky one raises it. So many references are drawn, and the worst is told.
+It measures the production code, `is_drift`. Windows are drawn without replacement, since drawing with replacement from
+a fixed pool violates the null hypothesis. A reference is itself a random draw, and an unlucky one has a higher rate of
+false alarms than the mean. So many references are drawn, and the worst rate is reported, too.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,22 +19,22 @@ from driftserve.certification.population import Cell, Draw, Population, Rows
 from driftserve.drift.detection import is_drift
 from driftserve.drift.reference import Reference, estimate_accuracy
 
-SHORT_CORRUPTIONS = ("defocus_blur", "brightness", "jpeg_compression")  # one that hurts, two that look harmless
+SHORT_CORRUPTIONS = ("defocus_blur", "brightness", "jpeg_compression")  # one harmful, two that look harmless
 SHORT_SEVERITIES = (1, 3)
 SHORT_IMAGES = 300
 
-_LEAST_CHOICE = 1.2  # images to draw a window from, over its size: windows of fewer are nearly one and the same
+_LEAST_CHOICE = 1.2  # least ratio of images to window size; with fewer images all windows are nearly the same
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How much is measured: the cells, the images in each, references drawn, windows in each draw."""
+    """How much to measure: cells, images in each cell, drawn references (`draws`), and windows in each draw."""
 
     kind: Kind
     cells: tuple[Cell, ...]
     images: int | None  # None: all of them
     draws: int
-    windows: int  # calm ones
+    windows: int  # without drift
     corrupted_windows: int
 
 
@@ -57,10 +57,10 @@ FULL = Effort(
 
 
 def certify(population: Population, policy: DriftPolicy, effort: Effort, source: str, seed: int) -> Certificate:
-    """Measure a detector by repeated random halves of a population: one the reference, the other the traffic.
+    """Measure a detector on repeated random halves of a population: one half is the reference, the other the traffic.
 
-    Where only a part of the images was corrupted, that part is in no reference. What there are too few images
-    for is left out.
+    If only some of the images are corrupted, these are in no reference. A measurement that needs more images than
+    there are is left out.
     """
     size, long_size = policy.window_size, policy.window_size * WINDOWS_IN_LONG
     draws = population.halves(effort.draws, seed)
@@ -82,12 +82,12 @@ def certify(population: Population, policy: DriftPolicy, effort: Effort, source:
 
 
 def _has_choice(images: int, size: int) -> bool:
-    """Whether windows of a size, drawn from so many images, differ enough to be measured with."""
+    """Return whether windows of this size, drawn from this many images, differ enough for a measurement."""
     return images >= size * _LEAST_CHOICE
 
 
 def false_alarms(population: Population, draws: Iterable[Draw], size: int, level: float, windows: int) -> FalseAlarms:
-    """Those of windows of clean images, so many in each draw."""
+    """Measure the false alarms on windows of clean images; `windows` is their number in each draw."""
     rates = np.array(
         [
             alarm_rate(population.clean, draw.traffic, draw.reference, size, level, windows, draw.generator)
@@ -98,7 +98,7 @@ def false_alarms(population: Population, draws: Iterable[Draw], size: int, level
 
 
 def to_false_alarms(rates: npt.NDArray[np.float64], size: int, level: float, windows: int) -> FalseAlarms:
-    """What the rates of draws, of so many windows each, say together."""
+    """Combine the draws' false alarm rates; `windows` is the number of windows in each draw."""
     return FalseAlarms(
         size=size,
         budget=level,
@@ -118,16 +118,16 @@ def alarm_rate(
     windows: int,
     generator: np.random.Generator,
 ) -> float:
-    """The share of windows, drawn from a pool of the rows without replacement, that raise an alarm."""
+    """Return the share of windows that raise an alarm. They are drawn without replacement from `pool`, row indices."""
     alarms = sum(is_drift(rows[generator.choice(pool, size, replace=False)], reference, level) for _ in range(windows))
     return alarms / windows
 
 
 def upper_bound(rates: npt.NDArray[np.float64], windows: int) -> float:
-    """The upper 95 % bound, one-sided, of the mean of the draws' rates.
+    """Return the one-sided upper 95 % bound of the mean of the draws' rates.
 
-    The larger of Student's, over the draws, and of Clopper and Pearson's, over all windows as if they were independent,
-    which has the last word where no draw saw an alarm.
+    It is the larger of two bounds: Student's over the draws, and Clopper and Pearson's over all windows as if they were
+    independent. The second one decides if no draw has an alarm.
     """
     total = len(rates) * windows
     alarms = round(float(rates.sum()) * windows)
@@ -172,7 +172,7 @@ def _power(population: Population, draws: Sequence[Draw], cell: Cell, policy: Dr
 
 
 def _accuracy(population: Population, indices: npt.NDArray[np.int64], labels: int) -> float:
-    """The accuracy on some of the clean images; what confidence says of it where there are no labels."""
+    """Return the accuracy on some of the clean images, or without labels the mean confidence."""
     rows = population.clean[indices, :labels]
     if population.targets is None:
         return float(rows.max(axis=1).mean())

@@ -1,4 +1,4 @@
-"""Images to measure a drift detector with: scored as they are and corrupted, drawn apart into reference and traffic."""
+"""Images for measuring a drift detector: scored clean and corrupted, and split into reference and traffic."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,13 +17,16 @@ Rows = npt.NDArray[np.float64]  # (N, F), features of N images
 Score = Callable[[Iterable[npt.NDArray[np.uint8]]], Scored]
 Cell = tuple[str, int]  # a corruption's name and its severity
 
-_FEWEST = 10  # images; a few hundred are needed to see anything
-_MOST_CHOSEN = 0.4  # of the images: a reference is half of all, and not the same half in each draw
+_FEWEST = 10  # images; a useful result needs a few hundred
+_MOST_CHOSEN = 0.4  # largest share of corrupted images; each reference, a half of all images, is drawn from the others
 
 
 @dataclass(frozen=True)
 class Draw:
-    """A reference and the indices of the images that are traffic, with a source of randomness of its own."""
+    """A random split into a reference and traffic, with its own random generator.
+
+    `reference_indices` and `traffic` are indices of images.
+    """
 
     reference: Reference
     reference_indices: npt.NDArray[np.int64]
@@ -33,10 +36,10 @@ class Draw:
 
 @dataclass(frozen=True)
 class Population:
-    """The images that are measured with, as rows of features by the columns `names`.
+    """The images for a measurement, as rows of features with the columns `names`.
 
-    `clean` are those of all images, (N, F); `chosen`, (C,), the indices of those that were corrupted, and
-    `corrupted` their rows, (C, F), by cell; `targets`, (N,), the right labels' indices, where they are known.
+    `clean` has the rows of all images, (N, F). `chosen`, (C,), has the indices of the images that were corrupted, and
+    `corrupted` their rows, (C, F), by cell. `targets`, (N,), has the indices of the correct labels, if known.
     """
 
     names: tuple[str, ...]
@@ -46,9 +49,9 @@ class Population:
     targets: npt.NDArray[np.int64] | None
 
     def halves(self, number: int, seed: int) -> list[Draw]:
-        """Random halves, so many times: one is the reference, the other the traffic.
+        """Draw random halves `number` times: one half is the reference, the other the traffic.
 
-        Images of which only a part was corrupted are traffic in every draw.
+        If at most half of the images were corrupted, these are traffic in every draw.
         """
         size = len(self.clean) // 2
         kept_out = self.chosen if len(self.chosen) <= size else np.array([], np.int64)
@@ -63,10 +66,10 @@ class Population:
 
 
 def image_files(folder: Path, pattern: str) -> list[Path]:
-    """The image files of a folder, by their names' endings, in order.
+    """Return the image files of a folder, recognised by their suffixes, in order.
 
     Raises:
-        DataError: there are none.
+        DataError: There are none.
     """
     files = sorted(path for path in folder.glob(pattern) if path.suffix.lower() in MEDIA_TYPES)
     if not files:
@@ -75,10 +78,10 @@ def image_files(folder: Path, pattern: str) -> list[Path]:
 
 
 def targets_of(files: Sequence[Path], labels: Sequence[str]) -> npt.NDArray[np.int64]:
-    """The right labels' indices, (N,): each file lies in its label's folder.
+    """Return the indices of the correct labels, (N,). Each file is in the folder of its label.
 
     Raises:
-        DataError: a folder is no label's.
+        DataError: A folder's name is not a label.
     """
     if others := {file.parent.name for file in files} - set(labels):
         folder = files[0].parent.parent
@@ -87,10 +90,10 @@ def targets_of(files: Sequence[Path], labels: Sequence[str]) -> npt.NDArray[np.i
 
 
 def read_standard(file: Path) -> npt.NDArray[np.uint8]:
-    """The image in a file, as the corruptions take it, (224, 224, 3) uint8.
+    """Read an image file as input for the corruptions, (224, 224, 3) uint8.
 
     Raises:
-        DataError: it cannot be decoded.
+        DataError: The image cannot be decoded.
     """
     try:
         return standardise(decode(file.read_bytes()))
@@ -110,21 +113,21 @@ def score_population(
 ) -> Population:
     """Corrupt and score the images of a population.
 
-    All, the clean ones too, are resized to the side of the corruptions first: else the resizing would be
-    what is detected.
+    All images, also the clean ones, are first resized to the corruptions' size. Otherwise the detector would detect the
+    resizing.
 
     Args:
-        files: the images.
-        targets: the indices of the right labels, (N,), or None.
-        names: of the features.
-        score: gives what the model says of images.
-        cells: the corruptions.
-        most: how many of the images to corrupt, at most; two fifths of them are the most anyway. None: all.
-        seed: of the choice and of the corruptions.
-        progress: wraps the cells, to show how far it is.
+        files: The images.
+        targets: Indices of the correct labels, (N,), or None.
+        names: Names of the features.
+        score: Runs the model on images.
+        cells: Corruptions with their severities.
+        most: Most images to corrupt, up to two fifths of all. None: corrupt all of them.
+        seed: Seed for the choice of images and for the corruptions.
+        progress: Wraps the cells, to show the progress.
 
     Raises:
-        DataError: there are too few images to draw apart, or one cannot be decoded.
+        DataError: There are too few images to split, or one cannot be decoded.
     """
     if len(files) < _FEWEST:
         raise DataError(f"expected at least {_FEWEST} images to measure a drift detector with, got {len(files)}")

@@ -1,4 +1,4 @@
-"""A new reference for a model: accepted traffic, as it was recorded, instead of the validation images."""
+"""Gives a model a new reference: recorded traffic that the user accepts, instead of the validation images."""
 
 import shutil
 import tempfile
@@ -22,14 +22,14 @@ from driftserve.inference.scoring import score
 from driftserve.inference.verification import verify_archive
 from driftserve.observations.replay import recorded_batches
 
-MOST_ROWS = 10_000  # more would make the archive large, and the reference hardly better
+MOST_ROWS = 10_000  # more rows would make the archive larger, but the reference hardly better
 _SEED = 0
 _CALM_ONLY = replace(SHORT, cells=(), images=0)
 
 
 @dataclass(frozen=True)
 class Rebaselined:
-    """The archive that was written, and how many recorded images are its reference."""
+    """The written archive, and the number of recorded images in its reference."""
 
     archive: Path
     rows: int
@@ -43,28 +43,30 @@ def rebaseline(
     images: Path | None = None,
     allowed: Collection[str] = (),
 ) -> Rebaselined:
-    """Write `<output>/<name>.mar`: the same model as another version, its reference the recorded observations.
+    """Write `<output>/<name>.mar`: the same model as a new version, with recorded observations as its reference.
 
-    Each image counts once, test traffic and failures not at all; of very many, a random part is kept. The accuracy on
-    the new reference is what confidence says of it against the old one. False alarms are measured on random halves
-    of the new reference, power on random halves of `images`, for the record holds no pixels.
+    Each image counts once. Test traffic and failures do not count. If there are more than `MOST_ROWS` images, a random
+    part is kept. The accuracy on the new reference is estimated from the confidence on the new and the old one. False
+    alarms are measured on random halves of the new reference. Power is measured on random halves of `images`, since
+    the record has no pixels.
 
     Args:
-        archive: that served the traffic.
-        lines: of the record, whose traffic the caller accepts as what is to be expected.
-        version: of the new archive.
-        output: a directory; made where it does not exist.
-        images: a folder of images like the traffic, searched for image files; no power is measured without.
-        allowed: as `verify_archive` has it.
+        archive: The archive that served the traffic.
+        lines: Lines of the record. The caller accepts their traffic as normal.
+        version: Version of the new archive.
+        output: Output directory; created if it does not exist.
+        images: Folder of images similar to the traffic, searched with its subfolders. Without it, power is not
+            measured.
+        allowed: As in `verify_archive`.
 
     Raises:
-        DataError: the record holds too few images, or a line that is none; there are too few `images`; the version
-            is the same; `output` has an archive of this name.
-        ArchiveError: the archive is refused, or another one's traffic was recorded, or the version is none.
+        DataError: The record has too few images or an invalid line; there are too few `images`; the version is the
+            archive's own; `output` already has an archive of this name.
+        ArchiveError: The archive is refused, the record has only other archives' traffic, or the version is invalid.
     """
     contract, digest = read_archive(archive)
     if version == contract.version:
-        raise DataError(f"expected another version than the archive's own, {version}, got the same")
+        raise DataError(f"expected another version than the archive's own, {version}, got the same; give a new one")
     target = output / f"{contract.name}.mar"
     if target.exists():
         raise DataError(f"expected no archive at {target}, got one; give another --output")
@@ -74,7 +76,7 @@ def rebaseline(
         golden = {image.file: (verified.directory / image.file).read_bytes() for image in contract.golden}
         certificate = _certificate(contract, rows, images, verified.directory)
         new = _rebaselined(contract, digest, version, rows, certificate)
-        contract_from_json(contract_to_json(new))  # a version that is none, before anything is written
+        contract_from_json(contract_to_json(new))  # refuses an invalid version before anything is written
         written = write_archive(Path(scratch, "written"), new, verified.directory / MODEL_FILE, golden)
         verify_archive(written, Path(scratch, "new"), allowed=())
         output.mkdir(parents=True, exist_ok=True)
@@ -83,7 +85,7 @@ def rebaseline(
 
 
 def _recorded_rows(lines: Iterable[bytes], contract: Contract, digest: str) -> Rows:
-    """The features of each recorded image, (N, F), once."""
+    """Return the features of each recorded image, (N, F), each image once."""
     rows: list[tuple[float, ...]] = []
     seen: set[str] = set()
     for batch in recorded_batches(lines, digest):
@@ -127,7 +129,7 @@ def _certificate(contract: Contract, rows: Rows, folder: Path | None, model_dir:
     source = f"{len(rows)} recorded images in random halves, whatever their order in time"
     calm = certify(recorded, contract.drift, _CALM_ONLY, source, _SEED)
     if folder is None:
-        return calm.model_copy(update={"source": f"{source}; no images were given, so that power was not measured"})
+        return calm.model_copy(update={"source": f"{source}; no images were given, so power was not measured"})
     files = image_files(folder, "**/*")
     model = load_model(model_dir, contract)
     scorer = partial(score, model=model, spec=contract.image_spec, temperature=contract.temperature)

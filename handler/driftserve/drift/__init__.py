@@ -1,1 +1,1 @@
-"""Rows of features to a verdict."""
+"""Drift detection: from rows of features to a verdict."""

@@ -1,4 +1,4 @@
-"""The mathematics of drift: is this window drawn from the reference's distribution?"""
+"""Statistical tests for drift: does a window come from the reference's distribution?"""
 
 from collections.abc import Sequence
 
@@ -10,19 +10,18 @@ from driftserve.drift.features import shift_of
 from driftserve.drift.reference import Reference, class_counts
 from driftserve.drift.report import PREDICTED_CLASS, QUANTILES, FeatureTest
 
-_LEAST_EXPECTED = 20.0  # predictions in a cell: at levels of 1e-5 chi-square needs more than Cochran's five
-_DIGITS = 6  # significant ones, of what a report shows
+_LEAST_EXPECTED = 20.0  # predictions in a cell; at levels of 1e-5 the chi-square test needs more than Cochran's five
+_DIGITS = 6  # significant digits in a report
 
 
 def detect_drift(window: npt.NDArray[np.float64], reference: Reference, level: float) -> tuple[FeatureTest, ...]:
-    """The tests of a window of features, (N, F), and of its predicted classes; most significant first.
+    """Test a window's features, (N, F), and its predicted classes; return the tests, most significant first.
 
-    The null hypothesis, feature by feature, is that window and reference come from one distribution.
-    Holm's procedure keeps the probability that a window without drift raises an alarm at most `level`, over all
-    features and whatever their dependence.
+    The null hypothesis for each feature is that window and reference come from the same distribution. Holm's procedure
+    limits the probability of a false alarm to `level` over all features, whatever their dependence.
 
     Raises:
-        ValueError: the window's columns are not those of the reference.
+        ValueError: The window does not have the reference's columns.
     """
     if window.ndim != 2 or window.shape[1] != len(reference.names):
         raise ValueError(f"expected a window with {len(reference.names)} columns, got shape {window.shape}")
@@ -38,7 +37,7 @@ def detect_drift(window: npt.NDArray[np.float64], reference: Reference, level: f
             shift=shift_of(name),
             statistic=float(statistics[column]),
             p_value=float(p_values[column]),
-            # Where the window's distribution function is above, its values are lower.
+            # If the window's distribution function is above the reference's, its values are lower.
             direction="lower" if above[column] > below[column] else "higher",
             window=_rounded(quantiles[column]),
             reference=_rounded(reference.quantiles[column]),
@@ -51,20 +50,20 @@ def detect_drift(window: npt.NDArray[np.float64], reference: Reference, level: f
 
 
 def is_drift(window: npt.NDArray[np.float64], reference: Reference, level: float) -> bool:
-    """Whether `detect_drift` finds any feature moved; for certificates, which test a great many windows."""
-    largest = np.maximum(*_distances(window, reference)).max()  # of the smallest p-value
+    """Return whether `detect_drift` finds drift. It is faster, for certificates, which test very many windows."""
+    largest = np.maximum(*_distances(window, reference)).max()  # the largest statistic has the smallest p-value
     smallest = min(float(_p_values(largest, len(window), reference)), _class_p_value(window, reference))
     return smallest <= level / (len(reference.names) + 1)
 
 
 def p_values_of(window: npt.NDArray[np.float64], reference: Reference) -> npt.NDArray[np.float64]:
-    """The p-values of the features, then that of the predicted classes, shape (F + 1,)."""
+    """Return the p-values of the features, followed by that of the predicted classes, shape (F + 1,)."""
     statistics = np.maximum(*_distances(window, reference))
     return np.append(_p_values(statistics, len(window), reference), _class_p_value(window, reference))
 
 
 def holm(p_values: Sequence[float], level: float) -> list[bool]:
-    """Which hypotheses Holm's step-down procedure rejects at a family-wise `level` (Holm 1979).
+    """Return which hypotheses Holm's step-down procedure rejects at a family-wise `level` (Holm 1979).
 
     >>> holm([0.01, 0.04, 0.03], 0.05)
     [True, False, False]
@@ -80,7 +79,7 @@ def holm(p_values: Sequence[float], level: float) -> list[bool]:
 def _distances(
     window: npt.NDArray[np.float64], reference: Reference
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """How far the window's distribution function rises above the reference's, and falls below it, (F,) each."""
+    """Return how far the window's distribution function goes above and below the reference's, (F,) each."""
     number, size = len(window), reference.size
     ordered = np.sort(window, axis=0).T  # (F, N)
     up_to = np.array(
@@ -96,12 +95,12 @@ def _distances(
 def _p_values(
     statistics: npt.NDArray[np.float64] | np.float64, number: int, reference: Reference
 ) -> npt.NDArray[np.float64]:
-    """Those of Kolmogorov-Smirnov statistics of a window of so many images; the larger of two.
+    """Return the p-values of Kolmogorov-Smirnov statistics D, for a window of `number` images.
 
-    The two-sample test's holds the level on average over references, that is, over archives:
-    asymptotically, as `scipy.stats.ks_2samp` has it for method="asymp"; ties make it conservative. A reference that
-    is off by chance would break it, window after window. So the one-sample test has to agree,
-    by how far D is beyond what the reference's own error may explain.
+    Each is the larger p-value of two tests. The two-sample test, asymptotic as in `scipy.stats.ks_2samp` with
+    method="asymp", keeps the level on average over references, that is, over archives; ties make it conservative. But
+    one reference that is off by chance would raise false alarms in window after window. So a one-sample test must
+    agree: it tests the part of D that the reference's own error cannot explain.
     """
     size = round(number * reference.size / (number + reference.size))
     on_average = stats.kstwo.sf(statistics, size)
@@ -110,11 +109,14 @@ def _p_values(
 
 
 def _class_p_value(window: npt.NDArray[np.float64], reference: Reference) -> float:
-    """Of Pearson's test that window and reference have one mix of predicted classes; rare ones are grouped."""
+    """Return the p-value of Pearson's chi-square test that window and reference have the same mix of classes.
+
+    The classes are the predicted ones. Rare classes are grouped.
+    """
     table = np.array([class_counts(window, len(reference.labels)), reference.class_counts], np.float64)
     table = table[:, np.argsort(table.sum(axis=0), kind="stable")]
     share = table.sum(axis=1, keepdims=True) / table.sum()
-    # By the totals of both samples, given which their difference is still random.
+    # Group by the totals of both samples: for given totals, the samples' difference is still random.
     table = np.add.reduceat(table, _group_starts(table.sum(axis=0) * share.min()), axis=1)
     if table.shape[1] < 2:
         return 1.0
@@ -123,7 +125,7 @@ def _class_p_value(window: npt.NDArray[np.float64], reference: Reference) -> flo
 
 
 def _group_starts(expected: npt.NDArray[np.float64]) -> list[int]:
-    """Where groups of neighbours begin, as small as they can be with enough expected predictions in each.
+    """Return where groups of neighbours begin: the smallest groups that have enough expected predictions.
 
     >>> _group_starts(np.array([5.0, 6.0, 9.0, 12.0, 13.0, 30.0, 4.0]))
     [0, 3, 5]

@@ -1,4 +1,4 @@
-"""The numbers of an image and its prediction whose distribution is watched for drift."""
+"""The features of an image and its prediction. The monitor watches their distribution for drift."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ _CONFIDENCE = ("margin", "entropy")
 
 
 def feature_names(labels: Sequence[str], embedding_size: int) -> tuple[str, ...]:
-    """The columns of `features`, in order."""
+    """Return the names of the columns of `features`, in order."""
     return (
         *(f"{PROBABILITY_PREFIX}{label}" for label in labels),
         *_CONFIDENCE,
@@ -23,17 +23,17 @@ def feature_names(labels: Sequence[str], embedding_size: int) -> tuple[str, ...]
 
 
 def count_labels(names: Sequence[str]) -> int:
-    """How many of the columns, the first ones, are the labels' probabilities."""
+    """Return the number of columns with label probabilities, which come first."""
     return sum(name.startswith(PROBABILITY_PREFIX) for name in names)
 
 
 def label_of(feature: str) -> str:
-    """The label whose probability this feature is."""
+    """Return the label of a feature that is a label's probability."""
     return feature.removeprefix(PROBABILITY_PREFIX)
 
 
 def shift_of(feature: str) -> Shift:
-    """What has shifted where this feature has: the pictures, what they are taken for, or how surely.
+    """Return the kind of shift that this feature shows: in the images, the predicted labels, or the confidence.
 
     >>> shift_of("blocking"), shift_of("probability.sea"), shift_of("margin")
     ('input', 'label', 'confidence')
@@ -48,12 +48,12 @@ def features(
     probabilities: npt.NDArray[np.float64],
     embedding: npt.NDArray[np.float32],
 ) -> npt.NDArray[np.float64]:
-    """The features of a batch, shape (N, F) with the columns of `feature_names`.
+    """Return the features of a batch, shape (N, F), with the columns of `feature_names`.
 
     Args:
-        rasters: of the decoded images, each as `to_raster` gives it.
-        probabilities: calibrated, (N, K).
-        embedding: the graph's second output, (N, E).
+        rasters: Results of `to_raster` for the decoded images.
+        probabilities: Calibrated probabilities, (N, K).
+        embedding: The graph's second output, (N, E).
     """
     return np.column_stack(
         [
@@ -67,11 +67,11 @@ def features(
 
 
 def _margin(probabilities: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """The most probable label's lead over the second, in [0, 1], shape (N,)."""
+    """Return the difference between the two highest probabilities, in [0, 1], shape (N,)."""
     top_two = np.partition(probabilities, -2, axis=1)[:, -2:]
     return np.asarray(top_two[:, 1] - top_two[:, 0])
 
 
 def _entropy(probabilities: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Shannon entropy in nats, shape (N,)."""
+    """Return the Shannon entropy in nats, shape (N,)."""
     return np.asarray(-(probabilities * np.log(np.maximum(probabilities, 1e-300))).sum(axis=1))

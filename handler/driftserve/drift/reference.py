@@ -1,4 +1,4 @@
-"""The sample that windows are held against, and what it says of accuracy."""
+"""The reference sample that windows are compared with, and the accuracy estimate that uses it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,16 +10,16 @@ from scipy import stats
 from driftserve.drift.features import count_labels, label_of
 from driftserve.drift.report import QUANTILES
 
-_UNSURE = 0.1  # of a feature's reference: the probability that its error is larger than what is allowed for
+_EXCESS_PROBABILITY = 0.1  # the probability that a feature's reference has a larger error than `Reference.error`
 
 
 @dataclass(frozen=True)
 class Reference:
-    """The sample that windows are held against, made ready for many tests.
+    """The sample that windows are compared with, prepared for many tests.
 
-    `ordered` are the features' values in ascending order, (F, M); `error` is how far a feature's distribution function
-    may lie from the true one: the half width of Kolmogorov's 90 % confidence band; `class_counts` are the predicted
-    classes, (K,); `confidence` is the mean probability of the predicted class.
+    `ordered` has the features' values in ascending order, (F, M). `error` is the allowed distance between a feature's
+    distribution function and the true one: the half width of Kolmogorov's 90 % confidence band. `class_counts` has the
+    number of predictions of each class, (K,). `confidence` is the mean probability of the predicted class.
     """
 
     names: tuple[str, ...]
@@ -37,40 +37,39 @@ class Reference:
 
 
 def to_reference(names: Sequence[str], rows: npt.NDArray[np.float64]) -> Reference:
-    """The reference that rows of features, (M, F), make; the first columns are the labels' probabilities."""
+    """Return the reference of rows of features, (M, F), whose first columns are the labels' probabilities."""
     labels = tuple(label_of(name) for name in names[: count_labels(names)])
     return Reference(
         names=tuple(names),
         labels=labels,
         ordered=np.ascontiguousarray(np.sort(rows, axis=0).T),
         quantiles=np.quantile(rows, QUANTILES, axis=0).T,
-        error=float(stats.kstwo.isf(_UNSURE, len(rows))),
+        error=float(stats.kstwo.isf(_EXCESS_PROBABILITY, len(rows))),
         class_counts=class_counts(rows, len(labels)),
         confidence=mean_confidence(rows, len(labels)),
     )
 
 
 def read_reference(columns: Mapping[str, Sequence[float]]) -> Reference:
-    """The reference of a contract: its values by feature."""
+    """Return the reference of a contract, given its values by feature."""
     return to_reference(tuple(columns), np.array(list(columns.values())).T)
 
 
 def estimate_accuracy(rows: npt.NDArray[np.float64], reference: Reference, reference_accuracy: float) -> float:
-    """The accuracy, in [0, 1], that rows of features, (N, F), would have.
+    """Estimate the accuracy, in [0, 1], on the images of rows of features, (N, F).
 
-    The reference's accuracy less what the mean confidence has fallen by (the difference of confidences,
-    Guillory et al. 2021). Far from the training images a network stays too sure of itself: great falls are
-    underestimated.
+    The estimate is the reference's accuracy plus the change of the mean confidence (the difference of confidences,
+    Guillory et al. 2021). A network is overconfident far from its training images, so a large drop is underestimated.
     """
     change = mean_confidence(rows, len(reference.labels)) - reference.confidence
     return min(1.0, max(0.0, reference_accuracy + change))
 
 
 def mean_confidence(rows: npt.NDArray[np.float64], labels: int) -> float:
-    """The mean probability of the predicted class in rows of features whose first columns are the labels'."""
+    """Return the mean probability of the predicted class; the first `labels` columns are the probabilities."""
     return float(rows[:, :labels].max(axis=1).mean())
 
 
 def class_counts(rows: npt.NDArray[np.float64], labels: int) -> npt.NDArray[np.int64]:
-    """How often each label is predicted, (K,), in rows of features whose first columns are the labels'."""
+    """Return how often each label is predicted, (K,); the first `labels` columns are the probabilities."""
     return np.bincount(rows[:, :labels].argmax(axis=1), minlength=labels)

@@ -1,11 +1,11 @@
-"""What is said of a window of a model's traffic: the verdict and the tests that it rests on."""
+"""The report on a window of a model's traffic: the verdict and the tests behind it."""
 
 import json
 from dataclasses import asdict, dataclass
 from enum import Enum
 from typing import Literal
 
-PREDICTED_CLASS = "predicted_class"  # the name, beside the features', of the test of the mix of classes
+PREDICTED_CLASS = "predicted_class"  # takes the place of a feature's name in the test of the class mix
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 Shift = Literal["input", "label", "confidence"]
@@ -13,7 +13,7 @@ Horizon = Literal["window", "long window"]
 
 
 class Verdict(str, Enum):
-    """What is known of a model's traffic."""
+    """The state of a model's traffic."""
 
     INSUFFICIENT_DATA = "INSUFFICIENT_DATA"
     OK = "OK"
@@ -24,12 +24,11 @@ class Verdict(str, Enum):
 class FeatureTest:
     """One feature's test against the reference.
 
-    `test` is the two-sample Kolmogorov-Smirnov test, or for the mix of predicted classes the
-    chi-square test. `shift` says what has shifted where the feature has. `statistic`, in [0, 1], is the
-    Kolmogorov-Smirnov D, or the total variation distance of the two mixes; `direction` says where the window lies
-    against the reference at the point of D, or which class it has more of. `window` and `reference` hold
-    the quantiles of `QUANTILES`, or each label's share. `p_value` allows for the
-    reference's own error; `is_drift` holds after the correction for testing many.
+    `test` is the two-sample Kolmogorov-Smirnov test, or the chi-square test for the mix of predicted classes. `shift`
+    is the kind of shift that the feature shows. `statistic`, in [0, 1], is the Kolmogorov-Smirnov D, or the total
+    variation distance of the two mixes. `direction` says on which side of the reference the window lies at the point
+    of D, or which class has increased most. `window` and `reference` have the quantiles of `QUANTILES`, or each label's
+    share. `p_value` allows for the reference's own error. `is_drift` is corrected for multiple tests.
     """
 
     feature: str
@@ -45,13 +44,14 @@ class FeatureTest:
 
 @dataclass(frozen=True)
 class DriftReport:
-    """One window's verdict and the tests that it rests on, most significant first.
+    """One window's verdict and its tests, most significant first.
 
-    `model` is the display name; `window` counts from 1, the long windows by themselves; `ended_at` is when the
-    window's last observation was answered, in seconds since the epoch; `observations` are those that were tested;
-    `level` is the probability of an alarm without drift; `shifts` are those of the features that moved.
-    `estimated_accuracy` is what calibrated confidence predicts for the window, beside `reference_accuracy`, that of the
-    reference images. `overrides` says, a sentence each, what an operator set otherwise than the archive.
+    `model` is the display name. `window` counts from 1, separately for long windows. `ended_at` is when the window's
+    last image was answered, in seconds since the epoch. `observations` is the number of tested observations. `level`
+    is the probability of an alarm without drift. `shifts` are the kinds of shift of the drifted features.
+    `estimated_accuracy` is the window's accuracy, estimated from calibrated confidence; `reference_accuracy` is the
+    accuracy on the reference images. `overrides` has one text for each setting by which an operator replaced the
+    archive's value.
     """
 
     verdict: Verdict
@@ -69,10 +69,10 @@ class DriftReport:
 
     @property
     def drifted_features(self) -> tuple[str, ...]:
-        """The names of the features that moved, most significant first."""
+        """The names of the drifted features, most significant first."""
         return tuple(test.feature for test in self.tests if test.is_drift)
 
 
 def report_to_json(report: DriftReport) -> str:
-    """The report as one line of JSON, the same for the same report, as `status.json` holds it too."""
+    """Return the report as one line of JSON, with the same fields as in `status.json`. The output is deterministic."""
     return json.dumps(asdict(report), separators=(",", ":"))

@@ -1,4 +1,4 @@
-"""The watch over one model's drift: features fill windows, windows become reports."""
+"""Watches one model for drift: collects features in windows and reports on each full window."""
 
 import logging
 from collections.abc import Iterable
@@ -11,28 +11,28 @@ from driftserve.archive.contract import WINDOWS_IN_LONG, Contract
 from driftserve.drift.detection import detect_drift
 from driftserve.drift.reference import estimate_accuracy, read_reference
 from driftserve.drift.report import DriftReport, Horizon, Verdict
-from driftserve.drift.window import TumblingWindow, Window, together
+from driftserve.drift.window import TumblingWindow, Window, merge_windows
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a watch has come: the observations that entered a window, the image ids in the one that fills."""
+    """A watch's progress: the number of watched observations, and the image ids in the current window."""
 
     observations: int = 0
     image_ids: tuple[str, ...] = ()
 
 
 class DriftWatch:
-    """Reports on one model, a window at a time; the same rows at the same times give the same reports.
+    """Reports on one model, window by window. The same rows at the same times give the same reports.
 
     Args:
-        contract: the model's, with its reference and its drift policy.
-        window_size: an operator's, instead of the policy's; the archive's certificate does not cover it.
-        windows_between_false_alarms: likewise.
-        before: where another watch of this model was; what it took in is counted, and the
-            windows that it began are passed over.
+        contract: The model's contract, with its reference and its drift policy.
+        window_size: The operator's value, which replaces the policy's. The archive's certificate does not cover it.
+        windows_between_false_alarms: The operator's value, as for `window_size`.
+        before: Progress of an earlier watch of this model. Its observations are counted, and the windows that it
+            began are skipped.
     """
 
     def __init__(
@@ -61,32 +61,32 @@ class DriftWatch:
 
     @property
     def windows(self) -> int:
-        """The full windows so far."""
+        """Number of full windows so far."""
         return self.observations // self.window_size
 
     @property
     def long_windows(self) -> int:
-        """The full long windows so far."""
+        """Number of full long windows so far."""
         return self.windows // WINDOWS_IN_LONG
 
     @property
     def observations_in_window(self) -> int:
-        """The observations that wait for the next window to be full."""
+        """Number of observations in the current window."""
         return len(self._window)
 
     @property
     def progress(self) -> Progress:
-        """Where another watch can go on."""
+        """The progress from which another watch can continue."""
         return Progress(self.observations, self._window.image_ids)
 
     def is_duplicate(self, image_id: str | None) -> bool:
-        """Whether this image is in the window already: a client that tries again is no drift."""
+        """Return whether this image is already in the window. A client's retry is not drift."""
         return self._window.has(image_id)
 
     def add(self, features: tuple[float, ...], image_id: str | None, answered_at: float) -> tuple[DriftReport, ...]:
-        """The reports on the window, and the long window, that these features fill; none while they are not full.
+        """Add an observation; return the reports on the window and the long window that it fills, if any.
 
-        Duplicates, and features that do not fit the contract, which are logged, are neither counted nor watched.
+        Duplicates are neither counted nor watched. Nor are features that do not fit the contract, which are logged.
         """
         if len(features) != len(self.contract.reference):
             logger.error("expected %d features, got %d: not watched", len(self.contract.reference), len(features))
@@ -103,11 +103,11 @@ class DriftWatch:
 
     def _long_report(self, window: Window, answered_at: float) -> Iterable[DriftReport]:
         place = (self.windows - 1) % WINDOWS_IN_LONG
-        if len(self._long_window) != place:  # its beginning is not here any more
+        if len(self._long_window) != place:  # an earlier watch had the beginning of this long window
             return
         self._long_window.append(window)
         if place == WINDOWS_IN_LONG - 1:
-            rows = together(self._long_window)
+            rows = merge_windows(self._long_window)
             self._long_window.clear()
             yield self._report("long window", self.long_windows, rows, self._policy.long_level, answered_at)
 

@@ -1,4 +1,4 @@
-"""A tumbling window: a fixed number of consecutive observations, none in two windows, no image twice in one."""
+"""Tumbling windows: a fixed number of consecutive observations without overlap, each image once in a window."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,20 +9,20 @@ import numpy.typing as npt
 
 @dataclass(frozen=True)
 class Window:
-    """A full window: its rows of features, (N, F), and the image id of each, None where it is not known."""
+    """A full window: rows of features, (N, F), and each row's image id, None if unknown."""
 
     rows: npt.NDArray[np.float64]
     image_ids: tuple[str | None, ...]
 
 
 class TumblingWindow:
-    """Collects rows of features until `size` of them make a window.
+    """Collects rows of features until `size` rows make a window.
 
     Args:
-        size: of a window.
-        rows_before: that came before, and are not here any more: the rest of the window that they
-            began is passed over.
-        ids_before: the image ids of those of them that began that window.
+        size: Rows in a window.
+        rows_before: Number of earlier rows, which are no longer available. The rest of the window that they began is
+            skipped.
+        ids_before: Image ids of the earlier rows in that window.
     """
 
     def __init__(self, size: int, rows_before: int = 0, ids_before: Iterable[str] = ()) -> None:
@@ -37,15 +37,15 @@ class TumblingWindow:
 
     @property
     def image_ids(self) -> tuple[str, ...]:
-        """Those of the window that is not yet full, as far as they are known."""
+        """The known image ids of the current window."""
         return tuple(image_id for image_id in self._image_ids if image_id is not None)
 
     def has(self, image_id: str | None) -> bool:
-        """Whether this image is in the window already."""
+        """Return whether this image is already in the window."""
         return image_id is not None and image_id in self._known
 
     def add(self, row: Sequence[float], image_id: str | None = None) -> Window | None:
-        """The full window when this row fills it, which empties it; else None."""
+        """Add a row; return the window if this row fills it, and start the next one. Otherwise return None."""
         self._image_ids.append(image_id)
         self._known.add(image_id)
         window = None
@@ -64,8 +64,8 @@ class TumblingWindow:
         return window
 
 
-def together(windows: Sequence[Window]) -> npt.NDArray[np.float64]:
-    """The rows of several windows, (N, F), of each image that is in more than one only the first."""
+def merge_windows(windows: Sequence[Window]) -> npt.NDArray[np.float64]:
+    """Return the rows of several windows, (N, F). An image in more than one window has only its first row."""
     image_ids = [image_id for window in windows for image_id in window.image_ids]
     first = {image_id: index for index, image_id in reversed(list(enumerate(image_ids))) if image_id is not None}
     is_kept = [image_id is None or first[image_id] == index for index, image_id in enumerate(image_ids)]

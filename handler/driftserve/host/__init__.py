@@ -1,1 +1,1 @@
-"""The machine: its processes, signals, ports and limits."""
+"""The machine's processes, signals, ports, locks and limits."""

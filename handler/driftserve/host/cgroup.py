@@ -1,4 +1,4 @@
-"""What a container may use: the limits of its control group, version 1 or 2.
+"""The processors and memory that a container may use: the limits of its control group (cgroup), version 1 or 2.
 
 https://docs.kernel.org/admin-guide/cgroup-v2.html, https://docs.kernel.org/scheduler/sched-bwc.html,
 https://docs.kernel.org/admin-guide/cgroup-v1/memory.html
@@ -13,7 +13,7 @@ _PROC = Path("/proc")
 
 
 def available_processors(root: Path = _ROOT) -> int:
-    """The processors that this process may use, by its affinity and by the group's quota; a part of one counts."""
+    """Return the processors that this process may use, by its affinity and the group's quota, rounded up."""
     processors = len(os.sched_getaffinity(0))
     quota, period = (*_words(root / "cpu.max"), "", "")[:2]  # version 2: "150000 100000", or "max 100000"
     if not period:
@@ -24,9 +24,9 @@ def available_processors(root: Path = _ROOT) -> int:
 
 
 def available_memory_bytes(root: Path = _ROOT, proc: Path = _PROC) -> int:
-    """The memory that the group's processes can still take, all that only caches files included.
+    """Return the memory in bytes that the group's processes can still take, including all file caches.
 
-    That of libraries is counted where they were first read, so it differs from one container to the next.
+    The result differs between containers, since the kernel counts a library's memory in the group that first read it.
     """
     free = next(int(line[1]) * 1024 for line in _lines(proc / "meminfo") if line[0] == "MemAvailable:")
     for limit, used, prefix in (
@@ -41,7 +41,7 @@ def available_memory_bytes(root: Path = _ROOT, proc: Path = _PROC) -> int:
 
 
 def _word(path: Path) -> str:
-    """The first word of a file; empty where there is none."""
+    """Return the first word of a file, or an empty string if there is none."""
     return (*_words(path), "")[0]
 
 

@@ -1,8 +1,10 @@
-"""`python -m driftserve.host.guard PARENT COMMAND...`: runs a command that outlives neither its parent nor its end.
+"""Runs a command, and ends all its processes when the command or the parent process ends.
 
-A server's JVM starts processes of its own, and MMS leaves one of them behind even when it is stopped in an orderly
-way. The command gets a session of its own: when it has ended, whatever is left in its process group is killed. When
-the parent dies, by `kill -9` too, the command is stopped.
+    python -m driftserve.host.guard PARENT COMMAND...
+
+A server's JVM starts other processes, and MMS leaves one behind even after an orderly stop. So the command gets its own
+session. When the command has ended, the guard kills all that remain in its process group. When the parent dies, even by
+`kill -9`, the guard stops the command.
 """
 
 import contextlib
@@ -19,23 +21,23 @@ STOP_TIMEOUT_SECONDS = 5.0
 
 _SIGNALS = {signal.SIGTERM, signal.SIGCHLD}
 _PR_SET_PDEATHSIG = 1  # prctl(2): the signal that the kernel sends at the death of the parent
-_PR_SET_CHILD_SUBREAPER = 36  # processes below this one that lose their parent become its children
+_PR_SET_CHILD_SUBREAPER = 36  # prctl(2): descendants that lose their parent become children of this process
 
 
 def end_with_parent(parent: int) -> None:
-    """Have this process get a SIGTERM at the death of its parent, whose process id is given."""
+    """Make the kernel send this process a SIGTERM when its parent dies; `parent` is the parent's process id."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:  # it died before the kernel was asked
+    if os.getppid() != parent:  # the parent died before the call
         sys.exit(1)
 
 
 def adopt_orphans() -> None:
-    """Have this process be the parent of whatever below it loses its own: one that nobody knows cannot be ended."""
+    """Make this process the parent of descendants that lose theirs, so that it can find and end them."""
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def end_children() -> None:
-    """Kill all children of this process, adopted ones too, until there are none."""
+    """Kill all children of this process, including adopted ones, until there are none."""
     while children := _children():
         for child in children:
             with contextlib.suppress(ProcessLookupError, ChildProcessError):
@@ -45,15 +47,15 @@ def end_children() -> None:
 
 def _children() -> list[int]:
     children: list[int] = []
-    for task in Path("/proc", str(os.getpid()), "task").glob("*/children"):  # none where the kernel does not tell
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a thread that has just ended
+    for task in Path("/proc", str(os.getpid()), "task").glob("*/children"):  # some kernels do not have these files
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # the thread has just ended
             children += map(int, task.read_text().split())
     return children
 
 
 def guard(parent: int, command: Sequence[str]) -> int:
-    """Run the command until it ends, or is told to by SIGTERM; its exit status, as `subprocess` gives it."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # they are waited for: no handler, no race
+    """Run the command until it ends, or until SIGTERM; return its exit status as `subprocess` does."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # `_wait` waits for them; a handler would have race conditions
     end_with_parent(parent)
     process_id = os.getpid()
 
@@ -61,7 +63,7 @@ def guard(parent: int, command: Sequence[str]) -> int:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         end_with_parent(process_id)
 
-    # This process has one thread, where preexec_fn is safe.
+    # preexec_fn is safe here, since this process has only one thread.
     child = subprocess.Popen(command, start_new_session=True, preexec_fn=begin)
     try:
         _wait(child, command[0])
@@ -72,7 +74,7 @@ def guard(parent: int, command: Sequence[str]) -> int:
 
 
 def _wait(child: "subprocess.Popen[bytes]", command: str) -> None:
-    """Return when the child has ended, or has been given its time to after a SIGTERM."""
+    """Return when the child has ended, or when its time to stop after a SIGTERM has passed."""
     deadline = None
     while child.poll() is None:
         seconds = 3600.0 if deadline is None else deadline - time.monotonic()
@@ -87,4 +89,4 @@ def _wait(child: "subprocess.Popen[bytes]", command: str) -> None:
 
 if __name__ == "__main__":
     status = guard(int(sys.argv[1]), sys.argv[2:])
-    sys.exit(status if status >= 0 else 128 - status)  # as a shell says it
+    sys.exit(status if status >= 0 else 128 - status)  # 128 + the signal's number, as in a shell

@@ -1,4 +1,4 @@
-"""Locks between processes: `flock(2)` on an open file, which the kernel releases when its last holder dies."""
+"""Locks between processes: `flock(2)` on an open file. The kernel releases a lock when its last holder dies."""
 
 import fcntl
 from pathlib import Path
@@ -13,12 +13,12 @@ class OpenFile(Protocol):
 
 
 def lock(file: OpenFile | int, *, is_shared: bool = False) -> None:
-    """Lock an open file, after whoever has it now; a shared lock lets other shared ones in."""
+    """Lock an open file; wait if another process has the lock. A shared lock allows other shared locks."""
     fcntl.flock(file, fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX)
 
 
 def try_lock(file: OpenFile | int, *, is_shared: bool = False) -> bool:
-    """Whether the open file could be locked at once; then it is."""
+    """Lock an open file if that is possible at once; return whether it is locked now."""
     try:
         fcntl.flock(file, (fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -27,12 +27,12 @@ def try_lock(file: OpenFile | int, *, is_shared: bool = False) -> bool:
 
 
 def unlock(file: OpenFile | int) -> None:
-    """Release the lock of an open file, which closing it does too."""
+    """Release the lock of an open file. Closing the file does the same."""
     fcntl.flock(file, fcntl.LOCK_UN)
 
 
 def is_locked(path: Path) -> bool:
-    """Whether some process has a file locked for itself; false where there is no such file."""
+    """Return whether a process has an exclusive lock on a file; False if the file does not exist."""
     try:
         with path.open() as file:
             return not try_lock(file, is_shared=True)

@@ -1,4 +1,4 @@
-"""TCP ports of this machine: which are free, which are taken."""
+"""Finds free TCP ports of this machine, and checks whether a port is free."""
 
 import socket
 
@@ -6,7 +6,7 @@ from driftserve.errors import ServerError
 
 
 def free_ports(number: int) -> list[int]:
-    """Ports of the loopback interface that were free a moment ago."""
+    """Return ports of the loopback interface that were free a moment ago."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
     ports = [int(bound.getsockname()[1]) for bound in sockets]
     for bound in sockets:
@@ -15,10 +15,10 @@ def free_ports(number: int) -> list[int]:
 
 
 def check_port_is_free(host: str, port: int) -> None:
-    """Pass if a server could listen there now.
+    """Check that a server could listen there now.
 
     Raises:
-        ServerError: another process listens on the port, or the address is not this machine's.
+        ServerError: Another process listens on the port, or the address is not this machine's.
     """
     try:
         socket.create_server((host, port)).close()

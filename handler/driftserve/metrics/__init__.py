@@ -1,1 +1,1 @@
-"""Verdicts and counts to metrics, and their delivery to CloudWatch, EMF or the log."""
+"""Metrics, and their delivery to CloudWatch, EMF or the log."""

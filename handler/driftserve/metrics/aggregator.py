@@ -1,4 +1,4 @@
-"""What happens in a period, summed up as metrics."""
+"""Sums up the events of a period as metrics."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -7,10 +7,10 @@ from driftserve.metrics.definitions import Definition, Dimensions, Metric
 
 
 class Aggregator:
-    """Sums up what happens in a period: counts are added, other values kept as a distribution."""
+    """Sums up the events of a period: adds counts, and keeps other values as a distribution."""
 
     def __init__(self, common: Dimensions) -> None:
-        """Start with nothing; `common` are the common dimensions of all that is added."""
+        """Start empty; `common` are the common dimensions of all metrics."""
         self._common = common
         self._sums: Counter[tuple[Definition, Dimensions]] = Counter()
         self._samples: dict[tuple[Definition, Dimensions], Counter[float]] = {}
@@ -20,11 +20,11 @@ class Aggregator:
         self._sums[self._key(definition, own)] += amount
 
     def sample(self, definition: Definition, value: float, *own: str) -> None:
-        """Add a value to a distribution, rounded to 3 digits so that equal values can be merged."""
+        """Add a value to a distribution. Round it to 3 digits, so that equal values can be merged."""
         self._samples.setdefault(self._key(definition, own), Counter())[float(f"{value:.3g}")] += 1
 
     def drain(self, now: float) -> list[Metric]:
-        """The metrics of the period that ends now; the next period starts empty."""
+        """Return the metrics of the period that ends now, and start an empty period."""
         metrics = [
             Metric(definition.name, definition.unit, dimensions, (float(total),), (1,), now)
             for (definition, dimensions), total in self._sums.items()

@@ -1,4 +1,4 @@
-"""Metrics: what they are called, what they mean, and the sinks that take them."""
+"""Definitions of all metrics, and the interface of a sink."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ COMMON_DIMENSIONS = ("EndpointName", "VariantName", "Model")
 
 
 class Unit(str, Enum):
-    """The units of CloudWatch that are used here."""
+    """The CloudWatch units of our metrics."""
 
     COUNT = "Count"
     MILLISECONDS = "Milliseconds"
@@ -26,7 +26,7 @@ class Unit(str, Enum):
 
 @dataclass(frozen=True)
 class Definition:
-    """A metric's name, unit, own dimensions (beside the common ones) and meaning; `when` a value is sent."""
+    """A metric's name, unit, own dimensions (in addition to the common ones), meaning, and when it is sent."""
 
     name: str
     unit: Unit
@@ -37,14 +37,18 @@ class Definition:
 
 
 _WITH_IMAGES = "each period with images"
-_WITH_WINDOW = "each period in which a drift window was full, once a window"
+_WITH_WINDOW = "each period in which a drift window became full, one value a window"
 
 IMAGES = Definition(
-    "Images", Unit.COUNT, (), "images answered, errors too; a request without a readable one is one", _WITH_IMAGES
+    "Images",
+    Unit.COUNT,
+    (),
+    "answered images, errors included; a request without a readable image counts as one",
+    _WITH_IMAGES,
 )
 ERRORS = Definition("Errors", Unit.COUNT, (), "images answered with a status of 400 or more", _WITH_IMAGES)
 LATENCY = Definition(
-    "Latency", Unit.MILLISECONDS, ("Phase",), "time in the handler, by phase", f"{_WITH_IMAGES} that came to the phase"
+    "Latency", Unit.MILLISECONDS, ("Phase",), "time in the handler, by phase", f"{_WITH_IMAGES} that reached the phase"
 )
 PREDICTED_CLASS = Definition(
     "PredictedClass", Unit.COUNT, ("Class",), "predictions of this class", "each period with predictions of the class"
@@ -54,50 +58,55 @@ CONFIDENCE = Definition(
     Unit.NONE,
     (),
     "calibrated probability of the predicted class",
-    "each period with predictions, once a prediction",
+    "each period with predictions, one value a prediction",
 )
 OBSERVATIONS = Definition(
     "Observations",
     Unit.COUNT,
     (),
     "predictions that entered a drift window",
-    "each period with predictions that were watched",
+    "each period with watched predictions",
 )
 DROPS = Definition(
-    "DroppedObservations", Unit.COUNT, (), "observations that never reached the monitor", f"{_WITH_IMAGES}, 0 too"
+    "DroppedObservations", Unit.COUNT, (), "observations that never reached the monitor", f"{_WITH_IMAGES}, even if 0"
 )
 DRIFT_STATE = Definition(
     "DriftState",
     Unit.NONE,
     (),
-    "1 if the last window or the last long one drifted, else 0; absent before the first",
-    "each period from the first full drift window on",
+    "1 if the last window or the last long window drifted, else 0",
+    "each period, starting with the first full drift window",
 )
 WINDOW_AGE = Definition(
     "DriftWindowAge",
     Unit.SECONDS,
     (),
-    "time since the last drift window was full",
-    "each period from the first full drift window on",
+    "time since the last drift window became full",
+    "each period, starting with the first full drift window",
 )
 DRIFT_STATISTIC = Definition(
     "DriftStatistic",
     Unit.NONE,
     ("Feature",),
-    "how far the feature lies from the reference, in [0, 1]: KS D, of `predicted_class` the total variation",
+    "the feature's distance from the reference, in [0, 1]: KS D, or total variation for `predicted_class`",
     _WITH_WINDOW,
 )
 DRIFT_P_VALUE = Definition(
-    "DriftPValue", Unit.NONE, ("Feature",), "its p-value: KS, of `predicted_class` chi-square", _WITH_WINDOW
+    "DriftPValue",
+    Unit.NONE,
+    ("Feature",),
+    "the feature's p-value: KS test, or chi-square test for `predicted_class`",
+    _WITH_WINDOW,
 )
 ESTIMATED_ACCURACY = Definition(
-    "EstimatedAccuracy", Unit.NONE, (), "accuracy that confidence predicts for a window, in [0, 1]", _WITH_WINDOW
+    "EstimatedAccuracy", Unit.NONE, (), "accuracy of a window, estimated from confidence, in [0, 1]", _WITH_WINDOW
 )
 EXCLUDED = Definition(
     "ExcludedObservations",
     Unit.COUNT,
     ("Reason",),
-    "what enters no drift window: marked `test` traffic, `failed` requests, a `duplicate` of an image in the window",
+    "observations that enter no drift window: `test` traffic, `failed` requests, or a `duplicate` of an image in the "
+    "window",
     "each period in which something was excluded, by reason; never 0",
 )
 EXCLUSIONS = ("test", "failed", "duplicate")
@@ -105,16 +114,16 @@ LOST = Definition(
     "LostMetrics",
     Unit.COUNT,
     ("Sink",),
-    "metrics that this sink could not deliver since its last report, one a period and series",
-    "each period, 0 too",
+    "metrics that this sink has lost since its last report; each series of each period counts as one",
+    "each period, even if 0",
     COMMON_DIMENSIONS[:2],
 )
 LOST_OBSERVATIONS = Definition(
     "LostObservations",
     Unit.COUNT,
     ("Cause",),
-    "what the monitor could not use: observations of an `unknown_model`; datagrams, each counted as 1, that came too "
-    "fast (`queue_full`) or were `not_understood`",
+    "what the monitor could not use: observations of an `unknown_model`; datagrams (each counts as 1) that came too "
+    "fast (`queue_full`) or were not valid (`not_understood`)",
     "each period in which something was lost, by cause; never 0",
     COMMON_DIMENSIONS[:2],
 )
@@ -141,9 +150,9 @@ DEFINITIONS = (
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric over one period: `counts[i]` times the value `values[i]`.
+    """One metric over one period. The value `values[i]` occurred `counts[i]` times.
 
-    `timestamp` is in seconds since the epoch, the end of the period.
+    `timestamp` is the end of the period, in seconds since the epoch.
     """
 
     name: str
@@ -157,9 +166,9 @@ class Metric:
 def all_series(
     contract: Contract, endpoint_name: str, variant_name: str, sink: str = "cloudwatch"
 ) -> list[tuple[str, Dimensions]]:
-    """Every metric that a sink may deliver where one model is served, with all dimensions.
+    """Return the name and dimensions of each series that a sink may deliver for one served model.
 
-    It is what CloudWatch counts, and bills; `LostObservations` only where something was lost.
+    CloudWatch counts and bills each of them. `LostObservations` appears only if something was lost.
     """
     own = {
         "Phase": PHASES,
@@ -182,20 +191,20 @@ def all_series(
 
 
 def common_dimensions(endpoint_name: str, variant_name: str, *model: str) -> Dimensions:
-    """The common dimensions of a model's metrics, or of those that belong to no model."""
+    """Return the common dimensions of a model's metrics, or, without `model`, of metrics that belong to no model."""
     return tuple(zip(COMMON_DIMENSIONS, (endpoint_name, variant_name, *model), strict=False))
 
 
 class Sink(Protocol):
-    """A place that takes metrics. It may block and may raise: the publisher deals with both."""
+    """A destination of metrics. It may block and may raise; the publisher handles both."""
 
     @property
     def name(self) -> str:
-        """The sink as settings and the dimension `Sink` name it."""
+        """The sink's name in settings and in the dimension `Sink`."""
 
     def emit(self, metrics: Sequence[Metric]) -> None:
         """Deliver the metrics.
 
         Raises:
-            DeliveryError: some were not delivered; it has them, and says whether to try again.
+            DeliveryError: Some metrics were not delivered. The error has them, and says whether to retry.
         """

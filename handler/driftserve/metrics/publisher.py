@@ -1,4 +1,4 @@
-"""Delivery of metrics to the sinks, each on a thread of its own, so that a slow AWS delays nobody."""
+"""Delivers metrics to the sinks. Each sink has its own thread, so a slow AWS delays nothing else."""
 
 import logging
 import random
@@ -19,7 +19,7 @@ _FAILURES_A_LOG_LINE = 60
 
 
 def retry_delay(failures: int) -> float:
-    """Seconds to wait after so many failures in a row: at random, under a bound that doubles.
+    """Return the seconds to wait after this many failures in a row: random, below a bound that doubles.
 
     https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
     """
@@ -28,12 +28,12 @@ def retry_delay(failures: int) -> float:
 
 
 class Publisher:
-    """Hands each period's metrics to every sink, again where that failed; what is lost is counted and told.
+    """Delivers each period's metrics to every sink, with retries. It counts lost metrics and reports them.
 
     Args:
-        sinks: where the metrics go.
-        dimensions: the common ones of `LostMetrics`, which rides with every period.
-        delay: seconds until the next try, by the number of failures in a row.
+        sinks: Destinations of the metrics.
+        dimensions: Common dimensions of `LostMetrics`, which is sent with every period.
+        delay: Gives the seconds until the next try from the number of failures in a row.
     """
 
     def __init__(
@@ -42,12 +42,12 @@ class Publisher:
         self._deliveries = [_Delivery(sink, dimensions, delay) for sink in sinks]
 
     def publish(self, metrics: Sequence[Metric]) -> None:
-        """Queue a period's metrics; never blocks. Where too many periods wait, the oldest is lost."""
+        """Queue a period's metrics, without blocking. If too many periods wait, the oldest is lost."""
         for delivery in self._deliveries:
             delivery.put(metrics)
 
     def close(self, timeout_seconds: float) -> None:
-        """Deliver what is queued, for as long as the timeout allows; no back-off under way is waited for."""
+        """Deliver the queued metrics until the timeout. A back-off in progress is cut short."""
         deadline = time.monotonic() + timeout_seconds
         for delivery in self._deliveries:
             delivery.finish_by(deadline)
@@ -58,8 +58,8 @@ class Publisher:
 class _Delivery:
     """One sink's thread, queue and losses.
 
-    A lost metric is one series of one period. `_lost` counts those that no delivered `LostMetrics` has told:
-    the count leaves with a period, and comes back when that period does.
+    A lost metric is one series of one period. `_lost` counts losses that no delivered `LostMetrics` has reported. The
+    count leaves with a period. If the period cannot be delivered, the count is added again.
     """
 
     def __init__(self, sink: Sink, dimensions: Dimensions, delay: Callable[[int], float]) -> None:
@@ -67,7 +67,7 @@ class _Delivery:
         self._dimensions = (*dimensions, *zip(LOST.dimensions, (sink.name,), strict=True))
         self._delay = delay
         self._periods: deque[Sequence[Metric]] = deque()  # without LostMetrics
-        self._in_flight: Sequence[Metric] = ()  # with it
+        self._in_flight: Sequence[Metric] = ()  # with LostMetrics
         self._lost = 0
         self._failures = 0
         self._is_overflowing = False
@@ -83,7 +83,7 @@ class _Delivery:
             self._drop_oldest()
             self._changed.notify()
         if self._is_overflowing and not was_overflowing:
-            logger.error("%s is %d periods behind: the oldest metrics are lost", self._sink.name, MAX_WAITING_PERIODS)
+            logger.error("%s is %d periods behind, dropping the oldest metrics", self._sink.name, MAX_WAITING_PERIODS)
 
     def finish_by(self, deadline: float) -> None:
         with self._changed:
@@ -96,7 +96,7 @@ class _Delivery:
             self._lost += sum(map(_size, (self._in_flight, *self._periods)))
             self._periods.clear()
         if self._lost:
-            logger.error("%s: %d metrics are lost, and no LostMetrics has told it", self._sink.name, self._lost)
+            logger.error("%s: %d metrics lost at shutdown, not reported in LostMetrics", self._sink.name, self._lost)
 
     def _run(self) -> None:
         while period := self._next():
@@ -110,17 +110,22 @@ class _Delivery:
                 else:
                     self._put_back(undelivered)
                     if self._failures % _FAILURES_A_LOG_LINE == 1:
-                        logger.warning("%s: failure %d, it is tried again: %s", self._sink.name, self._failures, error)
+                        logger.warning(
+                            "%s: delivery failed %d times in a row, retrying: %s",
+                            self._sink.name,
+                            self._failures,
+                            error,
+                        )
                     if not self._back_off():
                         return
-            except Exception:  # a sink's fault harms no later period
+            except Exception:  # a defect in a sink must not stop later periods
                 logger.exception("%s lost %d metrics", self._sink.name, _size(period))
                 self._give_up(period)
             else:
                 self._recover(period)
 
     def _next(self) -> Sequence[Metric]:
-        """The oldest period and the losses to tell with it, last; empty when there is nothing more to do."""
+        """Wait for the oldest period and return it with `LostMetrics` at its end; empty if all work is done."""
         with self._changed:
             self._changed.wait_for(lambda: self._periods or self._deadline is not None)
             if not self._periods:
@@ -163,7 +168,7 @@ class _Delivery:
             self._is_overflowing = True
 
     def _back_off(self) -> bool:
-        """Wait for the next try; false when it would come after the end."""
+        """Wait until the next try; return False if that would be after the deadline."""
         with self._changed:
             if self._deadline is None:
                 self._changed.wait_for(lambda: self._deadline is not None, self._delay(self._failures))
@@ -176,7 +181,7 @@ class _Delivery:
 
 
 def _size(metrics: Sequence[Metric]) -> int:
-    """The number of series that are lost with the metrics, parts of one being one, and of the losses they tell."""
+    """Return the number of distinct series in the metrics, plus the losses that their `LostMetrics` reports."""
     series = {(metric.name, metric.dimensions) for metric in metrics if metric.name != LOST.name}
     return len(series) + _reported_losses(metrics)
 

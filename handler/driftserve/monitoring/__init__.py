@@ -1,1 +1,1 @@
-"""The monitor: observations in, reports and metrics out."""
+"""The monitor: turns observations into drift reports and metrics."""

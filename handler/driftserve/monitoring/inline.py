@@ -1,4 +1,4 @@
-"""The monitor without a process of its own: for a function, which is frozen as soon as it has answered."""
+"""The monitor inside a Lambda function. It has no process of its own, since Lambda freezes it after each response."""
 
 import logging
 import time
@@ -14,13 +14,13 @@ logger = logging.getLogger(__name__)
 
 
 class InlineMonitor:
-    """Logs, watches and publishes each batch before its answer leaves; every batch is a period of the metrics.
+    """Logs, watches and publishes each batch before its response is sent. Every batch is one period of the metrics.
 
     Args:
-        monitor: knows the contract of `model`.
-        model: the archive's content digest.
-        sinks: get the metrics at once. What one does not take is logged, and lost.
-        clock: in seconds since the epoch.
+        monitor: Must be able to find the contract of `model`.
+        model: The archive's content digest.
+        sinks: Destinations that get the metrics at once. Metrics that a sink does not accept are logged, and lost.
+        clock: Returns seconds since the epoch.
     """
 
     def __init__(
@@ -34,11 +34,11 @@ class InlineMonitor:
         monitor.watch(model)
 
     def observe(self, observations: tuple[Observation, ...]) -> None:
-        """Take in the observations of one request."""
+        """Process the observations of one request."""
         now = self._clock()
         try:
             self._monitor.observe(ObservationBatch(self._model, now, observations))
-        finally:  # windows outside of this process do not miss what it could not watch
+        finally:  # the log must be complete even if watching fails, since `replay` forms windows from it
             self._log.write(now, observations, self._monitor.status()[self._model].state)
         metrics = self._monitor.collect(now)
         for sink in self._sinks:

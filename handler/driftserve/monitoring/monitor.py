@@ -1,4 +1,4 @@
-"""The watch over a container's models: observations become metrics, windows become reports."""
+"""Watches all models of a container: turns observations into metrics, and full windows into reports."""
 
 import logging
 from collections import Counter
@@ -15,21 +15,21 @@ from driftserve.runtime.status import ModelStatus
 
 logger = logging.getLogger(__name__)
 
-_SMALLEST_P_VALUE = 1e-100  # as a metric: CloudWatch refuses numbers closer to zero than 8.5e-109
+_SMALLEST_P_VALUE = 1e-100  # in metrics, since CloudWatch refuses numbers closer to zero than 8.5e-109
 
 
 class Monitor:
-    """Merges the observations of all workers, a model at a time.
+    """Merges the observations of all workers, separately for each model.
 
-    Time comes from the batches, so that the same batches give the same reports.
+    Times come from the batches, so that the same batches give the same reports.
 
     Args:
-        find_contract: gives the contract of an archive digest, or None while there is none.
-        endpoint_name: the dimension `EndpointName` of every metric.
-        variant_name: the dimension `VariantName` of every metric.
-        window_size: an operator's, instead of every contract's; the archive's certificate does not
-            cover it, so reports and status name it.
-        windows_between_false_alarms: likewise.
+        find_contract: Returns the contract of an archive digest, or None while there is none.
+        endpoint_name: The dimension `EndpointName` of every metric.
+        variant_name: The dimension `VariantName` of every metric.
+        window_size: The operator's value, which replaces that of every contract. The archive's certificate does not
+            cover it, so reports and status mention it.
+        windows_between_false_alarms: The operator's value, as for `window_size`.
     """
 
     def __init__(
@@ -46,22 +46,25 @@ class Monitor:
         self._window_size = window_size
         self._windows_between_false_alarms = windows_between_false_alarms
         self._models: dict[str, _WatchedModel] = {}
-        self._lost: Counter[str] = Counter()  # observations by digests without a contract
+        self._lost: Counter[str] = Counter()  # lost observations, by digests without a contract
 
     def watch(self, digest: str) -> bool:
-        """Know a model from now on, before its first observation; false, and nothing happens, without a contract."""
+        """Start watching a model; return False if it has no contract."""
         if digest not in self._models:
             self._add_model(digest)
         return digest in self._models
 
     def knows(self, digest: str) -> bool:
-        """Whether a model is watched; until its observations are lost, its contract is looked for."""
+        """Return whether a model is watched, or can be from now on.
+
+        After its first lost observations the contract is not looked for again.
+        """
         return digest in self._models or (digest not in self._lost and self.watch(digest))
 
     def observe(self, batch: ObservationBatch) -> tuple[DriftReport, ...] | None:
-        """Take in what one worker saw; the reports on the windows that it filled.
+        """Process a worker's batch; return the reports on the windows that it fills.
 
-        None says that the model has no contract: its observations are lost, which is counted, and logged once.
+        Return None if the model has no contract. Its observations are then lost, counted, and logged once.
         """
         if self.knows(batch.model):
             return tuple(self._models[batch.model].observe(batch))
@@ -71,28 +74,28 @@ class Monitor:
         return None
 
     def collect(self, now: float) -> list[Metric]:
-        """The metrics of the period that ends now, in seconds since the epoch."""
+        """Return the metrics of the period that ends at `now`, in seconds since the epoch."""
         return [metric for model in self._models.values() for metric in model.collect(now)]
 
     def forget(self, digest: str, now: float) -> list[Metric]:
-        """Watch a model no more, whose contract is gone; the last metrics of it."""
+        """Stop watching a model whose contract was removed; return its final metrics."""
         model = self._models.pop(digest, None)
         if model is None:
             return []
-        logger.info("watching %s (%s) no more", model.drift.contract.display_name, digest[:12])
+        logger.info("stopped watching %s (%s)", model.drift.contract.display_name, digest[:12])
         return model.collect(now)
 
     def status(self) -> dict[str, ModelStatus]:
-        """The models' status by the archive's content digest: two archives may have one name."""
+        """Return each model's status by its archive's content digest, since two archives may have the same name."""
         return {digest: model.status() for digest, model in self._models.items()}
 
     def progress(self) -> dict[str, Progress]:
-        """How far the watch over each model has come, by the archive's content digest."""
+        """Return the progress of each model's watch, by the archive's content digest."""
         return {digest: model.drift.progress for digest, model in self._models.items()}
 
     @property
     def lost(self) -> int:
-        """The observations of models without a contract."""
+        """Number of observations of models without a contract."""
         return self._lost.total()
 
     def _add_model(self, digest: str) -> None:
@@ -134,7 +137,7 @@ class _WatchedModel:
         return reports
 
     def collect(self, now: float) -> list[Metric]:
-        # Every period, or an alarm at low traffic would have no data and end by that.
+        # Send these every period: without data, an alarm would end at low traffic.
         if (report := self._last.get("window")) is not None:
             self._aggregator.sample(metrics.DRIFT_STATE, float(self._state is Verdict.DRIFT))
             self._aggregator.sample(metrics.WINDOW_AGE, max(0.0, now - report.ended_at))
@@ -159,14 +162,14 @@ class _WatchedModel:
 
     @property
     def _state(self) -> Verdict:
-        """DRIFT until both the last window and the last long one are calm: a small drift only the long ones see."""
+        """DRIFT if the last window or the last long window drifted, since only long windows detect a small drift."""
         verdicts = {report.verdict for report in self._last.values()}
         if not verdicts:
             return Verdict.INSUFFICIENT_DATA
         return Verdict.DRIFT if Verdict.DRIFT in verdicts else Verdict.OK
 
     def _exclusion(self, observation: Observation) -> str | None:
-        """Why an observation enters no window, if it does not."""
+        """Return the reason why an observation enters no window, or None if it enters one."""
         if observation.is_test:
             return "test"
         if observation.features is None:
@@ -212,7 +215,7 @@ class _WatchedModel:
 
 
 def _explanation(report: DriftReport) -> str:
-    """What moved, and what it may cost; empty where nothing did."""
+    """Return text on the drifted features and the estimated accuracy; empty without drift."""
     if not report.drifted_features:
         return ""
     return (

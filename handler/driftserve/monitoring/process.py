@@ -1,4 +1,4 @@
-"""The monitor as a process: drains the channel, keeps status and record fresh, publishes every period."""
+"""The monitor process: reads the channel, updates status and record, and publishes metrics every period."""
 
 import logging
 import sys
@@ -22,25 +22,25 @@ logger = logging.getLogger(__name__)
 
 _TICK_SECONDS = 0.2
 _LAST_CALL_SECONDS = 0.5
-_FLUSH_TIMEOUT_SECONDS = 4.0  # the supervisor kills what has not stopped in 6 s, some 1 s of which is other work
-# While the main thread computes, the receiving one gets its turn after this long: ten datagrams
-# a default interval (5 ms) each would overflow the kernel's queue at a few hundred a second.
+_FLUSH_TIMEOUT_SECONDS = 4.0  # the supervisor kills the monitor after 6 s, and other work takes about 1 s of that
+# While the main thread computes, the receiving thread waits this long for its turn. With the default of 5 ms, the
+# kernel's queue of ten datagrams would overflow at a few hundred datagrams a second.
 _SWITCH_INTERVAL_SECONDS = 0.0005
 
 
 class MonitorProcess:
-    """Runs a monitor until it is told to stop.
+    """Runs a monitor until the stop flag is set.
 
-    The receiving thread only drains the socket, whose kernel queue holds ten datagrams
-    (net.unix.max_dgram_qlen); tests and metrics happen on the main thread, sinks on a third.
+    The receiving thread only drains the socket, whose kernel queue has room for ten datagrams
+    (net.unix.max_dgram_qlen). Drift tests and metrics run on the main thread, sinks on others.
 
     Args:
-        monitor: is told of every model whose contract lies in the runtime directory.
-        publisher: gets the metrics.
-        runtime_dir: where the socket, the contracts and the status are.
-        period_seconds: of the metrics.
-        dimensions: the common ones of `LostObservations`.
-        recorder: gets what the monitor took in; None where nothing is recorded.
+        monitor: Watches every model whose contract is in the runtime directory.
+        publisher: Delivers the metrics.
+        runtime_dir: Directory of the socket, the contracts and the status.
+        period_seconds: Length of a period of the metrics.
+        dimensions: Common dimensions of `LostObservations`.
+        recorder: Records batches and reports; None if nothing is recorded.
     """
 
     def __init__(
@@ -58,18 +58,18 @@ class MonitorProcess:
         self._period_seconds = period_seconds
         self._recorder = recorder
         self._inbox = Inbox()
-        self._watched: set[str] = set()  # the digests whose contracts the monitor has
-        self._unreadable: set[str] = set()  # those whose contracts could not be read in this period
+        self._watched: set[str] = set()  # digests whose contracts the monitor has
+        self._unreadable: set[str] = set()  # digests whose contracts could not be read in this period
         self._queue_full = self._not_understood = 0
         self._lost_observations = Aggregator(dimensions)
-        self._reported = Losses()  # those that are in the metrics already
+        self._reported = Losses()  # losses that are already in the metrics
         self._is_status_failing = False
 
     def run(self, stop: StopFlag) -> None:
-        """Watch until `stop` is set; then take in what has arrived, publish it and return.
+        """Watch until `stop` is set. Then process the received datagrams, publish the metrics and return.
 
         Raises:
-            MonitorError: another monitor runs in the runtime directory, or the receiving thread died.
+            MonitorError: Another monitor runs in the runtime directory, or the receiving thread died.
         """
         sys.setswitchinterval(_SWITCH_INTERVAL_SECONDS)
         with lock_runtime(self._runtime_dir):
@@ -92,11 +92,11 @@ class MonitorProcess:
         leave_at = None
         while leave_at is None or time.monotonic() < leave_at:
             datagram = receiver.receive(_TICK_SECONDS)
-            if stop.is_set() and leave_at is None:  # what is on its way still counts, but traffic may never end
+            if stop.is_set() and leave_at is None:  # receive datagrams in flight, but not for ever
                 leave_at = time.monotonic() + _LAST_CALL_SECONDS
             if datagram is not None and not self._inbox.put(datagram):
                 if self._queue_full == 0:
-                    logger.error("datagrams are lost: %d wait to be taken in", len(self._inbox))
+                    logger.error("inbox full, dropping datagrams (%d queued)", len(self._inbox))
                 self._queue_full += 1
 
     def _watch(self, stop: StopFlag, drain: threading.Thread) -> None:
@@ -112,7 +112,7 @@ class MonitorProcess:
                 due = next_period(due, now, self._period_seconds)
 
     def _sync_models(self) -> bool:
-        """Tell the monitor of the contracts that lie there now, or no more; whether anything has changed."""
+        """Add new models and drop removed ones; return whether anything changed."""
         known = known_digests(self._runtime_dir)
         new, gone = known - self._watched - self._unreadable, self._watched - known
         for digest in sorted(new):
@@ -123,8 +123,8 @@ class MonitorProcess:
         return bool(gone) or not new.isdisjoint(self._watched)
 
     def _process_inbox(self) -> int:
-        """Hand the datagrams that wait now to the monitor; the number of them."""
-        waiting = len(self._inbox)  # this thread alone takes some out
+        """Pass the queued datagrams to the monitor; return how many there were."""
+        waiting = len(self._inbox)  # only this thread removes datagrams
         for _ in range(waiting):
             datagram = self._inbox.take()
             try:
@@ -141,7 +141,7 @@ class MonitorProcess:
         return waiting
 
     def _collect(self, now: float) -> list[Metric]:
-        """The metrics of the period that ends now, in seconds since the epoch."""
+        """Return the metrics of the period that ends at `now`, in seconds since the epoch."""
         lost = self._losses()
         for cause in LOSS_CAUSES:
             if new := getattr(lost, cause) - getattr(self._reported, cause):
@@ -158,22 +158,22 @@ class MonitorProcess:
         )
 
     def _update_status(self, is_new: bool) -> None:
-        """Write the status, or where nothing is new, show only that the monitor lives."""
+        """Write the status. If nothing is new, only update the file's time, to show that the monitor is alive."""
         try:
             if is_new or self._is_status_failing:
                 write_status(self._runtime_dir, self._monitor.status(), self._losses())
             else:
                 touch_status(self._runtime_dir)
-        except OSError:  # a full disk; windows that are under way are worth more than the status
+        except OSError:  # for example a full disk; the current windows are worth more than the status
             if not self._is_status_failing:
-                logger.exception("the status cannot be written; monitoring goes on")
+                logger.exception("cannot write the status; monitoring continues")
             self._is_status_failing = True
         else:
             self._is_status_failing = False
 
 
 def next_period(due: float, now: float, period_seconds: float) -> float:
-    """When the next period ends, after the one that was due ended now; one that is missed is not made up for.
+    """Return when the next period ends, if the period that was due at `due` ended at `now`. Skip missed periods.
 
     >>> next_period(60.0, now=60.2, period_seconds=60.0), next_period(60.0, now=300.0, period_seconds=60.0)
     (120.0, 360.0)

@@ -1,1 +1,1 @@
-"""What a request tells the monitor, and the ways that it takes: datagram, record, log."""
+"""Observations of answered images, and how they travel: by datagram to the monitor, to a record or to a log."""

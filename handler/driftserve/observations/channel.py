@@ -1,4 +1,4 @@
-"""The way from the workers to the monitor: a Unix datagram socket that never blocks a request."""
+"""The channel from the workers to the monitor: a Unix datagram socket that never blocks a request."""
 
 import errno
 import logging
@@ -15,28 +15,29 @@ from driftserve.observations.observation import Observation, encoded_batch, obse
 logger = logging.getLogger(__name__)
 
 SOCKET_FILE = "observations.sock"
-_DATAGRAM_BYTES = 60_000  # of observations: several such fit the kernel's default buffers
+_DATAGRAM_BYTES = 60_000  # of observations; several such datagrams fit into the kernel's default buffers
 _BACKLOG = 256  # observations
-_EXTRA_DATAGRAMS = 2  # a call, of what waits from before
+_EXTRA_DATAGRAMS = 2  # most datagrams of older observations that one call sends
 _RETRY_SECONDS = 0.2
 _MAX_DATAGRAM_BYTES = 1 << 20
-# Linux doubles SO_SNDBUF, which bounds a datagram and all that wait (socket(7)); SO_RCVBUF does nothing here (unix(7)).
+# Linux doubles SO_SNDBUF (socket(7)). It limits one datagram, and the sum of those in the queue. SO_RCVBUF has no
+# effect on this socket (unix(7)).
 _SEND_BUFFER_BYTES = _MAX_DATAGRAM_BYTES // 2
 
 
 @dataclass(frozen=True)
 class _Waiting:
-    """An observation that is ready to go."""
+    """An encoded observation that has not been sent yet."""
 
     answered_at: float
     encoded: bytes
 
 
 class Sender:
-    """A worker's end. It neither blocks nor raises.
+    """The worker's end of the channel. It neither blocks nor raises.
 
-    What cannot go at once, since the kernel's queue is full or no monitor runs, waits and is tried again, oldest
-    first, at the next send or a moment later: up to 256 observations; older ones are dropped, counted and reported.
+    Observations wait if the kernel's queue is full or no monitor runs. The sender retries at the next send, or 0.2 s
+    later, oldest first. At most 256 observations wait; older ones are dropped, counted and reported.
     """
 
     def __init__(
@@ -46,26 +47,26 @@ class Sender:
         clock: Callable[[], float] = time.time,  # seconds since the epoch
         retry_seconds: float = _RETRY_SECONDS,
     ) -> None:
-        """Send to the monitor at `path` in the name of the archive digest `model`."""
+        """Send to the monitor's socket at `path`; `model` is the digest of the archive that the worker serves."""
         self._path = str(path)
         self._model = model
         self._clock = clock
         self._waiting: list[_Waiting] = []
         self._dropped = 0
         self._socket: socket.socket | None = None
-        self._lock = threading.Lock()  # held by the worker's thread and the timer's
+        self._lock = threading.Lock()  # used by the worker's thread and by the timer's
         self._retry_seconds = retry_seconds
         self._timer: threading.Timer | None = None
 
     def send(self, observations: tuple[Observation, ...]) -> None:
-        """Send the observations of one server batch, as one datagram where they fit, after those that wait."""
+        """Send the observations of one server batch after those that wait, in one datagram if they fit."""
         with self._lock:
             self._send(observations)
-            if self._waiting and self._timer is None:  # there may be no next request for hours
+            if self._waiting and self._timer is None:  # the next request may be hours away
                 self._start_timer()
 
     def close(self) -> None:
-        """End the connection; another send makes a new one."""
+        """Close the connection. A later send opens a new one."""
         with self._lock:
             self._disconnect()
 
@@ -74,7 +75,7 @@ class Sender:
         timer.daemon = True
         try:
             timer.start()
-        except RuntimeError:  # there can be no more threads: the next send tries it again
+        except RuntimeError:  # no more threads can be started; the next send tries again
             return
         self._timer = timer
 
@@ -96,18 +97,21 @@ class Sender:
             self._dropped += surplus
 
     def _deliver(self, observations: Sequence[_Waiting]) -> bool:
-        """Whether these need not wait any more: they were sent, or never can be and are counted."""
+        """Send one datagram; return whether its observations can leave the backlog.
+
+        Observations that can never be sent leave it too. They are counted as dropped.
+        """
         encoded = (observation.encoded for observation in observations)
         datagram = encoded_batch(self._model, observations[-1].answered_at, self._dropped, encoded)
-        for _ in range(2):  # once more after a reconnect: a restarted monitor has a new socket
+        for _ in range(2):  # the second try is after a reconnect, since a restarted monitor has a new socket
             try:
                 self._connect().send(datagram)
             except BlockingIOError:
                 return False  # the kernel's queue is full
             except OSError as error:
                 if error.errno == errno.EMSGSIZE:
-                    if self._dropped == 0:  # else it was said already
-                        logger.error("observations of %d bytes do not fit a datagram: they are lost", len(datagram))
+                    if self._dropped == 0:  # log only the first loss
+                        logger.error("dropping observations: %d bytes do not fit into a datagram", len(datagram))
                     self._dropped += len(observations)
                     return True
                 self._disconnect()
@@ -131,7 +135,7 @@ class Sender:
 
 
 def _datagrams(observations: Sequence[_Waiting]) -> list[list[_Waiting]]:
-    """The observations, in order, by datagram; one that is too long for a datagram stands alone."""
+    """Group the observations into datagrams, in order. One that is too long for a datagram has its own group."""
     datagrams: list[list[_Waiting]] = []
     size = _DATAGRAM_BYTES
     for observation in observations:
@@ -144,17 +148,17 @@ def _datagrams(observations: Sequence[_Waiting]) -> list[list[_Waiting]]:
 
 
 class Receiver:
-    """The monitor's end."""
+    """The monitor's end of the channel."""
 
     def __init__(self, path: Path) -> None:
-        """Listen at `path`; a socket that is left there from before is replaced."""
+        """Listen at `path`; replace a socket that an earlier monitor left there."""
         path.unlink(missing_ok=True)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(str(path))
         self._buffer = memoryview(bytearray(_MAX_DATAGRAM_BYTES))
 
     def receive(self, timeout_seconds: float) -> bytes | None:
-        """The next datagram, or None when none came in time."""
+        """Return the next datagram, or None if none came in time."""
         self._socket.settimeout(timeout_seconds)
         try:
             return bytes(self._buffer[: self._socket.recv_into(self._buffer)])
@@ -167,24 +171,24 @@ class Receiver:
 
 
 class Inbox:
-    """Datagrams on their way from the thread that receives them to the one that takes them in; no lock is needed.
+    """A queue of datagrams from the receiving thread to the processing thread. Two threads need no lock here.
 
     Args:
-        max_datagrams: that wait at once.
-        max_bytes: of theirs.
+        max_datagrams: Most datagrams that may be queued.
+        max_bytes: Most bytes that may be queued.
     """
 
     def __init__(self, max_datagrams: int = 100_000, max_bytes: int = 64 << 20) -> None:
         self._max_datagrams = max_datagrams
         self._max_bytes = max_bytes
         self._datagrams: deque[bytes] = deque()
-        self._bytes_put = self._bytes_taken = 0  # since the start; each is written by one thread alone
+        self._bytes_put = self._bytes_taken = 0  # since the start; only one thread writes each
 
     def __len__(self) -> int:
         return len(self._datagrams)
 
     def put(self, datagram: bytes) -> bool:
-        """Let a datagram wait; false, and it is lost, where too much waits already."""
+        """Queue a datagram; return False if the queue is full and the datagram is lost."""
         waiting_bytes = self._bytes_put - self._bytes_taken
         if len(self) >= self._max_datagrams or waiting_bytes + len(datagram) > self._max_bytes:
             return False
@@ -193,7 +197,7 @@ class Inbox:
         return True
 
     def take(self) -> bytes:
-        """The datagram that waits longest; there must be one."""
+        """Remove and return the oldest datagram. The queue must not be empty."""
         datagram = self._datagrams.popleft()
         self._bytes_taken += len(datagram)
         return datagram

@@ -1,4 +1,4 @@
-"""Observations as log lines, where a log is all that outlives the process, and the way back to a record."""
+"""Writes and reads observations as log lines of a Lambda function. Only the log outlives the function's process."""
 
 import json
 import logging
@@ -8,40 +8,43 @@ from driftserve.drift.report import Verdict
 from driftserve.errors import DataError
 from driftserve.observations.observation import Observation, batch_from_bytes, encoded_batch, observation_to_bytes
 
-# The logger of these lines marks them in a function's log. Logs that were exported earlier hold it: it never changes.
+# This logger's name marks the lines in a function's log. It must never change, since exported logs contain it.
 LOGGER_NAME = "driftserve.observation_log"
 logger = logging.getLogger(LOGGER_NAME)
 
-# Of observations, in one line: CloudWatch Logs takes 256 kB (1 MB in newer documents), the other fields and all.
+# Bytes of observations in one line. CloudWatch Logs takes 256 kB a line (1 MB in newer documents), with all fields.
 MAX_LINE_BYTES = 100_000
-_MARK = f'"logger": "{LOGGER_NAME}"'.encode()  # as `JsonFormatter` writes it; within a message it would be escaped
+_MARK = f'"logger": "{LOGGER_NAME}"'.encode()  # as `JsonFormatter` writes it; inside a message it is escaped
 
 
 class ObservationLog:
-    """Writes what was observed of one model, a line a call: more only where a line would be too long for the log."""
+    """Writes one model's observations to the log: one line a call, or several if a line would be too long."""
 
     def __init__(self, model: str) -> None:
-        """Log for the archive digest `model`, whatever level the operator set: a lost line is a hole in a window."""
+        """Log for the archive digest `model`.
+
+        The operator's log level does not apply to these lines, since each lost line would leave a gap in a window.
+        """
         logger.setLevel(logging.INFO)
         self._model = model
 
     def write(self, answered_at: float, observations: Iterable[Observation], state: Verdict) -> None:
-        """Log a batch as `observations`, beside the state of the windows that this process alone could form."""
+        """Log a batch as `observations`, with the `state` of the windows that this process has formed alone."""
         for part in _parts(map(observation_to_bytes, observations)):
             document = json.loads(encoded_batch(self._model, answered_at, 0, part))
             logger.info("observed %d", len(part), extra={"state": state.value, "observations": document})
 
 
 def batches_in_log(lines: Iterable[bytes]) -> list[bytes]:
-    """The batches in a log, each once, in the order of their time: lines as `replay` takes them.
+    """Return the batches in a function's log, each once, ordered by time, as lines that `replay` reads.
 
-    All else that a function's log holds is passed over, and so is what the export put before a line.
+    Skip all other lines, and any prefix that the export put before a line.
 
     Args:
-        lines: in any order, of any number of functions' environments.
+        lines: Log lines in any order, from any number of the function's environments.
 
     Raises:
-        DataError: a line of observations is torn, or there is none at all.
+        DataError: A line of observations is truncated, or no line has observations.
     """
     answered_at: dict[bytes, float] = {}
     number = 0
@@ -56,13 +59,13 @@ def batches_in_log(lines: Iterable[bytes]) -> list[bytes]:
             raise DataError(f"line {number}: expected a log line with observations, got {line[:80]!r}") from error
     if not answered_at:
         raise DataError(
-            f"expected lines with {_MARK.decode()}, got none in {number}; export the log's messages as they are"
+            f"expected lines with {_MARK.decode()}, got none in {number}; export the log messages unchanged"
         )
     return sorted(answered_at, key=answered_at.__getitem__)
 
 
 def _parts(observations: Iterable[bytes]) -> Iterator[list[bytes]]:
-    """The observations, in order, a line's worth at a time; one that is too long stands alone."""
+    """Yield the observations in groups that fit one line, in order. One that is too long has its own group."""
     part: list[bytes] = []
     size = 0
     for observation in observations:

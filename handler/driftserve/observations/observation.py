@@ -1,4 +1,4 @@
-"""What the request path tells the monitor: a few dozen numbers an image, never pixels."""
+"""What a worker sends to the monitor about each image: a few dozen numbers, never pixels."""
 
 import hashlib
 import json
@@ -9,20 +9,20 @@ from dataclasses import dataclass
 
 PHASES = ("decode", "preprocess", "model", "total")
 
-# In the header X-Amzn-SageMaker-Custom-Attributes: a request that is answered and counted, but not watched.
+# In the header X-Amzn-SageMaker-Custom-Attributes, this marks a test request: answered and counted, but not watched.
 TEST_ATTRIBUTE = "driftserve-test=true"
 
-_to_json = json.JSONEncoder(separators=(",", ":")).encode  # json.dumps would make an encoder a call
+_to_json = json.JSONEncoder(separators=(",", ":")).encode  # json.dumps would create an encoder at each call
 
 
 @dataclass(frozen=True)
 class Observation:
-    """One answered image; a request without a readable one is an observation too.
+    """One answered image, or one request without a readable image.
 
-    `latency_ms` maps those of `PHASES` that it came to, to milliseconds. `label`, `confidence` and
-    `features` (in the order of the contract's reference) are there where the answer was a prediction.
-    `image_id` is the same for two bodies that are the same, byte for byte; None where that is not known. `is_test`
-    marks test traffic, which is counted and not watched. All numbers are finite.
+    `latency_ms` maps each phase of `PHASES` that ran to its duration in ms. `label`, `confidence` and `features` (in
+    the order of the contract's reference) are set if the answer was a prediction. Two bodies with the same bytes have
+    the same `image_id`; it is None if unknown. `is_test` marks test traffic, which is counted but not watched. All
+    numbers are finite.
     """
 
     status: int
@@ -36,11 +36,10 @@ class Observation:
 
 @dataclass(frozen=True)
 class ObservationBatch:
-    """What one worker sends at once: the answers of one server batch, and older ones that could not go before.
+    """What one worker sends in one datagram: new observations, and older ones that it could not send before.
 
-    `model` is the archive's content digest; `answered_at` is when the last of them was answered, in
-    seconds since the epoch; `dropped` counts the observations that this sender gave up since its last
-    batch that arrived.
+    `model` is the archive's content digest. `answered_at` is when the last image was answered, in seconds since the
+    epoch. `dropped` counts the observations that this sender has dropped since its last delivered batch.
     """
 
     model: str
@@ -50,7 +49,10 @@ class ObservationBatch:
 
 
 def observation_to_bytes(observation: Observation) -> bytes:
-    """One observation as `encoded_batch` takes it. By hand: `dataclasses.asdict` would cost most of a send."""
+    """Encode one observation for `encoded_batch`.
+
+    The fields are listed by hand, since `dataclasses.asdict` would take most of the time of a send.
+    """
     return _to_json(
         {
             "status": observation.status,
@@ -65,23 +67,23 @@ def observation_to_bytes(observation: Observation) -> bytes:
 
 
 def encoded_batch(model: str, answered_at: float, dropped: int, observations: Iterable[bytes]) -> bytes:
-    """A batch as one datagram: one line of compact JSON, whose floats read back to the same value.
+    """Encode a batch as one datagram: one line of compact JSON. Its floats read back to the same values.
 
     Args:
-        model: as in `ObservationBatch`, and so are the next two.
-        answered_at: in seconds since the epoch.
-        dropped: a number of observations.
-        observations: each as `observation_to_bytes` encoded it.
+        model: As in `ObservationBatch`.
+        answered_at: As in `ObservationBatch`.
+        dropped: As in `ObservationBatch`.
+        observations: Each as `observation_to_bytes` encodes it.
     """
     head = _to_json({"model": model, "answered_at": answered_at, "dropped": dropped}).encode()
     return head[:-1] + b',"observations":[' + b",".join(observations) + b"]}"
 
 
 def batch_from_bytes(datagram: bytes) -> ObservationBatch:
-    """The batch that a datagram of `encoded_batch` holds.
+    """Decode a datagram of `encoded_batch`.
 
     Raises:
-        ValueError: the datagram is none of ours, or a number in it is not finite.
+        ValueError: The datagram is not a batch of observations, or contains a number that is not finite.
     """
     try:
         document = json.loads(datagram)
@@ -106,7 +108,7 @@ def batch_from_bytes(datagram: bytes) -> ObservationBatch:
 
 
 def is_marked_as_test(attributes: str) -> bool:
-    """Whether the header X-Amzn-SageMaker-Custom-Attributes marks test traffic.
+    """Return whether the header X-Amzn-SageMaker-Custom-Attributes marks test traffic.
 
     >>> is_marked_as_test("trace=1; driftserve-test=true"), is_marked_as_test("my-driftserve-test=true")
     (True, False)
@@ -115,7 +117,7 @@ def is_marked_as_test(attributes: str) -> bool:
 
 
 def image_id_of(body: bytes) -> str:
-    """What tells one image file from another: 64 bits of its SHA-256, in hexadecimal."""
+    """Return an image file's identifier: 64 bits of its SHA-256, in hexadecimal."""
     return hashlib.sha256(body).hexdigest()[:16]
 
 

@@ -1,4 +1,4 @@
-"""A record of what the monitor saw and said, in files of a bounded size, for `driftserve replay`."""
+"""Records the monitor's observations and reports in files of a bounded size, for `driftserve replay`."""
 
 import contextlib
 import errno
@@ -17,13 +17,13 @@ logger = logging.getLogger(__name__)
 
 OBSERVATIONS_FILE = "observations.jsonl"
 REPORTS_FILE = "reports.jsonl"
-_LOCK_FILE = ".lock"  # locked by the one server that records there; the kernel unlocks it when that dies
+_LOCK_FILE = ".lock"  # locked by the one server that records there; the kernel unlocks it when the server dies
 _BLOCK_BYTES = 1 << 16
-_FILES = 4  # of each kind: `x.jsonl` and, from newer to older, `x.jsonl.1` to `x.jsonl.3`
+_FILES = 4  # in each record: `x.jsonl` and, from newer to older, `x.jsonl.1` to `x.jsonl.3`
 
 
 def oldest_first(files: Iterable[Path]) -> list[Path]:
-    """The files of one record in the order of their lines, whatever order a shell gave them in.
+    """Return the files of one record, oldest first, whatever their order on the command line.
 
     >>> [str(path) for path in oldest_first(map(Path, ["o.jsonl", "o.jsonl.1", "o.jsonl.2"]))]
     ['o.jsonl.2', 'o.jsonl.1', 'o.jsonl']
@@ -32,16 +32,16 @@ def oldest_first(files: Iterable[Path]) -> list[Path]:
 
 
 class Recorder:
-    """Appends to the two records, alone in their directory.
+    """Appends to the two records: observations and reports. Only one server may record in a directory.
 
-    A disk that fails, or another server that records there, stops nobody: it is logged once, `lost` counts the
-    lines, and each further line tries again.
+    If the disk fails, or another server records there, monitoring goes on. The recorder logs the first failure, counts
+    the lost lines in `lost`, and tries again with each new line.
 
     Args:
-        directory: is made for this user only.
-        max_bytes: of each of the two records.
-        window_size: that an operator set, None where the contracts' hold; `replay` needs it.
-        windows_between_false_alarms: likewise.
+        directory: Directory of the records; created with access for this user only.
+        max_bytes: Most bytes in each of the two records.
+        window_size: The operator's window size, or None if the contract's applies; `replay` needs it.
+        windows_between_false_alarms: The operator's value, or None if the contract's applies; `replay` needs it.
     """
 
     def __init__(
@@ -60,21 +60,21 @@ class Recorder:
         self._reports = _RotatingFile(directory / REPORTS_FILE, max_bytes)
 
     def record_batch(self, datagram: bytes, progress: Callable[[], Mapping[str, Progress]]) -> None:
-        """Append a batch as it came, before it is taken in.
+        """Append a batch as it arrived. Call this before the monitor observes the batch.
 
         Args:
-            datagram: one line of JSON.
-            progress: tells how far the watch over each model, by digest, has come; asked where a file begins.
+            datagram: One line of JSON.
+            progress: Returns the progress of each model's watch, by digest; called at the start of each file.
         """
         self._append(self._observations, datagram, lambda: self._header(progress()))
 
     def record_reports(self, reports: Iterable[DriftReport]) -> None:
-        """Append the reports on the windows that the last batch filled, in order."""
+        """Append the reports on the windows that the last batch filled."""
         for report in reports:
             self._append(self._reports, report_to_json(report).encode(), lambda: b"")
 
     def close(self) -> None:
-        """End the record."""
+        """Close the files and release the directory."""
         self._observations.close()
         self._reports.close()
         if self._lock is not None:
@@ -82,7 +82,10 @@ class Recorder:
             self._lock = None
 
     def _header(self, before: Mapping[str, Progress]) -> bytes:
-        """Without the image ids of a window that is too large for them: a replay may then count an image twice."""
+        """Return the first line of a file.
+
+        It has no image ids if they would not fit. A replay may then count an image twice.
+        """
         header = record_header(before, *self._policy)
         if len(header) <= self._most_header_bytes:
             return header
@@ -96,15 +99,15 @@ class Recorder:
         except OSError as error:
             if self.lost == 0:
                 logger.error(
-                    "%s cannot be written, the record has a gap, monitoring goes on: %s", self._directory, error
+                    "cannot write to %s: the record has a gap, monitoring continues: %s", self._directory, error
                 )
             self.lost += 1
 
     def _lock_directory(self) -> TextIO:
-        """The lock on the directory, for as long as it is open.
+        """Lock the directory until the returned file is closed.
 
         Raises:
-            OSError: another has it, or there can be none.
+            OSError: Another server has the lock, or the lock file cannot be created.
         """
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = (self._directory / _LOCK_FILE).open("w")
@@ -118,7 +121,7 @@ class Recorder:
 
 
 class _RotatingFile:
-    """Lines in a file and the older ones beside it, of at most `max_bytes` together; the oldest go first."""
+    """A file of lines and its older parts, together at most `max_bytes` long. The oldest part is removed first."""
 
     def __init__(self, path: Path, max_bytes: int) -> None:
         self._path = path
@@ -127,10 +130,10 @@ class _RotatingFile:
         self._size = 0
 
     def append(self, line: bytes, first_line: Callable[[], bytes]) -> None:
-        """Append a line, all of it or nothing; what `first_line` gives goes before it wherever the file is opened.
+        """Append a complete line, or nothing. If that opens a file, write the result of `first_line` before the line.
 
         Raises:
-            OSError: it cannot be written.
+            OSError: The line cannot be written.
         """
         text = line + b"\n"
         file = self._file
@@ -155,7 +158,7 @@ class _RotatingFile:
             self._file = None
 
     def _open(self, incoming: int) -> BinaryIO:
-        """Open the newest file, a new one if it has no room for that many bytes."""
+        """Open the newest file, or start a new one if `incoming` bytes do not fit."""
         self.close()
         if incoming > self._file_bytes:
             raise OSError(errno.EFBIG, f"expected lines of at most {self._file_bytes} bytes, got {incoming}")
@@ -173,7 +176,7 @@ class _RotatingFile:
 
 
 def _cut_torn_line(path: Path) -> int:
-    """Truncate a file to its last line's end, which a writer that was killed may not have reached; its new size."""
+    """Remove an incomplete last line, which a killed writer may have left; return the file's new size in bytes."""
     with path.open("r+b") as file:
         size = end = file.seek(0, os.SEEK_END)
         while end > 0:

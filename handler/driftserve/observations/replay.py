@@ -1,4 +1,4 @@
-"""Verdicts on recorded observations: what the monitor said, said again."""
+"""Replays recorded observations and gives the same drift reports as the live monitor."""
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -16,7 +16,7 @@ _HEADER = b'{"observations_before":'
 
 @dataclass(frozen=True)
 class _Header:
-    """Where a part of a record starts, and by which policy it was judged: None stands for the contract's."""
+    """The first line of a part of a record: where the part starts, and its policy. None: the contract's value."""
 
     before: Mapping[str, Progress]
     window_size: int | None = None
@@ -24,12 +24,12 @@ class _Header:
 
     @property
     def policy(self) -> tuple[int | None, int | None]:
-        """What an operator had set."""
+        """The operator's overrides, None where the contract's value applied."""
         return self.window_size, self.windows_between_false_alarms
 
 
 class _LiveWindow:
-    """How many observations the live monitor had counted; by another size of window others are duplicates."""
+    """Counts observations with the live monitor's window size, since that decides which images are duplicates."""
 
     def __init__(self, size: int, before: Progress) -> None:
         self.observations = before.observations
@@ -50,21 +50,21 @@ def replay(
     window_size: int | None = None,
     windows_between_false_alarms: int | None = None,
 ) -> Iterator[DriftReport]:
-    """The reports on recorded observations of one model, the same that the live monitor wrote.
+    """Yield the reports on the recorded observations of one model, the same as the live monitor wrote.
 
-    Where the record begins in the middle of a window, the rest of that window is passed over; where
-    a monitor was started anew, so are the windows.
+    If the record begins in the middle of a window, skip the rest of that window. Where a monitor was restarted, start
+    new windows.
 
     Args:
-        lines: the record's, oldest first.
-        contract: of the archive to judge by.
-        digest: of the same archive; batches of other models are passed over.
-        window_size: instead of the one that the live monitor used, which the record tells.
-        windows_between_false_alarms: likewise.
+        lines: Lines of the record, oldest first.
+        contract: Contract of the archive that the observations are tested against.
+        digest: Content digest of the same archive; batches of other models are skipped.
+        window_size: Replaces the live monitor's value, which the record contains.
+        windows_between_false_alarms: Replaces the live monitor's value, which the record contains.
 
     Raises:
-        ArchiveError: there are observations, and all are another model's.
-        DataError: a line is none that the monitor records; the message gives its number.
+        ArchiveError: There are observations, but none of this model.
+        DataError: A line is not in the record's format; the message gives its number.
     """
     given = _Header({}, window_size, windows_between_false_alarms)
     header = _Header({})
@@ -75,7 +75,7 @@ def replay(
         if isinstance(entry, _Header):
             before = entry.before.get(digest, Progress())
             if before.observations != live.observations or entry.policy != header.policy:
-                # Lines are missing here, or a monitor started.
+                # Lines are missing here, or a monitor was started.
                 live = _LiveWindow(entry.window_size or contract.drift.window_size, before)
                 watch = _watch(contract, given, entry, before)
             header = entry
@@ -88,11 +88,11 @@ def replay(
 
 
 def recorded_batches(lines: Iterable[bytes], digest: str) -> Iterator[ObservationBatch]:
-    """The batches of one model in a record, in order.
+    """Yield the batches of one model in a record, in order.
 
     Raises:
-        ArchiveError: there are observations, and all are another model's.
-        DataError: a line is none that the monitor records; the message gives its number.
+        ArchiveError: There are observations, but none of this model.
+        DataError: A line is not in the record's format; the message gives its number.
     """
     models = set()
     for entry in _entries(lines):
@@ -108,13 +108,12 @@ def record_header(
     window_size: int | None = None,
     windows_between_false_alarms: int | None = None,
 ) -> bytes:
-    """The line, without its end, that tells `replay` where a part of a record starts and how it was judged.
+    """Return the first line of a part of a record, without a newline. `replay` needs it to continue the windows.
 
     Args:
-        before: how far the watch over each model, by digest, has come since the monitor started;
-            nowhere for a model that is not named.
-        window_size: that an operator set; None where the contract's holds.
-        windows_between_false_alarms: likewise.
+        before: Progress of each model's watch since the monitor started, by digest; a missing model has none.
+        window_size: The operator's value, or None if the contract's applies.
+        windows_between_false_alarms: The operator's value, or None if the contract's applies.
     """
     policy = {"window_size": window_size, "windows_between_false_alarms": windows_between_false_alarms}
     numbers = {digest: progress.observations for digest, progress in before.items()}
@@ -128,7 +127,7 @@ def _entries(lines: Iterable[bytes]) -> Iterator[ObservationBatch | _Header]:
         try:
             yield _entry(line)
         except ValueError as error:
-            raise DataError(f"line {number}: {error}; leave the line out, or give another file") from error
+            raise DataError(f"line {number}: {error}; remove the line, or give another file") from error
 
 
 def _check_models(models: Collection[str], digest: str) -> None:
@@ -139,10 +138,10 @@ def _check_models(models: Collection[str], digest: str) -> None:
 
 
 def _entry(line: bytes) -> ObservationBatch | _Header:
-    """A recorded batch, or what a header says.
+    """Parse a line of the record: a batch or a header.
 
     Raises:
-        ValueError: the line is neither.
+        ValueError: The line is neither.
     """
     if not line.startswith(_HEADER):
         return batch_from_bytes(line)
@@ -154,18 +153,18 @@ def _entry(line: bytes) -> ObservationBatch | _Header:
             for digest, number in header.pop("observations_before").items()
         }
         if any(progress.observations < 0 for progress in before.values()):
-            raise ValueError("there are no negative numbers of observations")
+            raise ValueError("expected observations_before >= 0, got a negative number")
         given = {name: value for name, value in header.items() if value is not None}
-        policy = DriftPolicy(**given)  # within its bounds
+        policy = DriftPolicy(**given)  # checks the bounds
         return _Header(before, **{name: getattr(policy, name) for name in given})
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        raise ValueError(f"expected the numbers of observations before and a policy, got {line[:80]!r}") from error
+        raise ValueError(f"expected a header with observations_before and a policy, got {line[:80]!r}") from error
 
 
 def _watch(contract: Contract, given: _Header, recorded: _Header, before: Progress) -> DriftWatch:
-    """A watch by what is given, or else was recorded, from where the live one was.
+    """Return a watch that continues where the live one was. The given policy replaces the recorded one.
 
-    By another size of window, which images the window has that began before is not known.
+    With another window size, the image ids in the window that began earlier are unknown.
     """
     size = given.window_size or recorded.window_size
     if (size or contract.drift.window_size) != (recorded.window_size or contract.drift.window_size):

@@ -1,1 +1,1 @@
-"""The directory where the processes of one server meet."""
+"""The runtime directory, in which the processes of one server exchange files, sockets and locks."""

@@ -1,7 +1,7 @@
-"""Which workers are at work: what a supervisor waits for before it stops the server.
+"""Shows which workers are busy. The supervisor waits for them before it stops the server.
 
-Neither server tells how many requests are under way, so each worker holds a lock on a file of its own while it
-answers. The kernel releases the lock of a worker that dies.
+Neither server says how many requests are in progress. So each worker locks its own file while it answers. The kernel
+releases the lock of a worker that dies.
 """
 
 import os
@@ -14,10 +14,10 @@ _DIRECTORY = "workers"
 
 
 class BusyMark:
-    """A worker's mark; `with mark:` around every batch costs some 5 us."""
+    """A worker's file, locked while the worker is busy. `with mark:` around a batch takes about 5 us."""
 
     def __init__(self, runtime_dir: Path) -> None:
-        """Make the mark of this process."""
+        """Create the file of this process."""
         directory = runtime_dir / _DIRECTORY
         directory.mkdir(parents=True, exist_ok=True)
         self._file = (directory / str(os.getpid())).open("w")
@@ -26,32 +26,32 @@ class BusyMark:
         lock(self._file)
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
-        os.utime(self._file.fileno())  # so that a batch between two looks is seen
+        os.utime(self._file.fileno())  # shows a batch that started and ended between two checks
         unlock(self._file)
 
 
 def last_activity(runtime_dir: Path, now: float) -> float:
-    """When a worker was last at work, in seconds since the epoch: `now` if one is, 0.0 if none ever was."""
+    """Return when a worker was last busy, in seconds since the epoch: `now` if one is, 0.0 if none ever was."""
     return max((now if is_locked(mark) else mark.stat().st_mtime for mark in _marks(runtime_dir)), default=0.0)
 
 
 def last_finished(runtime_dir: Path) -> float:
-    """When a worker last finished a batch, in seconds since the epoch; 0.0 if none ever did."""
+    """Return when a worker last finished a batch, in seconds since the epoch; 0.0 if none ever did."""
     return max((mark.stat().st_mtime for mark in _marks(runtime_dir)), default=0.0)
 
 
 def living_workers(runtime_dir: Path) -> int:
-    """The number of workers that have loaded their model, and live."""
+    """Return the number of live workers that have loaded their model."""
     return sum(_is_alive(mark.name) for mark in _marks(runtime_dir))
 
 
 def marked_workers(runtime_dir: Path) -> set[str]:
-    """The process ids of the workers that have loaded their model; some may have died since."""
+    """Return the process ids of the workers that have loaded their model, including dead ones."""
     return {mark.name for mark in _marks(runtime_dir)}
 
 
 def forget_dead_workers(runtime_dir: Path) -> None:
-    """Remove the marks of workers that do not live: their process ids will be given to others."""
+    """Remove the files of dead workers, since the kernel will reuse their process ids."""
     for mark in _marks(runtime_dir):
         if not _is_alive(mark.name):
             mark.unlink(missing_ok=True)
@@ -62,7 +62,7 @@ def _marks(runtime_dir: Path) -> list[Path]:
 
 
 def _is_alive(process_id: str) -> bool:
-    """Whether a process runs; a zombie does not, though MMS leaves a dead worker as one for a second or more."""
+    """Return whether a process runs. A zombie does not: MMS leaves a dead worker as one for a second or more."""
     try:
         status = Path("/proc", process_id, "stat").read_text()
     except (FileNotFoundError, ProcessLookupError):

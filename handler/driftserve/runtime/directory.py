@@ -1,11 +1,11 @@
-"""The runtime directory: where the processes of one container, or of one `serve`, meet.
+"""The runtime directory, which the processes of one container, or of one `serve`, share.
 
 observations.sock      the monitor's end of the channel
-server.lock            locked while a supervisor lives; the kernel unlocks it when it dies
-monitor.lock           likewise, while a monitor lives
-status.json            what `driftserve status` shows, rewritten as observations come in, touched between
-models/<digest>.json   the contract of each model, left there by the workers that serve it
-workers/<process id>   locked while that worker is at work (`activity`)
+server.lock            locked while a supervisor runs; the kernel unlocks it when the supervisor dies
+monitor.lock           locked while a monitor runs, as above
+status.json            what `driftserve status` shows; written after new observations, otherwise its time is updated
+models/<digest>.json   the contract of each model, written by the workers that serve it
+workers/<process id>   locked while that worker is busy (`activity`)
 store/model/           the unpacked archive that is served; store/<digest>/ in multi-model mode
 torchserve/, mms/      the server's own configuration, sockets and temporary files
 """
@@ -25,32 +25,32 @@ from driftserve.host.lock import is_locked, try_lock
 
 logger = logging.getLogger(__name__)
 
-# Names the directory that a worker of a multi-model server serves from; `worker` sets it.
+# This variable holds the directory that a worker of a multi-model server serves from; `worker` sets it.
 SERVED_DIR_VARIABLE = "SERVED_MODEL_DIR"
 _SERVER_LOCK_FILE = "server.lock"
 MONITOR_LOCK_FILE = "monitor.lock"
 STATUS_FILE = "status.json"
 _LOCK_TRIES = 20
 _LOCK_TRY_SECONDS = 0.05
-# sockaddr_un.sun_path takes 107 bytes on Linux; the longest socket is torchserve/management.sock
+# sockaddr_un.sun_path takes 107 bytes on Linux. The longest socket path is torchserve/management.sock.
 MAX_RUNTIME_PATH_BYTES = 107 - len("/torchserve/management.sock")
 _MODELS_DIRECTORY = "models"
 
 
 def runtime_root() -> Path:
-    """Where the runtime directories of this user's servers are: one a server, named by its process id."""
+    """Return the parent of this user's runtime directories. Each server's directory is named by its process id."""
     return Path(tempfile.gettempdir(), f"driftserve-{os.getuid()}")
 
 
 def write_contract(runtime_dir: Path, digest: str, contract: Contract) -> None:
-    """Leave a model's contract for the monitor."""
+    """Write a model's contract for the monitor to read."""
     models = runtime_dir / _MODELS_DIRECTORY
     models.mkdir(parents=True, exist_ok=True)
     replace_file(models / f"{digest}.json", contract_to_json(contract))
 
 
 def find_contract(runtime_dir: Path, digest: str) -> Contract | None:
-    """The contract that a worker left, or None while there is none that can be read."""
+    """Return the contract that a worker wrote, or None while no readable one exists."""
     path = runtime_dir / _MODELS_DIRECTORY / f"{digest}.json"
     try:
         return contract_from_json(path.read_bytes())
@@ -62,33 +62,33 @@ def find_contract(runtime_dir: Path, digest: str) -> Contract | None:
 
 
 def forget_contract(runtime_dir: Path, digest: str) -> None:
-    """Remove the contract of a model that is served no more."""
+    """Remove the contract of a model that is no longer served."""
     (runtime_dir / _MODELS_DIRECTORY / f"{digest}.json").unlink(missing_ok=True)
 
 
 def known_digests(runtime_dir: Path) -> set[str]:
-    """The content digests of the models whose contracts workers left."""
+    """Return the content digests of the models whose contracts are in the runtime directory."""
     return {path.stem for path in (runtime_dir / _MODELS_DIRECTORY).glob("*.json")}
 
 
 def lock_runtime(runtime_dir: Path) -> TextIO:
-    """Mark the directory as a living monitor's, for as long as the file given back is open.
+    """Lock the directory for a monitor until the returned file is closed.
 
     Raises:
-        MonitorError: another monitor runs in it already.
+        MonitorError: Another monitor already runs in the directory.
     """
     runtime_dir.mkdir(parents=True, exist_ok=True)
     lock = _lock(runtime_dir / MONITOR_LOCK_FILE, "another monitor is running there; stop it first")
-    (runtime_dir / STATUS_FILE).unlink(missing_ok=True)  # of a monitor that died; it would pass for this one's
+    (runtime_dir / STATUS_FILE).unlink(missing_ok=True)  # a dead monitor's status would look like this one's
     return lock
 
 
 def make_runtime(runtime_dir: Path) -> TextIO:
-    """Make a server's runtime directory, for this user only; it is taken for as long as the file given back is open.
+    """Create a server's runtime directory, for this user only. Lock it until the returned file is closed.
 
     Raises:
-        MonitorError: another server uses the directory.
-        SettingsError: its path is too long for the sockets in it, or others could write there.
+        MonitorError: Another server uses the directory.
+        SettingsError: Its path is too long for the sockets in it, or others could write there.
     """
     if len(str(runtime_dir).encode()) > MAX_RUNTIME_PATH_BYTES:
         raise SettingsError(
@@ -98,27 +98,25 @@ def make_runtime(runtime_dir: Path) -> TextIO:
     runtime_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     _check_ownership(runtime_dir)
     refusal = "another server is running there; stop it, or choose another directory"
-    _lock(
-        runtime_dir / MONITOR_LOCK_FILE, refusal
-    ).close()  # the monitor of a server that was killed may still be ending
+    _lock(runtime_dir / MONITOR_LOCK_FILE, refusal).close()  # the monitor of a killed server may still be stopping
     return _lock(runtime_dir / _SERVER_LOCK_FILE, refusal)
 
 
 def _check_ownership(directory: Path) -> None:
-    """Pass if nobody else can put another model or socket into a directory."""
+    """Check that no other user can put a model or socket into a directory."""
     found = directory.lstat()
     if found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode) or found.st_mode & 0o022:
         raise SettingsError(
-            f"{directory}: expected a directory of this user that no other can write to, got "
+            f"{directory}: expected a directory of this user that no other user can write to, got "
             f"{stat.filemode(found.st_mode)} of user {found.st_uid}; set DRIFTSERVE_RUNTIME_DIR or TMPDIR to another"
         )
 
 
 def own_runtime_dir() -> Path:
-    """Where a server that was given no directory makes its own, once those of killed supervisors are removed.
+    """Return the default runtime directory of this process, after removing those of killed supervisors.
 
     Raises:
-        SettingsError: the directory of them all is not this user's alone.
+        SettingsError: Other users can write to the parent directory.
     """
     root = runtime_root()
     root.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -128,7 +126,7 @@ def own_runtime_dir() -> Path:
 
 
 def _sweep(root: Path) -> None:
-    """Remove what supervisors that were killed have left: their runtime directories, with unpacked models."""
+    """Remove the runtime directories of killed supervisors, with their unpacked models."""
     for directory in root.glob("*"):
         name = directory.name
         is_dead = name.isdecimal() and not Path("/proc", name).exists()
@@ -137,10 +135,10 @@ def _sweep(root: Path) -> None:
 
 
 def find_runtime() -> Path:
-    """The runtime directory of the one monitor that is running.
+    """Return the runtime directory of the only monitor that is running.
 
     Raises:
-        MonitorNotFound: none is running, or several are.
+        MonitorNotFound: No monitor is running, or more than one.
     """
     root = runtime_root()
     running = sorted(lock.parent for lock in root.glob(f"*/{MONITOR_LOCK_FILE}") if is_locked(lock))
@@ -154,7 +152,7 @@ def find_runtime() -> Path:
 
 def _lock(path: Path, refusal: str) -> TextIO:
     lock = path.open("w")
-    for _ in range(_LOCK_TRIES):  # who only looks whether it is free holds it for a moment
+    for _ in range(_LOCK_TRIES):  # a process that only checks the lock holds it for a moment
         if try_lock(lock):
             return lock
         time.sleep(_LOCK_TRY_SECONDS)
@@ -163,7 +161,7 @@ def _lock(path: Path, refusal: str) -> TextIO:
 
 
 def replace_file(path: Path, text: str) -> None:
-    """Write a file so that a reader sees the old text or the new, never a part."""
+    """Replace a file's text atomically: a reader sees the old text or the new one."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_text(text)
     temporary.replace(path)

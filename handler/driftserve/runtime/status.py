@@ -1,4 +1,4 @@
-"""What a monitor knows, as `driftserve status` shows it: a file in the runtime directory."""
+"""The monitor's status file in the runtime directory, which `driftserve status` shows."""
 
 import json
 import os
@@ -16,12 +16,13 @@ from driftserve.runtime.directory import MONITOR_LOCK_FILE, STATUS_FILE, replace
 
 @dataclass(frozen=True)
 class ModelStatus:
-    """What is known of one model since the monitor started.
+    """The status of one model. All counts are since the monitor started.
 
-    `name` is the display name; `state` is DRIFT while the last window or the last long window drifted;
-    `windows` and `long_windows` were full, `alarms` counts those of both that drifted. `observations` counts those
-    that entered a window, of which `observations_in_window` wait for the next one to be full; `excluded` those
-    that did not, by reason; `dropped` those that never arrived; `overrides` are those of `DriftReport`.
+    `name` is the display name. `state` is DRIFT while the last window or the last long window drifted. `windows` and
+    `long_windows` count full windows, and `alarms` counts the drifted ones of both kinds. `observations` counts those
+    that entered a window; `observations_in_window` of them are in the current window. `excluded` counts observations
+    that entered no window, by reason. `dropped` counts observations that never arrived. `overrides` is as in
+    `DriftReport`.
     """
 
     name: str
@@ -41,10 +42,10 @@ class ModelStatus:
 
 @dataclass(frozen=True)
 class Losses:
-    """What the monitor itself could not use since it started.
+    """Losses in the monitor itself since it started.
 
-    Observations of models without a contract; datagrams that came too fast, or that were none of
-    ours; lines that could not be recorded.
+    `unknown_model` counts observations of models without a contract. `queue_full` counts datagrams that came too fast,
+    `not_understood` invalid datagrams. `not_recorded` counts lines that could not be recorded.
     """
 
     unknown_model: int = 0
@@ -54,19 +55,19 @@ class Losses:
 
 
 def write_status(runtime_dir: Path, models: Mapping[str, ModelStatus], lost: Losses) -> None:
-    """Leave the monitor's status, for `driftserve status` to read; `models` by the archive's content digest."""
+    """Write the monitor's status for `driftserve status`; `models` is by the archive's content digest."""
     document = {"models": {digest: asdict(model) for digest, model in models.items()}, "lost": asdict(lost)}
     replace_file(runtime_dir / STATUS_FILE, json.dumps(document))
 
 
 def read_status(runtime_dir: Path) -> dict[str, Any]:
-    """The status that the monitor wrote last, as the JSON object that it is.
+    """Return the monitor's last status as a JSON object.
 
-    `models` maps each archive's content digest to its `ModelStatus`, `lost` holds the `Losses`, `silent_seconds`
-    is how long ago the monitor showed that it lives; `models` alone, and empty, while the monitor starts.
+    `models` maps each archive's content digest to its `ModelStatus`. `lost` has the `Losses`. `silent_seconds` is the
+    time since the monitor last showed that it is alive. While the monitor starts, there is only an empty `models`.
 
     Raises:
-        MonitorNotFound: no monitor runs in that directory.
+        MonitorNotFound: No monitor runs in that directory.
     """
     if not is_locked(runtime_dir / MONITOR_LOCK_FILE):
         raise MonitorNotFound(f"{runtime_dir}: no monitor is running there; start one with `driftserve serve`")
@@ -79,5 +80,5 @@ def read_status(runtime_dir: Path) -> dict[str, Any]:
 
 
 def touch_status(runtime_dir: Path) -> None:
-    """Show that the monitor lives, while there is nothing new to write."""
+    """Show that the monitor is alive when it has nothing new to write."""
     os.utime(runtime_dir / STATUS_FILE)

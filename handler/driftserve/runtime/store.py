@@ -1,7 +1,7 @@
-"""Verified copies of archives, one a content digest, that the workers of a multi-model server serve from.
+"""The store of verified archives, one copy for each content digest. Workers of a multi-model server serve from it.
 
-A worker holds its copy by a lock on the directory, which the kernel unlocks when the worker dies; what nobody holds is
-swept. Whoever changes something in the store has its lock.
+A worker locks the directory of its copy. The kernel unlocks it when the worker dies. Unlocked copies are removed. A
+process that changes the store must have the store's own lock.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ _SCRATCH = "unverified-*"
 
 @contextlib.contextmanager
 def locked(store: Path) -> Iterator[None]:
-    """The store, for one process at a time; it is made where it does not exist."""
+    """Lock the store for one process at a time. Create it if it does not exist."""
     store.mkdir(exist_ok=True)
     with (store / ".lock").open("w") as file:
         lock(file)
@@ -27,21 +27,22 @@ def locked(store: Path) -> Iterator[None]:
 
 
 def scratch(store: Path) -> Path:
-    """Where the process that has the lock unpacks what is not verified yet."""
+    """Return the directory in which the process that has the lock unpacks an unverified archive."""
     return store / f"{_SCRATCH[:-1]}{os.getpid()}"
 
 
 def hold(copy: Path) -> None:
-    """Keep a copy from being swept until this process ends, `exec` or not."""
+    """Protect a copy from `sweep` until this process ends. The lock survives `exec`."""
     descriptor = os.open(copy, os.O_RDONLY)
     os.set_inheritable(descriptor, True)
     lock(descriptor, is_shared=True)
 
 
 def sweep(store: Path, spare: str = "") -> None:
-    """Remove the copies that nobody holds, with their contracts, and what verifications that were killed have left.
+    """Remove copies that no worker holds, with their contracts, and the leftovers of killed verifications.
 
-    The caller has the lock, and may spare one copy, by its digest. The monitor forgets a model whose contract is gone.
+    The caller must have the lock. `spare` is the digest of a copy to keep. The monitor stops watching a model when its
+    contract is removed.
     """
     for left in store.glob(_SCRATCH):
         shutil.rmtree(left, ignore_errors=True)

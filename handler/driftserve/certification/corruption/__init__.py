@@ -1,1 +1,1 @@
-"""The corruptions of ImageNet-C, and what they are made of."""
+"""The image corruptions of ImageNet-C."""

@@ -1,4 +1,4 @@
-"""Blur: of a lens out of focus, frosted glass, a moving camera, a zoom during exposure."""
+"""Blur corruptions: a lens out of focus, frosted glass, a moving camera, a zoom during exposure."""
 
 import numpy as np
 import numpy.typing as npt
@@ -6,14 +6,14 @@ from scipy import ndimage, signal, sparse
 
 Image = npt.NDArray[np.float32]  # (224, 224, 3), in [0, 1]
 
-DISK = ((3, 0.1), (4, 0.5), (6, 0.5), (8, 0.5), (10, 0.5))  # radius and the sigma that smooths its edge, in pixels
+DISK = ((3, 0.1), (4, 0.5), (6, 0.5), (8, 0.5), (10, 0.5))  # radius, and sigma of the edge's smoothing, in pixels
 GLASS = ((0.7, 1, 2), (0.9, 2, 1), (1.0, 2, 3), (1.1, 3, 2), (1.5, 4, 2))  # sigma, farthest swap, passes
 MOTION = ((10, 3), (15, 5), (15, 8), (15, 12), (20, 15))  # radius and sigma, in pixels
 ZOOM = ((1.11, 0.01), (1.16, 0.01), (1.21, 0.02), (1.26, 0.02), (1.31, 0.03))  # end and step of the factors from 1
 
 
 def defocus_blur(image: Image, severity: int, _: np.random.Generator) -> Image:
-    """The image through a disk-shaped aperture."""
+    """Blur the image as a disk-shaped aperture does."""
     kernel = disk(*DISK[severity - 1])
     edge = len(kernel) // 2
     padded = np.pad(image, ((edge, edge), (edge, edge), (0, 0)), mode="reflect")
@@ -21,10 +21,10 @@ def defocus_blur(image: Image, severity: int, _: np.random.Generator) -> Image:
 
 
 def disk(radius: int, sigma: float) -> npt.NDArray[np.float32]:
-    """A disk of that radius, its edge smoothed by a Gaussian of three (five) points.
+    """Return the kernel of a disk. A Gaussian of three points (five for a radius over 8) smooths its edge.
 
-    Its weights sum to 1, or where the smoothing meets the kernel's border, at radius 8 and 10, to 1.01: so they do
-    in the original.
+    The weights sum to 1. At radius 8 and 10 the smoothing reaches the kernel's border, and they sum to 1.01, as in the
+    original.
     """
     half = max(8, radius)
     reach = 1 if radius <= 8 else 2
@@ -38,10 +38,10 @@ def disk(radius: int, sigma: float) -> npt.NDArray[np.float32]:
 
 
 def glass_blur(image: Image, severity: int, generator: np.random.Generator) -> Image:
-    """Neighbouring pixels change places between two Gaussian blurs.
+    """Swap neighbouring pixels between two Gaussian blurs.
 
-    The original's tuple assignment of numpy views copies a pixel over its neighbour; these are the swaps that its
-    comment says it means.
+    The original assigns a tuple of numpy views, which copies a pixel over its neighbour. This code swaps the pixels, as
+    the original's comment says.
     """
     sigma, farthest, passes = GLASS[severity - 1]
     blurred = (_gaussian(image, sigma) * 255).astype(np.uint8).astype(np.float32) / np.float32(255)
@@ -58,15 +58,16 @@ def glass_blur(image: Image, severity: int, generator: np.random.Generator) -> I
 
 
 def motion_blur(image: Image, severity: int, generator: np.random.Generator) -> Image:
-    """The trace of a movement within 45 degrees of the horizontal."""
+    """Blur the image along a random direction within 45 degrees of the horizontal."""
     radius, sigma = MOTION[severity - 1]
     return smear(image, radius, sigma, generator.uniform(-45, 45))
 
 
 def smear(image: Image, radius: int, sigma: float, degrees: float) -> Image:
-    """An image, (H, W, C), as the weighted mean of itself moved step by step in a direction, edges repeated.
+    """Return the weighted mean of copies of an image, (H, W, C), moved step by step in a direction.
 
-    The weights are half a Gaussian over 2 radius + 1 steps of a pixel, as ImageMagick's `-motion-blur` has them.
+    Edge pixels are repeated. The weights are half of a Gaussian over 2 radius + 1 steps of one pixel, as in
+    ImageMagick's `-motion-blur`.
     """
     steps = np.arange(2 * radius + 1)
     weights = np.exp(-0.5 * (steps / sigma) ** 2)
@@ -86,16 +87,16 @@ def smear(image: Image, radius: int, sigma: float, degrees: float) -> Image:
 
 
 def zoom_blur(image: Image, severity: int, _: np.random.Generator) -> Image:
-    """The mean of the image and of its enlargements."""
+    """Return the mean of the image and its enlargements."""
     factors = np.arange(1, *ZOOM[severity - 1])
-    total = image.transpose(1, 0, 2).copy().transpose(1, 0, 2)  # the order that `enlarge` has in memory: adds faster
+    total = image.transpose(1, 0, 2).copy().transpose(1, 0, 2)  # the memory order of `enlarge`, for faster addition
     for factor in factors:
         total += enlarge(image, float(factor))
     return np.asarray(total / np.float32(len(factors) + 1))
 
 
 def enlarge(image: Image, factor: float) -> Image:
-    """The centre of a square image, (S, S, C), enlarged to its size, linearly interpolated."""
+    """Enlarge the centre of a square image, (S, S, C), to the image's size, by linear interpolation."""
     side = image.shape[0]
     crop = int(np.ceil(side / factor))
     top = (side - crop) // 2
@@ -104,7 +105,7 @@ def enlarge(image: Image, factor: float) -> Image:
     places = np.minimum((np.arange(side) + trim) * (crop - 1) / (large - 1), crop - 1)
     before = np.minimum(places.astype(int), crop - 2)
     share = (places - before).astype(np.float32)
-    weights = np.column_stack([1 - share, share]).ravel()  # of each place's two neighbours
+    weights = np.column_stack([1 - share, share]).ravel()  # of the two neighbours of each place
     neighbours = np.column_stack([before, before + 1]).ravel()
     mixed = sparse.csr_array((weights, neighbours, np.arange(0, 2 * side + 1, 2)), shape=(side, crop))
     part = image[top : top + crop, top : top + crop]

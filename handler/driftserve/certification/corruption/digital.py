@@ -1,4 +1,4 @@
-"""Digital: contrast, elastic stretching, coarse pixels, strong compression."""
+"""Digital corruptions: low contrast, elastic distortion, coarse pixels, strong compression."""
 
 from functools import cache
 from io import BytesIO
@@ -11,7 +11,7 @@ from scipy import ndimage
 Image = npt.NDArray[np.float32]  # (224, 224, 3), in [0, 1]
 
 CONTRAST = (0.4, 0.3, 0.2, 0.1, 0.05)
-# Length and smoothing of the displacements, jitter of the affine part, in pixels. The original's side is 244, too.
+# Length and smoothing of the displacements, jitter of the affine part, in pixels. The original uses 244 as well.
 ELASTIC = (
     (244 * 2.0, 244 * 0.7, 244 * 0.1),
     (244 * 2.0, 244 * 0.08, 244 * 0.2),
@@ -22,17 +22,17 @@ ELASTIC = (
 PIXELATE = (0.6, 0.5, 0.4, 0.3, 0.25)
 JPEG_QUALITY = (25, 18, 15, 10, 7)
 
-_TRUNCATE = 3.0  # standard deviations after which the smoothing ends
+_TRUNCATE = 3.0  # the smoothing's radius, in standard deviations
 
 
 def contrast(image: Image, severity: int, _: np.random.Generator) -> Image:
-    """Each channel drawn towards its mean."""
+    """Move each channel towards its mean."""
     mean = image.mean(axis=(0, 1), dtype=np.float64, keepdims=True).astype(np.float32)
     return np.asarray((image - mean) * np.float32(CONTRAST[severity - 1]) + mean)
 
 
 def elastic_transform(image: Image, severity: int, generator: np.random.Generator) -> Image:
-    """An affine distortion, then smooth local ones (Simard et al. 2003)."""
+    """Apply an affine distortion, then smooth local distortions (Simard et al. 2003)."""
     length, smoothing, jitter = ELASTIC[severity - 1]
     return _displaced(_affine(image, jitter, generator), displacements(image.shape[0], length, smoothing, generator))
 
@@ -40,19 +40,19 @@ def elastic_transform(image: Image, severity: int, generator: np.random.Generato
 def displacements(
     side: int, length: float, smoothing: float, generator: np.random.Generator
 ) -> npt.NDArray[np.float32]:
-    """How far each pixel is moved, right and down, shape (2, side, side), in pixels."""
+    """Return how far each pixel moves right and down, in pixels, shape (2, side, side)."""
     smooth = _smooth(side, smoothing)
     return np.asarray(length * (smooth @ generator.uniform(-1, 1, (2, side, side)) @ smooth.T), np.float32)
 
 
-@cache  # the widest has a thousand points a side, 0.1 s an image
+@cache  # the widest kernel has a thousand points, which takes 0.1 s an image without a cache
 def _smooth(side: int, smoothing: float) -> npt.NDArray[np.float64]:
-    """The matrix, (side, side), that smooths columns by a Gaussian, edges reflected."""
+    """Return the matrix, (side, side), that smooths columns by a Gaussian, with reflected edges."""
     return np.asarray(ndimage.gaussian_filter1d(np.eye(side), smoothing, 0, mode="reflect", truncate=_TRUNCATE))
 
 
 def _affine(image: Image, jitter: float, generator: np.random.Generator) -> Image:
-    """The image by the affine map that moves three points about its centre at random."""
+    """Apply an affine map that moves three points around the image's centre at random."""
     side = image.shape[0]
     centre, reach = side // 2, side // 3
     points = np.array([[centre + reach] * 2, [centre + reach, centre - reach], [centre - reach] * 2], np.float64)
@@ -78,7 +78,7 @@ def _sampled(image: Image, rows: npt.NDArray[np.float64], columns: npt.NDArray[n
 
 
 def pixelate(image: Image, severity: int, _: np.random.Generator) -> Image:
-    """Shrunk, and enlarged again, by boxes."""
+    """Shrink the image and enlarge it again, with a box filter."""
     side = image.shape[0]
     small = int(side * PIXELATE[severity - 1])
     box = PillowImage.Resampling.BOX
@@ -86,7 +86,7 @@ def pixelate(image: Image, severity: int, _: np.random.Generator) -> Image:
 
 
 def jpeg_compression(image: Image, severity: int, _: np.random.Generator) -> Image:
-    """Through a JPEG of low quality."""
+    """Encode the image as a JPEG of low quality, and decode it."""
     buffer = BytesIO()
     _to_pillow(image).save(buffer, "JPEG", quality=JPEG_QUALITY[severity - 1])
     return _from_pillow(PillowImage.open(buffer))

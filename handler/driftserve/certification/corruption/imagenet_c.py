@@ -1,9 +1,9 @@
-"""The corruptions of ImageNet-C (Hendrycks and Dietterich 2019): what a drift detector is measured with.
+"""The corruptions of ImageNet-C (Hendrycks and Dietterich 2019), for measuring a drift detector.
 
-Fifteen, at five severities, with the constants of the 224x224 data set (`make_imagenet_c.py`), written anew for
-numpy, scipy and Pillow. They are for evaluation: training on them would take their worth as a measure. What
-differs from the original is said where it does: `frost` is drawn, `glass_blur` swaps, motion blur is computed
-here instead of by ImageMagick, and no image is saved as JPEG on the way.
+There are fifteen, at five severities, with the constants of the 224x224 data set (`make_imagenet_c.py`), rewritten for
+numpy, scipy and Pillow. Use them for evaluation only: a model that is trained on them cannot be measured with them.
+Four things differ from the original. `frost` is generated, `glass_blur` swaps pixels, motion blur does not use
+ImageMagick, and no image is saved as JPEG in between.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,9 +18,9 @@ from driftserve.images.preprocess import preprocess
 SIDE = 224  # pixels
 SEVERITIES = (1, 2, 3, 4, 5)
 
-_ROUNDING = 1e-3  # of a grey level: what single precision may take from a whole one
+_ROUNDING = 1e-3  # grey levels; single precision may make a whole grey level smaller by this much
 
-# Image in [0, 1], (224, 224, 3) float32, severity, source of randomness -> the same, of any range.
+# An image in [0, 1], (224, 224, 3) float32; a severity; a random generator -> an image of any range.
 Corrupt = Callable[[npt.NDArray[np.float32], int, np.random.Generator], npt.NDArray[np.float32]]
 
 _CORRUPT: Mapping[str, Corrupt] = {
@@ -46,21 +46,21 @@ _SPEC = ImageSpec(height=SIDE, width=SIDE, resize_shorter_side=SIDE, interpolati
 
 
 def standardise(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """The centre of a decoded image, (H, W, 3) uint8, as the corruptions take it, (224, 224, 3) uint8."""
+    """Resize and crop a decoded image, (H, W, 3) uint8, for the corruptions: its centre, (224, 224, 3) uint8."""
     return np.ascontiguousarray(preprocess([image], _SPEC)[0].transpose(1, 2, 0))
 
 
 def corrupt(image: npt.NDArray[np.uint8], name: str, severity: int, seed: int) -> npt.NDArray[np.uint8]:
-    """A corrupted copy of an image, the same for the same arguments.
+    """Return a corrupted copy of an image. The same arguments give the same copy.
 
     Args:
-        image: (224, 224, 3) uint8, as `standardise` gives it.
-        name: one of `CORRUPTIONS`.
+        image: A result of `standardise`, (224, 224, 3) uint8.
+        name: One of `CORRUPTIONS`.
         severity: 1 to 5.
-        seed: of what is random in it; give each image its own.
+        seed: Seed of the random generator; use another one for each image.
 
     Raises:
-        ValueError: there is no such corruption or severity, or the image has another shape.
+        ValueError: There is no such corruption or severity, or the image has another shape.
     """
     if name not in _CORRUPT:
         raise ValueError(f"expected one of {', '.join(CORRUPTIONS)}, got {name!r}")
@@ -70,4 +70,4 @@ def corrupt(image: npt.NDArray[np.uint8], name: str, severity: int, seed: int) -
         raise ValueError(f"expected an image ({SIDE}, {SIDE}, 3) of uint8, got {image.shape} of {image.dtype}")
     generator = np.random.default_rng((seed, CORRUPTIONS.index(name), severity))
     changed = _CORRUPT[name](image.astype(np.float32) / np.float32(255), severity, generator)
-    return np.asarray(changed.clip(0, 1) * 255 + _ROUNDING, np.uint8)  # cut off, as the original does
+    return np.asarray(changed.clip(0, 1) * 255 + _ROUNDING, np.uint8)  # truncates, as the original does

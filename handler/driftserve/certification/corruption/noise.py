@@ -1,4 +1,4 @@
-"""Noise: of electronics, of light's own grain, of bits that flip."""
+"""Noise corruptions: electronic noise, photon noise, and flipped bits."""
 
 import numpy as np
 import numpy.typing as npt
@@ -11,18 +11,18 @@ FLIPPED_SHARE = (0.03, 0.06, 0.09, 0.17, 0.27)
 
 
 def gaussian_noise(image: Image, severity: int, generator: np.random.Generator) -> Image:
-    """Normal noise, the same everywhere."""
+    """Add normal noise with the same deviation everywhere."""
     return image + np.float32(STANDARD_DEVIATION[severity - 1]) * generator.standard_normal(image.shape, np.float32)
 
 
 def shot_noise(image: Image, severity: int, generator: np.random.Generator) -> Image:
-    """Poisson noise: each value as a number of photons."""
+    """Replace each value by a Poisson number of photons."""
     photons = PHOTONS[severity - 1]
     return (generator.poisson(image * photons) / np.float32(photons)).astype(np.float32)
 
 
 def impulse_noise(image: Image, severity: int, generator: np.random.Generator) -> Image:
-    """Salt and pepper, of each one half, on the three channels one by one."""
+    """Add salt and pepper noise, one half of each, independently in the three channels."""
     share = FLIPPED_SHARE[severity - 1]
     chance = generator.random(image.shape, np.float32)
     return np.where(chance < share, (chance < share / 2).astype(np.float32), image)

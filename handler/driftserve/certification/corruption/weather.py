@@ -1,4 +1,4 @@
-"""Weather: snow, frost on the lens, fog, and the light of the day."""
+"""Weather corruptions: snow, frost on the lens, fog, and brightness."""
 
 import numpy as np
 import numpy.typing as npt
@@ -7,7 +7,7 @@ from driftserve.certification.corruption.blur import enlarge, smear
 
 Image = npt.NDArray[np.float32]  # (224, 224, 3), in [0, 1]
 
-# Flakes' mean and standard deviation, enlargement, threshold; smear's radius and sigma; the image's own share.
+# Mean and standard deviation of the flakes, enlargement, threshold; radius and sigma of the smear; the image's share.
 SNOW = (
     (0.1, 0.3, 3, 0.5, 10, 4, 0.8),
     (0.2, 0.3, 2, 0.5, 12, 4, 0.7),
@@ -15,7 +15,7 @@ SNOW = (
     (0.55, 0.3, 4.5, 0.85, 12, 8, 0.65),
     (0.55, 0.3, 2.5, 0.85, 12, 12, 0.55),
 )
-FROST = ((1.0, 0.4), (0.8, 0.6), (0.7, 0.7), (0.65, 0.7), (0.6, 0.75))  # the image's share and the frost's
+FROST = ((1.0, 0.4), (0.8, 0.6), (0.7, 0.7), (0.65, 0.7), (0.6, 0.75))  # shares of the image and the frost
 FOG = ((1.5, 2.0), (2.0, 2.0), (2.5, 1.7), (2.5, 1.5), (3.0, 1.4))  # thickness, decay of the plasma
 BRIGHTER = (0.1, 0.2, 0.3, 0.4, 0.5)
 
@@ -25,7 +25,7 @@ _FROST_COLOUR = np.array([0.86, 0.93, 1.0], np.float32)
 
 
 def snow(image: Image, severity: int, generator: np.random.Generator) -> Image:
-    """Falling flakes over a whitened image."""
+    """Draw falling flakes on a whitened image."""
     mean, deviation, enlargement, threshold, radius, sigma, share = SNOW[severity - 1]
     flakes = generator.normal(mean, deviation, image.shape[:2]).astype(np.float32)
     flakes = enlarge(flakes[:, :, None], enlargement)
@@ -37,23 +37,24 @@ def snow(image: Image, severity: int, generator: np.random.Generator) -> Image:
 
 
 def frost(image: Image, severity: int, generator: np.random.Generator) -> Image:
-    """Crystals of ice on the lens.
+    """Add ice crystals, as on a lens.
 
-    Drawn: the original adds photographs of frost, which do not travel with this code. The shares are the original's.
+    The frost is generated. The original uses photographs of frost, which are not part of this package. The shares are
+    the original's.
     """
     own, ice = FROST[severity - 1]
     return np.asarray(np.float32(own) * image + np.float32(ice) * frost_texture(image.shape[0], generator))
 
 
 def frost_texture(side: int, generator: np.random.Generator) -> Image:
-    """Bright branching ridges where plasmas of two grains cross their middle, in [0, 1], (side, side, 3)."""
+    """Return bright, branching ridges where two plasmas of different grain are near 0.5, in [0, 1], (side, side, 3)."""
     ridges = [1 - np.abs(2 * plasma(decay, generator)[:side, :side] - 1) for decay in (1.7, 1.3)]
     ice = 0.3 + 0.7 * (0.5 * ridges[0] ** 6 + 0.5 * ridges[1] ** 3)
     return np.asarray(ice[:, :, None] * _FROST_COLOUR, np.float32)
 
 
 def fog(image: Image, severity: int, generator: np.random.Generator) -> Image:
-    """A cloud of plasma, the whole scaled back to the image's own brightest value."""
+    """Add a cloud of plasma. Scale the result back to the image's own brightest value."""
     thickness, decay = FOG[severity - 1]
     brightest = image.max()
     cloud = plasma(decay, generator)[: image.shape[0], : image.shape[1], None].astype(np.float32)
@@ -61,11 +62,11 @@ def fog(image: Image, severity: int, generator: np.random.Generator) -> Image:
 
 
 def plasma(decay: float, generator: np.random.Generator) -> npt.NDArray[np.float64]:
-    """A plasma fractal by the diamond-square algorithm, in [0, 1], shape (256, 256), its edges wrapped around.
+    """Return a plasma fractal by the diamond-square algorithm, in [0, 1], shape (256, 256), with wrapped edges.
 
     Args:
-        decay: by what the wobble is divided from a scale to the next finer one; more is smoother.
-        generator: of the wobble.
+        decay: The wobble is divided by this at each finer scale; a larger value is smoother.
+        generator: Random generator of the wobble.
     """
     plane = np.zeros((_PLASMA_SIDE, _PLASMA_SIDE))
     step, wobble = _PLASMA_SIDE, 100.0
@@ -86,12 +87,12 @@ def plasma(decay: float, generator: np.random.Generator) -> npt.NDArray[np.float
 
 
 def _wobbled(sums: npt.NDArray[np.float64], wobble: float, generator: np.random.Generator) -> npt.NDArray[np.float64]:
-    """The means of sums over four points, each moved at random; squared as the original has it."""
+    """Return the means of sums over four points, each moved at random. The wobble is squared, as in the original."""
     return sums / 4 + wobble * generator.uniform(-wobble, wobble, sums.shape)
 
 
 def brightness(image: Image, severity: int, _: np.random.Generator) -> Image:
-    """More of HSV's value; hue and saturation stay."""
+    """Increase the value of HSV; keep hue and saturation."""
     value = image.max(axis=2, keepdims=True)
     brighter = np.minimum(value + np.float32(BRIGHTER[severity - 1]), 1)
     return np.where(value > 0, image * (brighter / np.maximum(value, np.float32(1e-6))), brighter)

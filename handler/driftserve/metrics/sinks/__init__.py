@@ -1,1 +1,1 @@
-"""Where metrics go; each sink keeps the promise of `driftserve.metrics.definitions.Sink`."""
+"""Destinations of metrics. Each implements `driftserve.metrics.definitions.Sink`."""

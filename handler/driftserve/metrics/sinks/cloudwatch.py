@@ -1,4 +1,4 @@
-"""Metrics to CloudWatch by PutMetricData, in Values and Counts, so that percentiles can be read."""
+"""Sends metrics to CloudWatch by PutMetricData, as Values and Counts, so that CloudWatch can compute percentiles."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -17,13 +17,13 @@ from driftserve.metrics.sinks.dimension import dimension_value
 # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricData.html
 MAX_METRICS_PER_CALL = 1000
 MAX_VALUES_PER_METRIC = 150
-# The limit is 1 MB a call. A value of three digits and its count are at most 20 bytes of JSON: 0.2 MB.
+# The limit is 1 MB a call. A value of three digits and its count take at most 20 bytes of JSON, so 0.2 MB in all.
 MAX_VALUES_PER_CALL = 10_000
 
-# Two attempts: a kept connection may have been closed meanwhile. The publisher backs off, not botocore.
+# Two attempts, since a kept-alive connection may have been closed. The publisher does the back-off, not botocore.
 _CONFIG = Config(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 2, "mode": "standard"})
 
-# Refused with a status of 400, and yet not for what was sent.
+# Errors with status 400 that are not caused by the metrics.
 # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/CommonErrors.html
 _WORTH_A_RETRY = frozenset(
     {
@@ -55,19 +55,19 @@ class CloudWatchSink:
     name = "cloudwatch"
 
     def __init__(self, namespace: str) -> None:
-        """Send to `namespace`. The client is made at the first call, so that AWS cannot fail a start."""
+        """Send to `namespace`. The first call creates the client, so that AWS problems cannot prevent a start."""
         self._namespace = namespace
-        self._client: Any = None  # boto3 makes its client's class at run time
+        self._client: Any = None  # boto3 creates its client's class at run time
 
     def emit(self, metrics: Sequence[Metric]) -> None:
         """Put the metrics, in as few calls as the service's limits allow.
 
-        A call that AWS took, but whose answer was lost on the way, counts as undelivered: PutMetricData
-        knows no token that would make sending it again harmless.
+        A call that AWS accepted counts as undelivered if its response was lost. PutMetricData has no idempotency token,
+        so a retry then counts twice.
 
         Raises:
-            DeliveryError: AWS did not take some of them. It is permanent when AWS refused just those as
-                invalid and took the others.
+            DeliveryError: AWS did not accept some of the metrics. The error is permanent if AWS refused them as invalid
+                and accepted all others.
         """
         calls = list(to_calls(metrics))
         refused: list[Metric] = []
@@ -77,9 +77,9 @@ class CloudWatchSink:
                 self._put(call)
             except (BotoCoreError, ClientError) as error:
                 if not _is_permanent(error):
-                    self._client = None  # a client never looks for credentials again
+                    self._client = None  # a new client looks for credentials again; an old one never does
                     rest = list(chain(refused, *calls[number:]))
-                    raise DeliveryError(f"CloudWatch did not take them: {error}", rest, is_permanent=False) from error
+                    raise DeliveryError(f"CloudWatch did not accept them: {error}", rest, is_permanent=False) from error
                 refused += call
                 reason = error
         if reason is not None:
@@ -92,7 +92,7 @@ class CloudWatchSink:
 
 
 def to_calls(metrics: Sequence[Metric]) -> Iterator[list[Metric]]:
-    """The metrics of one PutMetricData call after another, those with too many values in parts."""
+    """Yield the metrics of each PutMetricData call. Metrics with too many values are split."""
     call: list[Metric] = []
     values_in_call = 0
     for part in chain.from_iterable(map(_parts, metrics)):
@@ -106,7 +106,7 @@ def to_calls(metrics: Sequence[Metric]) -> Iterator[list[Metric]]:
 
 
 def to_datum(metric: Metric) -> dict[str, object]:
-    """The metric as an item of MetricData."""
+    """Return the metric as an item of MetricData."""
     return {
         "MetricName": metric.name,
         "Unit": metric.unit.value,
@@ -124,7 +124,7 @@ def _parts(metric: Metric) -> Iterator[Metric]:
 
 
 def _is_permanent(error: BotoCoreError | ClientError) -> bool:
-    """Whether the same metrics would be refused again, for what they are."""
+    """Return whether AWS would always refuse these metrics, since they are invalid."""
     if not isinstance(error, ClientError):
         return isinstance(error, ParamValidationError)
     status = error.response["ResponseMetadata"]["HTTPStatusCode"]

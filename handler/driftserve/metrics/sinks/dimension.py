@@ -1,4 +1,4 @@
-"""The text of a dimension, as CloudWatch takes it."""
+"""Converts labels to dimension values that CloudWatch accepts."""
 
 from driftserve.text import printable
 
@@ -7,7 +7,7 @@ MAX_CHARACTERS = 1024
 
 
 def dimension_value(text: str) -> str:
-    r"""A label in printable ASCII, not too long, not blank and not beginning with a colon.
+    r"""Return a label in printable ASCII, not too long, not blank, and without a colon at the start.
 
     >>> dimension_value("a\nb"), dimension_value(":h\u00f6hle"), dimension_value(" ")
     ('a b', 'h\\xf6hle', '_')

@@ -1,4 +1,4 @@
-"""Metrics as lines of CloudWatch's Embedded Metric Format (EMF), which CloudWatch Logs turns into metrics.
+"""Writes metrics in CloudWatch's Embedded Metric Format (EMF): log lines that CloudWatch Logs turns into metrics.
 
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
 """
@@ -14,22 +14,22 @@ from driftserve.errors import DeliveryError
 from driftserve.metrics.definitions import Dimensions, Metric
 from driftserve.metrics.sinks.dimension import dimension_value
 
-# The specification: most metrics in a directive, most values in an array.
+# Limits of the specification: metrics in a directive, values in an array.
 MAX_METRICS_PER_LINE = 100
 MAX_VALUES_PER_ARRAY = 100
-# PIPE_BUF of Linux: a longer write may be torn by what the model server writes to the same pipe (pipe(7)).
-# An array that alone is longer still stays under the 256 kB that CloudWatch Logs takes (1 MB in newer documents).
+# PIPE_BUF of Linux. In a longer write, output of the model server to the same pipe may end up in the middle (pipe(7)).
+# A single array may be longer, but stays below CloudWatch Logs' limit of 256 kB (1 MB in newer documents).
 MAX_LINE_BYTES = 4096
-# Ours: EMF has no counts, so each sample is written out, and a log is paid by the byte.
+# Our own limit. EMF has no counts, so each sample is written out, and logs are billed by the byte.
 MAX_SAMPLES_PER_METRIC = 1000
 
 
 class EmfSink:
-    """Writes pure JSON lines to a stream that goes to CloudWatch Logs, with nothing before or after.
+    """Writes lines of pure JSON to a stream that goes to CloudWatch Logs.
 
-    A metric with more than `MAX_SAMPLES_PER_METRIC` samples in a period is thinned to as many equally spaced
-    quantiles. Its percentiles and mean stay near; its SampleCount and Sum become those of the thinned samples,
-    and its extremes are lost. Counts are single values, and exact.
+    If a metric has more than `MAX_SAMPLES_PER_METRIC` samples in a period, the sink writes that many equally spaced
+    quantiles instead. Percentiles and mean stay close. SampleCount and Sum become those of the quantiles, and the
+    extremes are lost. Counts are single values and stay exact.
     """
 
     name = "emf"
@@ -40,21 +40,21 @@ class EmfSink:
         self._stream = stream
 
     def emit(self, metrics: Sequence[Metric]) -> None:
-        """Write the metrics, a line at a time.
+        """Write the metrics line by line.
 
         Raises:
-            DeliveryError: the stream cannot be written to. What it took before is not known.
+            DeliveryError: The stream cannot be written to. How much it accepted before is unknown.
         """
         try:
             for line in to_lines(self._namespace, metrics):
                 self._stream.write(line + "\n")
                 self._stream.flush()
         except OSError as error:
-            raise DeliveryError(f"the stream cannot be written to: {error}", metrics, is_permanent=True) from error
+            raise DeliveryError(f"cannot write to the stream: {error}", metrics, is_permanent=True) from error
 
 
 def to_lines(namespace: str, metrics: Sequence[Metric]) -> Iterator[str]:
-    """The metrics as EMF events; those with the same dimensions and timestamp share a line, within its limits."""
+    """Yield the metrics as EMF events. Metrics with the same dimensions and timestamp share a line if they fit."""
     groups: dict[tuple[Dimensions, float], list[Metric]] = {}
     for metric in metrics:
         groups.setdefault((metric.dimensions, metric.timestamp), []).append(metric)
@@ -73,7 +73,7 @@ def to_lines(namespace: str, metrics: Sequence[Metric]) -> Iterator[str]:
 
 
 def thin(values: Sequence[float], counts: Sequence[int], most: int) -> list[float]:
-    """The samples one by one; where there are more than `most`, that many equally spaced quantiles of them.
+    """Return all samples, or `most` equally spaced quantiles of them if there are more.
 
     >>> thin((1.0, 2.0), (1, 3), most=10)
     [1.0, 2.0, 2.0, 2.0]
@@ -89,7 +89,7 @@ def thin(values: Sequence[float], counts: Sequence[int], most: int) -> list[floa
 
 @dataclass(frozen=True)
 class _Array:
-    """Some samples of a metric, as many as a line takes."""
+    """Samples of one metric in one line."""
 
     name: str
     unit: str

@@ -1,4 +1,4 @@
-"""Metrics to the log, as one line a model and period."""
+"""Writes metrics to the log, one line for each model and period."""
 
 import logging
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ class LogSink:
     name = "log"
 
     def __init__(self) -> None:
-        """Log whatever level the operator set: metrics are no chatter."""
+        """Log the metrics at any log level that the operator sets."""
         logger.setLevel(logging.INFO)
 
     def emit(self, metrics: Sequence[Metric]) -> None:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from driftserve.drift.window import TumblingWindow, Window, together
+from driftserve.drift.window import TumblingWindow, Window, merge_windows
 
 
 def test_a_window_comes_when_it_is_full_and_none_is_in_two() -> None:
@@ -35,7 +35,7 @@ def test_images_are_known_until_their_window_is_full() -> None:
 def test_of_an_image_in_several_windows_together_the_first_is_kept() -> None:
     first = Window(np.array([[1.0], [2.0], [3.0]]), ("a", None, "b"))
     second = Window(np.array([[4.0], [5.0], [6.0]]), ("b", None, "c"))
-    assert together([first, second])[:, 0].tolist() == [1.0, 2.0, 3.0, 5.0, 6.0]
+    assert merge_windows([first, second])[:, 0].tolist() == [1.0, 2.0, 3.0, 5.0, 6.0]
 
 
 def test_images_of_a_window_that_is_full_are_not_known_to_the_next() -> None:

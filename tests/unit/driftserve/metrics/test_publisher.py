@@ -181,7 +181,7 @@ def test_a_sink_that_hangs_delays_no_other_and_close_keeps_its_timeout(caplog: p
         publisher.publish(_period(number))
     wait_for(lambda: len(quick.got) == 6)
     publisher.close(0.2)
-    assert "fake: 3 metrics are lost" in caplog.text
+    assert "fake: 3 metrics lost at shutdown" in caplog.text
     gate.set()
 
 
@@ -201,7 +201,7 @@ def test_close_ends_early_when_the_next_try_would_come_too_late(caplog: pytest.L
     wait_for(lambda: sink.calls == 1)
     publisher.close(60.0)  # longer than this test may take
     assert sink.calls == 2
-    assert "fake: 1 metrics are lost" in caplog.text
+    assert "fake: 1 metrics lost at shutdown" in caplog.text
 
 
 def test_an_outage_is_logged_at_its_beginning_at_its_end_and_rarely_between(caplog: pytest.LogCaptureFixture) -> None:
@@ -211,8 +211,8 @@ def test_an_outage_is_logged_at_its_beginning_at_its_end_and_rarely_between(capl
     wait_for(lambda: sink.values())
     publisher.close(5.0)
     assert [line.split(",")[0] for line in caplog.messages] == [
-        "fake: failure 1",
-        "fake: failure 61",
+        "fake: delivery failed 1 times in a row",
+        "fake: delivery failed 61 times in a row",
         "fake delivers again after 100 failures; 0 metrics were lost",
     ]
 

@@ -155,7 +155,7 @@ def test_an_observation_that_no_datagram_can_hold_is_dropped_and_reported(
     assert _numbers(batches) == [1, 3, 1, 3]
     sender.send(ONE)
     assert sum(batch.dropped for batch in batches) + _received(receiver)[0].dropped == 2
-    assert "do not fit a datagram" in caplog.text
+    assert "do not fit into a datagram" in caplog.text
 
 
 def test_a_sender_finds_a_restarted_monitor(path: Path) -> None:

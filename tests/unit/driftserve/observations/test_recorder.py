@@ -143,7 +143,7 @@ recorder.record_batch(b'{"number":9}', lambda: {"abc": Progress(9)})  # there is
 def test_a_full_disk_is_said_once_and_counted_and_no_line_is_cut(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", ON_A_FULL_DISK, str(tmp_path)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert done.stderr.count("cannot be written") == 1
+    assert done.stderr.count("cannot write to") == 1
     assert _numbers(tmp_path) == [0, 1, 9]
     end = b"\n" + record_header({"abc": Progress(9)}) + b'\n{"number":9}\n'
     assert (tmp_path / "observations.jsonl").read_bytes().endswith(end)
@@ -154,7 +154,7 @@ def test_a_place_that_cannot_be_a_directory_stops_nobody(tmp_path: Path, caplog:
     recorder = Recorder(tmp_path / "file", 100_000)
     _append(recorder, _line(1), reports=(REPORT,))
     assert recorder.lost == 2
-    assert caplog.text.count("cannot be written") == 1
+    assert caplog.text.count("cannot write to") == 1
 
 
 def test_a_line_longer_than_a_file_is_counted_as_lost(tmp_path: Path) -> None:
