@@ -333,7 +333,7 @@ def test_a_network_that_answers_otherwise_than_the_one_that_was_explained_is_ref
     told = Explanation("val/sea/0000.jpg", "0.png", "sea", "sea", 0.9, (9.0, 0.0, 0.0, 0.0, 0.0, 0.0), 0.2, 0.5)
     picture = (data / "val/sea/0000.jpg").read_bytes()
     write_explanations(run, Explanations("occlusion", "val", 1e-7, (told,)), {"0.png": picture})
-    with pytest.raises(ModelError, match=r"expected the network that was explained, .*; run `explain` again"):
+    with pytest.raises(ModelError, match=r"expected the explained network, .*; run `explain` again"):
         export(run, data, tmp_path / "out", "scenes", "1")
     assert not (tmp_path / "out").exists()
 
