@@ -109,7 +109,7 @@ def card_to_json(card: ModelCard) -> bytes:
 
 
 def _check_network(evaluation: Evaluation, record: TrainedRecord, path: Path) -> None:
-    """Check that an evaluation is of this network; the temperature, which is fitted to the logits, identifies the run."""
+    """Check that an evaluation is of this network; the temperature, fitted to the logits, differs between two runs."""
     facts = {
         "split": ("test", evaluation.split),
         "network": (record.network.model, evaluation.network),

@@ -62,7 +62,9 @@ def read_certificate(trained: Path) -> Certificate | None:
 
 
 def read_choices(trained: Path) -> dict[str, Choice] | None:
-    """Read the parameters of a run by name, without the folder of the augmentation file; return None without a file.
+    """Read the parameters of a run by name; return None if they were not written.
+
+    If the augmentation is a file, only its name is kept.
 
     Raises:
         DataError: the file is not a flat JSON object.
@@ -75,7 +77,7 @@ def read_choices(trained: Path) -> dict[str, Choice] | None:
 
 
 def read_history(trained: Path) -> tuple[Epoch, ...]:
-    """Read the epochs of a run, in order; return none if there is no file.
+    """Read the epochs of a run, in order; the result is empty if they were not written.
 
     Raises:
         DataError: a column is missing, or a value is not a number.

@@ -1,4 +1,4 @@
-"""The model card as a page: one HTML file that contains its pictures and loads nothing from the network."""
+"""The model card as a page: one HTML file that contains its pictures and loads no other files."""
 
 from base64 import b64encode
 from collections.abc import Mapping

@@ -44,7 +44,7 @@ def _champion_indices(challenger: Predictions, champion: Predictions, name: str)
     ours = dict(zip(challenger.paths, challenger.targets, strict=True))
     theirs = dict(zip(champion.paths, champion.targets, strict=True))
     if ours.keys() != theirs.keys() or len(champion.paths) != len(theirs):
-        odd = min(ours.keys() ^ theirs.keys(), default="an image that is there twice")
+        odd = min(ours.keys() ^ theirs.keys(), default="an image that appears twice")
         raise DataError(
             f"{name}: expected predictions of the same {len(ours)} images, got {len(champion.paths)} "
             f"(first difference: {odd}); run `evaluate` on it with this data"

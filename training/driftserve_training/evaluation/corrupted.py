@@ -96,10 +96,10 @@ def _compute_views(images: CorruptedImages, workers: int) -> Iterator[Views]:
 
 
 def _write_cache(file: Path, views_of_images: Iterator[Views], number: int) -> None:
-    """Write the views as one array, (N, 76, H, W, 3); the file appears complete, as others may write the same one.
+    """Write the views as one array, (N, 76, H, W, 3); the file appears only when it is complete.
 
-    The rows are written one by one, so that a full disk raises an error. A process that writes to mapped memory would
-    be killed instead.
+    Another process may write the same file at the same time. The rows are written one by one, so that a full disk
+    raises an error. With mapped memory, a full disk would kill the process.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_name(f"{file.stem}-{uuid.uuid4().hex}.part")

@@ -1,8 +1,8 @@
 """Bootstrap intervals: how much an estimate would change with other images of the same kind.
 
-The percentile method (Efron and Tibshirani 1993, chapter 13) over 2,000 resamples. To draw N images with replacement
-is the same as to draw the counts of each kind of result from a multinomial distribution. So the cost of a resample
-depends on the number of kinds of results, not on the number of images.
+The percentile method (Efron and Tibshirani 1993, chapter 13) over 2,000 resamples. Drawing N images with
+replacement is the same as drawing the count of each kind of result from a multinomial distribution. So the cost of a
+resample depends on the number of kinds of results, not on the number of images.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -22,7 +22,7 @@ _ENDS = (2.5, 97.5)  # percentiles
 def resample(
     confusion: npt.NDArray[np.int64], seed: int, measure: Callable[[npt.NDArray[np.int64]], Measures]
 ) -> dict[str, npt.NDArray[np.float64]]:
-    """Draw 2,000 confusion matrices with replacement from the images of one; return their measures, (2000, ...).
+    """Draw 2,000 confusion matrices with replacement from the images of one; return measures by name, (2000, ...).
 
     Args:
         confusion: (K, K).

@@ -60,11 +60,11 @@ def find_label_issues(predictions: Predictions) -> tuple[LabelIssue, ...]:
 
 
 def suggest_labels(probabilities: npt.NDArray[np.float64], targets: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Return the class indices, (N,), that images should have: their own, or another one by the confident joint.
+    """Return the class indices, (N,), that images should have: their own, or another one from the confident joint.
 
-    A class is confident of an image if it is at least as probable there as on average over the images with its label
-    (equation 2 of the paper). If several classes are confident, the most probable one counts. If the label is the most
-    probable of all classes, it stays, as in cleanlab.
+    A class is confident of an image if its probability there is at least its mean probability over the images with that
+    label (equation 2 of the paper). If several classes are confident, the most probable one counts. If the label is the
+    most probable of all classes, it stays, as in cleanlab.
 
     >>> suggest_labels(np.array([[0.9, 0.1], [0.2, 0.8], [0.1, 0.9], [0.3, 0.7]]), np.array([0, 0, 1, 1]))
     array([0, 1, 1, 1])

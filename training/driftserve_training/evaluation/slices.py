@@ -54,6 +54,9 @@ def _attributes(image: npt.NDArray[np.uint8]) -> tuple[float, ...]:
 
 
 def _parts(values: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
-    """Return the third, 0, 1 or 2, of each value; if most values are equal: 0 is below that value, 1 at, 2 above it."""
+    """Return the third, 0, 1 or 2, that each value is in.
+
+    If most values are equal, 0 means below that value, 1 equal to it, and 2 above it.
+    """
     lower, upper = np.quantile(values, [1 / 3, 2 / 3])
     return np.where(values < lower, 0, np.where(values > upper, 2, 1))

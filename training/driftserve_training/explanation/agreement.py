@@ -64,8 +64,7 @@ def check_served_answers(
         pixels = read_pixels(data, [one.image for one in explanations.explanations], spec)
     except OSError as error:
         raise DataError(
-            f"{data}: expected the explained images, got {error.strerror} for {error.filename}; "
-            "run `explain` again"
+            f"{data}: expected the explained images, got {error.strerror} for {error.filename}; run `explain` again"
         ) from error
     served = _served_logits(model, pixels)
     difference = np.inf

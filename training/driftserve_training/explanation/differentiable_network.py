@@ -14,7 +14,7 @@ _BATCH_SIZE = 32
 
 
 class DifferentiableNetwork(nn.Module):
-    """Maps normalised input, (N, 3, H, W) float32, to the last feature map, and that to logits, (N, K).
+    """Maps normalised input, (N, 3, H, W) float32, to the last feature map, and then to logits, (N, K).
 
     The two steps, `features` and `head`, are those of `ExportGraph`. The input is floats, because integer pixels have
     no gradient. The parameters are shared with the classifier, and are frozen.

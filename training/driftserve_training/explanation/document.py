@@ -76,7 +76,7 @@ class RandomisedStage:
 
 @dataclass(frozen=True)
 class Explanations:
-    """The explanations of some images of a split, rightly and wrongly predicted ones, by one method.
+    """The explanations of some images of a split, correctly and wrongly predicted ones, by one method.
 
     `steps` is the number of steps of Integrated Gradients. `seed` is for the draw of images and for the random orders.
     `randomisation` is empty if it was not requested.

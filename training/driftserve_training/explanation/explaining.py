@@ -57,7 +57,7 @@ def explain(
     steps: int = 64,
     randomisation: bool = True,
 ) -> Explanations:
-    """Explain images of a split, rightly and wrongly predicted ones; write the result to `<trained>/explanations`.
+    """Explain images of a split, correctly and wrongly predicted ones; write the result to `<trained>/explanations`.
 
     Attributions that do not add up to the change of the logit are written too; a warning names the image.
 
@@ -154,7 +154,7 @@ def _explain_one(
 def _randomise(
     network: DifferentiableNetwork, pixels: npt.NDArray[np.uint8], method: Method, steps: int, seed: int
 ) -> tuple[RandomisedStage, ...]:
-    """Run the randomisation test on a few of the images, rightly and wrongly predicted ones."""
+    """Run the randomisation test on a few of the images, correctly and wrongly predicted ones."""
     some = np.unique(np.linspace(0, len(pixels) - 1, _RANDOMISED_IMAGES).round().astype(int))
     inputs = network.normalise(pixels[some])
     targets = network.logits(inputs).argmax(axis=1).tolist()

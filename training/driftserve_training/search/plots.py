@@ -17,7 +17,7 @@ _TOP_TRIALS = 5  # PED-ANOVA's authors want this many trials among the best
 
 
 def importances(study: optuna.Study) -> Mapping[str, float]:
-    """Return how much each searched parameter decides whether a trial is among the best: shares, largest first, sum 1.
+    """Return the share of each searched parameter in whether a trial is among the best; largest first, sum 1.
 
     By PED-ANOVA (Watanabe et al. 2023), over the complete trials. The best are a tenth of them, or five if that is
     more, but at most half. The result is empty for fewer than two complete trials.

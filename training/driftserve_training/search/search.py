@@ -29,7 +29,7 @@ class Search:
         plan: plan of the search.
         train: trains a trial; if it raises a DriftserveError, the trial fails; any other error ends the search.
         locks: locks of the folder.
-        has_local_processes: whether all searching processes use these locks; if not, heartbeats show who is alive.
+        has_local_processes: whether all searching processes use these locks; if not, heartbeats show which are alive.
         after_trial: called after each trial of this process.
         print_line: called with each line of progress.
         pause_seconds: pause between two checks whether other processes are done.
