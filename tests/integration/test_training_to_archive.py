@@ -320,7 +320,7 @@ def test_a_network_that_is_sure_of_nothing_is_refused(data: Path, trained: Path,
     record = json.loads((unsure / "trained.json").read_text())
     (unsure / "trained.json").write_text(json.dumps(record | {"temperature": 1000.0}))
     write_evaluation(unsure)
-    with pytest.raises(ModelError, match=r"expected a validation image .* more than 0\.1 apart, got none in 60"):
+    with pytest.raises(ModelError, match=r"expected a validation image .* by more than 0\.1, got none in 60"):
         export(unsure, data, tmp_path / "out", "scenes", "1")
     assert not (tmp_path / "out").exists()
 
