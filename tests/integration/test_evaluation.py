@@ -174,7 +174,7 @@ def test_a_cache_that_was_cut_off_leaves_nothing(data: Path, trained: Path, tmp_
 def test_a_cache_that_cannot_be_is_said(data: Path, trained: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     images = CorruptedImages(scan(data, ("test",)), "test", [0], load_trained(trained)[0].network.image_spec, seed=0)
-    with pytest.raises(DataError, match=r"file: expected a cache, got .*; choose another folder, or none"):
+    with pytest.raises(DataError, match=r"file: expected a cache folder, got .*; choose another one, or none"):
         list(read_views(images, workers=0, cache=tmp_path / "file"))
 
 

@@ -320,7 +320,7 @@ def test_a_network_that_is_sure_of_nothing_is_refused(data: Path, trained: Path,
     record = json.loads((unsure / "trained.json").read_text())
     (unsure / "trained.json").write_text(json.dumps(record | {"temperature": 1000.0}))
     write_evaluation(unsure)
-    with pytest.raises(ModelError, match=r"expected a validation image .* more than 0\.1 apart, got none in 60"):
+    with pytest.raises(ModelError, match=r"expected a validation image .* by more than 0\.1, got none in 60"):
         export(unsure, data, tmp_path / "out", "scenes", "1")
     assert not (tmp_path / "out").exists()
 
@@ -333,7 +333,7 @@ def test_a_network_that_answers_otherwise_than_the_one_that_was_explained_is_ref
     told = Explanation("val/sea/0000.jpg", "0.png", "sea", "sea", 0.9, (9.0, 0.0, 0.0, 0.0, 0.0, 0.0), 0.2, 0.5)
     picture = (data / "val/sea/0000.jpg").read_bytes()
     write_explanations(run, Explanations("occlusion", "val", 1e-7, (told,)), {"0.png": picture})
-    with pytest.raises(ModelError, match=r"expected the network that was explained, .*; run `explain` again"):
+    with pytest.raises(ModelError, match=r"expected the explained network, .*; run `explain` again"):
         export(run, data, tmp_path / "out", "scenes", "1")
     assert not (tmp_path / "out").exists()
 

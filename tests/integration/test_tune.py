@@ -105,7 +105,7 @@ def test_another_search_in_the_same_folder_is_refused(
 ) -> None:
     again = ["tune", "--data", str(data), "--output", str(tuned), *SEARCHED, *SMALL]
     assert main([*again, "--seed", "1"]) == 2
-    assert "expected seed 0 as the study 'search' was begun with, got 1" in capsys.readouterr().err
+    assert "expected seed 0, as in the study 'search', got 1" in capsys.readouterr().err
 
 
 def _training(data: Path, output: Path, epochs: int, rank_by: RankBy = "validation") -> Training:
@@ -166,7 +166,7 @@ def test_the_scores_on_test_are_noted_once_and_read_by_whoever_has_not_the_netwo
     [
         (["--models", "resnet_1999"], "expected models of timm, got 'resnet_1999'"),
         (["--optimizers", "adamw,nonsense"], "expected one of timm's optimizers, got 'nonsense'"),
-        (["--trials", "3"], "expected no number of trials with a grid, which runs its 2 combinations once"),
+        (["--trials", "3"], "expected no number of trials with a grid, which runs each of its 2 combinations once"),
         (["--sampler", "tpe"], "expected a number of trials with the sampler tpe"),
         (["--data", "/nowhere"], "expected images"),
         (["--weights", "/nowhere/w"], "expected a weights file"),

@@ -1,1 +1,1 @@
-"""From a trained network, with its evidence, to the archive that is served."""
+"""Making the archive to serve from a trained network and its evidence."""

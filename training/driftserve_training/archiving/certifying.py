@@ -15,7 +15,7 @@ from driftserve_training.network.trained import TrainedRecord
 
 
 def certify_images(folder: Path, served: ServedNetwork, record: TrainedRecord, effort: Effort) -> Certificate:
-    """The certificate of a network by the images of a folder, `<class>/<image>`, in random halves.
+    """Measure the certificate of a network on random halves of the images of a folder, `<class>/<image>`.
 
     Raises:
         DataError: the folder has too few images, images of other labels, or one that cannot be decoded.

@@ -1,4 +1,4 @@
-"""The contract of an archive: what the network promises, and where the evidence for it is."""
+"""The contract of an archive: what the network promises, with the digests of the evidence."""
 
 from datetime import datetime, timezone
 
@@ -23,7 +23,7 @@ def to_contract(
     golden: tuple[GoldenImage, ...],
     certificate: Certificate,
 ) -> Contract:
-    """The contract of a network under a name and a version; `files` are the card's, whose digests it keeps."""
+    """Return the contract of a network with a name and a version; it keeps the digests of the card's `files`."""
     record, reference = card.trained, served.reference
     names = feature_names(record.labels, reference.embedding_size)
     return Contract(
@@ -48,7 +48,7 @@ def to_contract(
 
 
 def _scores(card: ModelCard) -> dict[str, float]:
-    """The scores that a registry sorts by; the card has all of them, with their intervals."""
+    """Return the scores that a registry sorts by; the card has all scores, with intervals."""
     evaluation = card.evaluation
     scores = {
         "val_accuracy": card.trained.val_accuracy,

@@ -1,4 +1,4 @@
-"""From a trained network to the archive that is served: no network without its evidence."""
+"""Export of a trained network to the archive that is served; a network without an evaluation is refused."""
 
 import shutil
 import tempfile
@@ -36,18 +36,18 @@ def export(
     effort: Effort = SHORT,
     certificate_images: Path | None = None,
 ) -> tuple[Path, Parity]:
-    """Write `<output>/model/<name>.mar` and `<output>/model.tar.gz`, and beside that the model card.
+    """Write `<output>/model/<name>.mar`, `<output>/model.tar.gz`, and the model card beside them.
 
-    The principal components are fitted on `train/`; the reference is scored on `val/`, through
-    the very code that serves; the golden images are taken from there. The drift certificate is measured
-    on random halves of `val/`, or of `certificate_images`, a folder with `<class>/<image>`. The card, to which it is
-    added, is written into `trained` as well; the archive names its digests.
+    The principal components are fitted on `train/`. The reference is scored on `val/` with the serving code, and the
+    golden images are chosen from `val/`. The drift certificate is measured on random halves of `val/`, or of
+    `certificate_images`, a folder with `<class>/<image>`. The card includes the certificate, and is also written into
+    `trained`. The archive names the digests of the card.
 
     Raises:
-        DataError: the training run cannot be used, was not evaluated, or the data set is not the one that it was given.
-        ModelError: eager and scripted network do not agree, or the network is too unsure of every
+        DataError: the training run cannot be used or was not evaluated, or the data set is not that of the run.
+        ModelError: the eager and the scripted network do not agree, or the network is not confident enough on any
             validation image to make it golden; nothing is left in `output`.
-        ArchiveError: the archive could not be written, or was not accepted when read back.
+        ArchiveError: the archive could not be written, or its verification failed.
     """
     evidence = gather(trained)
     record, classifier = load_trained(trained)
@@ -74,7 +74,7 @@ def export(
 
 
 def _place(archive: Path, directory: Path) -> Path:
-    """Make the archive the only one in a directory that stands for /opt/ml/model."""
+    """Copy the archive into a directory that stands for /opt/ml/model, and remove other archives there."""
     directory.mkdir(parents=True, exist_ok=True)
     for old in directory.glob("*.mar"):
         old.unlink()

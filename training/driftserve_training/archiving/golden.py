@@ -1,4 +1,4 @@
-"""Golden images: validation images that travel in the archive with the answers that it must give to them."""
+"""Golden images: validation images in the archive, with the answers that the served network must give to them."""
 
 from collections.abc import Iterator
 from io import BytesIO
@@ -18,18 +18,18 @@ from driftserve_training.dataset.manifest import Manifest
 
 MOST_IMAGES = 8
 _LONGEST_SIDE = 512  # in pixels, so that an archive stays small
-_INFORMATIVE_MARGINS = (0.3, 0.9)  # where a small change of the network moves the probabilities most, and swaps none
+_INFORMATIVE_MARGINS = (0.3, 0.9)  # a small change of the network moves these most, and does not change the label
 
 
 def choose_golden(manifest: Manifest, served: ServedNetwork) -> tuple[tuple[GoldenImage, ...], dict[str, bytes]]:
-    """Up to eight golden images, of as many predicted classes as there are, with the PNG of each by its file name.
+    """Choose up to eight golden images, from all predicted classes in turn; also return the PNG of each by file name.
 
     Args:
-        manifest: the images to choose from are those of `val/`.
-        served: the network that is archived, which has answered these images; it answers the very PNG that is kept.
+        manifest: manifest of the images; those of `val/` are the candidates.
+        served: the network to archive, with its answers to these images; it also answers the PNG that is kept.
 
     Raises:
-        ModelError: the network tells no validation image's class clearly enough.
+        ModelError: no validation image has two most probable classes that lie far enough apart.
     """
     entries = manifest.split("val")
     golden: list[GoldenImage] = []
@@ -37,7 +37,7 @@ def choose_golden(manifest: Manifest, served: ServedNetwork) -> tuple[tuple[Gold
     for index in _candidates(served.reference.probabilities):
         png = _to_png(manifest.folder / entries[index].path)
         answer = served.score([decode(png)]).probabilities[0]
-        if margin_of(answer.tolist()) > MIN_GOLDEN_MARGIN:  # a smaller copy may be less clear
+        if margin_of(answer.tolist()) > MIN_GOLDEN_MARGIN:  # the margin of a smaller copy may be too small
             file = f"golden-{len(golden):02}.png"
             label = to_prediction(answer, manifest.labels).label
             golden.append(GoldenImage(file=file, label=label, probabilities=tuple(answer.tolist())))
@@ -46,14 +46,14 @@ def choose_golden(manifest: Manifest, served: ServedNetwork) -> tuple[tuple[Gold
             break
     if not golden:
         raise ModelError(
-            f"expected a validation image whose two most probable classes lie more than {MIN_GOLDEN_MARGIN} apart, "
+            f"expected a validation image whose two highest probabilities differ by more than {MIN_GOLDEN_MARGIN}, "
             f"got none in {len(entries)}; train longer, or on more images"
         )
     return tuple(golden), images
 
 
 def _candidates(probabilities: npt.NDArray[np.float64]) -> Iterator[int]:
-    """The images that are clear enough, round the predicted classes; in each those of a telling margin first."""
+    """Yield the images with a large enough margin, from each predicted class in turn, informative margins first."""
     margins = np.array([margin_of(row) for row in probabilities.tolist()])
     is_informative = (margins >= _INFORMATIVE_MARGINS[0]) & (margins <= _INFORMATIVE_MARGINS[1])
     order = np.argsort(~is_informative, kind="stable")
@@ -64,7 +64,7 @@ def _candidates(probabilities: npt.NDArray[np.float64]) -> Iterator[int]:
 
 
 def _to_png(path: Path) -> bytes:
-    """The decoded pixels of an image file as a PNG, upright, scaled down where they are many."""
+    """Return an image file as an upright PNG; a large image is scaled down."""
     image = Image.fromarray(decode(path.read_bytes()))
     image.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
     buffer = BytesIO()

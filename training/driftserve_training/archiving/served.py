@@ -1,4 +1,4 @@
-"""The scripted network, as it will serve, and what it says of the validation images."""
+"""The scripted network as it will be served, with its answers to the validation images."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from driftserve_training.network.trained import TrainedRecord
 
 @dataclass(frozen=True)
 class ServedNetwork:
-    """A network as the archive serves it; `reference` and `accuracy` are of `val/`, through the code that serves."""
+    """A network as the archive serves it; the serving code measures `reference` and `accuracy` on `val/`."""
 
     graph: Path
     model: Model
@@ -34,10 +34,10 @@ class ServedNetwork:
 
 
 def script(record: TrainedRecord, classifier: Classifier, manifest: Manifest, graph: Path) -> ServedNetwork:
-    """The network scripted into a file, its principal components fitted on `train/`.
+    """Script the network into a file, with principal components fitted on `train/`, and score it on `val/`.
 
     Raises:
-        ModelError: it does not answer as the eager one does.
+        ModelError: the scripted network does not give the answers of the eager network.
     """
     classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     spec = record.network.image_spec
@@ -53,7 +53,7 @@ def script(record: TrainedRecord, classifier: Classifier, manifest: Manifest, gr
 
 
 def _eager_logits(classifier: Classifier, batches: Iterable[npt.NDArray[np.uint8]]) -> npt.NDArray[np.float32]:
-    """The logits of the network as timm runs it, not by the export graph's two steps."""
+    """Return the logits of the network as timm runs it, without the two steps of the export graph."""
     with torch.inference_mode():
         return np.concatenate(
             [classifier(to_tensor(batch)).numpy() for batch in tqdm(batches, desc="eager", unit="batch")]
@@ -69,6 +69,6 @@ def _validation_images(manifest: Manifest) -> Iterable[npt.NDArray[np.uint8]]:
 
 
 def _accuracy(manifest: Manifest, reference: Scored) -> float:
-    """The share of the reference's images whose most probable label is theirs."""
+    """Return the share of the reference images whose most probable label is the true one."""
     targets = [manifest.labels.index(entry.label) for entry in manifest.split("val")]
     return float((reference.probabilities.argmax(axis=1) == targets).mean())

@@ -1,4 +1,4 @@
-"""The model card: all that is known of one trained network, gathered from its run's folder."""
+"""The content of a model card: all that is known about one trained network, collected from its run's folder."""
 
 import hashlib
 import platform
@@ -35,7 +35,7 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True)
 class SplitImages:
-    """How many images of each label a split has, in the labels' order."""
+    """The number of images of each label in a split, in the order of the labels."""
 
     split: str
     images: tuple[int, ...]
@@ -43,7 +43,7 @@ class SplitImages:
 
 @dataclass(frozen=True)
 class Picture:
-    """The PNG of one explanation; of its content JSON has the digest alone."""
+    """The PNG of one explanation; the JSON holds only its digest."""
 
     file: str
     sha256: str
@@ -54,8 +54,8 @@ class Picture:
 class ModelCard:
     """A network with all the evidence for it.
 
-    What was not measured is None, or empty. `parameters` counts the network's numbers that training sets, `choices`
-    are what training was told, `versions` those of the software that made the card.
+    A field that was not measured is None or empty. `parameters` is the number of the network's trainable values,
+    `choices` are the parameters of the training run, and `versions` are those of the software that made the card.
     """
 
     schema_version: int
@@ -76,10 +76,10 @@ _ADAPTER = TypeAdapter(ModelCard)
 
 
 def gather(trained: Path) -> ModelCard:
-    """The card of the network in a run's folder.
+    """Collect the card of the network in a run's folder.
 
     Raises:
-        DataError: there is no finished run, it was not evaluated, or what it holds is of another network or data set.
+        DataError: the run is not finished or not evaluated, or its evidence is of another network or data set.
     """
     record, classifier = load_trained(trained)
     manifest = read_trained_images(trained, record.manifest_sha256)
@@ -104,12 +104,12 @@ def gather(trained: Path) -> ModelCard:
 
 
 def card_to_json(card: ModelCard) -> bytes:
-    """The card as JSON, the same bytes for the same card."""
+    """Return the card as JSON, the same bytes for the same card."""
     return _ADAPTER.dump_json(card, indent=1) + b"\n"
 
 
 def _check_network(evaluation: Evaluation, record: TrainedRecord, path: Path) -> None:
-    """Pass if an evaluation is of this network; the temperature, fitted to its logits, tells two runs apart."""
+    """Check that an evaluation is of this network; the temperature, fitted to the logits, differs between two runs."""
     facts = {
         "split": ("test", evaluation.split),
         "network": (record.network.model, evaluation.network),
@@ -122,7 +122,7 @@ def _check_network(evaluation: Evaluation, record: TrainedRecord, path: Path) ->
 
 
 def _check_test_images(evaluation: Evaluation, manifest: Manifest, path: Path) -> None:
-    """Pass if the images that were evaluated are the test images of the run."""
+    """Check that the evaluated images are the test images of the run."""
     if evaluation.images_sha256 != Manifest(manifest.folder, manifest.split("test")).sha256:
         raise DataError(
             f"{path}: expected the test images of the run, got others; "

@@ -1,4 +1,4 @@
-"""What a run's folder holds beside the network: the evidence that a model card shows."""
+"""Reading the evidence that a model card shows: the files in a run's folder besides the network."""
 
 import csv
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ _Kind = TypeVar("_Kind")
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one pass over the training images came to: losses in nats, scores in [0, 1]."""
+    """The result of one pass over the training images: losses in nats, scores in [0, 1]."""
 
     epoch: int
     train_loss: float
@@ -38,10 +38,10 @@ _HISTORY = TypeAdapter(tuple[Epoch, ...])
 
 
 def read_picture(trained: Path, name: str) -> bytes:
-    """The PNG of one explanation.
+    """Read the PNG of one explanation.
 
     Raises:
-        DataError: it cannot be read.
+        DataError: the file cannot be read.
     """
     path = trained / FOLDER / name
     try:
@@ -53,32 +53,34 @@ def read_picture(trained: Path, name: str) -> bytes:
 
 
 def read_certificate(trained: Path) -> Certificate | None:
-    """The drift certificate in a run's folder; None before the first export.
+    """Read the drift certificate in a run's folder; return None before the first export.
 
     Raises:
-        DataError: it breaks the schema.
+        DataError: the file does not match the schema.
     """
     return _read(trained / CERTIFICATE_FILE, _CERTIFICATE)
 
 
 def read_choices(trained: Path) -> dict[str, Choice] | None:
-    """The parameters of a run by name, of files the name alone; None where they were not written.
+    """Read the parameters of a run by name; return None if they were not written.
+
+    If the augmentation is a file, only its name is kept.
 
     Raises:
-        DataError: they are no flat JSON object.
+        DataError: the file is not a flat JSON object.
     """
     choices = _read(trained / CONFIGURATION_FILE, _CONFIGURATION)
     if choices is None:
         return None
     file = {"augmentation": Path(str(choices["augmentation"])).name} if choices.get("augmentation") else {}
-    return choices | file  # a card names no path of the machine that trained
+    return choices | file  # a card must not show paths of the training machine
 
 
 def read_history(trained: Path) -> tuple[Epoch, ...]:
-    """The epochs of a run, in order; none where they were not written.
+    """Read the epochs of a run, in order; the result is empty if they were not written.
 
     Raises:
-        DataError: a column is missing, or holds what is no number.
+        DataError: a column is missing, or a value is not a number.
     """
     path = trained / HISTORY_FILE
     if not path.exists():
@@ -88,11 +90,11 @@ def read_history(trained: Path) -> tuple[Epoch, ...]:
     try:
         return _HISTORY.validate_python(rows)
     except ValidationError as error:
-        raise DataError(f"{path}: expected a row of numbers an epoch, got {_describe(error)}; train again") from error
+        raise DataError(f"{path}: expected numbers for each epoch, got {_describe(error)}; train again") from error
 
 
 def _read(path: Path, adapter: TypeAdapter[_Kind]) -> _Kind | None:
-    """What a JSON file holds, or None where there is no such file."""
+    """Return the content of a JSON file, or None if there is no such file."""
     try:
         return adapter.validate_json(path.read_bytes())
     except FileNotFoundError:

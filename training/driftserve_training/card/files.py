@@ -1,4 +1,4 @@
-"""A model card on disk: `card.html` for people, `card.json` for programs, and the archive that names their digests."""
+"""The files of a model card: `card.html` for people and `card.json` for programs. An archive names their digests."""
 
 import hashlib
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class CardFiles:
 
     @property
     def digests(self) -> dict[str, str]:
-        """The SHA-256 of both, by the names that they have in an archive's provenance."""
+        """The SHA-256 of both files, by their names in an archive's provenance."""
         return {
             "card_sha256": hashlib.sha256(self.document).hexdigest(),
             "card_page_sha256": hashlib.sha256(self.page).hexdigest(),
@@ -31,7 +31,7 @@ class CardFiles:
 
 
 def render(card: ModelCard) -> CardFiles:
-    """The files of a card, the same bytes for the same card."""
+    """Return the files of a card, the same bytes for the same card."""
     document = card_to_json(card)
     return CardFiles(to_page(card, hashlib.sha256(document).hexdigest()).encode(), document)
 
@@ -44,14 +44,14 @@ def write_card(files: CardFiles, page: Path) -> None:
 
 
 def check_card(directory: Path, archive: Path) -> None:
-    """Pass if the card in a directory is the one whose digests the archive names; nothing is rendered anew.
+    """Check that the card in a directory is the one whose digests the archive names. This does not render the card.
 
     Args:
-        directory: with `card.html` and `card.json`: a run's folder, or where they were copied to.
+        directory: directory with `card.html` and `card.json`: a run's folder, or a copy.
         archive: a `.mar`, or a directory that holds one.
 
     Raises:
-        DataError: there is no card, or it is another one; or the archive was exported without.
+        DataError: the card is missing or is another one, or the archive names no card.
         ArchiveError: the archive cannot be read.
     """
     archive = find_archive(archive)
@@ -64,6 +64,6 @@ def check_card(directory: Path, archive: Path) -> None:
             raise DataError(f"{directory}: expected {file}, got none; give the folder that `export` wrote the card to")
         if (got := file_sha256(directory / file)) != expected:
             raise DataError(
-                f"{directory / file}: expected the card {expected}, which {archive.name} names, got {got}; "
-                "give the card of this very export, or export again"
+                f"{directory / file}: expected the card of {archive.name}, SHA-256 {expected}, got {got}; "
+                "give the card of this export, or export again"
             )

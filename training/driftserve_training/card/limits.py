@@ -1,44 +1,44 @@
-"""What a network is for, and what its numbers do not say, in plain words."""
+"""The intended use of a network and the limits of its scores, as sentences for the model card."""
 
 from driftserve_training.evaluation.document import Evaluation
 from driftserve_training.explanation.document import Explanations
 
 
 def to_limits(evaluation: Evaluation, explanations: Explanations | None) -> tuple[str, ...]:
-    """A few sentences for each limit that follows from how the network was measured."""
+    """Return a few sentences for each limit that follows from how the network was measured."""
     limits = [
-        f"It is meant for images that show one of: {', '.join(evaluation.labels)}. It knows no 'none of these': an "
-        "image of anything else gets one of the labels too, at times with a high probability.",
-        "The scores hold for images like those of the data set. For other cameras, places, seasons or ways of "
-        "collecting them the accuracy is not known; the drift detector tells that traffic has changed, not that "
-        "answers are wrong.",
-        "The intervals say how far the scores would move with other images of the same collection. They say nothing of "
-        "wrong labels in it, nor of what training with another seed would give.",
-        "Probabilities are calibrated on validation images. On drifted images they promise too much, as a rule.",
+        f"The network is meant for images that show one of: {', '.join(evaluation.labels)}. It cannot answer 'none "
+        "of these': an image of anything else also gets one of these labels, sometimes with a high probability.",
+        "The scores hold for images like those of the data set. The accuracy for other cameras, places, seasons or "
+        "ways of collecting images is unknown. The drift detector shows that traffic has changed. It does not show "
+        "that answers are wrong.",
+        "The intervals show how far the scores would move with other images of the same collection. They do not "
+        "include the effect of wrong labels, or of training with another seed.",
+        "Probabilities are calibrated on validation images. On drifted images they are usually too high.",
     ]
     if evaluation.label_issues:
         limits.append(
-            f"Of the {evaluation.images} images that it was measured on, {evaluation.label_issues} have a label that "
-            "it contradicts with confidence (confident learning): mistakes of its own, or of whoever labelled them. "
-            "The scores count all of them as its own."
+            f"Of the {evaluation.images} evaluated images, {evaluation.label_issues} have a label that the network "
+            "contradicts with confidence (confident learning). Each is a mistake of the network or of the person who "
+            "labelled the image. The scores count all of them as mistakes of the network."
         )
     if evaluation.robustness:
         limits.append(
-            "The corruptions are made by a program, one at a time. Real noise, blur and weather come together, and "
-            "differ."
+            "A program makes the corruptions, one at a time. Real noise, blur and weather look different and occur "
+            "together."
         )
     if explanations:
         limits.append(
-            "An explanation shows what one answer hangs on, not that the reason is a good one; "
+            "An explanation shows what one answer depends on. It does not show that the reason is a good one. "
             f"{len(explanations.explanations)} images are examples, not a proof."
         )
     if evaluation.attacks:
         limits.append(
-            "The attacks are simple ones, by somebody who has the weights. What a better one, or a sticker in the "
-            "picture, does is not known."
+            "The attacks are simple, and the attacker has the weights. The effect of a better attack, or of a sticker "
+            "in the picture, is unknown."
         )
     limits.append(
-        "Nothing here was examined for people in the images, or for fairness among groups. Leave decisions about "
-        "people, or about safety, to no classifier that was tested no further than this."
+        "Nothing was examined for people in the images, or for fairness among groups. Do not use the network for "
+        "decisions about people or safety without further tests."
     )
     return tuple(limits)

@@ -1,4 +1,4 @@
-"""The model card as a page: one HTML file that holds its pictures, and asks for nothing from anywhere."""
+"""The model card as a page: one HTML file that contains its pictures and loads no other files."""
 
 from base64 import b64encode
 from collections.abc import Mapping
@@ -19,14 +19,14 @@ _TEMPLATE = files("driftserve_training.card") / "template.html"
 
 @dataclass(frozen=True)
 class _Drawing:
-    """A plot as an SVG, and what it shows in words, for those who do not see it."""
+    """A plot as an SVG, and a description for readers who cannot see it."""
 
     svg: bytes
     words: str
 
 
 def to_page(card: ModelCard, digest: str) -> str:
-    """The card as HTML, the same text for the same card; `digest` is that of the same card as JSON."""
+    """Return the card as HTML, the same text for the same card; `digest` is the digest of the card's JSON."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"share": _share, "span": _span, "named": _named}
     environment.globals |= {"svg": _svg_uri, "png": _png_uri}
@@ -35,7 +35,7 @@ def to_page(card: ModelCard, digest: str) -> str:
 
 
 def _draw(card: ModelCard) -> Mapping[str, _Drawing]:
-    """The plots by name; what was not measured has none."""
+    """Return the plots by name; there is no plot of what was not measured."""
     drawings = {"confusion": _confusion(card.evaluation), "reliability": _reliability(card.evaluation)}
     if card.history:
         drawings |= _curves(card.history, card.trained.best_epoch)
@@ -77,12 +77,12 @@ def _curves(history: tuple[Epoch, ...], best: int) -> dict[str, _Drawing]:
 def _confusion(evaluation: Evaluation) -> _Drawing:
     matrix = np.array(evaluation.confusion, float)
     wrong = matrix - np.diag(np.diag(matrix))
-    words = "Confusion matrix; no image was taken for another class"
+    words = "Confusion matrix; every image was predicted correctly"
     if wrong.any():
         true, predicted = np.unravel_index(wrong.argmax(), wrong.shape)
         words = (
-            f"Confusion matrix; most often {evaluation.labels[true]} was taken for {evaluation.labels[predicted]}, "
-            f"{wrong.max():.0f} of {matrix[true].sum():.0f} times"
+            f"Confusion matrix; the most frequent mistake is {evaluation.labels[true]} predicted as "
+            f"{evaluation.labels[predicted]}, {wrong.max():.0f} of {matrix[true].sum():.0f} times"
         )
     return _Drawing(draw_confusion(evaluation.labels, matrix), words)
 
@@ -91,7 +91,7 @@ def _reliability(evaluation: Evaluation) -> _Drawing:
     bins = evaluation.reliability
     svg = draw_reliability([b.confidence for b in bins], [b.accuracy for b in bins], [b.images for b in bins])
     return _Drawing(
-        svg, f"Reliability diagram: calibrated probabilities are off by {evaluation.calibrated.ece:.3f} (ECE)"
+        svg, f"Reliability diagram; the expected calibration error (ECE) is {evaluation.calibrated.ece:.3f}"
     )
 
 
@@ -104,7 +104,7 @@ def _robustness(robustness: Robustness) -> _Drawing:
     return _Drawing(
         svg,
         f"Heat map of accuracy under {len(rows)} corruptions at {len(columns)} severities; "
-        f"worst on average: {rows[worst].replace('_', ' ')}, {means[worst]:.3f}",
+        f"lowest on average: {rows[worst].replace('_', ' ')}, {means[worst]:.3f}",
     )
 
 
@@ -121,7 +121,7 @@ def _power(certificate: Certificate) -> _Drawing:
 
 
 def _grid(by_cell: Mapping[tuple[str, int], float]) -> tuple[list[str], list[str], Matrix]:
-    """The corruptions in their order, the severities, and a value for each pair, (R, C); NaN where there is none."""
+    """Return the corruptions in their order, the severities, and a value for each pair, (R, C); NaN if missing."""
     rows = list(dict.fromkeys(corruption for corruption, _ in by_cell))
     columns = sorted({severity for _, severity in by_cell})
     values = [[by_cell.get((row, column), float("nan")) for column in columns] for row in rows]
@@ -129,15 +129,15 @@ def _grid(by_cell: Mapping[tuple[str, int], float]) -> tuple[list[str], list[str
 
 
 def _unmeasured(card: ModelCard) -> list[tuple[str, str]]:
-    """What this card says nothing of, and the command that would."""
+    """Return what this card does not show, each with the command that adds it."""
     evidence = {
-        ("how accurate it is on corrupted images", "evaluate --robustness-images N"): card.evaluation.robustness,
-        ("how it answers to images altered to deceive it", "evaluate --adversary-images N"): card.evaluation.attacks,
-        ("whether it is better than another network", "evaluate --champion RUN"): card.evaluation.comparison,
-        ("what it looks at in an image", "explain"): card.explanations,
-        ("what its drift detector sees", "export"): card.certificate,
-        ("how training went, epoch by epoch", "train"): card.history,
-        ("what training was told", "train"): card.choices,
+        ("the accuracy on corrupted images", "evaluate --robustness-images N"): card.evaluation.robustness,
+        ("the accuracy under adversarial attacks", "evaluate --adversary-images N"): card.evaluation.attacks,
+        ("a comparison with another network", "evaluate --champion RUN"): card.evaluation.comparison,
+        ("what the network looks at in an image", "explain"): card.explanations,
+        ("what the drift detector sees", "export"): card.certificate,
+        ("the history of training, epoch by epoch", "train"): card.history,
+        ("the parameters of training", "train"): card.choices,
     }
     return [sentence for sentence, value in evidence.items() if not value]
 

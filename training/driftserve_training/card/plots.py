@@ -1,6 +1,7 @@
 """The plots of a model card: from plain values to SVG, the same bytes for the same values.
 
-Text is drawn as outlines and the ground is left out, so that a page needs no fonts and may turn the plots dark.
+Text is drawn as outlines, so that a page needs no fonts. The background is transparent, so that a page can show the
+plots in dark mode.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,10 +15,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 _INK = "#1f2328"
-_FIRST, _SECOND = "#0072b2", "#d55e00"  # told apart by the colour-blind, too (Okabe and Ito 2008)
-_MOST_NUMBERED = 20  # rows of a matrix whose cells still have room for a number
+_FIRST, _SECOND = "#0072b2", "#d55e00"  # colour-blind people can distinguish them, too (Okabe and Ito 2008)
+_MOST_NUMBERED = 20  # most rows of a matrix whose cells have room for a number
 _STYLE = {
-    "svg.hashsalt": "driftserve",  # else each drawing names its parts anew
+    "svg.hashsalt": "driftserve",  # without it, each drawing has other identifiers
     "font.size": 9,
     "axes.edgecolor": _INK,
     "axes.labelcolor": _INK,
@@ -32,7 +33,7 @@ Matrix = npt.NDArray[np.float64]
 
 
 def draw_curves(first: Sequence[float], second: Sequence[float], names: tuple[str, str], best: int) -> bytes:
-    """Two values of each epoch, and a line at the best epoch, counted from 1."""
+    """Draw two values of each epoch, and a line at the best epoch, counted from 1."""
 
     def paint(axes: Axes) -> None:
         epochs = range(1, len(first) + 1)
@@ -47,7 +48,7 @@ def draw_curves(first: Sequence[float], second: Sequence[float], names: tuple[st
 
 
 def draw_confusion(labels: Sequence[str], matrix: Matrix) -> bytes:
-    """Counts, (K, K), a row a true class and a column a predicted one; the colour is the share of the row."""
+    """Draw counts, (K, K): rows are true classes, columns are predicted ones; the colour is the share of the row."""
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     texts = [[f"{value:.0f}" for value in row] for row in matrix]
 
@@ -61,7 +62,7 @@ def draw_confusion(labels: Sequence[str], matrix: Matrix) -> bytes:
 
 
 def draw_heat_map(rows: Sequence[str], columns: Sequence[str], values: Matrix, heading: str) -> bytes:
-    """Shares in [0, 1], (R, C), as colours and numbers; what is not a number stays empty."""
+    """Draw shares in [0, 1], (R, C), as colours and numbers; the cell of a NaN stays empty."""
     texts = [["" if np.isnan(value) else f"{value:.2f}" for value in row] for row in values]
 
     def paint(axes: Axes) -> None:
@@ -72,18 +73,18 @@ def draw_heat_map(rows: Sequence[str], columns: Sequence[str], values: Matrix, h
 
 
 def draw_reliability(confidence: Sequence[float], accuracy: Sequence[float], images: Sequence[int]) -> bytes:
-    """A reliability diagram (Niculescu-Mizil and Caruana 2005): how often right against how sure, a dot a bin.
+    """Draw a reliability diagram (Niculescu-Mizil and Caruana 2005): accuracy against confidence, a dot for each bin.
 
     Args:
-        confidence: the mean of each bin, in [0, 1].
-        accuracy: the share of each bin that was right.
-        images: how many each bin has; a larger dot has more, an empty bin has none.
+        confidence: mean confidence of each bin, in [0, 1].
+        accuracy: share of correct predictions in each bin.
+        images: number of images in each bin; a larger dot means more images, and an empty bin has no dot.
     """
     number = np.array(images, float)
     full = number > 0
 
     def paint(axes: Axes) -> None:
-        axes.plot([0, 1], [0, 1], color=_INK, linewidth=0.8, linestyle=":", label="as sure as right")
+        axes.plot([0, 1], [0, 1], color=_INK, linewidth=0.8, linestyle=":", label="perfect calibration")
         sizes = 12 + 150 * number[full] / number.max(initial=1)
         sure, right = np.array(confidence)[full], np.array(accuracy)[full]
         axes.plot(sure, right, color=_FIRST, linewidth=1)
@@ -91,7 +92,7 @@ def draw_reliability(confidence: Sequence[float], accuracy: Sequence[float], ima
         axes.set_xlim(0, 1.02)
         axes.set_ylim(0, 1.02)
         axes.set_xlabel("highest probability")
-        axes.set_ylabel("share right")
+        axes.set_ylabel("share correct")
         axes.legend(frameon=False, loc="upper left", markerscale=0.6)
 
     return _to_svg(paint, 4.2, 3.8)
@@ -100,7 +101,7 @@ def draw_reliability(confidence: Sequence[float], accuracy: Sequence[float], ima
 def _paint_cells(
     axes: Axes, rows: Sequence[str], columns: Sequence[str], shares: Matrix, texts: Sequence[Sequence[str]]
 ) -> None:
-    """A grid whose first row is on top, dark where the share is high."""
+    """Paint a grid with its first row on top; a cell is dark if the share is high."""
     axes.pcolormesh(shares, cmap="Blues", vmin=0, vmax=1, edgecolors="white", linewidth=0.5)
     axes.set_xticks(np.arange(len(columns)) + 0.5, columns, rotation=45 if max(map(len, columns)) > 4 else 0)
     axes.set_yticks(np.arange(len(rows)) + 0.5, [name.replace("_", " ") for name in rows])
@@ -114,7 +115,7 @@ def _paint_cells(
 
 
 def _to_svg(paint: Callable[[Axes], None], width: float, height: float) -> bytes:
-    """What is painted, as an SVG without the time, in our style whatever the user's is; sizes in inches."""
+    """Return what `paint` draws as an SVG without a time stamp, in our style, not the user's; sizes in inches."""
     buffer = BytesIO()
     with matplotlib.rc_context():
         matplotlib.rcdefaults()

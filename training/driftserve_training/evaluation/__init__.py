@@ -1,1 +1,1 @@
-"""What a trained network is worth, with how much that can be trusted."""
+"""Evaluation of a trained network: scores with intervals, robustness, attacks, label issues, comparison."""

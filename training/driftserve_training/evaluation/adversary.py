@@ -1,4 +1,4 @@
-"""How little it takes to mislead a network on purpose: a probe, not a defence."""
+"""Adversarial attacks: how small a change misleads a network. This is a probe, not a defence."""
 
 from collections.abc import Iterable, Sequence
 
@@ -14,21 +14,22 @@ from driftserve_training.network.classifier import Classifier
 
 EPSILONS = (1, 2, 4, 8)  # grey levels that a pixel may be changed by
 STEPS = 10
-_STEP_SHARE = 0.25  # of epsilon, a step: ten reach the edge from anywhere inside
+_STEP_SHARE = 0.25  # size of a step as a share of epsilon: ten steps reach the edge from any point inside
 
 
 def measure_attacks(
     classifier: Classifier, batches: Iterable[tuple[torch.Tensor, torch.Tensor]], seed: int
 ) -> tuple[Attack, ...]:
-    """The accuracy on images that were changed, as little as each epsilon says, so as to be mistaken.
+    """Return the accuracy on images that were changed by at most each epsilon to mislead the network.
 
-    By one step along the sign of the gradient (`fgsm`, Goodfellow et al. 2015), and by ten from a random start, each
-    brought back to within epsilon (`pgd`, Madry et al. 2018). The changed images are whole grey levels, as a file is.
+    `fgsm` takes one step along the sign of the gradient (Goodfellow et al. 2015). `pgd` takes ten steps from a random
+    start, and returns to within epsilon after each step (Madry et al. 2018). The changed images have whole grey levels,
+    as image files do.
 
     Args:
-        classifier: ready to evaluate.
+        classifier: in evaluation mode.
         batches: pixels, (N, 3, H, W) uint8, and class indices, (N,).
-        seed: of the random starts and the intervals.
+        seed: seed of the random starts and of the intervals.
     """
     generator = torch.Generator().manual_seed(seed)
     is_right: dict[tuple[str, int], list[npt.NDArray[np.bool_]]] = {}
@@ -44,7 +45,7 @@ def measure_attacks(
 
 
 def fgsm(classifier: Classifier, pixels: torch.Tensor, targets: torch.Tensor, epsilon: int) -> torch.Tensor:
-    """The images, (N, 3, H, W) uint8, after one step of `epsilon` grey levels."""
+    """Return the images, (N, 3, H, W) uint8, after one step of `epsilon` grey levels."""
     start = pixels.float()
     return _to_pixels(start + epsilon * _gradient_sign(classifier, start, targets))
 
@@ -52,7 +53,7 @@ def fgsm(classifier: Classifier, pixels: torch.Tensor, targets: torch.Tensor, ep
 def pgd(
     classifier: Classifier, pixels: torch.Tensor, targets: torch.Tensor, epsilon: int, generator: torch.Generator
 ) -> torch.Tensor:
-    """The images, (N, 3, H, W) uint8, after ten steps within `epsilon` grey levels of what they were."""
+    """Return the images, (N, 3, H, W) uint8, after ten steps that stay within `epsilon` grey levels of the original."""
     origin = pixels.float()
     lowest, highest = (origin - epsilon).clamp(0, 255), (origin + epsilon).clamp(0, 255)
     position = origin + epsilon * (2 * torch.rand(origin.shape, generator=generator) - 1)
@@ -63,7 +64,7 @@ def pgd(
 
 
 def _gradient_sign(classifier: Classifier, images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """The direction, -1, 0 or 1 a value, in which the loss rises."""
+    """Return the direction in which the loss rises: -1, 0 or 1 for each value."""
     images = images.detach().requires_grad_()
     (gradient,) = torch.autograd.grad(cross_entropy(classifier(images), targets, reduction="sum"), images)
     return gradient.sign()

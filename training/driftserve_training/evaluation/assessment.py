@@ -1,4 +1,4 @@
-"""The evaluation of a training run: its network on a split as it is, corrupted, attacked, and against another's."""
+"""Evaluation of a training run on a split: scores, corrupted images, attacks, and comparison with a champion."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +30,7 @@ from driftserve_training.network.trained import TrainedRecord, load_trained
 
 
 def assess(trained: Path, data: Path, options: AssessmentOptions) -> Evaluation:
-    """The evaluation of a training run; it, the predictions and label issues are written into the run's folder.
+    """Evaluate a training run; write the evaluation, the predictions and the label issues into the run's folder.
 
     Raises:
         DataError: the training run, the data set or the champion cannot be used.
@@ -63,7 +63,7 @@ def _check_labels(manifest: Manifest, record: TrainedRecord) -> None:
     if manifest.labels != record.labels:
         raise DataError(
             f"{manifest.folder}: expected the network's classes {', '.join(record.labels)}, got "
-            f"{', '.join(manifest.labels)}; evaluate it on data like what it was trained on"
+            f"{', '.join(manifest.labels)}; give data with the classes that it was trained on"
         )
 
 
@@ -75,7 +75,7 @@ def _comparison(predictions: Path, manifest: Manifest, options: AssessmentOption
 
 
 def _label_issues(predictions: Path, trained: Path, split: str) -> int | None:
-    if split == "train":  # of its own labels a network is sure
+    if split == "train":  # a network has learned the labels that it was trained on, wrong ones too
         return None
     issues = find_label_issues(read_predictions(predictions))
     write_label_issues(trained / label_issues_file(split), issues)

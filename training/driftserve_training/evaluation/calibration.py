@@ -1,4 +1,4 @@
-"""Probabilities that mean what they say: how far they do, and the temperature that makes them (Guo et al. 2017)."""
+"""Calibration: how well probabilities match the accuracy, and the temperature that improves it (Guo et al. 2017)."""
 
 import numpy as np
 import numpy.typing as npt
@@ -12,10 +12,10 @@ _LEAST_PROBABILITY = 1e-300  # keeps the logarithm of an impossible label finite
 
 
 def fit_temperature(logits: npt.NDArray[np.float32], targets: npt.NDArray[np.int64]) -> float:
-    """The temperature in [0.05, 20] that makes held-out images most likely.
+    """Return the temperature in [0.05, 20] that maximises the likelihood of held-out images.
 
-    Each target counts as wrong with probability 1 / (N + 2) (Platt 1999), so that a network that
-    errs on none of a few images is not taken to be certain.
+    Each target counts as wrong with probability 1 / (N + 2) (Platt 1999). Without this, a network
+    that makes no mistake on a few images would count as certain.
 
     Args:
         logits: (N, K), of images that the network was not trained on.
@@ -35,14 +35,14 @@ def fit_temperature(logits: npt.NDArray[np.float32], targets: npt.NDArray[np.int
 
 
 def measure_calibration(probabilities: npt.NDArray[np.float64], targets: npt.NDArray[np.int64]) -> Calibration:
-    """How far probabilities, (N, K), can be believed, held against the targets, (N,).
+    """Measure how well probabilities, (N, K), match the targets, (N,).
 
-    The expected calibration error is over the bins of `reliability`. torchmetrics' has a sixteenth, for what single
-    precision rounds to 1; where nothing is, they agree.
+    The expected calibration error uses the bins of `reliability`. torchmetrics has a sixteenth bin, for probabilities
+    that single precision rounds to 1; if that bin is empty, the results agree.
     """
     number = len(targets)
     target_probabilities = probabilities[np.arange(number), targets]
-    # A row's (p - t)^2 sums to that of all p less 2 p_t - 1.
+    # In each row, sum (p - t)^2 = sum p^2 - 2 p_t + 1.
     brier = (probabilities**2).sum(axis=1) - 2 * target_probabilities + 1
     bins = reliability(probabilities, targets)
     return Calibration(
@@ -53,7 +53,7 @@ def measure_calibration(probabilities: npt.NDArray[np.float64], targets: npt.NDA
 
 
 def reliability(probabilities: npt.NDArray[np.float64], targets: npt.NDArray[np.int64]) -> tuple[ReliabilityBin, ...]:
-    """The images, told apart by their highest probability into 15 bins of equal width; bins without images left out."""
+    """Group the images by their highest probability into 15 bins of equal width; leave out empty bins."""
     confidence = probabilities.max(axis=1)
     is_right = probabilities.argmax(axis=1) == targets
     ends = np.linspace(0, 1, _BINS + 1)

@@ -1,4 +1,4 @@
-"""The champion: what the network to beat says of the same images, read where it was written or asked of its archive."""
+"""The champion, the network to beat: its predictions for the same images, from a file or from its archive."""
 
 import errno
 import shutil
@@ -23,30 +23,30 @@ from driftserve_training.network.threads import preserve_thread_count
 
 _PREDICTIONS_SUFFIX = ".csv"
 _BLOCK_BYTES = 2**20
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # here, whatever the tarball is
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # errors of this machine's disk, not of the tarball
 
 
 @dataclass(frozen=True)
 class Champion:
-    """What it is called, and what it said."""
+    """The name and the predictions of the champion."""
 
     name: str
     predictions: Predictions
 
 
 def read_champion(place: Path, manifest: Manifest, split: str) -> Champion:
-    """The champion at a place, with its predictions of a split.
+    """Return the champion at a path, with its predictions for a split.
 
     Args:
-        place: the folder of a training run, or its predictions; or an archive, which is asked now, through the code
-            that serves: a `.mar`, or a `model.tar.gz` or a folder that holds one.
-        manifest: of the images.
-        split: the ones to predict.
+        place: the folder of a training run, its predictions file, or an archive: a `.mar`, or a `model.tar.gz` or a
+            folder that holds one. An archive makes its predictions now, with the serving code.
+        manifest: manifest of the images.
+        split: the split to predict.
 
     Raises:
-        DataError: nothing of these is there.
-        ArchiveError: the archive is refused.
-        OSError: there is no room to unpack it.
+        DataError: the predictions are missing or invalid.
+        ArchiveError: the archive is missing or invalid.
+        OSError: the disk has no room to unpack the archive.
     """
     file = place / predictions_file(split) if place.is_dir() else place
     if file.suffix == _PREDICTIONS_SUFFIX and (file.is_file() or not any(place.glob("*.mar"))):
@@ -58,7 +58,7 @@ def read_champion(place: Path, manifest: Manifest, split: str) -> Champion:
 
 
 def _predict(archive: Path, scratch: Path, manifest: Manifest, split: str) -> Champion:
-    """An archive's own answers; they are calibrated, and of images at its own size."""
+    """Return the predictions of an archive, calibrated, for images at the archive's own size."""
     contract = verify_archive(archive, scratch, allowed=()).contract
     spec, entries = contract.image_spec, manifest.split(split)
     model = load_model(scratch, contract)
@@ -74,7 +74,7 @@ def _predict(archive: Path, scratch: Path, manifest: Manifest, split: str) -> Ch
 
 
 def _unpack(packed: Path, folder: Path) -> Path:
-    """The one archive in a `model.tar.gz`, alone in a folder; nothing else of it is unpacked."""
+    """Unpack the one archive in a `model.tar.gz` into a folder, and nothing else."""
     try:
         with tarfile.open(packed) as tarball:
             members = [member for member in tarball if member.isfile() and member.name.endswith(".mar")]
@@ -82,9 +82,9 @@ def _unpack(packed: Path, folder: Path) -> Path:
                 raise ArchiveError(f"{packed}: expected one .mar file in it, got {len(members)}; give the .mar itself")
             source = tarball.extractfile(members[0])
             with (folder / Path(members[0].name).name).open("xb") as target:
-                shutil.copyfileobj(source, target)  # type: ignore[arg-type]  # a file has a content
+                shutil.copyfileobj(source, target)  # type: ignore[arg-type]  # a regular file has content
             while tarball.fileobj and tarball.fileobj.read(_BLOCK_BYTES):
-                pass  # gzip's checksum lies behind the end of what tar reads
+                pass  # gzip checks its checksum at the end, which tar does not read
             return Path(target.name)
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
         if getattr(error, "errno", None) in _NO_ROOM:

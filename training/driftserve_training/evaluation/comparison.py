@@ -1,4 +1,4 @@
-"""Champion against challenger: whether one network is better than another on the same images."""
+"""Comparison of a challenger with a champion: whether one network is better than the other on the same images."""
 
 import numpy as np
 from scipy.stats import binomtest
@@ -10,13 +10,13 @@ from driftserve_training.evaluation.predictions import Predictions
 
 
 def compare(challenger: Predictions, champion: Predictions, name: str, seed: int) -> Comparison:
-    """How the challenger does against the champion of that name, image by image.
+    """Compare the challenger with the champion called `name`, image by image.
 
-    McNemar's exact test (McNemar 1947): where the networks are equally good, either is as likely to be the one that
-    is right alone. The difference of the accuracies is the challenger's less the champion's.
+    The p-value is of McNemar's exact test (McNemar 1947): if the networks are equally good, each of them is equally
+    likely to be the only one that is right. The difference is the challenger's accuracy minus the champion's.
 
     Raises:
-        DataError: they are not of the same images with the same right labels.
+        DataError: the predictions are not for the same images with the same true labels.
     """
     challenger_right = challenger.is_right
     champion_right = champion.is_right[_champion_indices(challenger, champion, name)]
@@ -36,7 +36,7 @@ def compare(challenger: Predictions, champion: Predictions, name: str, seed: int
 
 
 def _champion_indices(challenger: Predictions, champion: Predictions, name: str) -> list[int]:
-    """Where the champion has each of the challenger's images."""
+    """Return the index of each of the challenger's images in the champion's predictions."""
     if set(champion.labels) != set(challenger.labels):
         raise DataError(
             f"{name}: expected predictions of {', '.join(challenger.labels)}, got {', '.join(champion.labels)}"
@@ -44,14 +44,14 @@ def _champion_indices(challenger: Predictions, champion: Predictions, name: str)
     ours = dict(zip(challenger.paths, challenger.targets, strict=True))
     theirs = dict(zip(champion.paths, champion.targets, strict=True))
     if ours.keys() != theirs.keys() or len(champion.paths) != len(theirs):
-        odd = min(ours.keys() ^ theirs.keys(), default="one twice")
+        odd = min(ours.keys() ^ theirs.keys(), default="an image that appears twice")
         raise DataError(
-            f"{name}: expected predictions of the same {len(ours)} images, got {len(champion.paths)}, among what "
-            f"differs {odd}; run `evaluate` on it with this data"
+            f"{name}: expected predictions of the same {len(ours)} images, got {len(champion.paths)} "
+            f"(first difference: {odd}); run `evaluate` on it with this data"
         )
     if others := [path for path, label in ours.items() if theirs[path] != label]:
         raise DataError(
-            f"{name}: expected the same right labels, got {theirs[others[0]]} instead of {ours[others[0]]} for "
+            f"{name}: expected the same true labels, got {theirs[others[0]]} instead of {ours[others[0]]} for "
             f"{others[0]}; run `evaluate` on it with this data"
         )
     index_of = {path: index for index, path in enumerate(champion.paths)}

@@ -1,8 +1,8 @@
-"""The scores that a confusion matrix holds, of one matrix or of thousands at a time.
+"""Scores from a confusion matrix, for one matrix or for thousands at a time.
 
-Defined as torchmetrics defines them: what would be divided by nothing is 0, and a class that neither is there nor is
-predicted has no part in a macro mean. Computed here, so that an estimate and its resamples, in double precision, come
-out of the same lines.
+The definitions are those of torchmetrics: a division by zero gives 0, and a macro mean leaves out a class that is
+neither present nor predicted. The scores are computed here, in double precision, so that an estimate and its resamples
+come from the same code.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores in [0, 1] of matrices (..., K, K): those of the whole are (...), those of the classes (..., K)."""
+    """Scores in [0, 1] of matrices (..., K, K): overall scores are (...), scores of each class are (..., K)."""
 
     accuracy: Array
     macro_f1: Array
@@ -34,13 +34,13 @@ class Scores:
 def confusion_matrix(
     predicted: npt.NDArray[np.int64], targets: npt.NDArray[np.int64], classes: int
 ) -> npt.NDArray[np.int64]:
-    """How often a row's class was taken for a column's, (K, K), of class indices, (N,) each."""
+    """Count how often a row's class was predicted as a column's, (K, K), from class indices, (N,) each."""
     counted = multiclass_confusion_matrix(torch.from_numpy(predicted), torch.from_numpy(targets), classes)
     return np.asarray(counted.numpy(), np.int64)
 
 
 def scores_of(confusion: npt.NDArray[np.int64]) -> Scores:
-    """The scores of confusion matrices, (..., K, K).
+    """Return the scores of confusion matrices, (..., K, K).
 
     >>> round(float(scores_of(np.array([[3, 1], [0, 4]])).macro_f1), 3)
     0.873
@@ -63,18 +63,18 @@ def scores_of(confusion: npt.NDArray[np.int64]) -> Scores:
 
 
 def f_score(confusion: npt.NDArray[np.int64], beta: float) -> Array:
-    """The F-beta score of each class, (..., K), which counts recall `beta` times as much as precision."""
+    """Return the F-beta score of each class, (..., K); recall counts `beta` times as much as precision."""
     correct, actual, predicted = _counts(confusion)
     return _share((1 + beta**2) * correct, beta**2 * actual + predicted)
 
 
 def weighted_f_score(confusion: npt.NDArray[np.int64], beta: float) -> Array:
-    """The mean of the classes' F-beta scores, (...), weighted by their images."""
+    """Return the mean of the classes' F-beta scores, (...), weighted by the number of their images."""
     return _mean(f_score(confusion, beta), confusion.sum(axis=-1).astype(np.float64))
 
 
 def _counts(confusion: npt.NDArray[np.int64]) -> tuple[Array, Array, Array]:
-    """The images of each class that are correct, actual and predicted."""
+    """Return how many images of each class are correct, actual and predicted."""
     correct = np.diagonal(confusion, axis1=-2, axis2=-1)
     return (
         correct.astype(np.float64),

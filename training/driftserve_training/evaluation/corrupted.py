@@ -1,4 +1,4 @@
-"""Images under the fifteen corruptions of the drift benchmark at five severities, as a network takes them."""
+"""Images under the fifteen corruptions of the drift benchmark at five severities, at a network's input size."""
 
 import hashlib
 import json
@@ -29,10 +29,10 @@ Views = npt.NDArray[np.uint8]  # (76, 3, H, W): an image uncorrupted, then in th
 
 
 class CorruptedImages(Dataset[torch.Tensor]):
-    """The views of some images of a split, (76, 3, H, W) uint8 each.
+    """The views of some images of a split, (76, 3, H, W) uint8 for each image.
 
-    All, the uncorrupted one too, are resized to the side of the corruptions first: else a part of what is measured
-    would be the resizing. An image's corruptions depend on the seed and on its place in the split alone.
+    All views, the uncorrupted one too, are first resized to the side of the corruptions. Otherwise the scores would
+    also measure the resizing. An image's corruptions depend only on the seed and on its position in the split.
     """
 
     def __init__(self, manifest: Manifest, split: str, places: Sequence[int], spec: ImageSpec, seed: int) -> None:
@@ -52,9 +52,9 @@ class CorruptedImages(Dataset[torch.Tensor]):
 
 
 def choose(manifest: Manifest, split: str, number: int | None, seed: int) -> list[int]:
-    """The places in a split of so many of its images, drawn at random, as equally from the labels as they allow.
+    """Return the positions of `number` images of a split, drawn at random, as equally from the labels as possible.
 
-    None, and a number beyond what there is, are all.
+    If `number` is None, or larger than the split, return all positions.
     """
     entries = manifest.split(split)
     if number is None or number >= len(entries):
@@ -67,12 +67,12 @@ def choose(manifest: Manifest, split: str, number: int | None, seed: int) -> lis
 
 
 def read_views(images: CorruptedImages, workers: int, cache: Path | None) -> Iterator[Views]:
-    """The views of each image, in order; a progress bar shows how far it is.
+    """Yield the views of each image, in order, and show a progress bar.
 
     Args:
-        images: of which.
-        workers: processes that corrupt, beside this one; 0: this one does.
-        cache: folder in which they are kept, and found again by whatever takes the same images at the same size.
+        images: the images.
+        workers: number of processes that corrupt images; 0 means this process.
+        cache: folder that keeps the views; a later call for the same images at the same size reads them from there.
 
     Raises:
         DataError: an image cannot be decoded, or the cache cannot be written.
@@ -85,8 +85,8 @@ def read_views(images: CorruptedImages, workers: int, cache: Path | None) -> Ite
         try:
             _write_cache(file, _compute_views(images, workers), len(images))
         except OSError as error:
-            raise DataError(f"{cache}: expected a cache, got {error}; choose another folder, or none") from error
-    for views in tqdm(np.load(file, mmap_mode="r"), desc="corruptions, kept", unit="image"):
+            raise DataError(f"{cache}: expected a cache folder, got {error}; choose another one, or none") from error
+    for views in tqdm(np.load(file, mmap_mode="r"), desc="corruptions, cached", unit="image"):
         yield np.array(views).transpose(0, 3, 1, 2)
 
 
@@ -96,9 +96,10 @@ def _compute_views(images: CorruptedImages, workers: int) -> Iterator[Views]:
 
 
 def _write_cache(file: Path, views_of_images: Iterator[Views], number: int) -> None:
-    """Write views as one array, (N, 76, H, W, 3), that is there when it is whole: others may be after the same.
+    """Write the views as one array, (N, 76, H, W, 3); the file appears only when it is complete.
 
-    Row by row: a full disk is an error of a write, where it would kill a process that writes to mapped memory.
+    Another process may write the same file at the same time. The rows are written one by one, so that a full disk
+    raises an error. With mapped memory, a full disk would kill the process.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_name(f"{file.stem}-{uuid.uuid4().hex}.part")
@@ -115,12 +116,12 @@ def _write_cache(file: Path, views_of_images: Iterator[Views], number: int) -> N
 
 
 def _write_header(file: IO[bytes], shape: tuple[int, ...]) -> None:
-    """What goes before the pixels in a .npy file."""
+    """Write the part of a .npy file that comes before the pixels."""
     header = {"descr": "|u1", "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(file, header)  # type: ignore[no-untyped-call]
 
 
 def _digest(images: Sequence[str], seeds: Sequence[int], spec: ImageSpec) -> str:
-    """What the views depend on, as a name."""
+    """Return a digest of all that the views depend on."""
     depends_on = [__version__, CELLS, list(images), list(seeds), spec.model_dump()]
     return hashlib.sha256(json.dumps(depends_on).encode()).hexdigest()

@@ -1,11 +1,11 @@
-"""What an evaluation found, as `evaluation.json` holds it and the model card shows it."""
+"""The result of an evaluation, as `evaluation.json` stores it and the model card shows it."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate with the ends of its 95 % bootstrap interval."""
+    """An estimate and the ends of its 95 % bootstrap interval."""
 
     value: float
     low: float
@@ -14,7 +14,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class ClassScores:
-    """The scores of one class, over the images that are or were taken to be of it."""
+    """The scores of one class; `images` counts the images that have its label."""
 
     label: str
     images: int
@@ -25,7 +25,7 @@ class ClassScores:
 
 @dataclass(frozen=True)
 class Calibration:
-    """How far probabilities can be believed; less is better.
+    """How well probabilities match the accuracy; lower is better.
 
     `ece` is the expected calibration error over 15 bins of equal width (Naeini et al. 2015), `brier` the multi-class
     Brier score in [0, 2], `nll` the mean negative log-likelihood in nats.
@@ -38,9 +38,9 @@ class Calibration:
 
 @dataclass(frozen=True)
 class ReliabilityBin:
-    """The images whose highest probability lies in (low, high]: how sure the network was, how often it was right.
+    """The images whose highest probability lies in (low, high]; bins without images are left out.
 
-    A bin without images is left out.
+    `confidence` is the mean of their highest probabilities, `accuracy` the share of correct predictions.
     """
 
     low: float
@@ -63,7 +63,7 @@ class RobustnessCell:
 class Robustness:
     """The accuracy under fifteen corruptions at five severities.
 
-    `clean_accuracy` is of the same images uncorrupted, at the 224x224 pixels of the corruptions.
+    `clean_accuracy` is the accuracy on the same images without corruption, resized to 224x224 like the corrupted ones.
     """
 
     images: int
@@ -74,7 +74,7 @@ class Robustness:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two networks on the same images: McNemar's exact test over those that one alone got right."""
+    """Two networks on the same images, compared by McNemar's exact test on those that only one of them got right."""
 
     champion: str
     images: int
@@ -88,7 +88,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Slice:
-    """The images with an attribute in [low, high], the `part` (low, middle, high) of all of them."""
+    """The images whose attribute lies in [low, high]; `part` is low, middle or high."""
 
     attribute: str
     part: str
@@ -100,7 +100,7 @@ class Slice:
 
 @dataclass(frozen=True)
 class Attack:
-    """The accuracy on images that were changed by at most `epsilon` grey levels so as to be mistaken."""
+    """The accuracy on images that were changed by at most `epsilon` grey levels to mislead the network."""
 
     name: str
     epsilon: int
@@ -112,11 +112,11 @@ class Attack:
 class Evaluation:
     """The evaluation of one network on one split.
 
-    `confusion` has a row a true class and a column a predicted one, in the labels' order. Macro scores are means over
-    the classes, weighted ones are weighted by their images. `images_sha256` is the digest of the images that were
-    evaluated, `Manifest.sha256` of the split alone. `robustness` and `comparison` are None, and
-    `attacks` empty, where not asked for. `label_issues` counts the images whose label is probably wrong; None for those
-    that the network was trained on.
+    `confusion` has a row for each true class and a column for each predicted class, in the order of the labels. Macro
+    scores are plain means over the classes; weighted scores weight each class by the number of its images.
+    `images_sha256` is the `Manifest.sha256` of the evaluated split alone. `robustness` and `comparison` are None, and
+    `attacks` is empty, if they were not requested. `label_issues` counts the images whose label is probably wrong; it
+    is None for the images that the network was trained on.
     """
 
     split: str

@@ -1,8 +1,8 @@
-"""Bootstrap intervals: how much an estimate would move if other images of the same kind had been taken.
+"""Bootstrap intervals: how much an estimate would change with other images of the same kind.
 
-The percentile method (Efron and Tibshirani 1993, chapter 13) over 2,000 resamples. To draw N images with replacement
-is to draw how often each kind of result comes from a multinomial distribution, so that a resample costs as much as
-there are kinds of results, not images.
+The percentile method (Efron and Tibshirani 1993, chapter 13) over 2,000 resamples. Drawing N images with
+replacement is the same as drawing the count of each kind of result from a multinomial distribution. So the cost of a
+resample depends on the number of kinds of results, not on the number of images.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -15,35 +15,36 @@ from driftserve_training.evaluation.document import Interval
 RESAMPLES = 2000
 Measures = Mapping[str, npt.NDArray[np.float64]]
 
-_DRAWN_AT_ONCE = 4_000_000  # numbers of 8 bytes: a thousand classes would be 16 GB else
+_DRAWN_AT_ONCE = 4_000_000  # numbers of 8 bytes; all resamples of a thousand classes at once would take 16 GB
 _ENDS = (2.5, 97.5)  # percentiles
 
 
 def resample(
     confusion: npt.NDArray[np.int64], seed: int, measure: Callable[[npt.NDArray[np.int64]], Measures]
 ) -> dict[str, npt.NDArray[np.float64]]:
-    """What 2,000 confusion matrices, of images drawn with replacement from those of one, come to: (2000, ...) by name.
+    """Draw 2,000 confusion matrices with replacement from the images of one; return measures by name, (2000, ...).
 
     Args:
         confusion: (K, K).
-        seed: of the draws.
-        measure: given matrices, (R, K, K), their measures, (R, ...), by name; called with a part of them at a time.
+        seed: seed of the draws.
+        measure: takes matrices, (R, K, K), and returns their measures, (R, ...), by name; gets a part of the 2,000 at
+            a time.
     """
     parts = [measure(drawn.reshape(-1, *confusion.shape)) for drawn in _resample(confusion.ravel(), seed)]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def interval_of(value: float | npt.NDArray[np.float64], resampled: npt.NDArray[np.float64]) -> Interval:
-    """An estimate, one number, with the interval that its resamples, (R,), give."""
+    """Return an estimate, one number, with the interval of its resamples, (R,)."""
     low, high = np.percentile(resampled, _ENDS)
     return Interval(float(value), float(low), float(high))
 
 
 def mean_interval(values: npt.NDArray[np.float64], seed: int) -> Interval:
-    """The mean of values, (N,), one an image, with its interval.
+    """Return the mean of values, (N,), one for each image, with its interval.
 
-    What belongs to one image (its results under many corruptions, or of two networks) is one value: it is drawn
-    together, as it depends on each other.
+    The results of one image, under many corruptions or of two networks, depend on each other. Combine them into one
+    value, so that they are drawn together.
     """
     kinds, counts = np.unique(values, return_counts=True)
     means = np.concatenate([drawn @ kinds for drawn in _resample(counts, seed)]) / len(values)
@@ -51,9 +52,9 @@ def mean_interval(values: npt.NDArray[np.float64], seed: int) -> Interval:
 
 
 def _resample(counts: npt.NDArray[np.int64], seed: int) -> Iterator[npt.NDArray[np.int64]]:
-    """How often each kind comes in 2,000 draws, (R, C) a part, where `counts`, (C,), is how often it came.
+    """Yield how often each kind occurs in 2,000 draws, in parts of (R, C); `counts`, (C,), is how often it occurred.
 
-    The parts are those of one stream of random numbers: where they are cut changes nothing.
+    All parts come from one stream of random numbers, so their size does not change the result.
     """
     number, generator = counts.sum(), np.random.default_rng(seed)
     rows = max(1, _DRAWN_AT_ONCE // len(counts))

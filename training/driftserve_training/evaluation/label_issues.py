@@ -1,8 +1,8 @@
-"""Images whose label is probably wrong, by confident learning (Northcutt et al. 2021), to be looked at again.
+"""Images whose label is probably wrong, by confident learning (Northcutt et al. 2021), for a person to check.
 
-`label_issues-<split>.csv`: path, label, suggested_label, label_probability, suggested_probability, rank; what the
-network contradicts most is first. It is no verdict: it names what is ambiguous, and what the network has not learned,
-as well as what somebody has labelled wrongly.
+The columns of `label_issues-<split>.csv` are path, label, suggested_label, label_probability, suggested_probability
+and rank. The label that the network contradicts most comes first. The list is not a verdict: besides wrong labels it
+names ambiguous images, and images that the network has not learned.
 """
 
 import csv
@@ -20,7 +20,7 @@ _COLUMNS = ("path", "label", "suggested_label", "label_probability", "suggested_
 
 @dataclass(frozen=True)
 class LabelIssue:
-    """An image, its label and the one that the network would give it, with both probabilities; `rank` is from 1."""
+    """An image, its label and the label that the network suggests, with both probabilities; `rank` starts at 1."""
 
     path: str
     label: str
@@ -31,15 +31,15 @@ class LabelIssue:
 
 
 def label_issues_file(split: str) -> str:
-    """The name of the file, in the folder of a training run, with the label issues of a split."""
+    """Return the name of the file with the label issues of a split; it is in the folder of a training run."""
     return f"label_issues-{split}.csv"
 
 
 def find_label_issues(predictions: Predictions) -> tuple[LabelIssue, ...]:
-    """The images that a network would relabel, the one with the widest margin between the two probabilities first.
+    """Return the images that a network would relabel; the widest margin between the two probabilities comes first.
 
     Args:
-        predictions: of images that the network was not trained on: of others it repeats what it was told.
+        predictions: for images that the network was not trained on; for the others it repeats the labels it learned.
     """
     targets = np.array([predictions.labels.index(label) for label in predictions.targets])
     suggested = suggest_labels(predictions.probabilities, targets)
@@ -60,21 +60,21 @@ def find_label_issues(predictions: Predictions) -> tuple[LabelIssue, ...]:
 
 
 def suggest_labels(probabilities: npt.NDArray[np.float64], targets: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """The class indices, (N,), that images should have: their own, or off the diagonal of the confident joint another.
+    """Return the class indices, (N,), that images should have: their own, or another one from the confident joint.
 
-    A class is confident of an image if it is at least as probable as, on average, for the images labelled so (equation
-    2 of the paper); of several the most probable counts. Where the label is the most probable class of all it stays, as
-    in cleanlab.
+    A class is confident of an image if its probability there is at least its mean probability over the images with that
+    label (equation 2 of the paper). If several classes are confident, the most probable one counts. If the label is the
+    most probable of all classes, it stays, as in cleanlab.
 
     >>> suggest_labels(np.array([[0.9, 0.1], [0.2, 0.8], [0.1, 0.9], [0.3, 0.7]]), np.array([0, 0, 1, 1]))
     array([0, 1, 1, 1])
 
     Args:
         probabilities: (N, K), of images that the network was not trained on.
-        targets: (N,), the class indices that they are labelled with.
+        targets: (N,), the class indices of their labels.
     """
     is_of = targets[:, None] == np.arange(probabilities.shape[1])
-    # Of a class without images there is no mean, and 1.0 may well be reached: nothing is ever confident of it.
+    # A class without images has no mean, and must never be confident. A probability can reach 1.0, but not infinity.
     thresholds = np.full(probabilities.shape[1], np.inf)
     np.divide((probabilities * is_of).sum(axis=0), is_of.sum(axis=0), out=thresholds, where=is_of.any(axis=0))
     confident = np.where(probabilities >= thresholds, probabilities, -1.0)
@@ -83,7 +83,7 @@ def suggest_labels(probabilities: npt.NDArray[np.float64], targets: npt.NDArray[
 
 
 def write_label_issues(path: Path, issues: Sequence[LabelIssue]) -> None:
-    """Write label issues as CSV, one a row."""
+    """Write label issues as CSV, one in each row."""
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(_COLUMNS)

@@ -1,4 +1,4 @@
-"""What an evaluation is told."""
+"""Options of an evaluation."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,12 +6,12 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class AssessmentOptions:
-    """How far to evaluate.
+    """The split to evaluate, and what to measure on it.
 
-    `robustness_images` of the split are corrupted: None: all, 0: none, and robustness is not measured;
-    `adversary_images`, of the same meaning, are attacked. `champion` is the folder of another training run, its
-    predictions, or an archive. `cache` keeps corrupted images for the next network, which `workers` processes make,
-    0: this one.
+    `robustness_images` is how many images of the split to corrupt. None means all; 0 means that robustness is not
+    measured. `adversary_images` is the same for attacks. `champion` is the folder of another training run, its
+    predictions file, or an archive. `cache` is a folder that keeps the corrupted images for the next network.
+    `workers` processes make these images; 0 means this process.
     """
 
     split: str = "test"

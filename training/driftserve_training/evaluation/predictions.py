@@ -1,4 +1,4 @@
-"""The predictions of a split on disk, `predictions-<split>.csv`: path, label, a column of probabilities a label."""
+"""The file `predictions-<split>.csv`: for each image its path, its label, and one probability per label."""
 
 import csv
 from collections.abc import Sequence
@@ -14,9 +14,9 @@ from driftserve_training.dataset.manifest import Entry
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a network said of images: `probabilities` is (N, K) float64, calibrated, its columns in the labels' order.
+    """A network's predictions; `probabilities` is (N, K) float64, calibrated, with columns in the order of `labels`.
 
-    `paths` and `targets` are the images' own, (N,): where they lie in the data set, and their right labels.
+    `paths`, (N,), are the paths of the images in the data set, and `targets`, (N,), their true labels.
     """
 
     labels: tuple[str, ...]
@@ -26,20 +26,20 @@ class Predictions:
 
     @property
     def is_right(self) -> npt.NDArray[np.bool_]:
-        """Whether the most probable label is the right one, (N,)."""
+        """Whether the most probable label is the true one, (N,)."""
         predicted = np.array(self.labels)[self.probabilities.argmax(axis=1)]
         return np.asarray(predicted == np.array(self.targets))
 
 
 def predictions_file(split: str) -> str:
-    """The name of the file, in the folder of a training run, with the predictions of a split."""
+    """Return the name of the file with the predictions for a split; it is in the folder of a training run."""
     return f"predictions-{split}.csv"
 
 
 def write_predictions(
     path: Path, entries: Sequence[Entry], labels: Sequence[str], probabilities: npt.NDArray[np.float64]
 ) -> None:
-    """Write the eager network's calibrated probabilities, (N, K), of every image, to hold served ones against."""
+    """Write the eager network's calibrated probabilities, (N, K), so that served ones can be compared with them."""
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("path", "label", *labels))
@@ -48,10 +48,10 @@ def write_predictions(
 
 
 def read_predictions(path: Path) -> Predictions:
-    """The predictions that `write_predictions` wrote, every digit of them.
+    """Read the predictions that `write_predictions` wrote, with every digit.
 
     Raises:
-        DataError: there are none.
+        DataError: the file is missing, or does not hold predictions.
     """
     try:
         with path.open(newline="") as file:

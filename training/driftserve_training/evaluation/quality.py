@@ -1,4 +1,4 @@
-"""`evaluation.json`: a model's quality as SageMaker Model Monitor writes it, and beside it our own evaluation.
+"""The file `evaluation.json`: a model's quality in the format of SageMaker Model Monitor, then our own evaluation.
 
 The model registry and the pipeline's conditions read the first part:
 https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-model-quality-metrics.html
@@ -41,7 +41,7 @@ class QualityMetric:
 
 @dataclass(frozen=True)
 class _File:
-    """The file as a whole."""
+    """The content of `evaluation.json`."""
 
     multiclass_classification_metrics: dict[str, QualityMetric | dict[str, dict[str, int]]]
     driftserve: Evaluation
@@ -51,7 +51,7 @@ _ADAPTER = TypeAdapter(_File)
 
 
 def evaluation_file(split: str) -> str:
-    """The name of the file, in the folder of a training run, with the evaluation on a split; `test` is what counts."""
+    """Return the name of the file with the evaluation on a split; the model card and the archive use that of `test`."""
     return "evaluation.json" if split == "test" else f"evaluation-{split}.json"
 
 
@@ -67,10 +67,10 @@ def write_evaluation(trained: Path, evaluation: Evaluation, seed: int) -> None:
 
 
 def read_evaluation(trained: Path, split: str = "test") -> Evaluation:
-    """The evaluation of a training run.
+    """Read the evaluation of a training run.
 
     Raises:
-        DataError: it was not evaluated on that split.
+        DataError: the run was not evaluated on that split, or the file is invalid.
     """
     path = trained / evaluation_file(split)
     try:
@@ -83,10 +83,10 @@ def read_evaluation(trained: Path, split: str = "test") -> Evaluation:
 
 
 def quality_metrics(confusion: npt.NDArray[np.int64], seed: int) -> dict[str, QualityMetric]:
-    """Model Monitor's metrics of a confusion matrix, (K, K), by their names there.
+    """Return the metrics of a confusion matrix, (K, K), by the names that Model Monitor gives them.
 
-    The standard deviations are of the bootstrap, where Model Monitor takes that of five draws of 80 % of the images.
-    The best constant classifier says the most frequent label.
+    The standard deviations come from the bootstrap. Model Monitor itself computes them over five draws of 80 % of the
+    images. The best constant classifier always predicts the most frequent label.
     """
     constant = np.zeros_like(confusion)
     constant[:, confusion.sum(axis=1).argmax()] = confusion.sum(axis=1)

@@ -1,4 +1,4 @@
-"""What is left of the accuracy on corrupted images."""
+"""Robustness: the accuracy of a network on corrupted images."""
 
 from collections.abc import Iterable
 
@@ -15,10 +15,10 @@ from driftserve_training.network.classifier import Classifier
 def measure_robustness(
     classifier: Classifier, images: Iterable[Views], targets: npt.NDArray[np.int64], batch_size: int, seed: int
 ) -> Robustness:
-    """The accuracy of a network on each view of images whose class indices are the targets, (N,).
+    """Measure the accuracy of a network on each view of images; `targets`, (N,), are their class indices.
 
-    The mean over all corruptions and severities is not divided by another network's, as that of Hendrycks and
-    Dietterich (2019) is. An image's results come and go together in the resamples of its interval.
+    Hendrycks and Dietterich (2019) divide the mean over all corruptions and severities by that of another network; it
+    is not divided here. The resamples for the interval draw all results of an image together.
     """
     predicted = np.stack([_predict(classifier, views, batch_size) for views in images])  # (N, 76)
     is_right = predicted == targets[:, None]
@@ -34,7 +34,7 @@ def measure_robustness(
 
 
 def _predict(classifier: Classifier, views: Views, batch_size: int) -> npt.NDArray[np.int64]:
-    """The class indices, (76,)."""
+    """Return the predicted class indices, (76,)."""
     with torch.inference_mode():
         batches = torch.split(torch.from_numpy(views), batch_size)
         return np.concatenate([classifier(batch).argmax(dim=1).numpy() for batch in batches])

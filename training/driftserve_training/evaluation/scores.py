@@ -1,4 +1,4 @@
-"""What a network is worth: its logits on a split, and the metrics of its predictions."""
+"""Logits of a network on a split, and the metrics of its predictions."""
 
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ from driftserve_training.network.classifier import Classifier
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The scores on one split, all in [0, 1]: accuracy over images, the rest means over classes."""
+    """The scores on one split, all in [0, 1]: accuracy is a mean over images, the others are means over classes."""
 
     accuracy: float
     macro_f1: float
@@ -32,7 +32,7 @@ class Evaluation:
 def score(
     classifier: Classifier, loader: DataLoader[Sample], description: str
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-    """The eager network's logits, (N, K), and the targets, (N,), in the loader's order."""
+    """Return the eager network's logits, (N, K), and the targets, (N,), in the order of the loader."""
     classifier.eval()
     logits, targets = [], []
     with torch.inference_mode():
@@ -43,7 +43,7 @@ def score(
 
 
 def evaluate(probabilities: npt.NDArray[np.float64], targets: npt.NDArray[np.int64]) -> Evaluation:
-    """The metrics of probabilities, (N, K), against the targets, (N,)."""
+    """Return the metrics of probabilities, (N, K), for the targets, (N,)."""
     classes = probabilities.shape[1]
     metrics = MetricCollection(
         {

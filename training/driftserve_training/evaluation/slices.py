@@ -1,4 +1,4 @@
-"""Where a network fails: its accuracy on the small and the large images, the dark and the bright ones."""
+"""Slices show where a network fails: its accuracy on small and large images, on dark and bright ones, and so on."""
 
 from collections.abc import Iterable
 
@@ -10,7 +10,7 @@ from driftserve.images.statistics import IMAGE_STATISTICS, image_statistics
 from driftserve_training.evaluation.document import Slice
 from driftserve_training.evaluation.intervals import mean_interval
 
-STATISTICS = ("brightness", "contrast", "sharpness")  # of those that are watched for drift, the ones a user can name
+STATISTICS = ("brightness", "contrast", "sharpness")  # the watched image statistics that a user understands
 ATTRIBUTES = ("pixels", *STATISTICS)
 
 _NAMES = ("low", "middle", "high")
@@ -22,13 +22,13 @@ def slices_of(
     targets: npt.NDArray[np.int64],
     seed: int,
 ) -> tuple[Slice, ...]:
-    """The accuracy on slices of decoded images, (H, W, 3) each, by their attributes: thirds of them.
+    """Return the accuracy on thirds of the images, once for each attribute.
 
     Args:
-        images: N of them.
+        images: N decoded images, (H, W, 3) each.
         probabilities: (N, K), of the images.
-        targets: (N,), the right class indices.
-        seed: of the intervals.
+        targets: (N,), the true class indices.
+        seed: seed of the intervals.
     """
     is_right = (probabilities.argmax(axis=1) == targets).astype(np.float64)
     values = np.array([_attributes(image) for image in images])
@@ -48,12 +48,15 @@ def slices_of(
 
 
 def _attributes(image: npt.NDArray[np.uint8]) -> tuple[float, ...]:
-    """The values of `ATTRIBUTES` of an image; its statistics by the code that watches for drift."""
+    """Return the values of `ATTRIBUTES` for an image; the code that watches for drift computes the statistics."""
     statistics = dict(zip(IMAGE_STATISTICS, image_statistics(to_raster(image)), strict=True))
     return (image.shape[0] * image.shape[1], *(statistics[name] for name in STATISTICS))
 
 
 def _parts(values: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
-    """The part, 0, 1 or 2, of each value: thirds, or below, at and above a value that most have."""
+    """Return the third, 0, 1 or 2, that each value is in.
+
+    If most values are equal, 0 means below that value, 1 equal to it, and 2 above it.
+    """
     lower, upper = np.quantile(values, [1 / 3, 2 / 3])
     return np.where(values < lower, 0, np.where(values > upper, 2, 1))

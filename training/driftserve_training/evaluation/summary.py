@@ -1,4 +1,4 @@
-"""What the logits of a split say of a network: its scores, and how far its probabilities can be believed."""
+"""Summary of a network's logits on a split: its scores and its calibration."""
 
 import numpy as np
 import numpy.typing as npt
@@ -19,15 +19,15 @@ def summarise(
     images_sha256: str,
     seed: int,
 ) -> Evaluation:
-    """The evaluation of a network by its logits, (N, K), and the right class indices, (N,), of a split.
+    """Return the evaluation of a network on a split.
 
     Args:
-        logits: of the images.
-        targets: of the images.
-        record: of the network.
-        split: that the images are of.
-        images_sha256: the digest of the images, that of the split's manifest.
-        seed: of the resamples.
+        logits: (N, K), of the images.
+        targets: (N,), true class indices of the images.
+        record: record of the network.
+        split: name of the split.
+        images_sha256: digest of the images, from the manifest of the split.
+        seed: seed of the resamples.
     """
     probabilities = calibrate(logits, record.temperature)
     confusion = confusion_matrix(probabilities.argmax(axis=1), targets, len(record.labels))

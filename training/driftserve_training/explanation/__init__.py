@@ -1,1 +1,1 @@
-"""Why the network says what it says, and whether the explanation can be believed."""
+"""Explanations of a network's predictions, and tests of whether the explanations can be trusted."""

@@ -1,4 +1,4 @@
-"""That the network which is explained and the one which is served are one: the same answers to the same images."""
+"""Checks that the explained network and the served network give the same answers to the same images."""
 
 import tempfile
 from collections.abc import Sequence
@@ -22,17 +22,17 @@ _BATCH_SIZE = 32
 
 
 def read_pixels(data: Path, images: Sequence[str], spec: ImageSpec) -> npt.NDArray[np.uint8]:
-    """Images of a data set, by their paths in it, as the service takes them, (N, 3, H, W) uint8."""
+    """Read images of a data set by their paths in it, preprocessed as in serving, (N, 3, H, W) uint8."""
     return preprocess([decode((data / image).read_bytes()) for image in images], spec)
 
 
 def check_scripted_agrees(
     network: DifferentiableNetwork, pixels: npt.NDArray[np.uint8], spec: ImageSpec, temperature: float
 ) -> Parity:
-    """The parity of the network with its graph as archives hold it, loaded as it is served.
+    """Compare the network with its scripted graph, loaded as in serving; return their parity.
 
     Raises:
-        ModelError: they do not agree.
+        ModelError: the two do not agree.
     """
     with tempfile.TemporaryDirectory() as scratch, preserve_thread_count():
         scripted = Path(scratch, MODEL_FILE)
@@ -46,34 +46,33 @@ def check_scripted_agrees(
 def check_served_answers(
     explanations: Explanations, data: Path, model: Model, spec: ImageSpec, temperature: float
 ) -> float:
-    """Hold an archive's graph against the explained network: the largest difference of a probability.
+    """Compare an archive's graph with the explained network; return the largest difference of a probability.
 
     Args:
-        explanations: with the eager network's logits.
+        explanations: the explanations, with the logits of the eager network.
         data: the data set that has the explained images.
         model: the archive's graph.
-        spec: the contract's.
-        temperature: the contract's.
+        spec: image specification in the contract.
+        temperature: temperature in the contract.
 
     Raises:
-        DataError: an explained image is not there any more.
-        ModelError: the graph answers otherwise, for it is of another training run, or the images have changed.
+        DataError: an explained image is missing.
+        ModelError: the graph answers differently: it is of another training run, or the images have changed.
     """
     explained = np.array([one.logits for one in explanations.explanations], np.float32)
     try:
         pixels = read_pixels(data, [one.image for one in explanations.explanations], spec)
     except OSError as error:
         raise DataError(
-            f"{data}: expected the images that were explained, got {error.strerror} for {error.filename}; "
-            "run `explain` again"
+            f"{data}: expected the explained images, got {error.strerror} for {error.filename}; run `explain` again"
         ) from error
     served = _served_logits(model, pixels)
     difference = np.inf
     if served.shape == explained.shape:
         difference = compare(explained, served, temperature).max_abs_diff
-    if not difference <= TOLERANCE:  # NaN is no agreement
+    if not difference <= TOLERANCE:  # written this way, because NaN must fail
         raise ModelError(
-            f"expected the network that was explained, its probabilities within {TOLERANCE}, got a difference of "
+            f"expected the explained network, with probabilities within {TOLERANCE}, got a difference of "
             f"{difference:.2e}; run `explain` again"
         )
     return difference

@@ -1,4 +1,4 @@
-"""What each pixel has to do with a label: Integrated Gradients, Grad-CAM and occlusion, by Captum."""
+"""Attribution: how much each pixel contributes to a label, by Integrated Gradients, Grad-CAM or occlusion (Captum)."""
 
 from dataclasses import dataclass
 
@@ -11,18 +11,21 @@ from torch.nn import functional
 from driftserve_training.explanation.differentiable_network import DifferentiableNetwork
 from driftserve_training.explanation.document import Method
 
-HeatMap = npt.NDArray[np.float32]  # (H, W): how much each pixel speaks for the label, or below 0 against it
+HeatMap = npt.NDArray[np.float32]  # (H, W): how much each pixel supports the label; below 0 it opposes the label
 
-_BATCH_SIZE = 16  # inputs that the network takes together
+_BATCH_SIZE = 16  # inputs in one batch
 _SQUARES_ACROSS = 8
-COMPLETENESS_TOLERANCE = 0.1  # a share of the change of the logit
-_SMALL_CHANGE = 1.0  # of a logit, below which an error counts as a share of this
-DOUBLINGS = 3  # to eight times the steps
+COMPLETENESS_TOLERANCE = 0.1  # as a share of the change of the logit
+_SMALL_CHANGE = 1.0  # of a logit; the error of a smaller change is a share of this value
+DOUBLINGS = 3  # up to eight times the steps
 
 
 @dataclass(frozen=True)
 class Attribution:
-    """The heat map of an image, and by what share of the logit's change it misses it; None where none is promised."""
+    """The heat map of an image; `completeness_error` is the share of the logit's change that the map misses.
+
+    It is None for a method that does not promise completeness.
+    """
 
     heat_map: HeatMap
     completeness_error: float | None = None
@@ -36,9 +39,9 @@ def attribute(
     steps: int,
     doublings: int = DOUBLINGS,
 ) -> Attribution:
-    """What speaks for the logit of a target class in an input, (1, 3, H, W) float32, by one method.
+    """Attribute the logit of a target class to the pixels of an input, (1, 3, H, W) float32, by one method.
 
-    `steps` are those of Integrated Gradients, doubled at most `doublings` times.
+    `steps` and `doublings` are for Integrated Gradients: they double the steps at most `doublings` times.
     """
     if method == "integrated_gradients":
         return _integrated_gradients(network, image, target, steps, doublings)
@@ -48,17 +51,17 @@ def attribute(
 
 
 def baseline_of(inputs: torch.Tensor) -> torch.Tensor:
-    """Images without anything in them, (N, 3, H, W): each all of its own mean colour."""
+    """Return empty images, (N, 3, H, W): each is filled with the mean colour of its input."""
     return inputs.mean(dim=(2, 3), keepdim=True).expand_as(inputs).contiguous()
 
 
 def _integrated_gradients(
     network: DifferentiableNetwork, image: torch.Tensor, target: int, steps: int, doublings: int
 ) -> Attribution:
-    """The gradient on the straight path from the baseline, times the way (Sundararajan et al. 2017).
+    """Multiply the mean gradient on the straight path from the baseline by the change (Sundararajan et al. 2017).
 
-    The parts of all channels and pixels promise to add up to the change of the logit. Where they do not, the steps of
-    the quadrature (Gauss-Legendre) are doubled: rectifiers make a path of many kinks.
+    In theory the attributions of all channels and pixels add up to the change of the logit. If they do not, double the
+    steps of the Gauss-Legendre quadrature: rectifiers give the path many kinks.
     """
     baseline = baseline_of(image)
     change = network.logits(image)[0, target] - network.logits(baseline)[0, target]
@@ -79,10 +82,11 @@ def _integrated_gradients(
 
 
 def _grad_cam(network: DifferentiableNetwork, image: torch.Tensor, target: int) -> HeatMap:
-    """The feature map's channels, weighted by their mean gradient (Selvaraju et al. 2017).
+    """Return the sum of the feature map's channels, weighted by their mean gradient (Selvaraju et al. 2017).
 
-    Without the paper's last ReLU: as with the other methods one sees what speaks against the label, too. Behind it
-    half of a map had no order, for the deletion test, and one without positive parts would be blank.
+    The paper's last ReLU is left out, so that the map also shows what opposes the label, as with the other methods.
+    With the ReLU half of a map is zero and has no order for the deletion test, and a map without positive parts is
+    blank.
     """
     coarse = LayerGradCam(network, network.features).attribute(image, target=target)
     fine = functional.interpolate(coarse.detach(), image.shape[2:], mode="bilinear")
@@ -90,9 +94,10 @@ def _grad_cam(network: DifferentiableNetwork, image: torch.Tensor, target: int) 
 
 
 def _occlusion(network: DifferentiableNetwork, image: torch.Tensor, target: int) -> HeatMap:
-    """By how much the logit falls when a square becomes the baseline (Zeiler and Fergus 2014).
+    """Return how much the logit falls when the baseline replaces a square (Zeiler and Fergus 2014).
 
-    Squares of an eighth of the image: on MobileNetV2 larger ones, that overlap, said less by the deletion test.
+    The side of a square is an eighth of the image. On MobileNetV2, larger squares that overlap were worse by the
+    deletion test.
     """
     side = max(1, min(image.shape[2:]) // _SQUARES_ACROSS)
     with torch.inference_mode():
@@ -104,4 +109,4 @@ def _occlusion(network: DifferentiableNetwork, image: torch.Tensor, target: int)
             target=target,
             perturbations_per_eval=_BATCH_SIZE,
         )
-    return np.asarray(parts[0, 0].numpy(), np.float32)  # one value for the three channels
+    return np.asarray(parts[0, 0].numpy(), np.float32)  # the three channels have the same value

@@ -1,4 +1,4 @@
-"""The network as explanations need it: on floats, with gradients, in the two steps of an archive's graph."""
+"""A network that takes floats and has gradients, as explanations need; it has the two steps of an archive's graph."""
 
 import numpy as np
 import numpy.typing as npt
@@ -14,10 +14,10 @@ _BATCH_SIZE = 32
 
 
 class DifferentiableNetwork(nn.Module):
-    """Normalised input, (N, 3, H, W) float32, to logits, (N, K), by way of the last feature map.
+    """Maps normalised input, (N, 3, H, W) float32, to the last feature map, and then to logits, (N, K).
 
-    In `features` and `head` as `ExportGraph` takes them, and on floats, since pixels have no gradient. Its parameters
-    are the classifier's own, of which none is learned any more.
+    The two steps, `features` and `head`, are those of `ExportGraph`. The input is floats, because integer pixels have
+    no gradient. The parameters are shared with the classifier, and are frozen.
     """
 
     def __init__(self, classifier: Classifier) -> None:
@@ -27,28 +27,28 @@ class DifferentiableNetwork(nn.Module):
         self.head = _Head(classifier.backbone)
 
     def normalise(self, pixels: npt.NDArray[np.uint8]) -> torch.Tensor:
-        """The input, (N, 3, H, W) float32, for pixels, (N, 3, H, W) uint8."""
+        """Return the input, (N, 3, H, W) float32, for pixels, (N, 3, H, W) uint8."""
         return self.classifier.normalise(to_tensor(pixels))
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Logits, (N, K)."""
+        """Return logits, (N, K)."""
         logits: torch.Tensor = self.head(self.features(inputs))
         return logits
 
     def logits(self, inputs: torch.Tensor) -> npt.NDArray[np.float32]:
-        """The same of any number of inputs, in batches and without gradients."""
+        """Return logits, (N, K), of any number of inputs, in batches and without gradients."""
         with torch.inference_mode():
             return np.concatenate([self(batch).numpy() for batch in torch.split(inputs, _BATCH_SIZE)])
 
     def probabilities(self, inputs: torch.Tensor, temperature: float) -> npt.NDArray[np.float64]:
-        """The calibrated probabilities, (N, K), that would be served."""
+        """Return the calibrated probabilities, (N, K), that would be served."""
         return calibrate(self.logits(inputs), temperature)
 
     def check_feature_map(self, height: int, width: int) -> None:
-        """Pass if the features are a map of channels first and of several cells, (N, C, h, w).
+        """Check that the features are a map with channels first and several cells, (N, C, h, w).
 
         Raises:
-            DataError: they are not: tokens of a transformer, a map with channels last, or a single cell.
+            DataError: they are tokens of a transformer, a map with channels last, or a single cell.
         """
         with torch.inference_mode():
             shape = tuple(self.features(torch.zeros(1, 3, height, width)).shape)
@@ -56,7 +56,7 @@ class DifferentiableNetwork(nn.Module):
         if len(shape) != 4 or shape[1] != channels or shape[2] * shape[3] == 1:
             raise DataError(
                 f"expected a feature map (N, {channels}, h, w) of several cells for grad_cam, got {shape}; "
-                "take another --method, or train at a larger image size"
+                "choose another --method, or train at a larger image size"
             )
 
 

@@ -1,4 +1,4 @@
-"""What the explanations show, as `explanations/explanations.json` holds it and the model card shows it."""
+"""Explanations as data: `explanations/explanations.json` stores them and the model card shows them."""
 
 import tempfile
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from driftserve.errors import DataError
 from driftserve.validation import first_problem
 from driftserve_training.evaluation.document import Interval
 
-FOLDER = "explanations"  # in that of the training run
+FOLDER = "explanations"  # in the folder of the training run
 DOCUMENT_FILE = "explanations.json"
 
 Method = Literal["integrated_gradients", "grad_cam", "occlusion"]
@@ -20,15 +20,19 @@ Method = Literal["integrated_gradients", "grad_cam", "occlusion"]
 
 @dataclass(frozen=True)
 class Explanation:
-    """Why one image got the label that it got.
+    """Why one image got its predicted label.
 
-    `image` is its path in the data set, `picture` the file beside the document that shows it and its attribution.
-    `logits` are the eager network's, for the archive's graph to be held against. The two deletion curves give the
-    mean probability of the predicted label while its most important pixels, or random ones, are taken away first: the
-    sooner it falls, the smaller the area under it, and the more the attribution says. `moved_deletion_auc` is that of
-    the attribution's own patches, moved about: random orders scatter, and fell a label by that alone.
-    `completeness_error` is by how much the attributions miss the change of the logit that they divide up, as a share
-    of it; None where a method makes no such promise.
+    `image` is its path in the data set. `picture` is a file beside the document that shows the image and its
+    attribution. `logits` are those of the eager network, so that the archive's graph can be compared with them.
+
+    `deletion_auc` is the area under the probability of the predicted label while pixels are removed, the most important
+    ones first. The sooner the probability falls, the smaller the area, and the better the attribution.
+    `random_deletion_auc` is the same for random orders. `moved_deletion_auc` is the same for the attribution's own
+    patches, moved to other places. It is needed because random orders remove scattered pixels, which alone makes the
+    probability fall.
+
+    `completeness_error` is the share of the change of the logit that the attributions miss. It is None for a method
+    whose attributions need not add up to that change.
     """
 
     image: str
@@ -45,11 +49,11 @@ class Explanation:
 
 @dataclass(frozen=True)
 class Faithfulness:
-    """How far the attributions name what the network goes by.
+    """How well the attributions name the pixels that the network uses.
 
-    `gain` is the mean over the images of `random_deletion_auc - deletion_auc`, its interval by a paired bootstrap;
-    above 0 the attributions say more than chance. `better_than_random` is the share of images of which that is so.
-    The other two are the same over `moved_deletion_auc`, the fairer one for a method whose attributions lie in patches.
+    `gain` is the mean of `random_deletion_auc - deletion_auc` over the images, with a paired bootstrap interval. Above
+    0 the attributions are better than chance. `better_than_random` is the share of images where this is so. The other
+    two fields are the same with `moved_deletion_auc`, the fairer comparison for attributions that lie in patches.
     """
 
     gain: Interval
@@ -60,10 +64,10 @@ class Faithfulness:
 
 @dataclass(frozen=True)
 class RandomisedStage:
-    """The rank correlation of the attributions with those of the network that has forgotten all from its head down.
+    """The rank correlation of attributions before and after all layers from the head down to `layer` are randomised.
 
-    `layer` is timm's name of the lowest layer that was drawn anew; the correlation, Spearman's, is the mean over
-    images. Near 0 the attributions were of what the network had learned.
+    `layer` is timm's name of the lowest randomised layer. The correlation is Spearman's, as a mean over images. Near 0,
+    the attributions depend on what the network has learned.
     """
 
     layer: str
@@ -72,10 +76,10 @@ class RandomisedStage:
 
 @dataclass(frozen=True)
 class Explanations:
-    """The explanations of some images of a split, right and wrong ones, by one method.
+    """The explanations of some images of a split, correctly and wrongly predicted ones, by one method.
 
-    `steps` are those of Integrated Gradients' path, `seed` that of the draw of images and of random orders.
-    `randomisation` is empty where it was not asked for.
+    `steps` is the number of steps of Integrated Gradients. `seed` is for the draw of images and for the random orders.
+    `randomisation` is empty if it was not requested.
     """
 
     method: Method
@@ -92,9 +96,9 @@ _ADAPTER = TypeAdapter(Explanations)
 
 
 def write_explanations(trained: Path, explanations: Explanations, pictures: Mapping[str, bytes]) -> Path:
-    """Write the document and its pictures, by their file names, in place of an earlier set; the document's path.
+    """Write the document and its pictures, by their file names, and replace an earlier set; return the document's path.
 
-    The set is written whole beside its place and moved there, so that a run that is cut off leaves the earlier one.
+    The new set is written completely, and only then moved into place. A run that is interrupted leaves the earlier set.
     """
     place = trained / FOLDER
     with tempfile.TemporaryDirectory(dir=trained, prefix=f".{FOLDER}-") as scratch:
@@ -110,10 +114,10 @@ def write_explanations(trained: Path, explanations: Explanations, pictures: Mapp
 
 
 def read_explanations(trained: Path) -> Explanations | None:
-    """The explanations of a training run, or None where `explain` has not made any.
+    """Read the explanations of a training run; return None if `explain` has not made any.
 
     Raises:
-        DataError: the document is none.
+        DataError: the document cannot be read, or is invalid.
     """
     path = trained / FOLDER / DOCUMENT_FILE
     if not path.is_file():

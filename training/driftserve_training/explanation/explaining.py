@@ -1,4 +1,4 @@
-"""From a trained network and a split to explanations: choose, check, attribute, test, draw, write."""
+"""Making the explanations of a trained network: choose images, check, attribute, test, draw, write."""
 
 import logging
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _ExplainedImage:
-    """One image with all that was found of it; `logits` are (1, K) float32."""
+    """One image with its attribution and its deletion test; `logits` are (1, K) float32."""
 
     entry: Entry
     logits: npt.NDArray[np.float32]
@@ -57,23 +57,23 @@ def explain(
     steps: int = 64,
     randomisation: bool = True,
 ) -> Explanations:
-    """Explain images of a split, right and wrong ones; written to `<trained>/explanations`.
+    """Explain images of a split, correctly and wrongly predicted ones; write the result to `<trained>/explanations`.
 
-    Attributions that do not add up to what they divide are written too; a warning names the image.
+    Attributions that do not add up to the change of the logit are written too; a warning names the image.
 
     Args:
-        trained: a training run.
+        trained: folder of a training run.
         data: its data set.
-        split: the folder of the data set that the images are of.
-        images: how many, or all there are.
-        method: of attribution.
-        seed: of the draw of images and of random orders.
-        steps: on the path of Integrated Gradients.
-        randomisation: whether the attributions of some of the images are held against those of networks that forget.
+        split: folder of the data set with the images.
+        images: number of images; a smaller split is explained completely.
+        method: method of attribution.
+        seed: seed of the draw of images and of the random orders.
+        steps: number of steps of Integrated Gradients.
+        randomisation: whether to compare the attributions of a few images with those of randomised networks.
 
     Raises:
-        DataError: the training run cannot be used, the data set is not its, or the method not for this network.
-        ModelError: eager and scripted network do not agree; nothing is written.
+        DataError: the training run cannot be used, the data set is another one, or the method cannot take this network.
+        ModelError: the eager and the scripted network do not agree; nothing is written.
     """
     record, classifier = load_trained(trained)
     spec = record.network.image_spec
@@ -112,7 +112,7 @@ def explain(
 def _choose(
     classifier: Classifier, manifest: Manifest, split: str, record: TrainedRecord, images: int, seed: int
 ) -> list[Entry]:
-    """The images to explain, by what the network says of all of the split."""
+    """Choose the images to explain, by the network's predictions for the whole split."""
     loader = evaluation_loader(manifest, split, record.network.image_spec, _BATCH_SIZE, workers=0)
     logits, targets = score(classifier, loader, split)
     indices = select(calibrate(logits, record.temperature), targets, images, seed)
@@ -123,7 +123,7 @@ def _scan(data: Path, split: str, record: TrainedRecord) -> Manifest:
     manifest = scan(data, (split,))
     if manifest.labels != record.labels:
         raise DataError(
-            f"{data}: expected the classes that were trained, {', '.join(record.labels)}, "
+            f"{data}: expected the classes of the training run, {', '.join(record.labels)}, "
             f"got {', '.join(manifest.labels)} in {split}/; give the data of the training run"
         )
     return manifest
@@ -145,7 +145,7 @@ def _explain_one(
     error = attribution.completeness_error
     if error is not None and error > COMPLETENESS_TOLERANCE:
         _logger.warning(
-            "%s: the attributions miss %.0f %% of what they divide up; more --steps help", entry.path, 100 * error
+            "%s: the attributions miss %.0f %% of the change of the logit; give more --steps", entry.path, 100 * error
         )
     deletion = delete(network, inputs, attribution.heat_map, target, record.temperature, seed)
     return _ExplainedImage(entry, logits, attribution, deletion)
@@ -154,7 +154,7 @@ def _explain_one(
 def _randomise(
     network: DifferentiableNetwork, pixels: npt.NDArray[np.uint8], method: Method, steps: int, seed: int
 ) -> tuple[RandomisedStage, ...]:
-    """The randomisation test on a few of the images, right and wrong ones."""
+    """Run the randomisation test on a few of the images, correctly and wrongly predicted ones."""
     some = np.unique(np.linspace(0, len(pixels) - 1, _RANDOMISED_IMAGES).round().astype(int))
     inputs = network.normalise(pixels[some])
     targets = network.logits(inputs).argmax(axis=1).tolist()

@@ -1,4 +1,4 @@
-"""Whether an attribution names what the network goes by: the deletion test (Petsiuk et al. 2018, RISE)."""
+"""The deletion test (Petsiuk et al. 2018, RISE): whether an attribution names the pixels that the network uses."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,16 +13,16 @@ from driftserve_training.explanation.attribution import HeatMap, baseline_of
 from driftserve_training.explanation.differentiable_network import DifferentiableNetwork
 from driftserve_training.explanation.document import Faithfulness
 
-CELLS_ACROSS = 8  # single pixels make a pattern that no image has, and the test would measure that
+CELLS_ACROSS = 8  # removing single pixels makes a pattern that no image has, and the test would measure that
 _STEPS = 16
 _ORDERS = 8
 
-Order = npt.NDArray[np.int64]  # (64,), the cells, row by row, in the order in which they are taken away
+Order = npt.NDArray[np.int64]  # (64,), the cells, numbered row by row, in the order of their removal
 
 
 @dataclass(frozen=True)
 class Deletion:
-    """The areas under the deletion curves of one image: of its heat map, of random orders, of the map moved about."""
+    """The areas under the deletion curves of one image: for its heat map, for random orders, for the moved map."""
 
     auc: float
     random_auc: float
@@ -32,10 +32,11 @@ class Deletion:
 def delete(
     network: DifferentiableNetwork, image: torch.Tensor, heat_map: HeatMap, target: int, temperature: float, seed: int
 ) -> Deletion:
-    """The deletion test of one heat map of an input, (1, 3, H, W) float32, for the target class.
+    """Run the deletion test of one heat map of an input, (1, 3, H, W) float32, for the target class.
 
-    Random orders scatter what they take away, and that alone makes an image unlike any other: they fell a label
-    sooner than what is taken away in patches. Hence the second comparison, with the map's own patches elsewhere.
+    Random orders remove scattered cells, and that alone makes an image unlike any other. The probability then falls
+    sooner than if patches are removed. For this reason there is a second comparison, with the map's own patches in
+    other places.
     """
 
     def mean_area(orders: Sequence[Order]) -> float:
@@ -48,7 +49,7 @@ def delete(
 
 
 def rank_cells(heat_map: HeatMap) -> Order:
-    """The cells of a grid of 8x8, the one with the highest mean attribution first.
+    """Return the cells of an 8x8 grid, the one with the highest mean attribution first.
 
     >>> heat_map = np.zeros((16, 16), np.float32)
     >>> heat_map[2:4, 4:6] = 1  # the second row, the third column
@@ -61,9 +62,10 @@ def rank_cells(heat_map: HeatMap) -> Order:
 def deletion_auc(
     network: DifferentiableNetwork, image: torch.Tensor, target: int, temperature: float, order: Order
 ) -> float:
-    """The area in [0, 1] under the probability of the target class while an image's cells are taken away in an order.
+    """Return the area in [0, 1] under the probability of the target class while the cells are removed in an order.
 
-    Four cells a step become the image's mean colour; the area is of trapezoids, over the share that is taken away.
+    In each step, four cells get the image's mean colour. The area is a sum of trapezoids over the share of removed
+    cells.
     """
     ranks = np.empty(len(order), np.int64)
     ranks[order] = np.arange(len(order))
@@ -77,7 +79,7 @@ def deletion_auc(
 
 
 def summarise(deletions: Sequence[Deletion], seed: int) -> Faithfulness:
-    """How much sooner the labels fall than by chance, with the intervals of a paired bootstrap over the images."""
+    """Return how much sooner the probabilities fall than by chance, with paired bootstrap intervals over the images."""
     gains = np.array([one.random_auc - one.auc for one in deletions])
     gains_over_moved = np.array([one.moved_auc - one.auc for one in deletions])
     return Faithfulness(
@@ -89,7 +91,7 @@ def summarise(deletions: Sequence[Deletion], seed: int) -> Faithfulness:
 
 
 def _cells(heat_map: HeatMap) -> npt.NDArray[np.float64]:
-    """The mean attribution of each cell, (8, 8)."""
+    """Return the mean attribution of each cell, (8, 8)."""
     means = functional.adaptive_avg_pool2d(torch.from_numpy(heat_map)[None, None].double(), CELLS_ACROSS)
     return np.asarray(means[0, 0].numpy())
 
@@ -99,7 +101,7 @@ def _ranked(cells: npt.NDArray[np.float64]) -> Order:
 
 
 def _moved(cells: npt.NDArray[np.float64], generator: np.random.Generator) -> npt.NDArray[np.float64]:
-    """The cells turned, mirrored and moved, over the edges, at random: the same patches in another place."""
+    """Rotate, mirror and shift the cells at random, around the edges: the same patches in other places."""
     turned = np.rot90(cells, int(generator.integers(4)))
     mirrored = turned[:, ::-1] if generator.integers(2) else turned
     rows, columns = generator.integers(0, CELLS_ACROSS, 2)

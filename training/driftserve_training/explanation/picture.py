@@ -1,4 +1,4 @@
-"""An explained image as a picture: on the left as the network sees it, on the right what speaks for its label."""
+"""The picture of an explanation: on the left the network's input, on the right what supports the predicted label."""
 
 from io import BytesIO
 
@@ -9,17 +9,17 @@ from scipy.ndimage import gaussian_filter
 
 from driftserve_training.explanation.attribution import HeatMap
 
-SIDE = 192  # of each half, in pixels, the longer one
+SIDE = 192  # the longer side of each half, in pixels
 _GAP = 4
 _FOR, _AGAINST = np.array((214, 39, 40)), np.array((31, 119, 180))  # red, blue
-_STRONG_QUANTILE = 0.99  # a few pixels may be ten times all others
-_SMOOTHING = 32  # a standard deviation is this part of the side
+_STRONG_QUANTILE = 0.99  # a few pixels may be ten times as strong as all others
+_SMOOTHING = 32  # the standard deviation is the shorter side divided by this
 
 
 def draw(pixels: npt.NDArray[np.uint8], heat_map: HeatMap) -> bytes:
-    """A PNG, the same for the same arguments: the image, and over its grey copy the attribution.
+    """Draw the image, and beside it the attribution over a grey copy; return the PNG, the same for the same arguments.
 
-    Red speaks for the predicted label, blue against it, the more the stronger.
+    Red supports the predicted label, blue opposes it. A stronger colour means a stronger attribution.
 
     Args:
         pixels: the network's input, (3, H, W) uint8.
@@ -38,9 +38,10 @@ def draw(pixels: npt.NDArray[np.uint8], heat_map: HeatMap) -> bytes:
 
 
 def _heat(grey: npt.NDArray[np.uint8], heat_map: HeatMap) -> npt.NDArray[np.uint8]:
-    """The attribution in colour over a pale grey image, (H, W, 3).
+    """Draw the attribution in colour over a pale grey image, (H, W, 3).
 
-    Smoothed to about the cells of the deletion test: pixel by pixel a gradient's signs alternate, and show nothing.
+    It is smoothed to about the cells of the deletion test, because the signs of a gradient alternate from pixel to
+    pixel.
     """
     smooth = gaussian_filter(heat_map.astype(np.float64), min(heat_map.shape) / _SMOOTHING)
     pale = (255 - 0.5 * (255.0 - grey))[..., None]

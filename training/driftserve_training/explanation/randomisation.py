@@ -1,4 +1,4 @@
-"""Whether attributions depend on what was learned: the cascading randomisation test (Adebayo et al. 2018)."""
+"""The cascading randomisation test (Adebayo et al. 2018): whether attributions depend on what the network learned."""
 
 import copy
 from collections.abc import Iterator, Sequence
@@ -12,25 +12,25 @@ from driftserve_training.explanation.attribution import HeatMap, attribute
 from driftserve_training.explanation.differentiable_network import DifferentiableNetwork
 from driftserve_training.explanation.document import Method, RandomisedStage
 
-_MOST_STAGES = 6  # each costs as many attributions as there are images
+_MOST_STAGES = 6  # each stage computes the attributions of all images
 
 
 def randomise(
     network: DifferentiableNetwork, inputs: torch.Tensor, targets: Sequence[int], method: Method, steps: int, seed: int
 ) -> tuple[RandomisedStage, ...]:
-    """How the attributions of a network are ranked as those of its copies of which ever more is forgotten.
+    """Compare the attributions of a network with those of copies in which more and more layers are randomised.
 
-    From the head down to the first layer, in at most six stages, every parameter is drawn anew from the normal
-    distribution with the mean and the spread of its values. A method whose attributions stay alike draws the image,
+    From the head down to the first layer, in at most six stages, every parameter is drawn from a normal distribution
+    with the mean and the standard deviation of its values. If the attributions stay alike, the method shows the image,
     not what the network sees in it.
 
     Args:
-        network: it is not changed.
+        network: the network; it is not changed.
         inputs: (N, 3, H, W) float32.
-        targets: the class of each.
-        method: of attribution.
-        steps: of Integrated Gradients.
-        seed: of the parameters.
+        targets: class index of each input.
+        method: method of attribution.
+        steps: number of steps of Integrated Gradients.
+        seed: seed of the random parameters.
     """
     randomised = copy.deepcopy(network)
     generator = torch.Generator().manual_seed(seed)
@@ -50,7 +50,7 @@ def randomise(
 
 
 def rank_correlation(first: HeatMap, second: HeatMap) -> float:
-    """Spearman's rank correlation of two heat maps, pixel by pixel; 0 where one is the same everywhere.
+    """Return Spearman's rank correlation of two heat maps, pixel by pixel; 0 if one of them is constant.
 
     >>> rank_correlation(np.array([[1, 2], [3, 4]], np.float32), np.array([[1, 4], [9, 16]], np.float32))
     1.0
@@ -61,7 +61,7 @@ def rank_correlation(first: HeatMap, second: HeatMap) -> float:
 
 
 def _cascade(backbone: nn.Module) -> Iterator[tuple[str, list[nn.Parameter]]]:
-    """The parameters by stages, the head's alone first; each named by the lowest layer that is forgotten with it."""
+    """Yield the parameters of each stage, the head's alone first; the name is that of the stage's lowest layer."""
     layers: dict[str, list[nn.Parameter]] = {}
     for name, parameter in backbone.named_parameters():
         first, *rest = name.split(".")

@@ -1,4 +1,4 @@
-"""Which images are explained: the surest mistakes and right ones, of as many classes as there are."""
+"""Selection of the images to explain: the most confident mistakes, and right predictions, from all classes."""
 
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
@@ -10,9 +10,9 @@ import numpy.typing as npt
 def select(
     probabilities: npt.NDArray[np.float64], targets: npt.NDArray[np.int64], number: int, seed: int
 ) -> tuple[int, ...]:
-    """The places of up to `number` images: right ones, drawn at random, then as many mistakes, the surest first.
+    """Return the positions of up to `number` images: right ones at random, then as many mistakes, the surest first.
 
-    Both go round the true classes. Where there are too few of one kind, the other fills up.
+    Both kinds take the true classes in turn. If one kind has too few images, the other kind fills the gap.
 
     >>> sure = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.7, 0.3]])
     >>> select(sure, np.array([0, 1, 1, 1]), number=3, seed=0)
@@ -21,8 +21,8 @@ def select(
     Args:
         probabilities: (N, K), of all images.
         targets: (N,) class indices.
-        number: how many to choose.
-        seed: of the draw.
+        number: number of images to choose.
+        seed: seed of the draw.
     """
     is_right = probabilities.argmax(axis=1) == targets
     shuffled = np.random.default_rng(seed).permutation(len(targets))
@@ -34,7 +34,7 @@ def select(
 
 
 def _round_the_classes(order: Sequence[int] | npt.NDArray[np.int64], targets: npt.NDArray[np.int64]) -> Iterator[int]:
-    """The images of an order, the first of each class, then the second of each; within a turn in that order."""
+    """Yield the first image of each class, then the second of each, and so on; each round keeps the given order."""
     ranks = {int(index): rank for rank, index in enumerate(order)}
     by_class = [[index for index in ranks if targets[index] == label] for label in np.unique(targets)]
     for turn in zip_longest(*by_class):

@@ -1,1 +1,1 @@
-"""The search for the parameters that train best."""
+"""Search for the training parameters with the best accuracy."""

@@ -1,4 +1,4 @@
-"""The trials of a search, read off the trials of an optuna study, which has one for each attempt at each."""
+"""The trials of a search, read from an optuna study, which has one entry for each attempt at a trial."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,8 +6,8 @@ from typing import Literal
 
 from optuna.trial import FrozenTrial, TrialState
 
-RETRY = "again"  # attribute of a retry: the trial's number, and which attempt it is
-ERROR = "error"  # attribute of an attempt that failed by itself: why
+RETRY = "again"  # attribute of a retry: the number of the trial, and the number of the attempt
+ERROR = "error"  # attribute of an attempt that failed: the reason
 
 State = Literal["complete", "pruned", "failed", "cut off", "running", "waiting"]
 _STATES: dict[TrialState, State] = {
@@ -20,7 +20,7 @@ _STATES: dict[TrialState, State] = {
 
 @dataclass(frozen=True)
 class Attempt:
-    """The last attempt at a trial of the search; `count` is 1 for the first one, `entry` is optuna's."""
+    """The last attempt at a trial of the search; `count` is 1 for the first attempt, `entry` is optuna's trial."""
 
     number: int
     count: int
@@ -28,19 +28,19 @@ class Attempt:
 
     @property
     def state(self) -> State:
-        """How far it came; cut off is what ended without a reason of its own, as by kill -9."""
+        """The state of the attempt; `cut off` means that it ended without an error, for example by kill -9."""
         if self.entry.state == TrialState.FAIL:
             return "failed" if ERROR in self.entry.user_attrs else "cut off"
         return _STATES[self.entry.state]
 
 
 def read_ledger(entries: Sequence[FrozenTrial]) -> tuple[Attempt, ...]:
-    """The trials by their number, each with its last attempt.
+    """Return the trials by their number, each with its last attempt.
 
-    Entries that say of no trial to be its next attempt are trials of their own, numbered in optuna's order. Of two
-    that say so of the same one, the first is it. Optuna gives its numbers to one process at a time, and what an entry
-    says it says from the start: so all processes read the same ledger, and none needs to ask another which
-    combination is whose.
+    An entry without the attribute `RETRY` is a new trial. New trials are numbered in optuna's order. If two entries are
+    the same attempt at a trial, the first one counts. Optuna gives its numbers to one process at a time, and an entry
+    has its attributes from the start. So all processes read the same ledger, and need not ask each other who has which
+    combination.
     """
     ledger: list[Attempt] = []
     for entry in sorted(entries, key=lambda entry: entry.number):
@@ -55,5 +55,5 @@ def read_ledger(entries: Sequence[FrozenTrial]) -> tuple[Attempt, ...]:
 
 
 def find_attempt(ledger: Sequence[Attempt], entry_number: int) -> Attempt | None:
-    """The attempt that an entry of the study is; None if it is one too many."""
+    """Return the attempt of an entry of the study; None if the entry is surplus."""
     return next((attempt for attempt in ledger if attempt.entry.number == entry_number), None)

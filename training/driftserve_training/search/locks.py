@@ -1,4 +1,4 @@
-"""Locks between the processes that search in one folder."""
+"""Locks between processes that search in the same folder."""
 
 import fcntl
 import os
@@ -14,11 +14,12 @@ _TURN, _JOURNAL, _FIRST_TRIAL = 0, 1, 2  # bytes of the file
 
 
 class Locks:
-    """Locks on the bytes of one file: one a trial, one to take turns, one for the journal.
+    """Locks on the bytes of one file: one for each trial, one to take turns, one for the journal.
 
-    The kernel gives them back when their process ends, killed or not, and tells so in every container that has the
-    folder. A file that says who holds it could not: its process may be gone, and the number be another's by now.
-    POSIX's: they keep out other processes only, and closing the file anywhere in this one would give all back.
+    The kernel releases them when their process ends, even if it is killed, and every container with the folder sees
+    that. A file with the holder's process id cannot do this: the process may be gone, and another may have its id.
+    These are POSIX locks: they exclude other processes only, and closing the file anywhere in this process would
+    release all of them.
 
     Raises:
         DataError: the file cannot be written or locked.
@@ -32,13 +33,13 @@ class Locks:
                 pass
         except OSError as error:
             raise DataError(
-                f"{path}: expected a folder to write to, of a file system that has locks, got {error.strerror}; "
+                f"{path}: expected a folder to write to, on a file system with locks, got {error.strerror}; "
                 "choose another --output"
             ) from error
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """Be alone in looking for what is to be done next."""
+        """Hold the lock under which one process at a time looks for its next trial."""
         self._wait(_TURN)
         try:
             yield
@@ -46,22 +47,22 @@ class Locks:
             self._give_back(_TURN)
 
     def take_trial(self, number: int) -> bool:
-        """Whether the trial is this process's now; not so if it is that of another, which lives."""
+        """Lock a trial for this process; return False if another process has it and is alive."""
         try:
             fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _FIRST_TRIAL + number)
-        except (BlockingIOError, PermissionError):  # which of the two, POSIX leaves open
+        except (BlockingIOError, PermissionError):  # POSIX allows either
             return False
         return True
 
     def give_trial_back(self, number: int) -> None:
-        """Let others have the trial."""
+        """Release the lock of a trial."""
         self._give_back(_FIRST_TRIAL + number)
 
     def journal(self) -> JournalFileOpenLock:
-        """The lock under which optuna writes its journal.
+        """Return the lock under which optuna writes its journal.
 
-        Optuna's own are files, which a killed process leaves: the next one waits for half a minute, and, for want of
-        what a relative link points to, for ever.
+        Optuna's own locks are files, and a killed process leaves them behind. The next process then waits for half a
+        minute, or for ever if the lock is a link whose relative target does not exist.
         """
         return _JournalLock(self)
 
@@ -72,7 +73,7 @@ class Locks:
         fcntl.lockf(self._file, fcntl.LOCK_UN, 1, place)
 
 
-class _JournalLock(JournalFileOpenLock):  # for its type: a journal's file takes nothing else
+class _JournalLock(JournalFileOpenLock):  # a subclass only for the type, which the journal requires
     def __init__(self, locks: Locks) -> None:
         self._locks = locks
 

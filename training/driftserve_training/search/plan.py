@@ -1,4 +1,4 @@
-"""What a search is told: the space, how it is walked, what decides; and what makes two searches the same one."""
+"""The plan of a search: space, sampler, pruner and ranking. It also decides whether two searches are the same."""
 
 import hashlib
 from collections.abc import Mapping
@@ -15,13 +15,13 @@ Pruner = Literal["median", "none"]
 RankBy = Literal["validation", "test"]
 
 SEARCHED = tuple(Point.__dataclass_fields__)
-# Where things lie and how fast they are read may differ between the machines of one search.
+# Paths and the number of loading processes may differ between the machines of one search.
 _MACHINE_FIELDS = ("data", "output", "weights", "loader_workers")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A search: `trials` combinations of a space, each trained for `epochs`; none is given up in the first ones."""
+    """A search: `trials` combinations of a space, each trained for `epochs`; none is pruned during `warmup_epochs`."""
 
     space: Space
     sampler: Sampler
@@ -41,16 +41,16 @@ def make_plan(
     pruner: Pruner = "median",
     rank_by: RankBy = "validation",
 ) -> Plan:
-    """The plan of a search whose trials are trained by a configuration; a grid has as many as there are combinations.
+    """Return the plan of a search that trains with a configuration; a grid has one trial for each combination.
 
     Raises:
-        DataError: a number of trials is given to a grid, or none to a sampler that draws.
+        DataError: the sampler is `grid` and `trials` is given, or the sampler is `tpe` and `trials` is missing.
     """
     combinations = len(space.combinations())
     if sampler == "grid" and trials is not None:
         raise DataError(
-            f"expected no number of trials with a grid, which runs its {combinations} combinations once, "
-            f"got {trials}; leave it out, or choose the sampler tpe"
+            f"expected no number of trials with a grid, which runs each of its {combinations} combinations once, "
+            f"got {trials}; omit --trials, or choose the sampler tpe"
         )
     if sampler == "tpe" and trials is None:
         raise DataError("expected a number of trials with the sampler tpe, got none; give --trials")
@@ -61,16 +61,17 @@ def make_plan(
         rank_by=rank_by,
         trials=trials or combinations,
         epochs=configuration.epochs,
-        # While its head learns alone, a network tells little of what it will be worth.
+        # While only the head learns, the accuracy of a network says little about its final accuracy.
         warmup_epochs=1 + (configuration.head_epochs if configuration.is_pretrained else 0),
         seed=configuration.seed,
     )
 
 
 def identify(plan: Plan, configuration: TrainingConfiguration, manifest_sha256: str) -> dict[str, object]:
-    """What has to be the same for trials to be held against each other, as JSON has it.
+    """Return what must be equal for trials to be comparable, as JSON values.
 
-    The number of trials is not: a search by TPE may go on for longer. Files count by their content.
+    The number of trials is not part of it, because a search by TPE may be continued with more trials. Files are
+    compared by content.
     """
     fixed = configuration.model_dump(mode="json", exclude={*_MACHINE_FIELDS, *SEARCHED})
     if Path(configuration.augmentation).is_file():
@@ -82,21 +83,21 @@ def identify(plan: Plan, configuration: TrainingConfiguration, manifest_sha256: 
 
 
 def check_same_search(begun: Mapping[str, object], identity: Mapping[str, object], study: str) -> None:
-    """Pass if a study is of this search.
+    """Check that a study is of this search.
 
     Raises:
-        DataError: it was begun as another one; the message names the first difference.
+        DataError: another search started the study; the message names the first difference.
     """
     for name in dict.fromkeys((*begun, *identity)):
         if begun.get(name) != identity.get(name):
             raise DataError(
-                f"expected {name} {begun.get(name)} as the study {study!r} was begun with, got {identity.get(name)}; "
-                "give it again, or another --output"
+                f"expected {name} {begun.get(name)}, as in the study {study!r}, got {identity.get(name)}; "
+                "give the same value, or another --output"
             )
 
 
 def _digest(path: Path) -> str:
-    """SHA-256 of a file, or of a folder's files with their names."""
+    """Return the SHA-256 of a file, or of the names and contents of a folder's files."""
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     digest = hashlib.sha256()
     for file in files:

@@ -1,4 +1,4 @@
-"""What a search looks like: its history, and how much each parameter mattered."""
+"""Plots of a search: its history, and the importance of each parameter."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -13,21 +13,21 @@ from driftserve_training.search.ranking import RankedTrial, complete
 
 HISTORY_FILE = "history.png"
 IMPORTANCES_FILE = "importances.png"
-_TOP_TRIALS = 5  # PED-ANOVA's authors want as many among the best that it asks about
+_TOP_TRIALS = 5  # PED-ANOVA's authors want this many trials among the best
 
 
 def importances(study: optuna.Study) -> Mapping[str, float]:
-    """The share of each searched parameter in whether a trial is among the best, largest first; together 1.
+    """Return the share of each searched parameter in whether a trial is among the best; largest first, sum 1.
 
-    PED-ANOVA (Watanabe et al. 2023), over the trials that came to their end. The best are a tenth, or five, but no
-    more than half of them. Empty where there are fewer than two.
+    By PED-ANOVA (Watanabe et al. 2023), over the complete trials. The best are a tenth of them, or five if that is
+    more, but at most half. The result is empty for fewer than two complete trials.
     """
     ended = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
     if len(ended) < 2:
         return {}
     share = max(0.1, min(0.5, _TOP_TRIALS / len(ended)))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # equal scores make equal importances, which the plot shows
+        warnings.simplefilter("ignore")  # it warns of equal scores, whose importances are equal; the plot shows that
         return get_param_importances(study, evaluator=PedAnovaImportanceEvaluator(target_quantile=share))
 
 
@@ -40,12 +40,12 @@ def draw_importances(shares: Mapping[str, float], path: Path) -> None:
     axes.bar_label(bars, fmt="%.2f", padding=3)
     axes.set(xlim=(0, 1.1), xlabel="importance for being among the best trials (PED-ANOVA)")
     if not shares:
-        axes.text(0.55, 0.5, "fewer than two trials came to their end", ha="center", transform=axes.transAxes)
+        axes.text(0.55, 0.5, "fewer than two complete trials", ha="center", transform=axes.transAxes)
     figure.savefig(path, dpi=120)
 
 
 def draw_history(ranking: Sequence[RankedTrial], rank_by: str, path: Path) -> None:
-    """Draw the trials' scores in the order of their numbers, and the best so far, into a PNG."""
+    """Draw the scores of the trials by their number, and the best score so far, into a PNG."""
     figure = matplotlib.figure.Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
     ended = sorted(complete(ranking), key=lambda trial: trial.number)
@@ -62,7 +62,7 @@ def draw_history(ranking: Sequence[RankedTrial], rank_by: str, path: Path) -> No
             list(pruned_accuracies.values()),
             marker="x",
             color="tab:gray",
-            label="given up (validation)",
+            label="pruned (validation)",
         )
     axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
     axes.set(xlabel="trial", ylabel="accuracy")

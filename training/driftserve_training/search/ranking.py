@@ -1,4 +1,4 @@
-"""The trials of a search in the order of their worth."""
+"""The ranking of a search: its trials from best to worst."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ _ORDER: Mapping[State, int] = {"complete": 0, "pruned": 1, "running": 2, "waitin
 
 @dataclass(frozen=True)
 class RankedTrial:
-    """One trial: what it was given and what came of it, as far as it came.
+    """One trial: its parameters and its results so far.
 
-    `score` is what it is ranked by, of a trial that was given up the last one seen; `val_accuracy` is that of its best
-    epoch; `seconds` are those of its last attempt.
+    `score` ranks the trial; for a pruned trial it is the last one seen. `val_accuracy` is that of the best epoch.
+    `seconds` is the duration of the last attempt.
     """
 
     number: int
@@ -35,13 +35,13 @@ class RankedTrial:
 
 
 def rank(study: optuna.Study, trials: int) -> tuple[RankedTrial, ...]:
-    """The first `trials` trials of a study, the best first; of equals the one with the lower number."""
+    """Return the first `trials` trials of a study, the best first; in a tie the lower number is first."""
     ledger = read_ledger(study.get_trials(deepcopy=False))[:trials]
     return tuple(sorted((_to_ranked(attempt) for attempt in ledger), key=_sort_key))
 
 
 def complete(ranking: Sequence[RankedTrial]) -> tuple[RankedTrial, ...]:
-    """Those that were trained to their end, the winner first."""
+    """Return the complete trials, the winner first."""
     return tuple(trial for trial in ranking if trial.state == "complete")
 
 

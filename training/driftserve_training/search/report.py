@@ -1,4 +1,4 @@
-"""What a search leaves to read: a table for the docs, one for a spreadsheet, the winner's parameters."""
+"""The report of a search: a Markdown table, a CSV file, and the winner's parameters as YAML."""
 
 import csv
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ class WinnerScores:
 
 
 def write_trials(ranking: Sequence[RankedTrial], path: Path) -> None:
-    """Write every trial as CSV, in the order of their numbers."""
+    """Write all trials as CSV, in the order of their numbers."""
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(_COLUMNS)
@@ -37,7 +37,7 @@ def write_trials(ranking: Sequence[RankedTrial], path: Path) -> None:
 
 
 def write_table(ranking: Sequence[RankedTrial], plan: Plan, tested: WinnerScores | None, path: Path) -> None:
-    """Write the trials as a Markdown table, the best first, and below it what the test split says of the winner."""
+    """Write the trials as a Markdown table, the best first, and below it the winner's scores on the test split."""
     by_test = plan.rank_by == "test"
     lines = [
         "| Rank | Trial | Model | Optimizer | Learning rate | Validation accuracy |"
@@ -61,11 +61,11 @@ def write_winner(ranking: Sequence[RankedTrial], plan: Plan, study: str, path: P
     winner, *_ = complete(ranking)
     if winner.point is None or winner.score is None:
         raise AssertionError("a trial that is complete has parameters and a score")
-    trials = f"{len(ranking)} trials" if len(ranking) > 1 else "its only trial"
+    trials = f"of {len(ranking)} trials" if len(ranking) > 1 else "(the only one)"
     comment = (
-        f"# The winner of the search {study!r}: trial {winner.number:04d} of {trials}, "
+        f"# The winner of the search {study!r}: trial {winner.number:04d} {trials}, "
         f"{plan.rank_by} accuracy {winner.score:.4f}.\n"
-        f"# What `train` takes with --config {BEST_PARAMETERS_FILE}.\n"
+        f"# To train with these parameters: train --config {BEST_PARAMETERS_FILE}\n"
     )
     path.write_text(comment + yaml.safe_dump(asdict(winner.point), sort_keys=False))
 
@@ -73,15 +73,15 @@ def write_winner(ranking: Sequence[RankedTrial], plan: Plan, study: str, path: P
 def _verdict(ranking: Sequence[RankedTrial], plan: Plan, tested: WinnerScores | None) -> str:
     winners = complete(ranking)
     if not winners:
-        return "No trial has come to its end yet."
-    ranked = f"Ranked by {plan.rank_by} accuracy; of {len(ranking)} trials {len(winners)} came to their end."
+        return "No trial is complete yet."
+    ranked = f"Ranked by {plan.rank_by} accuracy; {len(winners)} of {len(ranking)} trials are complete."
     if tested is None:
         return f"{ranked} The winner, trial {winners[0].number:04d}, has not been scored on the test split."
     scores = f"accuracy {tested.accuracy:.4f}, macro F1 {tested.macro_f1:.4f}"
     if plan.rank_by == "test":
         return (
-            f"{ranked} The winner's scores on the test split are {scores}; it was selected on this very split, "
-            "so that they are too high an estimate."
+            f"{ranked} The winner's scores on the test split are {scores}. They are probably too high, because the "
+            "winner was selected on this split."
         )
     return f"{ranked} The winner was then scored once on the test split: {scores}."
 

@@ -1,4 +1,4 @@
-"""The sampling of points: which one a trial is given."""
+"""Sampling: which point of the space a trial gets."""
 
 from dataclasses import asdict
 
@@ -10,11 +10,11 @@ from driftserve_training.search.space import Point
 
 
 def sample(trial: optuna.Trial, number: int, plan: Plan) -> Point:
-    """The point of the trial of that number, noted in its study; of a trial that is run again the same one.
+    """Return the point of the trial with this number, and store it in the study; a retry gets the same point.
 
-    A grid gives its combinations in their order. Otherwise a tree-structured Parzen estimator (Bergstra et al. 2011)
-    draws, its seed of the search and of the number, so that two processes do not draw alike, and a search that was cut
-    off goes on to draw what it would have drawn.
+    A grid returns its combinations in order. Otherwise a tree-structured Parzen estimator (Bergstra et al. 2011) draws
+    the point. Its seed depends on the seed of the search and on the number. So two processes draw different points, and
+    a search that was cut off continues with the points that it would have drawn.
     """
     space = plan.space
     trial.study.sampler = (

@@ -1,4 +1,4 @@
-"""The scoring of one trial: what its training is given, what is noted of it in the study."""
+"""Scoring of one trial: run its training, and store the results in the study."""
 
 import time
 from collections.abc import Callable
@@ -15,15 +15,15 @@ from driftserve_training.search.plan import Plan
 from driftserve_training.search.space import Point
 
 VAL_ACCURACY, TEST_ACCURACY, SECONDS = "val_accuracy", "test_accuracy", "seconds"  # attributes of an attempt
-_STARTUP_TRIALS = 4  # as many have to end before one is given up
+_STARTUP_TRIALS = 4  # this many trials must end before one can be pruned
 
 EpochCallback = Callable[[int, float], None]
-"""What a training tells after each epoch: its number, from 1, and the validation accuracy. It may end the training."""
+"""Called after each epoch with its number, from 1, and the validation accuracy. It may end the training by raising."""
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """What is to be trained: the trial's number, its point, and whether an attempt before was cut off or failed."""
+    """What to train: the trial's number, its point, and whether an earlier attempt was cut off or failed."""
 
     number: int
     point: Point
@@ -32,7 +32,7 @@ class Assignment:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a training was worth; `test_accuracy` is None where nobody looked."""
+    """The result of a training; `test_accuracy` is None if it was not measured."""
 
     val_accuracy: float
     test_accuracy: float | None = None
@@ -44,16 +44,16 @@ Train = Callable[[Assignment, EpochCallback], Outcome]
 def score_trial(
     assignment: Assignment, entry: optuna.Trial, plan: Plan, train: Train, print_line: Callable[[str], None]
 ) -> float:
-    """Train, and note in the study what came of it; the score that ranks the trial."""
+    """Train one trial and store its results in the study; return the score that ranks it."""
     name = f"trial {assignment.number:04d} {' '.join(str(value) for value in asdict(assignment.point).values())}"
     started = time.monotonic()
     try:
         outcome = train(assignment, _make_epoch_callback(entry, plan))
         score = outcome.test_accuracy if plan.rank_by == "test" else outcome.val_accuracy
-        if score is None or not isfinite(score):  # optuna would fail the trial, and give no reason
+        if score is None or not isfinite(score):  # optuna would fail the trial without a reason
             raise DataError(f"expected an accuracy to rank the trial by, got {score}")
     except optuna.TrialPruned:
-        print_line(f"{name}: given up, below the median")
+        print_line(f"{name}: pruned, below the median")
         raise
     except UpdateFinishedTrialError:
         raise
@@ -71,7 +71,7 @@ def score_trial(
 
 
 def make_pruner(plan: Plan) -> BasePruner:
-    """What gives up a trial whose best epoch so far is below the median of the others at that epoch."""
+    """Return a pruner that ends a trial whose best epoch so far is below the median of the others at that epoch."""
     if plan.pruner == "none":
         return NopPruner()
     return MedianPruner(n_startup_trials=_STARTUP_TRIALS, n_warmup_steps=plan.warmup_epochs)
@@ -80,7 +80,7 @@ def make_pruner(plan: Plan) -> BasePruner:
 def _make_epoch_callback(entry: optuna.Trial, plan: Plan) -> EpochCallback:
     def on_epoch(epoch: int, val_accuracy: float) -> None:
         entry.report(val_accuracy, epoch)
-        if epoch < plan.epochs and entry.should_prune():  # after the last one there is nothing to save
+        if epoch < plan.epochs and entry.should_prune():  # after the last epoch there is nothing to save
             raise optuna.TrialPruned
 
     return on_epoch

@@ -1,4 +1,4 @@
-"""The search itself: what is to be tried next, until all has been, whoever else is searching."""
+"""The search loop of one process: run one trial after another until all are done, beside other processes."""
 
 import time
 import warnings
@@ -25,14 +25,14 @@ class Search:
     """One process's part in a search.
 
     Args:
-        study: optuna's, which other processes may hold too.
-        plan: what is searched.
-        train: what trains; a DriftserveError of it fails one trial, any other error ends the search.
-        locks: those of the folder.
-        has_local_processes: whether all who search are on these locks; otherwise heartbeats tell who lives.
+        study: optuna's study; other processes may use it, too.
+        plan: plan of the search.
+        train: trains a trial; if it raises a DriftserveError, the trial fails; any other error ends the search.
+        locks: locks of the folder.
+        has_local_processes: whether all searching processes use these locks; if not, heartbeats show which are alive.
         after_trial: called after each trial of this process.
-        print_line: is given a line whenever something is worth one.
-        pause_seconds: between two looks at whether the others are done.
+        print_line: called with each line of progress.
+        pause_seconds: pause between two checks whether other processes are done.
     """
 
     def __init__(
@@ -57,14 +57,14 @@ class Search:
         self._waits_for: list[int] = []
 
     def run(self) -> None:
-        """Try what is still to be tried; then wait until the others have done so."""
+        """Run all trials that are not done; then wait until other processes are done with theirs."""
         with self._locks.turn():
-            self._queue_retries("failed")  # a new start is a new try: what they failed for may be gone
+            self._queue_retries("failed")  # each start retries failed trials: the reason may be gone
         while self._take_turn():
             pass
 
     def _take_turn(self) -> bool:
-        """Try one, or wait a moment; False when there is nothing left to wait for."""
+        """Run one trial, or wait a moment; return False if there is nothing left to wait for."""
         with ExitStack() as held:
             held.enter_context(self._locks.turn())
             self._mark_dead_trials()
@@ -85,18 +85,18 @@ class Search:
         except (UpdateFinishedTrialError, ValueError):
             if not turn.is_lost:
                 raise
-            self._print_line(f"trial {turn.trial:04d} was given to another process, as this one had not been heard of")
+            self._print_line(f"trial {turn.trial:04d} was given to another process, because this one seemed dead")
         finally:
-            if turn.trial is not None:  # not before optuna has noted how it ended
+            if turn.trial is not None:  # only after optuna has stored how it ended
                 self._locks.give_trial_back(turn.trial)
         if turn.trial is not None:
             self._after_trial()
 
     def _try(self, entry: optuna.Trial, turn: "_Turn") -> float:
-        """Find out which trial an entry of the study is, and train it; the score that ranks it."""
+        """Find out which trial an entry of the study is, and train it; return the score that ranks it."""
         attempt = find_attempt(read_ledger(self._study.get_trials(deepcopy=False)), entry.number)
         if attempt is None or attempt.number >= self._plan.trials or not self._locks.take_trial(attempt.number):
-            raise _SurplusEntry  # two processes have seen the same gap
+            raise _SurplusEntry  # two processes found the same trial missing
         number = turn.trial = attempt.number
         turn.held.close()
         assignment = Assignment(number, sample(entry, number, self._plan), is_retry=attempt.count > 1)
@@ -107,23 +107,23 @@ class Search:
             raise
 
     def _mark_dead_trials(self) -> None:
-        """Mark as cut off what is said to run, and whose process does not live."""
+        """Mark running trials as cut off if their process is dead."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             optuna.storages.fail_stale_trials(self._study)
         for attempt in self._ledger():
             if attempt.state == "running" and self._is_dead(attempt):
                 self._study.tell(attempt.entry.number, state=TrialState.FAIL, skip_if_finished=True)
-                self._print_line(f"trial {attempt.number:04d} was cut off; it is run again")
+                self._print_line(f"trial {attempt.number:04d} was cut off; it will run again")
 
     def _is_dead(self, attempt: Attempt) -> bool:
-        if self._has_local_processes:  # whoever asks has the turn, so that none is between its entry and its lock
+        if self._has_local_processes:  # the caller has the turn, so no process is between its entry and its lock
             return self._is_free(attempt)
-        started = attempt.entry.datetime_start  # killed before its first heartbeat, optuna would wait for it for ever
+        started = attempt.entry.datetime_start  # optuna waits for ever for a process killed before its first heartbeat
         return not attempt.entry.params and started is not None and datetime.now() - started > _START_TIMEOUT
 
     def _is_free(self, attempt: Attempt) -> bool:
-        """Whether no living process with this folder works on it, not even one that the heartbeats have given up."""
+        """Return whether no living process with this folder works on it, not even one without heartbeats."""
         if not self._locks.take_trial(attempt.number):
             return False
         self._locks.give_trial_back(attempt.number)
@@ -137,21 +137,21 @@ class Search:
                 )
 
     def _ledger(self) -> tuple[Attempt, ...]:
-        """The trials that the plan has; there may be more, by a longer one or by two processes at once."""
+        """Return the trials of the plan; the study may have more, from a longer plan or from two processes at once."""
         return read_ledger(self._study.get_trials(deepcopy=False))[: self._plan.trials]
 
     def _wait(self, running: list[int]) -> None:
         if running != self._waits_for:
             self._waits_for = running
             self._print_line(
-                f"waiting for {', '.join(f'{number:04d}' for number in running)}, which other processes run"
+                f"waiting for other processes to end trials {', '.join(f'{number:04d}' for number in running)}"
             )
         time.sleep(self._pause_seconds)
 
 
 @dataclass
 class _Turn:
-    """The lock that others wait for, and the trial that was found to be next under it."""
+    """The lock that other processes wait for, and the trial that this process found while it held the lock."""
 
     held: ExitStack
     trial: int | None = None
@@ -159,4 +159,4 @@ class _Turn:
 
 
 class _SurplusEntry(DriftserveError):
-    """There is nothing to do for an entry of the study."""
+    """Raised for an entry of the study for which there is nothing to do."""

@@ -1,4 +1,4 @@
-"""What is searched: the models, the optimizers and the learning rates."""
+"""The space of a search: models, optimizers and learning rates."""
 
 from dataclasses import dataclass
 from itertools import product
@@ -6,7 +6,7 @@ from itertools import product
 
 @dataclass(frozen=True)
 class Point:
-    """One combination of what is searched."""
+    """One combination of the searched parameters."""
 
     model: str
     optimizer: str
@@ -15,14 +15,14 @@ class Point:
 
 @dataclass(frozen=True)
 class Space:
-    """The values that are tried; a sampler that draws takes any learning rate between the least and the greatest."""
+    """The values to try; the sampler `tpe` draws any learning rate between the lowest and the highest."""
 
     models: tuple[str, ...]
     optimizers: tuple[str, ...]
     learning_rates: tuple[float, ...]
 
     def combinations(self) -> tuple[Point, ...]:
-        """Every combination, the learning rate changing first.
+        """Return every combination; the learning rate changes fastest.
 
         >>> [point.learning_rate for point in Space(("a",), ("sgd",), (0.1, 0.3)).combinations()]
         [0.1, 0.3]

@@ -1,4 +1,4 @@
-"""Where a study is kept: a journal in the search's folder, or a database that several machines reach."""
+"""Storage of a study: a journal in the folder of the search, or a database that several machines can reach."""
 
 import random
 import time
@@ -20,47 +20,47 @@ from driftserve_training.search.plan import check_same_search
 
 JOURNAL_FILE = "study.journal"
 HEARTBEAT_SECONDS = 30
-_MISSED_HEARTBEATS = 4  # after which a trial's process is taken to be dead
+_MISSED_HEARTBEATS = 4  # after this many, the process of a trial counts as dead
 _MOST_OPENINGS, _MOST_LOOKS = 5, 10
-_IDENTITY = "search"  # attribute of the study: what it was begun as
+_IDENTITY = "search"  # attribute of the study: the identity of its search
 
 
 def open_journal(folder: Path, locks: Locks) -> BaseStorage:
-    """The storage of a search in one folder.
+    """Open the storage of a search in one folder.
 
     Raises:
-        DataError: its journal cannot be read.
+        DataError: the journal cannot be read.
     """
     path = folder / JOURNAL_FILE
     try:
         return JournalStorage(JournalFileBackend(str(path.resolve()), lock_obj=locks.journal()))
-    except (OSError, ValueError) as error:  # JSON that breaks off is a ValueError
+    except (OSError, ValueError) as error:  # truncated JSON is a ValueError
         raise DataError(f"{path}: expected a study's journal, got {error}; search in another folder") from error
 
 
 def open_database(url: str, heartbeat_seconds: int = HEARTBEAT_SECONDS) -> BaseStorage:
-    """The storage of a search by an URL as SQLAlchemy has them, `postgresql+psycopg://...`.
+    """Open the storage of a search by a SQLAlchemy URL, `postgresql+psycopg://...`.
 
-    A trial whose process has not been heard of for four heartbeats counts as cut off.
+    A trial whose process misses four heartbeats counts as cut off.
 
     Raises:
-        DataError: there is no such database, it cannot be reached, or its driver is not installed.
+        DataError: the database does not exist, it cannot be reached, or its driver is not installed.
     """
     with storage_errors(url):
         for opening in range(1, _MOST_OPENINGS):
             try:
                 return _open(url, heartbeat_seconds)
-            except (IntegrityError, ProgrammingError):  # another process makes the tables at this moment
+            except (IntegrityError, ProgrammingError):  # another process is creating the tables
                 time.sleep(random.uniform(0.1, 0.5) * opening)
         return _open(url, heartbeat_seconds)
 
 
 @contextmanager
 def storage_errors(url: str | None) -> Iterator[None]:
-    """Make one line of what a storage has to say; a password is not shown.
+    """Turn an error of the storage into a message of one line without the password.
 
     Raises:
-        DataError: what was done inside failed for the storage's sake.
+        DataError: the storage failed inside the `with` block.
     """
     try:
         yield
@@ -69,20 +69,20 @@ def storage_errors(url: str | None) -> Iterator[None]:
         reason = str(getattr(cause, "orig", None) or cause).strip().splitlines()[0]
         raise DataError(
             f"--storage {_mask_password(url)}: expected a database that can be used, got {reason}; correct the URL, "
-            "or leave it out for a journal in the folder"
+            "or omit --storage to use a journal in the folder"
         ) from error
 
 
 def open_study(
     storage: BaseStorage, name: str, pruner: optuna.pruners.BasePruner, identity: Mapping[str, object]
 ) -> optuna.Study:
-    """The study of that name, begun if there is none.
+    """Open the study with this name, or create it.
 
     Raises:
-        DataError: it was begun as another search.
+        DataError: another search started the study.
     """
-    optuna.logging.set_verbosity(optuna.logging.ERROR)  # the search says itself how it goes
-    try:  # of several that begin at once, one succeeds: what it is begun as is for that one to say
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # the search prints its own progress
+    try:  # if several processes start at once, one creates the study, and that one stores its identity
         study = optuna.create_study(storage=storage, study_name=name, pruner=pruner, direction="maximize")
     except DuplicatedStudyError:
         study = optuna.load_study(storage=storage, study_name=name, pruner=pruner)
@@ -90,7 +90,7 @@ def open_study(
             if _IDENTITY in study.user_attrs:
                 break
             time.sleep(0.5)
-    if _IDENTITY not in study.user_attrs:  # begun now, or by one that was killed at once
+    if _IDENTITY not in study.user_attrs:  # created here, or by a process that was killed before it stored it
         study.set_user_attr(_IDENTITY, dict(identity))
     check_same_search(study.user_attrs[_IDENTITY], identity, name)
     return study
@@ -109,7 +109,7 @@ def _open(url: str, heartbeat_seconds: int) -> BaseStorage:
         except ImportError as error:
             raise DataError(
                 f"--storage {_mask_password(url)}: expected a database whose driver is installed, got {error}; "
-                "install it, or take postgresql+psycopg"
+                "install it, or use postgresql+psycopg"
             ) from error
 
 

@@ -1,4 +1,4 @@
-"""One trial of a search: a training run with a point's parameters, in a folder of its own."""
+"""One trial of a search: a training run with the parameters of one point, in its own folder."""
 
 import shutil
 from collections.abc import Mapping, Sequence
@@ -32,15 +32,15 @@ _WEIGHTS = "*.pt"
 
 
 def trial_folder(output: Path, number: int) -> Path:
-    """The folder of a trial, as of a run of `train`."""
+    """Return the folder of a trial; it is like the folder of a `train` run."""
     return output / "trials" / f"{number:04d}"
 
 
 def check_names(space: Space) -> None:
-    """Pass if timm has every model and every optimizer.
+    """Check that timm has every model and every optimizer.
 
     Raises:
-        DataError: it has not.
+        DataError: timm does not have one of them.
     """
     for name in space.models:
         if not timm.is_model(name.split(".")[0]):
@@ -50,10 +50,10 @@ def check_names(space: Space) -> None:
 
 
 def check_networks(configuration: TrainingConfiguration, space: Space, classes: int) -> None:
-    """Pass if every model can be built with the weights that it shall have, and written as TorchScript.
+    """Check that every model can be built with its initial weights, and be written as TorchScript.
 
     Raises:
-        DataError: one cannot.
+        DataError: a model cannot be built or written.
     """
     for model in space.models:
         classifier, network = create_classifier(configuration.model_copy(update={"model": model}), classes)
@@ -61,7 +61,7 @@ def check_networks(configuration: TrainingConfiguration, space: Space, classes: 
 
 
 class Training:
-    """Trains the trials of a search, and leaves in TensorBoard what each was given and was worth."""
+    """Trains the trials of a search, and writes the parameters and scores of each to TensorBoard."""
 
     def __init__(self, configuration: TrainingConfiguration, plan: Plan, manifest: Manifest) -> None:
         self._configuration = configuration
@@ -69,13 +69,13 @@ class Training:
         self._manifest = manifest
 
     def __call__(self, assignment: Assignment, on_epoch: EpochCallback) -> Outcome:
-        """Train one; what an earlier attempt has left is gone on from.
+        """Train one trial; continue from the checkpoint of an earlier attempt if there is one.
 
         Raises:
-            DataError: it cannot be trained.
+            DataError: the trial cannot be trained.
         """
         folder = trial_folder(self._configuration.output, assignment.number)
-        if not assignment.is_retry:  # of another study, whose journal was removed
+        if not assignment.is_retry:  # an existing folder is of another study, whose journal was removed
             shutil.rmtree(folder, ignore_errors=True)
         val_accuracies: list[float] = []
 
@@ -98,7 +98,7 @@ class Training:
         return Outcome(val_accuracy, test_accuracy)
 
     def test(self, number: int) -> WinnerScores:
-        """The scores of a trial's network on the test split.
+        """Return the scores of a trial's network on the test split.
 
         Raises:
             DataError: the trial's folder has no network.
@@ -114,9 +114,9 @@ class Training:
         parameters = self._configuration.model_dump() | asdict(point) | {"output": folder}
         try:
             record = train(TrainingConfiguration.model_validate(parameters), on_epoch=on_epoch)
-        except torch.OutOfMemoryError as error:  # a smaller model of the search may well fit
+        except torch.OutOfMemoryError as error:  # a smaller model of the search may fit
             torch.cuda.empty_cache()
-            raise DataError(f"expected {point.model} to fit into the GPU, got {error}; lower --batch-size") from error
+            raise DataError(f"expected {point.model} to fit into the GPU, got {error}; reduce --batch-size") from error
         if record is None:
             raise AssertionError("a search runs in one process, which has the record")
         return record.val_accuracy
@@ -134,13 +134,13 @@ class Training:
 
 
 def remove_network(folder: Path) -> None:
-    """Remove a trial's weights, of which all that is to be known is in its record."""
+    """Remove the weights of a trial; its record keeps all that is needed."""
     shutil.rmtree(folder / _CHECKPOINTS, ignore_errors=True)
     for weights in folder.glob(_WEIGHTS):
         weights.unlink(missing_ok=True)
 
 
 def remove_losers(output: Path, losers: Sequence[int]) -> None:
-    """Remove the weights of trials that another one has surpassed."""
+    """Remove the weights of trials that another trial has beaten."""
     for number in losers:
         remove_network(trial_folder(output, number))

@@ -1,4 +1,4 @@
-"""A whole search: begun or gone on with, and its report."""
+"""A complete search: start or continue it, then write its report."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -42,13 +42,13 @@ _TESTED = "tested"  # attribute of the study: the winner's scores on the test sp
 
 @dataclass(frozen=True)
 class TuningResult:
-    """What a search found; `tested` is None where the winner's network lies on another machine."""
+    """The result of a search; `tested` is None if the winner's network is on another machine."""
 
     ranking: tuple[RankedTrial, ...]
     tested: WinnerScores | None
 
     def summary(self) -> dict[str, object]:
-        """The winner and the scores, as JSON."""
+        """Return the winner and the scores, as JSON values."""
         winner = complete(self.ranking)[0]
         return {
             "trial": winner.number,
@@ -67,7 +67,7 @@ def tune(
     study_name: str,
     print_line: Callable[[str], None],
 ) -> TuningResult:
-    """Search until every trial of the plan has ended, in this process or in another one, and write the report.
+    """Search until every trial of the plan has ended, in this process or in another one; then write the report.
 
     Raises:
         DataError: the images, a model, an optimizer or the storage cannot be used, the study is of another search, or
@@ -75,9 +75,9 @@ def tune(
     """
     if read_ranks().processes > 1:
         raise DataError(
-            "expected one process for a search, got torchrun's; start `tune` several times on one --storage instead"
+            "expected one process for a search, got several by torchrun; start `tune` several times on one --storage"
         )
-    check_names(plan.space)  # before many images are read
+    check_names(plan.space)  # first, because reading many images takes long
     with located(configuration) as data:
         return _tune(configuration.within(data), scan(data), plan, storage_url, study_name, print_line)
 
@@ -113,10 +113,8 @@ def _conclude(study: optuna.Study, plan: Plan, training: Training, output: Path)
     ranking = rank(study, plan.trials)
     write_trials(ranking, output / TRIALS_FILE)
     if not complete(ranking):
-        reason = next((trial.error for trial in ranking if trial.error), "none was begun")
-        raise DataError(
-            f"expected a trial that comes to its end, got {len(ranking)} that failed; one of them: {reason}"
-        )
+        reason = next((trial.error for trial in ranking if trial.error), "no trial was started")
+        raise DataError(f"expected a complete trial, got {len(ranking)} that failed; one of the errors: {reason}")
     tested = _test_once(study, complete(ranking)[0], training, output)
     write_table(ranking, plan, tested, output / TABLE_FILE)
     write_winner(ranking, plan, study.study_name, output / BEST_PARAMETERS_FILE)
@@ -126,7 +124,10 @@ def _conclude(study: optuna.Study, plan: Plan, training: Training, output: Path)
 
 
 def _test_once(study: optuna.Study, winner: RankedTrial, training: Training, output: Path) -> WinnerScores | None:
-    """The winner's scores on the test split, by the process that has its network; others read them in the study."""
+    """Return the winner's scores on the test split; a process without its network reads them from the study.
+
+    They are None if no process with the network has measured them yet.
+    """
     saved = study.user_attrs.get(_TESTED)
     if saved is not None and saved["trial"] == winner.number:
         return WinnerScores(**saved)
@@ -138,6 +139,6 @@ def _test_once(study: optuna.Study, winner: RankedTrial, training: Training, out
 
 
 def _losers(ranking: tuple[RankedTrial, ...]) -> list[int]:
-    """The numbers of those that another one has surpassed: whatever comes, none of them will win."""
+    """Return the numbers of the trials that another trial has beaten: they cannot win any more."""
     ended = complete(ranking)
     return [trial.number for trial in ended[1:]] + [trial.number for trial in ranking if trial.state == "pruned"]

@@ -178,21 +178,21 @@ def test_the_page_shows_what_was_measured(page: Page) -> None:
         "0.085 (0.012 to 0.155)",  # against the champion
         "0.375",
         "Deletion AUC 0.250, random 0.500",
-        "0.115 (0.015 to 0.215), on 75 % of them",  # faithfulness
+        "0.115 (0.015 to 0.215); it is smaller on 75 % of the images",  # faithfulness
         "60 images of val/",  # the certificate
         "0.00012",
         "0.975",
         "fog",
     ):
         assert fact in page.text, fact
-    assert "This card does not say" not in page.text
+    assert "This card does not show" not in page.text
 
 
 def test_what_was_not_measured_is_said(run: Path) -> None:
     files = render(gather(run))
     page = _parse(files)
     assert len(page.all("img")) == 2
-    stated = re.findall(r"\((train|explain|export|evaluate [^)]*) would\)", page.text)
+    stated = re.findall(r"\(run (train|explain|export|evaluate [^)]*)\)", page.text)
     assert stated == [
         "evaluate --robustness-images N",
         "evaluate --adversary-images N",
@@ -212,10 +212,10 @@ def test_a_certificate_says_what_there_were_too_few_images_for(card: ModelCard, 
     bare = CERTIFICATE.model_copy(update={"false_alarms": (), "power": ()})
     text = _parse(render(replace(card, certificate=bare))).text
     assert "Not measured: false alarms of windows and long windows" in text
-    assert "Not measured: whether corrupted images are seen." in text
+    assert "Not measured: whether the detector sees corrupted images." in text
     few = CERTIFICATE.model_copy(update={"power": CERTIFICATE.power[1:]})
     text = _parse(render(replace(card, certificate=few))).text
-    assert "Not measured: whether corrupted images are seen: 24 of them are too few for a window." in text
+    assert "Not measured: whether the detector sees corrupted images. 24 images are too few for a window." in text
     assert "jpeg compression" in text
 
 
@@ -302,7 +302,7 @@ def test_a_manifest_of_other_images_is_refused(run: Path) -> None:
         ),
         ("trained.json", None, "expected a finished training run"),
         ("manifest.csv", "path,split\n", "expected the manifest"),
-        ("history.csv", "epoch,train_loss\n1,x\n", "history.csv: expected a row of numbers an epoch, got 0.train_loss"),
+        ("history.csv", "epoch,train_loss\n1,x\n", "history.csv: expected numbers for each epoch, got 0.train_loss"),
         ("certificate.json", "{", "certificate.json: : Invalid JSON"),
         ("configuration.json", '{"a": [1]}', "configuration.json: a."),
         ("explanations/0.png", None, "expected the picture of an explanation, got No such file"),

@@ -210,7 +210,7 @@ def test_equal_networks_do_not_differ() -> None:
     [
         ({"paths": ("test/sea/0.jpg", "test/sea/9.jpg")}, r"old: expected predictions of the same 2 images, .*sea/1"),
         ({"paths": ("test/sea/0.jpg",) * 2}, r"old: expected predictions of the same 2 images, got 2"),
-        ({"targets": ("sea", "forest")}, r"expected the same right labels, got forest instead of sea for .*1\.jpg"),
+        ({"targets": ("sea", "forest")}, r"expected the same true labels, got forest instead of sea for .*1\.jpg"),
         ({"labels": ("sea", "street")}, r"expected predictions of sea, forest, got sea, street"),
     ],
 )

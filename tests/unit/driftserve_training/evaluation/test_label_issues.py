@@ -78,5 +78,5 @@ def test_most_of_planted_flips_are_found_and_given_their_label_back(seed: int) -
 def test_the_card_says_how_many_labels_are_doubtful(tmp_path: Path) -> None:
     write_run(tmp_path)
     limits = " ".join(to_limits(write_evaluation(tmp_path, label_issues=4), None))
-    assert "Of the 30 images that it was measured on, 4 have a label that it contradicts" in limits
+    assert "Of the 30 evaluated images, 4 have a label that the network contradicts" in limits
     assert "contradicts" not in " ".join(to_limits(write_evaluation(tmp_path, label_issues=0), None))

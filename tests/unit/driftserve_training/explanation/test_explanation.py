@@ -391,10 +391,10 @@ def test_an_archives_graph_is_held_against_the_explained_network(
     other = shutil.copytree(data, tmp_path / "data")
     changed = other / explained.explanations[0].image
     Image.new("RGB", (96, 96), "red").save(changed)
-    with pytest.raises(ModelError, match=r"expected the network that was explained, .* run `explain` again"):
+    with pytest.raises(ModelError, match=r"expected the explained network, .* run `explain` again"):
         check_served_answers(explained, other, model, spec, record.temperature)
     changed.unlink()
-    with pytest.raises(DataError, match=r"expected the images that were explained, got No such file"):
+    with pytest.raises(DataError, match=r"expected the explained images, got No such file"):
         check_served_answers(explained, other, model, spec, record.temperature)
 
 
@@ -415,7 +415,7 @@ def test_grad_cam_without_a_feature_map_is_refused(
 def test_the_data_of_another_run_is_refused(trained: Path, data: Path, tmp_path: Path) -> None:
     other = shutil.copytree(data, tmp_path / "data")
     shutil.rmtree(other / "test" / "sea")
-    with pytest.raises(DataError, match=r"expected the classes that were trained, .*sea.*, got .* in test/"):
+    with pytest.raises(DataError, match=r"expected the classes of the training run, .*sea.*, got .* in test/"):
         explain(trained, other)
     changed = shutil.copytree(data, tmp_path / "changed")
     Image.new("RGB", (96, 96), "red").save(changed / "test" / "sea" / "0000.jpg")

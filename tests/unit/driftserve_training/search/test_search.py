@@ -170,7 +170,7 @@ def test_a_process_that_was_taken_to_be_dead_lets_go_of_its_trial_and_goes_on(tm
         return fake_training(assignment, on_epoch)
 
     study = search(tmp_path, plan_of(tmp_path, pruner="none"), training, say=said.append)
-    assert said[1] == "trial 0001 was given to another process, as this one had not been heard of"
+    assert said[1] == "trial 0001 was given to another process, because this one seemed dead"
     assert attempts == [0, 1, 1, *range(2, 8)]
     assert len(complete(rank(study, 8))) == 8
 
@@ -246,7 +246,7 @@ def test_a_study_of_another_search_is_refused(
     other = begun.model_copy(update=changed)
     identity = identify(make_plan(begun, SPACE), begun, "0a")
     check_same_search(identity, identify(make_plan(moved, SPACE), moved, "0a"), "search")  # is the same search
-    with pytest.raises(DataError, match=rf"expected {name} .* as the study 'search' was begun with, got .*; give it"):
+    with pytest.raises(DataError, match=rf"expected {name} .*, as in the study 'search', got .*; give the same value"):
         check_same_search(identity, identify(make_plan(other, SPACE), other, "0a"), "search")
     with pytest.raises(DataError, match="expected images 0a"):
         check_same_search(identity, identify(make_plan(begun, SPACE), begun, "0b"), "search")
@@ -257,7 +257,7 @@ def test_a_study_of_another_search_is_refused(
 
 def test_the_identity_outlives_the_process_in_the_journal(tmp_path: Path) -> None:
     search(tmp_path, plan_of(tmp_path))
-    with pytest.raises(DataError, match="expected plan grid as the study 'fake' was begun with, got tpe"):
+    with pytest.raises(DataError, match="expected plan grid, as in the study 'fake', got tpe"):
         search(tmp_path, plan_of(tmp_path, trials=3, **TPE))
 
 
@@ -298,7 +298,7 @@ def test_by_test_accuracy_where_it_is_asked_for(tmp_path: Path) -> None:
     assert (winner.number, winner.score, winner.val_accuracy) == (0, pytest.approx(0.399), 0.5)
     write_table(ranking, plan, WinnerScores(0, 0.399, 0.4), tmp_path / "table.md")
     table = (tmp_path / "table.md").read_text()
-    assert "it was selected on this very split" in table
+    assert "the winner was selected on this split" in table
     assert "| 1 | 0000 | small | adamw | 0.001 | 0.5000 | 0.3990 |" in table
 
 
