@@ -78,18 +78,19 @@ def test_every_parameter_reaches_its_container_and_a_good_model_the_registry(
     assert "val_accuracy 0.8125" in said
     assert re.search(r"^registered .*/scenes/1$", said, re.MULTILINE)
     assert (work / "model" / "scenes.mar").read_text() == "archive"
-    told = {
-        step: json.loads((_base(work, step) / "told.json").read_text()) for step in ("Fetch", "Preprocess", "Evaluate")
+    arguments = {
+        step: json.loads((_base(work, step) / "arguments.json").read_text())
+        for step in ("Fetch", "Preprocess", "Evaluate")
     }
-    assert told["Fetch"] == (
+    assert arguments["Fetch"] == (
         ["fetch", "--source", "s3://scenes/train", "--test-source", "s3://scenes/test", "--digest", "d" * 64]
     )
-    assert told["Preprocess"] == (
+    assert arguments["Preprocess"] == (
         ["preprocess", "--annotations", "s3://scenes/release.json", "--unusable-images", "drop"]
     )
     (execution,) = (path.name for path in (work / "executions").iterdir())
-    assert told["Evaluate"][told["Evaluate"].index("--threshold") + 1] == "0.75"
-    assert told["Evaluate"][told["Evaluate"].index("--version") + 1] == execution
+    assert arguments["Evaluate"][arguments["Evaluate"].index("--threshold") + 1] == "0.75"
+    assert arguments["Evaluate"][arguments["Evaluate"].index("--version") + 1] == execution
     hyperparameters = json.loads((_base(work, "Train") / "input/config/hyperparameters.json").read_text())
     assert hyperparameters == {
         "model": "test_resnet",
@@ -143,7 +144,7 @@ def test_a_run_on_images_renders_its_definition_and_reads_them_where_they_are(
         "DRIFTSERVE_PIPELINE_EXPLAINED_IMAGES=2",
         "DRIFTSERVE_PIPELINE_WEIGHTS=s3://driftserve-dry/weights/w'1.safetensors",
     }
-    sent = json.loads((_base(work, "Fetch") / "told.json").read_text())
+    sent = json.loads((_base(work, "Fetch") / "arguments.json").read_text())
     assert sent[sent.index("--source") + 1] == str(tmp_path / "my scenes")
     hyperparameters = json.loads((_base(work, "Train") / "input/config/hyperparameters.json").read_text())
     assert (hyperparameters["model"], hyperparameters["epochs"]) == ("test_resnet", "4")
@@ -221,8 +222,8 @@ def test_a_search_is_told_the_ranges_and_what_is_fixed_and_its_best_is_trained(
     said = capsys.readouterr().out
     assert re.search(r"^Tune .* s  model mobilenetv2_035, optimizer sgd, learning_rate 0.00789$", said, re.MULTILINE)
     assert re.search(r"^Tune .* done before", said, re.MULTILINE)
-    program, *told = json.loads((_base(work, "Tune") / "told.json").read_text())
-    pairs = [*zip(told[::2], told[1::2], strict=True)]
+    program, *arguments = json.loads((_base(work, "Tune") / "arguments.json").read_text())
+    pairs = [*zip(arguments[::2], arguments[1::2], strict=True)]
     assert program == "tune"
     assert [pair for pair in pairs if pair[0] != "--fixed"] == [
         ("--choice", "model=mobilenetv2_035,mobilenetv2_100"),
