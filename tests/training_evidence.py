@@ -79,7 +79,7 @@ def write_evaluation(run: Path, **chosen: object) -> Evaluation:
 
 
 def robustness(accuracy: float) -> Robustness:
-    """Return results for fifteen corruptions at five severities. Accuracy falls with severity; `accuracy` is the mean."""
+    """Return results for fifteen corruptions at five severities with mean `accuracy`; it falls with the severity."""
     cells = tuple(
         RobustnessCell(corruption, severity, accuracy + 0.1 * (3 - severity))
         for corruption in CORRUPTIONS
