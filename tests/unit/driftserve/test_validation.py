@@ -23,7 +23,7 @@ def test_a_problem_has_place_reason_and_value() -> None:
     assert text == "inner.sizes.1: Input should be a valid integer, unable to parse string as an integer, got 'two'"
 
 
-def test_the_value_of_a_missing_field_is_nothing() -> None:
+def test_a_problem_of_a_missing_field_has_no_value() -> None:
     assert _problem({"inner": {}}) == "inner.sizes: Field required"
 
 

@@ -49,9 +49,7 @@ def test_a_broken_field_is_named(contract: Contract, change: dict[str, object], 
         ({"probabilities": []}, "golden.0.probabilities"),
     ],
 )
-def test_a_golden_image_with_a_weak_prediction_is_refused(
-    contract: Contract, change: dict[str, object], place: str
-) -> None:
+def test_an_invalid_golden_entry_is_refused(contract: Contract, change: dict[str, object], place: str) -> None:
     document = json.loads(contract_to_json(contract))
     document["golden"][0] |= change
     with pytest.raises(ArchiveError, match=place):

@@ -120,7 +120,7 @@ def test_a_higher_severity_changes_the_image_more(photo: Pixels, name: str) -> N
 @pytest.mark.parametrize(
     "name", ["defocus_blur", "glass_blur", "motion_blur", "zoom_blur", "contrast", "elastic_transform", "pixelate"]
 )
-def test_corruptions_that_only_move_light_do_not_change_a_flat_image(name: str) -> None:
+def test_these_corruptions_do_not_change_a_flat_image(name: str) -> None:
     """In single precision, level 100 becomes 99.99998, which must not be rounded down to 99."""
     for level in range(0, 256, 15):
         assert (corrupt(_flat(level), name, 3, 0) == level).all()
@@ -166,7 +166,9 @@ def test_standardise_scales_the_shorter_side(size: tuple[int, int]) -> None:
     image[top : top + side, left : left + side] = (10, 20, 30)
     result = standardise(image)
     assert (result.shape, result.dtype, result.flags.c_contiguous) == ((SIDE, SIDE, 3), np.uint8, True)
-    assert (result[2:-2, 2:-2] == (10, 20, 30)).all()  # at the edge, interpolation includes pixels that are cropped away
+    assert (
+        result[2:-2, 2:-2] == (10, 20, 30)
+    ).all()  # at the edge, interpolation includes pixels that are cropped away
 
 
 # Noise
@@ -180,7 +182,9 @@ def test_gaussian_noise_has_the_papers_deviation(severity: int, deviation: float
     assert np.allclose(below, stats.norm.cdf(levels, 128, 255 * deviation), atol=0.005)
     changed = noise.gaussian_noise(_floats(_flat(128)), severity, np.random.default_rng(0))
     assert np.isclose(changed.std(), deviation, rtol=0.01)
-    assert abs(np.corrcoef(changed[:, :, 0].ravel(), changed[:, :, 1].ravel())[0, 1]) < 0.02  # the channels are independent
+    assert (
+        abs(np.corrcoef(changed[:, :, 0].ravel(), changed[:, :, 1].ravel())[0, 1]) < 0.02
+    )  # the channels are independent
 
 
 @pytest.mark.parametrize(("severity", "photons"), _by_severity([60, 25, 12, 5, 3]))
@@ -198,7 +202,9 @@ def test_shot_noise_counts_the_papers_photons(severity: int, photons: int) -> No
 
 @pytest.mark.parametrize(("severity", "share"), _by_severity([0.03, 0.06, 0.09, 0.17, 0.27]))
 def test_impulse_noise_is_half_salt_and_half_pepper(severity: int, share: float) -> None:
-    image = (np.arange(SIDE * SIDE * 3) % 254 + 1).reshape(SIDE, SIDE, 3).astype(np.uint8)  # every level except 0 and 255
+    image = (
+        (np.arange(SIDE * SIDE * 3) % 254 + 1).reshape(SIDE, SIDE, 3).astype(np.uint8)
+    )  # every level except 0 and 255
     result = corrupt(image, "impulse_noise", severity, 0)
     flipped = result != image
     assert np.isin(result[flipped], (0, 255)).all()
@@ -237,7 +243,7 @@ def test_defocus_blur_turns_a_point_into_a_disk(severity: int, radius: int) -> N
     distance = np.hypot(down - 100, across - 120)
     assert np.allclose(response[distance <= radius - 3], 1 / (np.pi * radius**2), rtol=0.05)
     assert np.abs(response[distance > radius + 3]).max() < 1e-6
-    # A disk that touches the border of its kernel is mirrored there by the smoothing, also in the original: this adds light.
+    # The smoothing mirrors a disk that touches the border of its kernel, also in the original: this adds a little light.
     assert np.isclose(response.sum(), 1, atol=1e-5 if radius < 8 else 0.014)
 
 
@@ -296,7 +302,7 @@ def test_smear_stays_on_a_line_with_its_angle(constants: tuple[int, float], degr
     image = np.zeros((101, 101, 1), np.float32)
     image[50, 50] = 1
     trace = blur.smear(image, radius, sigma, degrees)[:, :, 0]
-    down, across = 50 - np.nonzero(trace)[0], 50 - np.nonzero(trace)[1]  # the trace lies where the kernel can reach the point
+    down, across = 50 - np.nonzero(trace)[0], 50 - np.nonzero(trace)[1]  # from lit pixels to the point
     cosine, sine = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
     along, beside = across * cosine + down * sine, down * cosine - across * sine
     half = stats.norm.pdf(np.arange(2 * radius + 1) / sigma)
@@ -391,7 +397,7 @@ def test_snow_whitens_the_image_and_is_point_symmetric(severity: int, constants:
     assert np.abs(result.astype(int) - np.rot90(result, 2)).max() <= 1
     assert (result[:, :, 0] == result[:, :, 2]).all()
     steps = [np.abs(np.diff(result[:, :, 0].astype(int), axis=axis)).mean() for axis in range(2)]
-    assert steps[0] < steps[1]  # flakes are longer in the direction of the fall
+    assert steps[0] < steps[1]  # smoother in the direction of the fall
 
 
 def test_snow_keeps_pixels_that_are_already_brighter_than_its_whitening() -> None:
@@ -591,7 +597,9 @@ def test_pixelate_is_the_mean_of_each_block(photo: Pixels, severity: int, block:
 
 
 @pytest.mark.parametrize(("severity", "small"), _by_severity([134, 112, 89, 67, 56]))
-def test_pixelate_leaves_the_number_of_rows_and_columns_of_the_small_image(photo: Pixels, severity: int, small: int) -> None:
+def test_pixelate_leaves_the_number_of_rows_and_columns_of_the_small_image(
+    photo: Pixels, severity: int, small: int
+) -> None:
     result = corrupt(photo, "pixelate", severity, 0).astype(int)
     assert 1 + np.diff(result, axis=0).any(axis=(1, 2)).sum() == small
     assert 1 + np.diff(result, axis=1).any(axis=(0, 2)).sum() == small

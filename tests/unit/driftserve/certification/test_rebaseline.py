@@ -69,9 +69,7 @@ def test_recorded_traffic_becomes_the_reference_of_a_new_version(archive: Path, 
 
 
 @pytest.mark.usefixtures("hasty")
-def test_power_is_measured_with_the_given_images(
-    archive: Path, tmp_path: Path, generator: np.random.Generator
-) -> None:
+def test_power_is_measured_with_the_given_images(archive: Path, tmp_path: Path, generator: np.random.Generator) -> None:
     contract, digest = read_archive(archive)
     (tmp_path / "images").mkdir()
     for number in range(150):

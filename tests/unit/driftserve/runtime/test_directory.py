@@ -131,9 +131,7 @@ def test_a_directory_that_others_can_write_to_is_refused(root: Path) -> None:
         runtime.make_runtime(root)
 
 
-def test_a_link_in_place_of_the_root_directory_is_refused_and_its_target_is_kept(
-    root: Path, tmp_path: Path
-) -> None:
+def test_a_link_in_place_of_the_root_directory_is_refused_and_its_target_is_kept(root: Path, tmp_path: Path) -> None:
     (tmp_path / "9999999").mkdir()
     root.symlink_to(tmp_path)
     with pytest.raises(SettingsError, match=r"expected a directory of this user .* got lrwxrwxrwx"):
