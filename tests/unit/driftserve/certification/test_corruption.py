@@ -243,7 +243,7 @@ def test_defocus_blur_turns_a_point_into_a_disk(severity: int, radius: int) -> N
     distance = np.hypot(down - 100, across - 120)
     assert np.allclose(response[distance <= radius - 3], 1 / (np.pi * radius**2), rtol=0.05)
     assert np.abs(response[distance > radius + 3]).max() < 1e-6
-    # The smoothing mirrors a disk that touches the border of its kernel, also in the original: this adds a little light.
+    # The smoothing mirrors a disk at the border of its kernel, also in the original: this adds a little light.
     assert np.isclose(response.sum(), 1, atol=1e-5 if radius < 8 else 0.014)
 
 
