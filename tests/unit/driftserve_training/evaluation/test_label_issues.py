@@ -60,7 +60,7 @@ def test_a_class_without_images_is_never_suggested() -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_most_flipped_labels_are_found_and_corrected(seed: int) -> None:
-    """Four overlapping normal distributions, classified by Bayes' rule (about 93 % right); 5 % of 2,000 labels are wrong."""
+    """Four overlapping normal distributions, classified by Bayes' rule (about 93 % right); 5 % of labels are wrong."""
     generator = np.random.default_rng(seed)
     right = generator.integers(0, 4, 2000)
     densities = stats.norm.pdf(generator.normal(4.0 * right, 1.0)[:, None], 4.0 * np.arange(4))
