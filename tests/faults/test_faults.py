@@ -186,7 +186,7 @@ def test_sigterm_waits_for_the_replacement_of_a_dead_worker(
         endpoint.workers()[0].kill()
         time.sleep(0.1)
         answers = [pool.submit(endpoint.post, body) for body in bodies[:4]]
-        time.sleep(0.3)  # they are in the server's queue
+        time.sleep(0.3)  # now they are in the server's queue
         os.kill(endpoint.process.pid, signal.SIGTERM)
         assert endpoint.process.wait(30) == 0
         statuses = [answer.result().status for answer in answers]

@@ -35,7 +35,7 @@ OBSERVATIONS_PER_SECOND = 250  # per sender
         pytest.param(60, True, id="60 s beside a process that burns a core", marks=pytest.mark.bench),
     ],
 )
-def test_five_hundred_observations_a_second_all_arrive(
+def test_500_observations_per_second_all_arrive(
     contract: Contract, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, seconds: int, is_busy: bool
 ) -> None:
     runtime_dir = tmp_path_factory.mktemp("r")

@@ -110,7 +110,7 @@ def test_validation_stream_and_unlabelled_images_are_fetched_too(tmp_path: Path)
     assert set(listing(tmp_path / "out")) > {"seg_val/sea/6.png", "seg_val/street/7.png", "seg_pred/9.png"}
 
 
-def test_files_that_are_no_images_are_skipped_and_counted(tmp_path: Path) -> None:
+def test_files_that_are_not_images_are_skipped_and_counted(tmp_path: Path) -> None:
     source = write_images(tmp_path / "source", PLAIN)
     (source / "README.md").write_text("scenes")
     (source / "train" / "sea" / "Thumbs.db").write_text("no image")

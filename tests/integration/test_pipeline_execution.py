@@ -373,7 +373,7 @@ def test_status_shows_every_step(
     assert train.split(maxsplit=5) == ["Train", "Failed", "9", "s", "3", "AlgorithmError: expected images, got none"]
 
 
-def test_status_of_an_older_execution(
+def test_status_can_show_an_older_execution(
     clients: _Clients, account: FakeExecutions, capsys: pytest.CaptureFixture[str]
 ) -> None:
     older = clients.start().arn

@@ -30,7 +30,7 @@ def test_the_generated_pages_match_the_code() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_a_stale_page_is_named(generate: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_check_names_a_stale_page(generate: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert generate.main(["--folder", str(tmp_path)]) == 0
     assert generate.main(["--folder", str(tmp_path), "--check"]) == 0
     (tmp_path / "metrics.md").write_text("old")

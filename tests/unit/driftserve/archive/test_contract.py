@@ -6,7 +6,7 @@ from driftserve.archive.contract import Contract, ImageSpec, contract_from_json,
 from driftserve.errors import ArchiveError
 
 
-def test_a_contract_survives_json_unchanged(contract: Contract) -> None:
+def test_a_contract_is_read_back_unchanged_from_json(contract: Contract) -> None:
     assert contract_from_json(contract_to_json(contract)) == contract
 
 
@@ -30,7 +30,7 @@ def test_the_error_for_another_schema_version_names_both_versions(contract: Cont
         ({"golden": []}, "golden"),
     ],
 )
-def test_a_broken_field_is_named(contract: Contract, change: dict[str, object], place: str) -> None:
+def test_the_error_for_an_invalid_field_names_it(contract: Contract, change: dict[str, object], place: str) -> None:
     document = json.loads(contract_to_json(contract)) | change
     with pytest.raises(ArchiveError, match=place):
         contract_from_json(json.dumps(document))

@@ -85,7 +85,7 @@ def test_the_corruptions_are_the_papers_fifteen_in_its_order() -> None:
 
 @pytest.mark.parametrize("severity", SEVERITIES)
 @pytest.mark.parametrize("name", CORRUPTIONS)
-def test_the_same_seed_gives_the_same_pixels_and_leaves_the_image_alone(
+def test_the_same_seed_gives_the_same_pixels_and_the_input_is_not_changed(
     photo: Pixels, corrupted: Callable[[str, int], Pixels], name: str, severity: int
 ) -> None:
     image = photo.copy()
@@ -220,7 +220,7 @@ DISKS = [(3, 0.1), (4, 0.5), (6, 0.5), (8, 0.5), (10, 0.5)]
 
 
 @pytest.mark.parametrize(("severity", "disk"), _by_severity(DISKS))
-def test_defocus_blur_against_opencv(photo: Pixels, severity: int, disk: tuple[int, float]) -> None:
+def test_defocus_blur_agrees_with_opencv(photo: Pixels, severity: int, disk: tuple[int, float]) -> None:
     kernel = _opencv_disk(*disk)
     assert np.allclose(blur.disk(*disk), kernel, atol=1e-7)
     expected = cv2.filter2D(photo / 255.0, -1, kernel)  # its default border, BORDER_REFLECT_101, as in the original
@@ -251,7 +251,9 @@ GLASS = [(0.7, 1, 2), (0.9, 2, 1), (1.0, 2, 3), (1.1, 3, 2), (1.5, 4, 2)]
 
 
 @pytest.mark.parametrize(("severity", "constants"), _by_severity(GLASS))
-def test_glass_blur_against_swaps_one_by_one(photo: Pixels, severity: int, constants: tuple[float, int, int]) -> None:
+def test_glass_blur_agrees_with_swapping_pixels_one_by_one(
+    photo: Pixels, severity: int, constants: tuple[float, int, int]
+) -> None:
     sigma, farthest, passes = constants
     generator = np.random.default_rng(7)
     # Not OpenCV's blur: rounding down after the first blur needs bit-identical numbers.
@@ -317,7 +319,7 @@ def test_smear_stays_on_a_line_with_its_angle(constants: tuple[int, float], degr
 
 @pytest.mark.parametrize("constants", MOTION)
 @pytest.mark.parametrize("degrees", [-45.0, 13.0, -100.0])
-def test_smear_against_opencv(photo: Pixels, constants: tuple[int, float], degrees: float) -> None:
+def test_smear_agrees_with_opencv(photo: Pixels, constants: tuple[int, float], degrees: float) -> None:
     image = _floats(photo)
     expected = _opencv_smear(image, *constants, degrees)
     assert np.allclose(blur.smear(image, *constants, degrees), expected, atol=1e-5)
@@ -351,7 +353,7 @@ def test_motion_blur_smears_by_a_random_angle(severity: int, constants: tuple[in
 
 
 @pytest.mark.parametrize("factor", [1.0, 1.01, 1.07, 1.1, 1.15, 1.2, 1.24, 1.3, 2, 2.5, 3, 4, 4.5])
-def test_enlarge_against_scipys_zoom(photo: Pixels, factor: float) -> None:
+def test_enlarge_agrees_with_scipys_zoom(photo: Pixels, factor: float) -> None:
     assert np.allclose(blur.enlarge(_floats(photo), factor), _scipy_enlarge(_floats(photo), factor), atol=1e-4)
 
 
@@ -409,7 +411,7 @@ def test_snow_keeps_pixels_that_are_already_brighter_than_its_whitening() -> Non
 
 
 @pytest.mark.parametrize(("severity", "constants"), _by_severity(SNOW))
-def test_snow_against_scipy_and_opencv(photo: Pixels, severity: int, constants: tuple[float, ...]) -> None:
+def test_snow_agrees_with_scipy_and_opencv(photo: Pixels, severity: int, constants: tuple[float, ...]) -> None:
     mean, deviation, enlargement, threshold, radius, sigma, share = constants
     draws, image = np.random.default_rng(3), _floats(photo)
     flakes = draws.normal(mean, deviation, (SIDE, SIDE)).astype(np.float32)
@@ -481,7 +483,7 @@ def test_plasma_covers_its_range_and_faster_decay_makes_it_smoother() -> None:
     assert roughness[0] > 2 * roughness[-1]
 
 
-def test_plasma_against_the_algorithm_point_by_point() -> None:
+def test_plasma_agrees_with_the_algorithm_point_by_point() -> None:
     """Compare with diamond-square: each new point is the mean of four older ones plus noise of its scale, squared."""
     draws, side = np.random.default_rng(8), 256
     plane = {(0, 0): 0.0}
@@ -541,7 +543,7 @@ ELASTIC = [
 
 
 @pytest.mark.parametrize(("severity", "constants"), _by_severity(ELASTIC))
-def test_elastic_transform_against_opencv(severity: int, constants: tuple[float, float, float]) -> None:
+def test_elastic_transform_agrees_with_opencv(severity: int, constants: tuple[float, float, float]) -> None:
     length, smoothing, jitter = constants
     draws, image = np.random.default_rng(9), _floats(_smooth())
     centre, reach = SIDE // 2, SIDE // 3

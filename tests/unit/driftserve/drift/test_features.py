@@ -41,7 +41,7 @@ def test_every_feature_belongs_to_a_shift() -> None:
     assert shifts == ["label"] * 3 + ["confidence"] * 2 + ["input"] * 10
 
 
-def test_margin_and_entropy_against_scipy() -> None:
+def test_margin_and_entropy_agree_with_scipy() -> None:
     columns = _columns(BLACK)
     assert np.isclose(columns["margin"], 0.3)
     assert np.isclose(columns["entropy"], stats.entropy([0.6, 0.3, 0.1]))

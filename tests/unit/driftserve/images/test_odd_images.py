@@ -393,7 +393,7 @@ def test_pillow_prints_nothing_and_does_not_warn(capfd: pytest.CaptureFixture[st
     assert capfd.readouterr() == ("", "")
 
 
-def test_an_image_beyond_the_memory_is_too_large() -> None:
+def test_an_image_that_does_not_fit_into_memory_is_too_large() -> None:
     program = (
         "import io, resource; from PIL import Image; from driftserve.images.decode import decode\n"
         "from driftserve.errors import ImageTooLarge\n"

@@ -13,7 +13,7 @@ def test_shape_and_dtype_do_not_depend_on_the_image_sizes(generator: np.random.G
     assert batch.dtype == np.uint8
 
 
-def test_an_image_of_the_resized_size_is_only_cropped(generator: np.random.Generator) -> None:
+def test_an_image_that_already_has_the_resized_size_is_only_cropped(generator: np.random.Generator) -> None:
     spec = ImageSpec(height=32, width=32, resize_shorter_side=36, interpolation="bilinear")
     image = generator.integers(0, 255, (36, 36, 3)).astype(np.uint8)
     assert np.array_equal(preprocess([image], spec)[0], image[2:34, 2:34].transpose(2, 0, 1))
@@ -29,7 +29,7 @@ def test_a_crop_of_the_whole_shorter_side_stays_inside_the_image(side: int) -> N
 
 @pytest.mark.parametrize("size", [(150, 150), (120, 90), (300, 420)])
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
-def test_agrees_with_timms_evaluation_transform(
+def test_preprocessing_agrees_with_timms_evaluation_transform(
     generator: np.random.Generator, size: tuple[int, int], interpolation: str
 ) -> None:
     """We resample the crop once; timm resizes to whole pixels and then crops. The results are nearly equal."""

@@ -81,14 +81,14 @@ def test_a_line_is_never_too_long_for_the_log(caplog: pytest.LogCaptureFixture) 
     assert back == observations
 
 
-def test_a_torn_line_is_an_error_with_its_number(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_incomplete_line_is_an_error_with_its_number(caplog: pytest.LogCaptureFixture) -> None:
     (line,) = _logged(caplog, (1.0, _observations(0.1)))
     for torn in (line[:-30], line.replace(b'"status"', b'"state"'), line.replace(b'"observations": {', b'"other": {')):
         with pytest.raises(DataError, match="line 9: expected a log line with observations"):
             batches_in_log([*OTHERS, line, torn])
 
 
-def test_a_file_that_is_no_functions_log_is_refused() -> None:
+def test_a_file_that_is_not_a_function_log_is_refused() -> None:
     with pytest.raises(DataError, match="got none in 7"):
         batches_in_log(OTHERS)
     with pytest.raises(DataError, match="got none in 0"):

@@ -46,17 +46,17 @@ def _is_batch_or_value_error(datagram: bytes) -> None:
 
 
 @given(st.binary())
-def test_any_bytes_are_a_batch_or_a_value_error(datagram: bytes) -> None:
+def test_any_bytes_give_a_batch_or_a_value_error(datagram: bytes) -> None:
     _is_batch_or_value_error(datagram)
 
 
 @given(BATCHES, st.sampled_from(["model", "answered_at", "dropped", "observations"]), JSON)
-def test_any_field_is_a_batch_or_a_value_error(batch: ObservationBatch, field: str, value: Any) -> None:
+def test_any_field_gives_a_batch_or_a_value_error(batch: ObservationBatch, field: str, value: Any) -> None:
     _is_batch_or_value_error(json.dumps(json.loads(to_datagram(batch)) | {field: value}).encode())
 
 
 @given(OBSERVATIONS, st.sampled_from(["status", "latency_ms", "label", "confidence", "features"]), JSON)
-def test_any_field_of_an_observation_is_a_batch_or_a_value_error(
+def test_any_field_of_an_observation_gives_a_batch_or_a_value_error(
     observation: Observation, field: str, value: Any
 ) -> None:
     document = json.loads(to_datagram(ObservationBatch("m", 0.0, (observation,))))

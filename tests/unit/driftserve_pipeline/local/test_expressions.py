@@ -141,7 +141,7 @@ def test_a_parameter_that_is_unknown_or_has_the_wrong_type_is_refused(given: str
         read_plan(definition(fail("Refuse", "a"), Epochs=3, Rate=0.1), [given])
 
 
-def test_steps_that_wait_for_one_another_are_refused() -> None:
+def test_steps_that_depend_on_each_other_are_refused() -> None:
     first, second = fail("First", "a"), fail("Second", "b")
     first["DependsOn"], second["DependsOn"] = ["Second"], ["First"]
     with pytest.raises(PipelineError, match=r"expected no step to wait for itself, got First, Second"):

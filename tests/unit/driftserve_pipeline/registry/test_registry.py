@@ -191,7 +191,7 @@ def test_a_version_without_its_model_data_is_not_approved(
     _done(capsys, "reject", "1", "--reason", "gone")
 
 
-def test_a_version_with_its_model_data_elsewhere_is_not_approved(
+def test_a_version_with_an_invalid_model_data_address_is_not_approved(
     registry: _Account, capsys: pytest.CaptureFixture[str]
 ) -> None:
     address = "https://scenes.s3.amazonaws.com/model.tar.gz"

@@ -113,7 +113,7 @@ def test_the_verdict_names_every_reason_against_a_model(run: Path) -> None:
     assert _judged(run, 0.85).reason.startswith(said)
 
 
-def test_a_verdict_is_read_as_it_was_written(run: Path, tmp_path: Path) -> None:
+def test_a_verdict_is_read_back_unchanged(run: Path, tmp_path: Path) -> None:
     write_evaluation(run)
     verdict = _judged(run, champion=None)
     write_verdict(verdict, tmp_path)
@@ -141,7 +141,7 @@ def test_the_certificate_summary_is_one_line_that_metadata_allows() -> None:
     assert few == "short - 300 images"
 
 
-def test_a_tarball_is_unpacked_as_it_was_packed(tmp_path: Path) -> None:
+def test_a_tarball_is_unpacked_unchanged(tmp_path: Path) -> None:
     packed = _tarball(tmp_path / "a.tar.gz", _member("./", tarfile.DIRTYPE), _member("./run/a/b"), _member("run/c"))
     folder = unpack(packed, tmp_path / "out")
     assert sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*")) == [

@@ -151,7 +151,7 @@ def test_the_number_of_steps_is_doubled_until_the_error_is_small(pixels: np.ndar
     assert doubled.completeness_error == pytest.approx(errors[-1], abs=1e-3)
 
 
-def test_grad_cam_is_the_papers_formula_before_its_relu(
+def test_grad_cam_follows_the_papers_formula_without_its_final_relu(
     network: DifferentiableNetwork, test_inputs: torch.Tensor
 ) -> None:
     one = test_inputs[1:2].clone().requires_grad_()

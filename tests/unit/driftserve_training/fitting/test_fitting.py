@@ -234,7 +234,7 @@ def test_a_run_that_stopped_early_does_not_resume(data: Path, early: Path, tmp_p
     assert record.epochs == len((early / "run/history.csv").read_text().splitlines()) - 1
 
 
-def test_sixteen_bits_without_a_gpu_are_refused(data: Path, tmp_path: Path) -> None:
+def test_16_bit_precision_without_a_gpu_is_refused(data: Path, tmp_path: Path) -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
     with pytest.raises(DataError, match="precision: expected 32-true or bf16-mixed on a processor, got 16-mixed"):

@@ -79,7 +79,7 @@ def test_a_modified_prepared_folder_is_refused(fetched: Path, tmp_path: Path) ->
         prepare(fetched, tmp_path / "out")
 
 
-def test_a_folder_of_other_files_is_not_written_to(fetched: Path, tmp_path: Path) -> None:
+def test_a_folder_with_other_files_is_not_written_to(fetched: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("mine")
     with pytest.raises(DataError, match=r"expected a new or empty folder"):
