@@ -1,6 +1,6 @@
 """A fake of AWS Lambda: the Runtime API from which a function takes its events, and a Function URL in front of it.
 
-The function is real. The fake imitates what a client or a function can observe of
+The function is real. The fake imitates what a client or a function can observe. It follows
 https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html and https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html
 
 To run it by hand for a container on Docker's bridge: `python tests/fake_lambda.py 172.17.0.1`.

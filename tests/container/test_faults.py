@@ -90,9 +90,7 @@ def test_sigterm_under_load_answers_all_requests_accepted_before_it(
 
 
 @on_both_servers
-def test_a_thousand_hostile_requests_do_not_affect_valid_ones(
-    target: str, model_dir: Path, bodies: list[bytes]
-) -> None:
+def test_1000_hostile_requests_do_not_fail_others(target: str, model_dir: Path, bodies: list[bytes]) -> None:
     hostile = list(_hostile(1000))
     with serving(tag(target), model_dir) as server:
         workers = server.workers()

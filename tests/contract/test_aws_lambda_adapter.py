@@ -200,8 +200,6 @@ def test_no_file_is_left_on_disk_after_the_model_is_loaded(
         ({"record_dir": Path("/tmp/record")}, "DRIFTSERVE_RECORD_DIR: expected none"),  # noqa: S108
     ],
 )
-def test_settings_that_a_function_does_not_support_are_refused(
-    archive: Path, settings: dict[str, Any], message: str
-) -> None:
+def test_unsupported_settings_are_refused(archive: Path, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         build_function(Settings(model_dir=archive, **settings))

@@ -293,9 +293,7 @@ def _aws(url: str) -> dict[str, str]:
     }
 
 
-def test_two_servers_count_only_their_own_observations(
-    server: str, archive: Path, place: Place, bodies: list[bytes]
-) -> None:
+def test_two_servers_count_separately(server: str, archive: Path, place: Place, bodies: list[bytes]) -> None:
     with started(archive, *place(), server) as one, started(archive, *place(), server) as other:
         with load(one, bodies) as first, load(other, bodies, threads=1) as second:
             _warm(first)

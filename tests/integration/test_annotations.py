@@ -211,9 +211,7 @@ def test_annotated_images_are_checked_like_others(fetched: Path, release: Path) 
         ([_task(7, "a.png", _annotation("ice", result=[_box()]))], r"task 7: expected one choice in annotation 100"),
     ],
 )
-def test_the_error_for_an_invalid_release_names_the_fault(
-    tasks: list[Task], said: str, fetched: Path, release: Path
-) -> None:
+def test_the_error_names_a_fault_in_a_release(tasks: list[Task], said: str, fetched: Path, release: Path) -> None:
     (release / "a.png").write_bytes(png(0))
     with pytest.raises(DataError, match=said):
         _prepare(fetched, release, tasks)

@@ -157,9 +157,7 @@ def test_the_error_names_what_is_missing_in_a_source(layout: dict[str, int], sai
     ],
     ids=["a split each", "classes alone", "the first's own test stays", "the second's own train stays"],
 )
-def test_the_test_images_may_have_their_own_source(
-    training: dict[str, int], test: dict[str, int], tmp_path: Path
-) -> None:
+def test_test_images_may_have_another_source(training: dict[str, int], test: dict[str, int], tmp_path: Path) -> None:
     source, test_source = write_images(tmp_path / "a", training), write_images(tmp_path / "b", test, seed=4)
     fetched = fetch(str(source), tmp_path / "out", str(test_source))
     assert listing(tmp_path / "out") == FETCHED

@@ -88,9 +88,7 @@ def _json(*images: bytes) -> bytes:
     return json.dumps({"instances": [{"b64": base64.b64encode(image).decode()} for image in images]}).encode()
 
 
-def test_the_predictions_equal_those_of_the_service_in_process(
-    function: Function, archive: Path, tmp_path: Path
-) -> None:
+def test_the_function_predicts_like_a_local_service(function: Function, archive: Path, tmp_path: Path) -> None:
     generator = np.random.default_rng(21)
     images = [encode(scene(generator, offset)) for offset in generator.normal(0, 30, 10)]
     service = build_service(verify_archive(archive, tmp_path / "model", ()).directory, Settings())

@@ -283,9 +283,7 @@ def _statistics(aws: dict[str, str], name: str, **own: str) -> dict[str, float]:
     return point
 
 
-def test_sigterm_ends_the_monitor_under_continuous_traffic(
-    runtime_dir: Path, contract: Contract, tmp_path: Path
-) -> None:
+def test_sigterm_ends_it_under_continuous_traffic(runtime_dir: Path, contract: Contract, tmp_path: Path) -> None:
     environment = {"DRIFTSERVE_RUNTIME_DIR": str(runtime_dir)}
     with running("driftserve", "monitor", environment=environment, log=tmp_path / "log") as process:
         wait_for((runtime_dir / SOCKET_FILE).exists)

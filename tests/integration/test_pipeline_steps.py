@@ -330,9 +330,7 @@ def test_the_error_for_a_champion_without_its_archive_names_it(
     assert reason.startswith(f"{arn}: expected its model data at s3://steps/models/gone/model.tar.gz, got: ")
 
 
-def test_a_model_that_is_not_a_training_run_is_refused(
-    steps: Steps, tmp_path: Path, aws: dict[str, str], archive: Path
-) -> None:
+def test_a_model_without_a_run_is_refused(steps: Steps, tmp_path: Path, aws: dict[str, str], archive: Path) -> None:
     _input(tmp_path, "run", _pack(tmp_path / "packed", archive.parent))
     reason = steps.failure(tmp_path, aws, "evaluate", *_named("none"))
     assert reason.endswith("model.tar.gz: expected the folder run/, got none; train with product=run")

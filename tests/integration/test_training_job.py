@@ -144,9 +144,7 @@ def test_a_stopped_job_ends_at_once_and_reports_it(
     base = make_job(FROM_SCRATCH | {"epochs": "1000"}, training=data)
     environment = {"SAGEMAKER_BASE_DIR": str(base)}
     with warm.running("driftserve_training.job", environment=environment, log=tmp_path / "log") as job:
-        wait_for(
-            lambda: list((base / "output/data").glob("checkpoints/*.ckpt")), PATIENCE_SECONDS
-        )  # training has begun
+        wait_for(lambda: list((base / "output/data").glob("checkpoints/*.ckpt")), PATIENCE_SECONDS)  # it trains now
         job.send_signal(signal.SIGTERM)
         assert job.wait(PATIENCE_SECONDS) == 128 + signal.SIGTERM
     reason = "ended by SIGTERM before the model was written: the job was stopped"
@@ -163,9 +161,7 @@ def test_an_interrupted_job_resumes_from_its_checkpoints_on_another_machine(
     with warm.running(
         "driftserve_training.job", environment={"SAGEMAKER_BASE_DIR": str(first)}, log=tmp_path / "log"
     ) as job:
-        wait_for(
-            lambda: b"epoch=3 " in (tmp_path / "log").read_bytes(), PATIENCE_SECONDS
-        )  # the checkpoint of epoch 2 exists
+        wait_for(lambda: b"epoch=3 " in (tmp_path / "log").read_bytes(), PATIENCE_SECONDS)  # epoch 2 is saved
         job.kill()
         job.wait(PATIENCE_SECONDS)
     second = make_job(FROM_SCRATCH | {"epochs": "8"}, "second", training=data)

@@ -292,9 +292,7 @@ def test_golden_images_cover_the_predicted_classes_and_are_small(exported: Path,
     for golden in contract.golden:
         with Image.open(tmp_path / golden.file) as image:
             assert image.format == "PNG"
-            assert any(
-                np.array_equal(np.asarray(image), pixels) for pixels in val
-            )  # at most 512 pixels a side: unchanged
+            assert any(np.array_equal(np.asarray(image), pixels) for pixels in val)  # at most 512 pixels
     logits = load_model(tmp_path, contract)(preprocess(val, contract.image_spec)).logits
     margins = np.diff(np.sort(calibrate(logits, contract.temperature))[:, -2:]).ravel()
     clear = {contract.labels[best] for best in logits[margins > 0.1].argmax(axis=1)}

@@ -102,9 +102,7 @@ def test_verify_prints_name_and_digest(driftserve: Command, archive: Path) -> No
     assert done.stdout == f"tiny/7 {read_archive(archive)[1]}\n"
 
 
-def test_verify_unpacks_the_verified_files_into_the_given_directory(
-    driftserve: Command, archive: Path, tmp_path: Path
-) -> None:
+def test_verify_unpacks_into_the_given_directory(driftserve: Command, archive: Path, tmp_path: Path) -> None:
     assert driftserve("verify", str(archive), "--unpack", str(tmp_path / "model")).returncode == 0
     assert (tmp_path / "model" / "model.pt").exists()
 

@@ -54,9 +54,7 @@ def test_false_alarms_are_near_their_level_and_drifted_windows_are_detected(popu
     assert measures.softmax_power(population, draws, measures.windows_of(sure, 40), 0.01, 5) == 1.0
 
 
-def test_windows_are_drawn_from_the_traffic_as_specified(
-    population: Population, generator: np.random.Generator
-) -> None:
+def test_windows_are_drawn_as_specified(population: Population, generator: np.random.Generator) -> None:
     targets = np.arange(600) % 3
     traffic = np.arange(300)
     rows = measures.without_class(population, targets, 1, 50)(traffic, generator)
@@ -69,9 +67,7 @@ def test_windows_are_drawn_from_the_traffic_as_specified(
     assert len(measures.without_class(population, targets, 1, 250)(traffic, generator)) == 200  # all available rows
 
 
-def test_synthetic_features_have_the_marginals_and_correlations_of_real_ones(
-    generator: np.random.Generator,
-) -> None:
+def test_synthetic_features_have_the_marginals_and_correlations_of_real_ones(generator: np.random.Generator) -> None:
     rows = _rows(generator, 2000)
     draws = SyntheticFeatures(rows).draw(5000, generator)
     assert all(stats.ks_2samp(rows[:, column], draws[:, column]).pvalue > 1e-3 for column in range(4))
@@ -124,9 +120,7 @@ def test_the_long_window_detects_drift_that_no_single_window_detects(generator: 
 
 def test_harmful_drift_is_recognised_when_confidence_falls_with_accuracy(generator: np.random.Generator) -> None:
     certain = generator.uniform(0.5, 1, 2000)
-    targets = (generator.random(2000) > certain).astype(
-        np.int64
-    )  # calibrated: the prediction is right with this probability
+    targets = (generator.random(2000) > certain).astype(np.int64)  # calibrated: right with this probability
     clean = np.column_stack([certain, 1 - certain, np.zeros((2000, 2))])
     unsure = 0.5 + (certain - 0.5) * 0.2
     wrong_where = np.where(generator.random(2000) < unsure, targets, 1 - targets)
@@ -150,16 +144,12 @@ def _real_population(contract: Contract, generator: np.random.Generator, number:
     return Population(contract.feature_names, clean, np.arange(number), corrupted, targets)
 
 
-def test_the_traffic_until_an_alarm_does_not_depend_on_the_number_of_senders(
-    contract: Contract, generator: np.random.Generator
-) -> None:
+def test_traffic_until_the_alarm_is_equal_for_all_senders(contract: Contract, generator: np.random.Generator) -> None:
     population = _real_population(contract, generator, 600)
     calm, moved = population.clean[:300], population.corrupted["fog", 5][300:]
     for senders in (1, 4, 16):
         assert measures.traffic_to_alarm(contract, calm, moved, senders, seed=0) == 50
-        assert (
-            measures.traffic_to_alarm(contract, calm, population.clean[300:420], senders, seed=0) == 120
-        )  # no alarm: all traffic
+        assert measures.traffic_to_alarm(contract, calm, population.clean[300:420], senders, seed=0) == 120  # no alarm
 
 
 def test_a_report_has_every_measure_and_marks_unmet_targets(contract: Contract, generator: np.random.Generator) -> None:
@@ -206,9 +196,7 @@ def test_images_are_scored_once_and_cached(
     np.save(kept, np.zeros(3))
     assert scored().population.corrupted["snow", 2].tolist() == [0, 0, 0]
     (tmp_path / "ood" / "a.png").write_bytes(encode(scene(generator)))  # a different image with the same name
-    monkeypatch.setattr(
-        cells, "FULL", replace(FULL, cells=(("snow", 2),))
-    )  # scores everything again; one corruption is enough to check
+    monkeypatch.setattr(cells, "FULL", replace(FULL, cells=(("snow", 2),)))  # scores again; one cell is enough
     assert np.array_equal(scored().population.corrupted["snow", 2], first.population.corrupted["snow", 2])
 
 

@@ -41,9 +41,7 @@ def test_corrupted_windows_are_lossless_images_of_the_stream(generator: np.rando
 
 
 @pytest.mark.parametrize(("severity", "deviation"), [(1, 0.08), (3, 0.18)])
-def test_the_noise_has_the_strength_of_imagenet_c(
-    generator: np.random.Generator, severity: int, deviation: float
-) -> None:
+def test_the_noise_is_as_strong_as_imagenet_cs(generator: np.random.Generator, severity: int, deviation: float) -> None:
     grey = np.full((200, 200, 3), 128, np.uint8)
     noisy = corruption.gaussian_noise(grey, severity, generator)
     assert noisy.dtype == np.uint8

@@ -166,9 +166,7 @@ def test_standardise_scales_the_shorter_side(size: tuple[int, int]) -> None:
     image[top : top + side, left : left + side] = (10, 20, 30)
     result = standardise(image)
     assert (result.shape, result.dtype, result.flags.c_contiguous) == ((SIDE, SIDE, 3), np.uint8, True)
-    assert (
-        result[2:-2, 2:-2] == (10, 20, 30)
-    ).all()  # at the edge, interpolation includes pixels that are cropped away
+    assert (result[2:-2, 2:-2] == (10, 20, 30)).all()  # edge pixels mix with cropped ones
 
 
 # Noise
@@ -182,9 +180,7 @@ def test_gaussian_noise_has_the_papers_deviation(severity: int, deviation: float
     assert np.allclose(below, stats.norm.cdf(levels, 128, 255 * deviation), atol=0.005)
     changed = noise.gaussian_noise(_floats(_flat(128)), severity, np.random.default_rng(0))
     assert np.isclose(changed.std(), deviation, rtol=0.01)
-    assert (
-        abs(np.corrcoef(changed[:, :, 0].ravel(), changed[:, :, 1].ravel())[0, 1]) < 0.02
-    )  # the channels are independent
+    assert abs(np.corrcoef(changed[:, :, 0].ravel(), changed[:, :, 1].ravel())[0, 1]) < 0.02  # independent noise
 
 
 @pytest.mark.parametrize(("severity", "photons"), _by_severity([60, 25, 12, 5, 3]))
@@ -202,9 +198,7 @@ def test_shot_noise_counts_the_papers_photons(severity: int, photons: int) -> No
 
 @pytest.mark.parametrize(("severity", "share"), _by_severity([0.03, 0.06, 0.09, 0.17, 0.27]))
 def test_impulse_noise_is_half_salt_and_half_pepper(severity: int, share: float) -> None:
-    image = (
-        (np.arange(SIDE * SIDE * 3) % 254 + 1).reshape(SIDE, SIDE, 3).astype(np.uint8)
-    )  # every level except 0 and 255
+    image = (np.arange(SIDE * SIDE * 3) % 254 + 1).reshape(SIDE, SIDE, 3).astype(np.uint8)  # levels 1 to 254
     result = corrupt(image, "impulse_noise", severity, 0)
     flipped = result != image
     assert np.isin(result[flipped], (0, 255)).all()
@@ -251,9 +245,7 @@ GLASS = [(0.7, 1, 2), (0.9, 2, 1), (1.0, 2, 3), (1.1, 3, 2), (1.5, 4, 2)]
 
 
 @pytest.mark.parametrize(("severity", "constants"), _by_severity(GLASS))
-def test_glass_blur_agrees_with_swapping_pixels_one_by_one(
-    photo: Pixels, severity: int, constants: tuple[float, int, int]
-) -> None:
+def test_glass_blur_agrees_with_single_swaps(photo: Pixels, severity: int, constants: tuple[float, int, int]) -> None:
     sigma, farthest, passes = constants
     generator = np.random.default_rng(7)
     # Not OpenCV's blur: rounding down after the first blur needs bit-identical numbers.
@@ -599,9 +591,7 @@ def test_pixelate_is_the_mean_of_each_block(photo: Pixels, severity: int, block:
 
 
 @pytest.mark.parametrize(("severity", "small"), _by_severity([134, 112, 89, 67, 56]))
-def test_pixelate_leaves_the_number_of_rows_and_columns_of_the_small_image(
-    photo: Pixels, severity: int, small: int
-) -> None:
+def test_pixelate_leaves_the_rows_and_columns_of_the_small_image(photo: Pixels, severity: int, small: int) -> None:
     result = corrupt(photo, "pixelate", severity, 0).astype(int)
     assert 1 + np.diff(result, axis=0).any(axis=(1, 2)).sum() == small
     assert 1 + np.diff(result, axis=1).any(axis=(0, 2)).sum() == small

@@ -120,9 +120,7 @@ def test_the_rates_of_the_draws_are_summarised() -> None:
 
 
 @pytest.mark.parametrize("number", [60, 110])
-def test_nothing_is_measured_with_too_few_images_to_choose_windows_from(
-    generator: np.random.Generator, number: int
-) -> None:
+def test_too_few_images_for_a_choice_of_windows_are_not_measured(generator: np.random.Generator, number: int) -> None:
     certificate = certify(_population(generator, number, number // 2), POLICY, EFFORT, "drawn", seed=1)
     assert certificate.false_alarms == ()
     assert [(power.power, power.long_power) for power in certificate.power] == [(None, None)] * 2
@@ -143,9 +141,7 @@ def test_the_upper_bound_is_exact_without_alarms_and_wide_if_draws_differ() -> N
     assert upper_bound(np.ones(3), 10) == 1.0
 
 
-def test_a_population_is_scored_at_the_image_size_of_the_corruptions(
-    generator: np.random.Generator, tmp_path: Path
-) -> None:
+def test_a_population_is_scored_at_the_standard_size(generator: np.random.Generator, tmp_path: Path) -> None:
     scenes = [scene(generator) for _ in range(10)]
     for number, image in enumerate(scenes):
         (tmp_path / f"{number}.png").write_bytes(encode(image))

@@ -58,9 +58,7 @@ def test_the_asymptotic_p_value_is_near_the_exact_one_at_the_alarm_level(generat
         assert got == pytest.approx(exact, rel=0.1)
 
 
-def test_the_sampling_error_of_nine_in_ten_references_is_below_the_assumed_error(
-    generator: np.random.Generator,
-) -> None:
+def test_nine_in_ten_references_are_within_the_assumed_error(generator: np.random.Generator) -> None:
     error = _reference(generator, 1, 500).error
     distances = [stats.kstest(generator.normal(size=500), "norm").statistic for _ in range(1000)]
     assert np.mean(np.array(distances) < error) == pytest.approx(0.9, abs=0.03)

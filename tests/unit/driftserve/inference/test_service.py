@@ -284,9 +284,7 @@ def test_features_are_computed_only_for_monitored_images(contract: Contract) -> 
     assert (unwatched.status, unwatched.features) == (200, None)
 
 
-def test_a_failing_monitor_does_not_fail_the_request(
-    contract: Contract, graph_file: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_monitor_errors_fail_no_request(contract: Contract, graph_file: Path, caplog: pytest.LogCaptureFixture) -> None:
     def broken(_: tuple[Observation, ...]) -> None:
         raise RuntimeError("the monitor's fault")
 

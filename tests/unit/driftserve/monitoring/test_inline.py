@@ -79,9 +79,7 @@ def test_a_failing_sink_does_not_affect_other_sinks(contract: Contract, caplog: 
     assert "kept lost" in caplog.text
 
 
-def test_observations_are_logged_even_if_the_monitor_fails(
-    contract: Contract, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_observations_are_logged_if_the_monitor_fails(contract: Contract, caplog: pytest.LogCaptureFixture) -> None:
     class Broken(Monitor):
         def observe(self, _: Any) -> None:
             raise ZeroDivisionError

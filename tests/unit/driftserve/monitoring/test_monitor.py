@@ -94,9 +94,7 @@ def test_metrics_carry_their_dimensions_and_units(monitor: Monitor, contract: Co
     assert all(metric.timestamp == 123.0 for same in metrics.values() for metric in same)
 
 
-def test_a_period_starts_empty_but_the_last_verdict_is_sent_again_with_its_age(
-    monitor: Monitor, contract: Contract
-) -> None:
+def test_a_period_starts_empty_but_repeats_the_verdict_with_its_age(monitor: Monitor, contract: Contract) -> None:
     _send(monitor, _moved(contract, 50), answered_at=1000.0)
     monitor.collect(1001.0)
     later = {metric.name: metric.values for metric in monitor.collect(1090.0)}
@@ -117,9 +115,7 @@ def test_equal_values_are_sent_once_with_their_count(monitor: Monitor, contract:
     assert [(metric.values, metric.counts) for metric in latency] == [((1.0,), (30,)), ((9.0,), (30,))]
 
 
-def test_a_report_has_the_number_of_its_window_and_the_end_time_from_the_observations(
-    monitor: Monitor, contract: Contract
-) -> None:
+def test_a_report_has_its_windows_number_and_end_time(monitor: Monitor, contract: Contract) -> None:
     for answered_at in (10.0, 20.0, 30.0):
         _send(monitor, _calm(contract, 40, seed=int(answered_at)), answered_at=answered_at)
     report = monitor.status()[DIGEST].last_report
@@ -275,9 +271,7 @@ def test_a_long_window_contains_each_image_once(monitor: Monitor, contract: Cont
     assert report.observations == 50
 
 
-def test_drift_too_small_for_a_window_is_detected_by_the_long_window_and_stays(
-    monitor: Monitor, contract: Contract
-) -> None:
+def test_drift_too_small_for_a_window_is_found_by_the_long_one_and_stays(monitor: Monitor, contract: Contract) -> None:
     column, moved = contract.feature_names.index("brightness"), []
     for seed in range(5):
         for one in _calm(contract, 50, seed):

@@ -45,9 +45,7 @@ def test_a_logged_batch_is_read_back_byte_for_byte(caplog: pytest.LogCaptureFixt
     document = json.loads(line)
     assert list(document) == ["time", "level", "logger", "message", "state", "observations"]
     assert document["state"] == "INSUFFICIENT_DATA"
-    assert (
-        document["logger"] == "driftserve.observation_log"
-    )  # the mark that finds exported logs; independent of the module's name
+    assert document["logger"] == "driftserve.observation_log"  # a fixed mark: it finds exported logs
 
 
 def test_other_lines_of_a_function_log_are_ignored(caplog: pytest.LogCaptureFixture) -> None:

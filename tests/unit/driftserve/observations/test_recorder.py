@@ -149,9 +149,7 @@ def test_a_full_disk_is_logged_once_and_leaves_no_partial_line(tmp_path: Path) -
     assert (tmp_path / "observations.jsonl").read_bytes().endswith(end)
 
 
-def test_an_unusable_record_directory_is_logged_once_and_counted(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_an_unusable_directory_is_logged_once_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "file").touch()
     recorder = Recorder(tmp_path / "file", 100_000)
     _append(recorder, _line(1), reports=(REPORT,))

@@ -143,9 +143,7 @@ def test_other_files_beside_the_archive_are_refused_and_never_run(
 
 
 @pytest.mark.parametrize("change", [("driftserve_handler.py", "base_handler"), ('"python"', '"python3"')])
-def test_the_manifest_beside_the_archive_must_equal_the_one_inside(
-    archive: Path, settings: Settings, change: tuple[str, str]
-) -> None:
+def test_the_manifest_must_equal_the_one_in_the_mar(archive: Path, settings: Settings, change: tuple[str, str]) -> None:
     place = _placed(archive, settings)
     manifest = place / "MAR-INF" / "MANIFEST.json"
     manifest.write_text(manifest.read_text().replace(*change))

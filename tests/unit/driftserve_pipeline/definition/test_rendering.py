@@ -134,9 +134,7 @@ def _deploy(account: Mapping[str, str], definition: str) -> None:
 def test_the_rendered_definition_equals_the_golden_one(rendered: dict[str, bytes], name: str) -> None:
     flags = "".join(f" {flag}" for flag in VARIANTS[name])
     command = f".venv-pipeline/bin/driftserve-pipeline render{flags} --output tests/golden/{name}"
-    assert rendered[name] == (GOLDEN / name).read_bytes(), (
-        f"if the change is intended, run `{command}` and review the diff"
-    )
+    assert rendered[name] == (GOLDEN / name).read_bytes(), f"if intended, run `{command}` and review the diff"
 
 
 def test_the_variant_with_a_search_is_rendered_and_compared_with_the_account(

@@ -147,9 +147,7 @@ def _register_foreign(account: _Account, status: str = "PendingManualApproval") 
     )
 
 
-def test_a_foreign_version_does_not_block_other_versions(
-    registry: _Account, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_foreign_version_blocks_no_other(registry: _Account, capsys: pytest.CaptureFixture[str]) -> None:
     _register(registry, 1)
     _register_foreign(registry)
     assert "version 1 is approved; it is the champion" in _done(capsys, "approve", "1", "--reason", "better")
@@ -307,9 +305,7 @@ def test_a_rollback_to_a_version_rejects_all_later_ones(registry: _Account, caps
     assert registry.statuses() == {1: "Approved", 2: "Rejected", 3: "PendingManualApproval", 4: "Rejected"}
 
 
-def test_a_rollback_to_a_version_without_model_data_changes_nothing(
-    registry: _Account, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_rollback_without_model_data_changes_nothing(registry: _Account, capsys: pytest.CaptureFixture[str]) -> None:
     for number in (1, 2):
         _register(registry, number)
         registry.approve(number)

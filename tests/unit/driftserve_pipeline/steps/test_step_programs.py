@@ -106,9 +106,7 @@ def test_a_missing_comparison_with_the_champion_is_an_error(run: Path) -> None:
 
 def test_the_verdict_names_every_reason_against_a_model(run: Path) -> None:
     write_evaluation(run, comparison=_comparison(1, 2))
-    assert _judged(run, 0.8).reason.startswith(
-        "the champion is not beaten: "
-    )  # an accuracy equal to the threshold is enough
+    assert _judged(run, 0.8).reason.startswith("the champion is not beaten: ")  # equal to the threshold is enough
     said = "accuracy 0.8000 is below the threshold 0.85; the champion is not beaten: accuracy 0.8000 on 30 test images"
     assert _judged(run, 0.85).reason.startswith(said)
 
@@ -210,7 +208,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "spoken.py"
 
 
-def test_stdout_of_a_command_is_returned_and_stderr_is_shown(
+def test_a_commands_stdout_is_returned_its_stderr_shown(
     module: Path, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
     module.write_text("import sys; print(sys.argv[1:]); print('half', file=sys.stderr)")

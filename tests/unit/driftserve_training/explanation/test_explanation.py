@@ -245,9 +245,7 @@ def test_the_interval_of_the_gain_uses_paired_differences(generator: np.random.G
     assert faithfulness.better_than_moved == pytest.approx((gains < 0).mean())
 
 
-def test_the_most_confident_mistakes_and_right_predictions_of_each_class_are_chosen(
-    generator: np.random.Generator,
-) -> None:
+def test_confident_mistakes_and_right_ones_of_every_class_are_chosen(generator: np.random.Generator) -> None:
     targets = np.repeat([0, 1, 2], 20)
     probabilities = generator.dirichlet([1, 1, 1], 60)
     predicted, sureness = probabilities.argmax(axis=1), probabilities.max(axis=1)
@@ -462,9 +460,7 @@ def test_the_command_explains_and_prints_where_the_result_is(
         (["--seed", "-1"], "expected a whole number from 0 to"),
     ],
 )
-def test_a_wrong_argument_is_a_one_line_error(
-    wrong: list[str], message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_wrong_usage_is_a_one_line_error(wrong: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["explain", "--trained", "t", "--data", "d", *wrong])
     assert ended.value.code == 2

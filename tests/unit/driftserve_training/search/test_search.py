@@ -147,9 +147,7 @@ def test_a_trial_is_locked_only_while_it_trains(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("a bug"), SystemExit()], ids=repr)
-def test_a_trial_interrupted_with_its_process_is_retried_by_the_next_start(
-    tmp_path: Path, error: BaseException
-) -> None:
+def test_a_trial_whose_process_ended_is_retried_by_the_next_start(tmp_path: Path, error: BaseException) -> None:
     plan = plan_of(tmp_path, pruner="none")
     with pytest.raises(type(error)):
         search(tmp_path, plan, FakeTraining(3, error))
