@@ -25,7 +25,7 @@ from processes import running, wait_for
 from sample_images import encode
 
 SERVERS = ("torchserve", "mms")
-# Longest time from the start of the process to its first answer.
+# `make serve` must answer within this time from the start of the process.
 START_TIMEOUT_SECONDS = 60
 TEST_MARK = {"X-Amzn-SageMaker-Custom-Attributes": "driftserve-test=true"}
 

@@ -23,7 +23,7 @@ from endpoint_clients import SUITE_TESTS
 pytestmark = pytest.mark.image
 
 TARGETS = ("serving", "serving-mms")
-# Fake credentials and no reachable AWS: any request to AWS would fail. The container also gets these variables.
+# Fake credentials and no reachable AWS: any request to AWS would fail. The container gets the credentials, too.
 NO_ACCOUNT = {
     "AWS_ACCESS_KEY_ID": "fake",
     "AWS_SECRET_ACCESS_KEY": "fake",
