@@ -1,4 +1,4 @@
-"""Run the commands of the README in a copy of the working tree, with the present environment."""
+"""Run the commands of the README in a copy of the working tree, with the current environment."""
 
 import json
 import os

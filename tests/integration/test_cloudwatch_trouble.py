@@ -1,4 +1,4 @@
-"""The real publisher, sink and botocore against an HTTP server that fails like CloudWatch may fail."""
+"""The real publisher, sink and botocore against an HTTP server that fails as CloudWatch may."""
 
 import time
 from collections import Counter
