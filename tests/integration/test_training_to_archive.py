@@ -324,9 +324,9 @@ def test_a_network_without_confident_predictions_is_refused(data: Path, trained:
 def test_a_network_that_differs_from_the_explained_one_is_refused(data: Path, trained: Path, tmp_path: Path) -> None:
     run = tmp_path / "trained"
     shutil.copytree(trained, run)
-    explanation = Explanation("val/sea/0000.jpg", "0.png", "sea", "sea", 0.9, (9.0, 0.0, 0.0, 0.0, 0.0, 0.0), 0.2, 0.5)
+    told = Explanation("val/sea/0000.jpg", "0.png", "sea", "sea", 0.9, (9.0, 0.0, 0.0, 0.0, 0.0, 0.0), 0.2, 0.5)
     picture = (data / "val/sea/0000.jpg").read_bytes()
-    write_explanations(run, Explanations("occlusion", "val", 1e-7, (explanation,)), {"0.png": picture})
+    write_explanations(run, Explanations("occlusion", "val", 1e-7, (told,)), {"0.png": picture})
     with pytest.raises(ModelError, match=r"expected the network that was explained, .*; run `explain` again"):
         export(run, data, tmp_path / "out", "scenes", "1")
     assert not (tmp_path / "out").exists()
