@@ -1,4 +1,4 @@
-"""Archives to hold a network against, of the three classes of `sample_images`: the tiny network's and its opposite."""
+"""An archive of a deliberately bad model, to compare other models with."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,23 +16,23 @@ from sample_images import LABELS
 
 
 class Darkest(torch.nn.Module):
-    """Says the channel that leads least."""
+    """A network that predicts the darkest of the three channels."""
 
     def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         means = pixels.float().mean(dim=(2, 3)) / 64
-        return -8 * means, means - 2  # sure enough for golden images
+        return -8 * means, means - 2  # the confidence is high enough for golden images
 
 
 def write_darkest(
     folder: Path, contract: Contract, golden: Mapping[str, bytes], labels: tuple[str, ...] = LABELS
 ) -> Path:
-    """An archive like the tiny one, but nearly always wrong.
+    """Write an archive like the tiny one, but with a model that is nearly always wrong; return its path.
 
     Args:
-        folder: for it.
-        contract: the tiny network's.
-        golden: its golden images.
-        labels: three, in place of those of `sample_images`.
+        folder: Where the archive is written.
+        contract: The contract of the tiny network.
+        golden: Golden images of the tiny network.
+        labels: The three labels of the new archive.
     """
     graph, spec = folder / "model.pt", contract.image_spec
     torch.jit.script(Darkest()).save(str(graph))

@@ -1,4 +1,4 @@
-"""Where the checkout lies that is tested, whatever folder a test is in."""
+"""Paths of the checkout under test."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What the tests share: a tiny real model in a real archive, the real images where they are, ports."""
+"""Shared fixtures: a tiny real model in a real archive, running servers, real images; and the test order."""
 
 import logging
 import os
@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-# One thread for each process, before torch is loaded: those of processes that run side by side would fight for cores.
+# Set before torch is imported: with more threads, parallel test processes would compete for the cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import hypothesis
@@ -18,7 +18,7 @@ import torch
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-import driftserve_training  # noqa: F401  makes torchvision importable: pytest-xdist imports the modules of warnings
+import driftserve_training  # noqa: F401  makes torchvision importable; pytest-xdist imports the modules of warnings
 from driftserve.archive.certificate import Certificate, FalseAlarms, Power
 from driftserve.archive.contract import SCHEMA_VERSION, Contract, DriftPolicy, GoldenImage, ImageSpec
 from driftserve.archive.writing import write_archive
@@ -46,7 +46,7 @@ CERTIFICATE = Certificate(
     ),
 )
 
-hypothesis.settings.register_profile("driftserve", deadline=None)  # a busy machine is no failure
+hypothesis.settings.register_profile("driftserve", deadline=None)  # a slow machine must not fail a test
 hypothesis.settings.register_profile(
     "fuzz", deadline=None, max_examples=10_000, suppress_health_check=list(hypothesis.HealthCheck)
 )
@@ -54,19 +54,19 @@ hypothesis.settings.load_profile("driftserve")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """What `tests/endpoint` tests; here, where pytest looks for options whatever part of the tests is run."""
-    group = parser.getgroup("endpoint", "the endpoint that tests/endpoint tests; by default two local servers")
-    group.addoption("--endpoint-url", help="one that answers /ping and /invocations, http://HOST:PORT")
-    group.addoption("--sagemaker-endpoint", metavar="NAME", help="one of the AWS account and region at hand")
-    group.addoption("--archive", help="what that endpoint serves: a .mar file, or a directory that holds one")
+    """Add the options of `tests/endpoint`; pytest reads options from this file, whatever tests are selected."""
+    group = parser.getgroup("endpoint", "the endpoint that tests/endpoint tests (default: two local servers)")
+    group.addoption("--endpoint-url", help="URL of an endpoint with /ping and /invocations: http://HOST:PORT")
+    group.addoption("--sagemaker-endpoint", metavar="NAME", help="SageMaker endpoint in the current account")
+    group.addoption("--archive", help="archive that the endpoint serves: a .mar file or a directory with one")
     group.addoption(
-        "--latency-budget-ms", type=float, default=500.0, help="of the median request (default: %(default)s)"
+        "--latency-budget-ms", type=float, default=500.0, help="maximum median latency (default: %(default)s)"
     )
 
 
-# The files whose tests ask the servers that are started once a session.
+# Tests of these files share servers that start once per session.
 USERS_OF_SERVERS = ("tests/server/test_server.py", "tests/server/test_sagemaker_runtime.py", "tests/endpoint/")
-# The files whose tests run programs in forks of the warm interpreter, of which each worker has its own.
+# Tests of these files run programs in forks of the warm interpreter. Each xdist worker has its own interpreter.
 USERS_OF_FORKS = tuple(
     f"tests/integration/test_{name}.py"
     for name in (
@@ -78,14 +78,14 @@ USERS_OF_FORKS = tuple(
         "training_to_archive",
     )
 )
-# Those that start processes first, the longest before all: what is long and begins last leaves a core idle.
+# Tests that start processes run first, the longest before all: a long test that starts last leaves a core idle.
 FIRST = ("tests/e2e/", *USERS_OF_FORKS, "tests/integration/", "tests/server/", "tests/endpoint/")
 
 
 class ScheduleByFile(LoadScopeScheduling):
-    """A file at a time, with its fixtures; the users of what lasts for a session together.
+    """Run each file on one xdist worker, and files that share a session fixture on the same one.
 
-    Not `--dist loadgroup`: pytest-xdist 3.8 marks a test's group in its `_nodeid`, which pytest 9.2 does not read.
+    `--dist loadgroup` does not work: pytest-xdist 3.8 writes the group into `_nodeid`, which pytest 9.2 does not read.
     """
 
     def _split_scope(self, nodeid: str) -> str:
@@ -99,13 +99,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Schedul
     return ScheduleByFile(config, log)
 
 
-@pytest.hookimpl(trylast=True)  # pytest-randomly has shuffled
+@pytest.hookimpl(trylast=True)  # after pytest-randomly has shuffled the tests
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: next((rank for rank, start in enumerate(FIRST) if item.nodeid.startswith(start)), 99))
 
 
 class TinyNetwork(torch.nn.Module):
-    """A real graph with the archive's interface: the class is the brightest of three channels."""
+    """A real graph with the interface that an archive needs. It predicts the brightest of the three channels."""
 
     def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         means = pixels.float().mean(dim=(2, 3)) / 64
@@ -113,7 +113,7 @@ class TinyNetwork(torch.nn.Module):
 
 
 def to_golden(file: str, png: bytes, model: Model, spec: ImageSpec) -> GoldenImage:
-    """The answer of the tiny network, whose temperature is 1."""
+    """Return a golden image with the tiny network's prediction at temperature 1."""
     probabilities = calibrate(model(preprocess([decode(png)], spec)).logits, 1.0)[0]
     label = to_prediction(probabilities, LABELS).label
     return GoldenImage(file=file, label=label, probabilities=tuple(probabilities.tolist()))
@@ -133,14 +133,14 @@ def graph_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def golden() -> Mapping[str, bytes]:
-    """Two drawn images, by their names in the archive."""
+    """Two generated images, by file name in the archive."""
     generator = np.random.default_rng(2)
     return {f"golden-{number:02}.png": encode(scene(generator)) for number in range(2)}
 
 
 @pytest.fixture(scope="session")
 def contract(spec: ImageSpec, graph_file: Path, golden: Mapping[str, bytes]) -> Contract:
-    """The contract of the tiny network, its reference scored by the serving code on 400 drawn images."""
+    """The contract of the tiny network. The serving code scored its reference on 400 generated images."""
     generator = np.random.default_rng(1)
     model = load_graph(graph_file, spec)
     rows = score((scene(generator) for _ in range(400)), model, spec, 1.0).features
@@ -173,13 +173,13 @@ def archive(
 
 @pytest.fixture(scope="session")
 def intel() -> Path:
-    """The folder of real images that DRIFTSERVE_DATA names, `<DRIFTSERVE_DATA>/intel`."""
+    """The folder of real images, `<DRIFTSERVE_DATA>/intel`. Skip the test if there is none."""
     root = os.environ.get("DRIFTSERVE_DATA")
     if not root:
-        pytest.skip("DRIFTSERVE_DATA is not set: no real images")
+        pytest.skip("no real images: set DRIFTSERVE_DATA")
     folder = Path(root, "intel")
     if not folder.is_dir():
-        pytest.skip(f"no real images at {folder}, where DRIFTSERVE_DATA points")
+        pytest.skip(f"no real images: expected a folder {folder} (from DRIFTSERVE_DATA)")
     return folder
 
 
@@ -191,13 +191,14 @@ def _endpoint(server: str, archive: Path, factory: pytest.TempPathFactory) -> It
 
 @pytest.fixture(scope="session")
 def torchserve(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
-    """One running server for all tests that break nothing of it; and so is the next."""
+    """A running TorchServe, shared by all tests that do not damage it."""
     with _endpoint("torchserve", archive, tmp_path_factory) as endpoint:
         yield endpoint
 
 
 @pytest.fixture(scope="session")
 def mms(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
+    """A running MMS, shared by all tests that do not damage it."""
     with _endpoint("mms", archive, tmp_path_factory) as endpoint:
         yield endpoint
 
@@ -209,7 +210,7 @@ def port() -> int:
 
 @pytest.fixture(autouse=True)
 def _threads() -> Iterator[None]:
-    """`Model` sets one thread for its process; other tests get theirs back."""
+    """Restore torch's number of threads: `Model` sets it to one for the whole process."""
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
@@ -217,7 +218,7 @@ def _threads() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _logging() -> Iterator[None]:
-    """`configure_logging` is for processes of its own; what it sets here is set back."""
+    """Restore logging: `configure_logging` expects to own the process."""
     root, hooks = logging.getLogger(), (sys.excepthook, threading.excepthook)
     handlers, level = root.handlers[:], root.level
     yield

@@ -1,4 +1,4 @@
-"""Real containers for tests, of the images that `make image` builds, as strict as a platform may run them."""
+"""Real containers for tests. They use the images of `make image`, with the restrictions of strict platforms."""
 
 import ipaddress
 import json
@@ -19,7 +19,7 @@ from processes import wait_for
 
 DOCKER = os.environ.get("DOCKER", "docker")
 IMAGE = os.environ.get("IMAGE", "driftserve")
-# What SageMaker's serverless endpoints and a careful cluster do; the tmpfs is Docker's own: nothing on it can be run.
+# As on SageMaker's serverless endpoints or a hardened cluster. Docker mounts the tmpfs noexec.
 STRICT = (
     *("--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"),  # noqa: S108
     *("--memory", "2g", "--memory-swap", "2g", "--pids-limit", "256"),
@@ -28,40 +28,40 @@ START_TIMEOUT_SECONDS = 60
 
 
 def docker(*arguments: str, timeout_seconds: float = 120) -> str:
-    """What a docker command writes to stdout."""
+    """Run a docker command and return its stdout."""
     done = subprocess.run([DOCKER, *arguments], capture_output=True, text=True, timeout=timeout_seconds)
     assert done.returncode == 0, f"docker {' '.join(arguments)}: {done.stderr}"
     return done.stdout.strip()
 
 
 def tag(target: str) -> str:
-    """The image of a target of the Dockerfile; where there is no engine or no such image, the test is skipped.
+    """Return the image name of a Dockerfile target; skip the test if Docker or the image is missing.
 
-    With IMAGES=required it fails.
+    With IMAGES=required, fail the test instead.
     """
     if shutil.which(DOCKER) is None or subprocess.run([DOCKER, "info"], capture_output=True).returncode != 0:
-        refuse("no Docker engine answers")
+        refuse("the Docker engine does not answer")
     name = f"{IMAGE}:{target}"
     if subprocess.run([DOCKER, "image", "inspect", name], capture_output=True).returncode != 0:
-        refuse(f"there is no image {name}: `make image` builds it")
+        refuse(f"the image {name} is missing: run `make image`")
     return name
 
 
 def refuse(reason: str) -> NoReturn:
-    """Skip the test, or fail it with IMAGES=required."""
+    """Skip the test; with IMAGES=required, fail it."""
     if os.environ.get("IMAGES") == "required":
         pytest.fail(reason)
     pytest.skip(reason)
 
 
 def gateway() -> str:
-    """The host's address as containers see it."""
+    """Return the host's address as containers see it."""
     (network,) = json.loads(docker("network", "inspect", "bridge", "--format", "{{json .IPAM.Config}}"))
     return str(network.get("Gateway") or next(ipaddress.ip_network(network["Subnet"]).hosts()))
 
 
 def readable(directory: Path, *archives: Path) -> Path:
-    """A directory with copies of the archives, which the image's user can read."""
+    """Copy the archives into a directory that the image's user can read; return it."""
     directory.mkdir(parents=True, exist_ok=True)
     for archive in archives:
         shutil.copyfile(archive, directory / archive.name)
@@ -72,7 +72,7 @@ def readable(directory: Path, *archives: Path) -> Path:
 
 @dataclass(frozen=True)
 class Container:
-    """A container that runs, or did."""
+    """A container, running or exited."""
 
     id: str
     url: str = ""
@@ -84,21 +84,21 @@ class Container:
         return urllib3.request("POST", self.url + path, body=body, headers=headers, retries=False, timeout=70)
 
     def log(self) -> str:
-        """What it wrote to stdout and stderr."""
+        """Return its stdout and stderr so far."""
         done = subprocess.run([DOCKER, "logs", self.id], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         return done.stdout
 
     def run(self, *command: str) -> str:
-        """What a command in the container writes to stdout."""
+        """Run a command in the container and return its stdout."""
         return docker("exec", self.id, *command)
 
     def status(self) -> str:
-        """What `driftserve status` shows; empty while no monitor runs."""
+        """Return the output of `driftserve status`; empty while no monitor runs."""
         done = subprocess.run([DOCKER, "exec", self.id, "driftserve", "status"], capture_output=True, text=True)
         return done.stdout
 
     def processes(self) -> dict[int, str]:
-        """The command lines of the living processes, by their ids in the container."""
+        """Return the command lines of the live processes, by process id in the container."""
         script = (
             "import json, pathlib\n"
             "def line(p):\n"
@@ -110,30 +110,30 @@ class Container:
         return {int(number): line for number, line in listed.items() if line and script[:20] not in line}
 
     def find(self, *words: str) -> list[int]:
-        """The processes whose command line has these words, oldest first."""
+        """Return the ids of processes whose command line contains all these words, oldest first."""
         return sorted(number for number, line in self.processes().items() if all(word in line for word in words))
 
     def workers(self) -> list[int]:
-        """The processes that hold a model: those that left a mark in the runtime directory, and live."""
+        """Return the ids of live workers that loaded the model. Each leaves a mark file in the runtime directory."""
         marks = self.run("sh", "-c", "cd /tmp/driftserve-*/1/workers 2>/dev/null && ls || true").split()
         return sorted(self.processes().keys() & set(map(int, marks)))
 
     def kill(self, process_id: int) -> None:
-        """SIGKILL, as the kernel sends it when memory is short."""
+        """Send SIGKILL, as the kernel does when memory runs out."""
         self.run("python", "-c", f"import os; os.kill({process_id}, 9)")
 
     def signal(self, name: str) -> None:
         docker("kill", "--signal", name, self.id)
 
     def wait(self, timeout_seconds: float = 60) -> int:
-        """The exit status, once it has ended."""
+        """Wait until it exits; return its exit status."""
         return int(docker("wait", self.id, timeout_seconds=timeout_seconds))
 
     def is_running(self) -> bool:
         return docker("inspect", "--format", "{{.State.Running}}", self.id) == "true"
 
     def memory_bytes(self) -> int:
-        """What the container's control group uses, less the file cache that can be given back, version 1 or 2."""
+        """Return the memory use of its control group (v1 or v2), without the reclaimable file cache."""
         script = (
             "from pathlib import Path\n"
             "g = Path('/sys/fs/cgroup')\n"
@@ -149,7 +149,7 @@ class Container:
 def container(
     image: str, *command: str, options: Sequence[str] = (), settings: Mapping[str, str] | None = None
 ) -> Iterator[Container]:
-    """A container that is started, and removed at the end."""
+    """Start a container; remove it at the end of the block."""
     variables = [part for name, value in (settings or {}).items() for part in ("--env", f"{name}={value}")]
     started = Container(docker("run", "--detach", *STRICT, *options, *variables, image, *command))
     try:
@@ -162,7 +162,7 @@ def container(
 def serving(
     image: str, model_dir: Path, *options: str, place: str = "/opt/ml/model", **settings: str
 ) -> Iterator[Container]:
-    """A container that serves an archive on a port of the loopback interface, and is ready."""
+    """Start a container that serves an archive on a loopback port; yield it when it is ready."""
     published = ("--publish", "127.0.0.1::8080", "--volume", f"{model_dir}:{place}:ro", *options)
     workers = 0 if "SAGEMAKER_MULTI_MODEL" in settings else 2
     settings |= {"DRIFTSERVE_WORKERS": str(workers)} if workers else {}
@@ -179,7 +179,7 @@ def serving(
 
 
 def seconds_to_first_answer(url: str, body: bytes, since: float) -> float:
-    """From `since`, on the monotonic clock, to the first image that is answered."""
+    """Wait for the first answered image; return the seconds since `since` (monotonic clock)."""
 
     def is_answered() -> bool:
         try:

@@ -1,4 +1,4 @@
-"""The ways to ask an endpoint, whatever serves it: over HTTP, or through SageMaker's runtime."""
+"""Clients that send images to an endpoint: over HTTP, or through SageMaker's runtime API."""
 
 import json
 from collections.abc import Mapping
@@ -14,12 +14,12 @@ import urllib3
 from driftserve.archive.contract import Contract
 from driftserve.observations.observation import TEST_ATTRIBUTE
 
-SUITE_TESTS = 15  # in tests/endpoint, for one endpoint
+SUITE_TESTS = 15  # number of tests in tests/endpoint per endpoint
 
 
 @dataclass(frozen=True)
 class Answer:
-    """The status, the content type and the body that an endpoint answered with."""
+    """The status, content type and body of an endpoint's response."""
 
     status: int
     content_type: str
@@ -31,20 +31,20 @@ class Answer:
 
 @dataclass(frozen=True)
 class Expected:
-    """What the archive behind an endpoint promises, and where its files lie."""
+    """The contract of the archive that an endpoint serves, and the directory of its unpacked files."""
 
     contract: Contract
     directory: Path
 
 
 class AnyEndpoint(Protocol):
-    """What answers images; every request is marked as a test, so that none enters a window."""
+    """A client of an endpoint. It marks every request as a test, so that no request enters a window."""
 
     def invoke(self, body: bytes, content_type: str) -> Answer: ...
 
 
 class HttpEndpoint:
-    """A server's own port, or a Lambda function's URL."""
+    """A client of a server's port or of a Lambda function URL."""
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
@@ -62,7 +62,10 @@ class HttpEndpoint:
 
 
 class SageMakerEndpoint:
-    """An endpoint of the account and region that boto3 finds; AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME may name another."""
+    """A client of a SageMaker endpoint, in the account and region that boto3 finds.
+
+    AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME can replace the service's URL.
+    """
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -75,7 +78,7 @@ class SageMakerEndpoint:
                 EndpointName=self._name, Body=body, ContentType=content_type, CustomAttributes=TEST_ATTRIBUTE
             )
         except botocore.exceptions.ClientError as error:
-            if "OriginalStatusCode" not in error.response:  # it is not the container's answer
+            if "OriginalStatusCode" not in error.response:  # the service failed, not the container
                 raise
             text = str(error.response["OriginalMessage"]).encode()
             return Answer(int(error.response["OriginalStatusCode"]), "application/json", text)

@@ -1,7 +1,7 @@
-"""A CloudWatch that misbehaves as it is told: a real HTTP server that takes PutMetricData as boto3 sends it.
+"""A fake CloudWatch: a real HTTP server for boto3's PutMetricData that fails as a test asks.
 
-It speaks the JSON protocol that botocore 1.44 chooses, gzip too, and refuses what the service's limits refuse
-(https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricData.html). It knows no signatures.
+It speaks the JSON protocol that botocore 1.44 chooses, with gzip, and enforces the limits of the service
+(https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricData.html). It does not check signatures.
 """
 
 import gzip
@@ -25,7 +25,7 @@ _ERRORS = {
 
 
 class FakeCloudWatch:
-    """Answers the calls by `script`, one after another, and `then` for ever; keeps what it accepted."""
+    """Answers the first calls with the entries of `script`, all later calls with `then`; keeps the accepted metrics."""
 
     def __init__(self) -> None:
         self.script: list[Answer] = []
@@ -37,7 +37,7 @@ class FakeCloudWatch:
         self._lock = threading.Lock()
 
     def sums(self) -> Counter[tuple[str, ...]]:
-        """What was accepted, as the sum of each metric by its name and its own dimension's value."""
+        """Return the sum of each accepted metric, by its name and the values of its dimensions."""
         sums: Counter[tuple[str, ...]] = Counter()
         for call in self.accepted:
             for datum in call:
@@ -46,7 +46,7 @@ class FakeCloudWatch:
         return sums
 
     def answer(self, target: str, body: bytes) -> tuple[int, dict[str, str], bytes]:
-        """The status, headers and body of the answer to one call."""
+        """Return the status, headers and body of the response to one call."""
         with self._lock:
             answer = self.script.pop(0) if self.script else self.then
             self.calls.append(answer)
@@ -65,7 +65,7 @@ class FakeCloudWatch:
 
 @contextmanager
 def fake_cloudwatch(port: int = 0, host: str = "127.0.0.1") -> Iterator[FakeCloudWatch]:
-    """Runs the server on a port of an address of this machine."""
+    """Run the server on a local address; port 0 chooses a free port."""
     fake = FakeCloudWatch()
 
     class Handler(BaseHTTPRequestHandler):
@@ -84,11 +84,11 @@ def fake_cloudwatch(port: int = 0, host: str = "127.0.0.1") -> Iterator[FakeClou
             self.wfile.write(answer)
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Write no access log."""
 
     server = ThreadingHTTPServer((host, port), Handler)
     server.daemon_threads = True
-    server.handle_error = lambda *_: None  # type: ignore[method-assign]  # a client that gave up hanging
+    server.handle_error = lambda *_: None  # type: ignore[method-assign]  # a client closed a hanging connection
     fake.url = f"http://{host}:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
@@ -109,7 +109,7 @@ def _error(kind: str, message: str) -> tuple[int, dict[str, str], bytes]:
 
 
 def _fault(target: str, call: dict[str, Any], size: int) -> str | None:
-    """What the service would have against the call."""
+    """Return why the service would refuse the call; None if it would accept it."""
     if target != "GraniteServiceVersion20100801.PutMetricData":
         return f"no such operation: {target}"
     if size > 1024 * 1024 or len(call["MetricData"]) > 1000:

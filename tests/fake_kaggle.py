@@ -1,10 +1,10 @@
-"""A fake of Kaggle's API for data sets, as far as `kagglehub.dataset_download` asks it.
+"""A fake of Kaggle's data set API: the part that `kagglehub.dataset_download` uses.
 
-kagglehub's endpoint cannot be chosen freely: KAGGLE_API_ENVIRONMENT=LOCALHOST means http://localhost
-(kagglesdk/kaggle_env.py). So the fake is an HTTP proxy to that address, which `environment` leads to.
+kagglehub does not accept an arbitrary endpoint; KAGGLE_API_ENVIRONMENT=LOCALHOST means http://localhost
+(kagglesdk/kaggle_env.py). So the fake is an HTTP proxy for that address; `environment` sets it up.
 
-What is imitated: GetDataset, which says the newest version; DownloadDataset, which redirects to storage; there the
-archive, with its length, its MD5 and parts by Range. A private data set takes a token.
+It imitates GetDataset (returns the newest version), DownloadDataset (redirects to storage) and the download from
+storage, with length, MD5 and Range requests. A private data set needs a token.
 """
 
 import base64
@@ -19,14 +19,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-TOKEN = "fake-token"  # noqa: S105  of the fake alone
+TOKEN = "fake-token"  # noqa: S105  valid only for this fake
 _SERVICE = "/api/v1/datasets.DatasetApiService/"
 _STORAGE = "http://storage.localhost/"
 
 
 @dataclass
 class FakeKaggle:
-    """The archives by `<owner>/<name>`; the newest version of each is `version`. `requests` are the paths asked for."""
+    """The archives by `<owner>/<name>`, all with newest version `version`; `requests` records the requested paths."""
 
     archives: Mapping[str, bytes]
     private: frozenset[str] = frozenset()
@@ -35,7 +35,7 @@ class FakeKaggle:
     requests: list[str] = field(default_factory=list)
 
     def environment(self, folder: Path) -> dict[str, str]:
-        """The variables that lead kagglehub here, with its cache and its home in a folder."""
+        """Return the variables that send kagglehub to this fake and keep its cache and home in a folder."""
         return {
             "KAGGLE_API_ENVIRONMENT": "LOCALHOST",
             "HTTP_PROXY": self.url,
@@ -50,7 +50,7 @@ class FakeKaggle:
 
 @contextmanager
 def fake_kaggle(archives: Mapping[str, bytes], private: frozenset[str] = frozenset()) -> Iterator[FakeKaggle]:
-    """Runs the fake."""
+    """Run the fake."""
     fake = FakeKaggle(archives, private)
     server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(fake))
     fake.url = "http://{}:{}".format(*server.server_address[:2])
@@ -102,7 +102,7 @@ def _handler(fake: FakeKaggle) -> type[BaseHTTPRequestHandler]:
             fake.requests.append(urlsplit(self.path).path)
             body = fake.archives[self.path.removeprefix(_STORAGE).removesuffix("/archive.zip")]
             start = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").rstrip("-"))
-            digest = base64.b64encode(hashlib.md5(body).digest()).decode()  # noqa: S324  as Google's storage has it
+            digest = base64.b64encode(hashlib.md5(body).digest()).decode()  # noqa: S324  as Google's storage sends it
             headers = {"Accept-Ranges": "bytes", "x-goog-hash": f"md5={digest}", "Content-Type": "application/zip"}
             self.answer(206 if start else 200, body[start:], **headers)
 

@@ -1,9 +1,9 @@
-"""A fake of AWS Lambda: the Runtime API that a function's container asks for work, and a Function URL in front of it.
+"""A fake of AWS Lambda: the Runtime API from which a function takes its events, and a Function URL in front of it.
 
-The function is real. What is imitated, as far as a client or a function can see it:
+The function is real. The fake imitates what a client or a function can observe. It follows
 https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html and https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html
 
-By hand, for a container on Docker's bridge: `python tests/fake_lambda.py 172.17.0.1`.
+To run it by hand for a container on Docker's bridge: `python tests/fake_lambda.py 172.17.0.1`.
 """
 
 import base64
@@ -31,7 +31,7 @@ _TICK_SECONDS = 0.1
 
 @dataclass
 class Invocation:
-    """One event on its way through the function; `result` or `error` once it is back."""
+    """One event for the function; `result` or `error` is set when the function has answered."""
 
     event: bytes
     request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
@@ -41,9 +41,9 @@ class Invocation:
 
 
 class FakeLambda:
-    """One execution environment: one invocation at a time, the others wait.
+    """One execution environment: it handles one invocation at a time, further ones wait.
 
-    `init_errors` and `errors` are what the function posted to the Runtime API; `events` what it was given.
+    `init_errors` and `errors` hold what the function posted to the Runtime API, `events` what it received.
     """
 
     def __init__(self, timeout_seconds: float) -> None:
@@ -58,7 +58,7 @@ class FakeLambda:
         self._one_at_a_time = threading.Lock()
 
     def invoke(self, event: object) -> Invocation:
-        """The invocation with its result, or its error, which a timeout is too."""
+        """Send an event to the function; return the invocation with its result or error (a timeout is an error)."""
         invocation = Invocation(json.dumps(event).encode())
         with self._one_at_a_time:
             self._under_way[invocation.request_id] = invocation
@@ -69,7 +69,7 @@ class FakeLambda:
         return invocation
 
     def next(self, connection: socket.socket) -> Invocation | None:
-        """The next invocation for the function at the end of a connection; None when either has gone."""
+        """Return the next invocation; None if the function closed the connection or the fake is closed."""
         while not self.is_closed:
             if select.select([connection], [], [], 0)[0] and not connection.recv(1, socket.MSG_PEEK):
                 return None
@@ -77,13 +77,13 @@ class FakeLambda:
                 invocation = self._waiting.get(timeout=_TICK_SECONDS)
             except Empty:
                 continue
-            if not invocation.error:  # else it timed out while it waited
+            if not invocation.error:  # skip an invocation that timed out in the queue
                 self.events.append(json.loads(invocation.event))
                 return invocation
         return None
 
     def finish(self, request_id: str, kind: str, body: bytes) -> bool:
-        """Take a response or an error; whether there is such an invocation."""
+        """Store a response or an error; return whether the invocation exists."""
         invocation = self._under_way.get(request_id)
         if invocation is None:
             return False
@@ -98,7 +98,7 @@ class FakeLambda:
 
 @contextmanager
 def fake_lambda(host: str = "127.0.0.1", runtime_port: int = 0, timeout_seconds: float = 60.0) -> Iterator[FakeLambda]:
-    """Runs both servers: the Runtime API at `host`, an address that the function can reach, the URL on the loopback."""
+    """Run both servers: the Runtime API at `host`, which the function must reach, and the URL on loopback."""
     fake = FakeLambda(timeout_seconds)
     servers = [
         ThreadingHTTPServer((host, runtime_port), _runtime_api(fake)),
@@ -120,7 +120,7 @@ def fake_lambda(host: str = "127.0.0.1", runtime_port: int = 0, timeout_seconds:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # else the body waits 40 ms for the headers to be acknowledged
+    disable_nagle_algorithm = True  # otherwise the body waits 40 ms for the ACK of the headers
 
     def body(self) -> bytes:
         return self.rfile.read(int(self.headers.get("Content-Length", 0)))
@@ -186,7 +186,7 @@ def _function_url(fake: FakeLambda) -> type[BaseHTTPRequestHandler]:
 
 
 def _to_event(method: str, target: str, headers: list[tuple[str, str]], body: bytes) -> dict[str, Any]:
-    """The event of payload format 2.0: no `body` where there is none, text as it is, all else in base64."""
+    """Return the event in payload format 2.0: text as it is, other bodies in base64, no `body` if it is empty."""
     url = urlsplit(target)
     lower: dict[str, str] = {}
     for name, value in headers:
@@ -227,7 +227,7 @@ def _to_event(method: str, target: str, headers: list[tuple[str, str]], body: by
 
 
 def _from_result(result: Any) -> tuple[int, dict[str, str], bytes]:
-    """Status, headers and body of what a function returned; without a status it is the body itself."""
+    """Return status, headers and body of a function's result; a result without a status is the body itself."""
     if not isinstance(result, dict) or "statusCode" not in result:
         return 200, {"content-type": "application/json"}, json.dumps(result).encode()
     body = result.get("body", "")

@@ -1,16 +1,16 @@
-"""A fake of the SageMaker API in front of moto's: executions that last until they are told how they end.
+"""A fake of SageMaker's pipeline executions, in front of moto: an execution runs until a test ends it.
 
-moto answers what is not imitated here. What is, as far as a client can see it, because moto ignores the token, says
-`Succeeded` at once, and knows no steps and no stopping:
+moto answers every operation that this fake does not have. The fake is needed because moto ignores the request token,
+reports `Succeeded` at once, and supports neither steps nor stopping. It imitates:
 
-- StartPipelineExecution: a token of 32 to 128 characters, a display name of SageMaker's pattern, and "an idempotent
-  operation completes no more than once": the same token with the same request is answered with the same ARN
-  (https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_StartPipelineExecution.html). What the service says to
-  the same token with another request is not documented; here it is the operation's own ConflictException.
-- ListPipelineExecutions and ListPipelineExecutionSteps in pages, DescribePipelineExecution, StopPipelineExecution,
+- StartPipelineExecution: a token of 32 to 128 characters, a display name that matches SageMaker's pattern, and "an
+  idempotent operation completes no more than once": the same token with the same request returns the same ARN
+  (https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_StartPipelineExecution.html). The service does not
+  document the same token with a different request; the fake raises ConflictException, as the operation can.
+- ListPipelineExecutions and ListPipelineExecutionSteps with pages, DescribePipelineExecution, StopPipelineExecution,
   ListPipelineParametersForExecution.
 
-It knows no signatures.
+It does not check signatures.
 """
 
 import json
@@ -25,8 +25,8 @@ from typing import Any
 
 import urllib3
 
-ACCOUNT, REGION = "123456789012", "eu-central-1"  # moto's
-PAGE = 2  # smaller than the service's, so that tests turn pages
+ACCOUNT, REGION = "123456789012", "eu-central-1"  # as moto has them
+PAGE = 2  # smaller than the service's page, so that tests need several
 _NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,81}")
 
 _Call = dict[str, Any]
@@ -34,7 +34,7 @@ _Call = dict[str, Any]
 
 @dataclass
 class FakeExecution:
-    """An execution as tests see and steer it."""
+    """An execution that tests read and control."""
 
     arn: str
     request: _Call
@@ -60,7 +60,7 @@ class _Refused(Exception):
 
 
 class FakeExecutions:
-    """The executions by ARN; `together`, where given, holds each start until so many have come."""
+    """The executions by ARN. If `together` is set, starts wait at this barrier until all have arrived."""
 
     def __init__(self, moto: str) -> None:
         self.moto = moto
@@ -77,7 +77,7 @@ class FakeExecutions:
         self.starts, self.together = 0, None
 
     def answer(self, operation: str, call: _Call) -> _Call | None:
-        """The answer to a call; None for an operation that is moto's."""
+        """Return the response to a call; None if moto has to answer it."""
         method = getattr(self, operation, None)
         if self.together is not None and operation == "StartPipelineExecution":
             self.together.wait(timeout=60)
@@ -132,7 +132,7 @@ class FakeExecutions:
 
 @contextmanager
 def fake_sagemaker_executions(moto: str) -> Iterator[FakeExecutions]:
-    """Runs the fake, for AWS_ENDPOINT_URL_SAGEMAKER; the URL of moto's server is given."""
+    """Run the fake in front of moto's server at the URL `moto`; its `url` is for AWS_ENDPOINT_URL_SAGEMAKER."""
     fake = FakeExecutions(moto)
     server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(fake))
     server.daemon_threads = True
@@ -174,7 +174,7 @@ def _handler(fake: FakeExecutions) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Write no access log."""
 
     return Handler
 

@@ -1,17 +1,17 @@
-"""A fake of the SageMaker Runtime service: InvokeEndpoint as boto3 sends it, in front of a server of our own.
+"""A fake of the SageMaker Runtime service: it takes boto3's InvokeEndpoint and forwards it to a local server.
 
-The server is real. What is imitated, as far as a client or a container can see it:
+The server is real. The fake imitates what a client or a container can observe:
 
-- the request, the headers that are kept, the errors and their statuses:
+- the request, the forwarded headers, the errors and their statuses:
   https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html
-- a container has 60 seconds, and its status of 400 or more becomes a ModelError: the same page; the wording of the
-  message as in https://github.com/aws/sagemaker-python-sdk/issues/2955
-- 25 MB at most: https://docs.aws.amazon.com/sagemaker/latest/dg/hosting-faqs.html; the answer to more as in
-  https://github.com/aws/sagemaker-python-sdk/issues/171
+- a container has 60 seconds; a status of 400 or more becomes a ModelError (same page). The message has the wording of
+  https://github.com/aws/sagemaker-python-sdk/issues/2955
+- at most 25 MB: https://docs.aws.amazon.com/sagemaker/latest/dg/hosting-faqs.html. The response to a larger body is
+  that of https://github.com/aws/sagemaker-python-sdk/issues/171
 
-It knows no signatures, variants or several models.
+It does not support signatures, variants or multiple models.
 
-By hand: `python tests/fake_sagemaker_runtime.py NAME http://127.0.0.1:8080`.
+To run it by hand: `python tests/fake_sagemaker_runtime.py NAME http://127.0.0.1:8080`.
 """
 
 import json
@@ -37,11 +37,11 @@ _Answer = tuple[int, Mapping[str, str], bytes]
 
 @contextmanager
 def fake_sagemaker_runtime(endpoints: Mapping[str, str], port: int = 0) -> Iterator[str]:
-    """The URL of the service on the loopback interface, for AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME.
+    """Run the fake on loopback; yield its URL for AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME.
 
     Args:
-        endpoints: the URL of the server that answers /invocations, by the endpoint's name.
-        port: 0 for a free one.
+        endpoints: Maps an endpoint's name to the URL of its server, which answers /invocations.
+        port: 0 chooses a free port.
     """
     server = ThreadingHTTPServer(("127.0.0.1", port), _service(endpoints))
     server.daemon_threads = True
@@ -58,12 +58,12 @@ def fake_sagemaker_runtime(endpoints: Mapping[str, str], port: int = 0) -> Itera
 def _service(endpoints: Mapping[str, str]) -> type[BaseHTTPRequestHandler]:
     class Service(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True  # else the body waits 40 ms for the headers to be acknowledged
+        disable_nagle_algorithm = True  # otherwise the body waits 40 ms for the ACK of the headers
 
         def do_POST(self) -> None:
             length = int(self.headers.get("Content-Length", 0))
             if length > MAX_BODY_BYTES:
-                self.close_connection = True  # the body is left unread
+                self.close_connection = True  # the body was not read
                 answer = _too_large()
             else:
                 answer = _invoke(endpoints, self.path, self.headers, self.rfile.read(length))
@@ -77,7 +77,7 @@ def _service(endpoints: Mapping[str, str]) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(body)
 
         def log_message(self, *_: Any) -> None:
-            """Say nothing."""
+            """Write no access log."""
 
     return Service
 
@@ -104,7 +104,7 @@ def _invoke(endpoints: Mapping[str, str], path: str, headers: Message, body: byt
 
 
 def _model_error(name: str, status: int, text: str) -> _Answer:
-    """The answer of a container that refused, or with status 0 gave none."""
+    """Return the error for a container that answered with this status; status 0 means that it did not answer."""
     group = f"/aws/sagemaker/Endpoints/{name}"
     side = "client" if 400 <= status < 500 else "server"
     message = (
@@ -119,7 +119,7 @@ def _model_error(name: str, status: int, text: str) -> _Answer:
 
 
 def _too_large() -> _Answer:
-    """Without a type: botocore calls it by its status."""
+    """Return an error without a type; botocore then uses the status as its code."""
     message = f"HTTP content length exceeded {MAX_BODY_BYTES} bytes."
     return 413, {"Content-Type": "application/json"}, json.dumps({"message": message}).encode()
 

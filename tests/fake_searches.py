@@ -1,7 +1,7 @@
-"""Searches whose training is a fake: a plain function of the parameters. Run as a module, one as a process.
+"""Hyperparameter searches with fake trainings: the accuracy is a simple function of the parameters.
 
-python -m fake_searches FOLDER LOG (STORAGE|-) [COUNT]: search in a folder, a line in LOG for each training begun and
-ended; after COUNT trainings the next one never ends.
+`python -m fake_searches FOLDER LOG (STORAGE|-) [COUNT]` runs one search as a process. It writes a line to LOG when a
+training begins and when it ends. After COUNT trainings, the next one never ends.
 """
 
 import sys
@@ -29,7 +29,7 @@ def plan_of(folder: Path, space: Space = SPACE, epochs: int = 4, **chosen: objec
 
 
 def accuracy_of(point: Point) -> float:
-    """What a fake training is worth: the model decides most, the optimizer nothing."""
+    """Return the accuracy of a fake training. It depends mostly on the model and not on the optimizer."""
     return {"small": 0.6, "large": 0.8}.get(point.model, 0.1) + min(point.learning_rate, 0.1)
 
 
@@ -46,7 +46,7 @@ def search(
     url: str | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> optuna.Study:
-    """The study after a search in a folder, without what `tune` does around it."""
+    """Run a search in a folder, without the other work of `tune`; return its study."""
     locks = Locks(folder / "study.locks")
     storage = open_database(url, HEARTBEAT_SECONDS) if url else open_journal(folder, locks)
     study = open_study(storage, "fake", make_pruner(plan), {"plan": plan.sampler})

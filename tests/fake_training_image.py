@@ -1,8 +1,8 @@
-"""A fake of the training image's Python: `-m driftserve_pipeline.steps ...` and `-m driftserve_training.job`.
+"""A fake of the Python in the training image, for `-m driftserve_pipeline.steps ...` and `-m driftserve_training.job`.
 
-It takes no time. Like the real programs it reads and writes nothing but its folders under SAGEMAKER_BASE_DIR and fails
-where an input is not there; it keeps what it was told. What it measures is FAKE_ACCURACY, and whether that beats the
-champion FAKE_BEATS.
+It takes no time. Like the real programs, it uses only its folders under SAGEMAKER_BASE_DIR and fails if an input is
+missing. It writes its arguments to arguments.json. FAKE_ACCURACY is the accuracy that it reports, FAKE_BEATS whether
+that beats the champion.
 """
 
 import json
@@ -65,7 +65,7 @@ def main(arguments: list[str]) -> None:
             arguments[2]
         ]
     base = Path(os.environ["SAGEMAKER_BASE_DIR"])
-    _write(base / "told.json", json.dumps(arguments[2:]))
+    _write(base / "arguments.json", json.dumps(arguments[2:]))
     programs[arguments[1]](base)
 
 

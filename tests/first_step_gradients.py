@@ -1,9 +1,12 @@
-"""The gradients of a training run's first step, by as many processes as are started: OUTPUT DATA BATCH_SIZE."""
+"""A program that saves the gradients of a training run's first step: OUTPUT DATA BATCH_SIZE.
+
+Each process of a distributed run starts it once.
+"""
 
 import sys
 from pathlib import Path
 
-import driftserve_training  # noqa: F401  first, as it makes torchvision importable
+import driftserve_training  # noqa: F401  must come first: it makes torchvision importable
 
 # isort: split
 import lightning
@@ -30,7 +33,7 @@ class _Keep(Callback):
 
 
 def main(output: Path, data: Path, batch_size: int) -> None:
-    """One step of a small vision transformer, which has no batch statistics."""
+    """Run one step of a small vision transformer. It has no batch statistics, which would differ between processes."""
     configuration = TrainingConfiguration(
         data=data,
         output=output.parent,

@@ -1,4 +1,4 @@
-"""The definitions that were rendered and reviewed, and what is in them."""
+"""The golden pipeline definitions of tests/golden, and functions that read them."""
 
 import json
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ def flat(steps: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 
 def places(value: Any, place: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-    """Where expressions stand, and what they get; an argument after a flag is named by the flag."""
+    """Yield the place of each expression and the reference that it reads; an argument's place is its flag."""
     if isinstance(value, list):
         for number, part in enumerate(value):
             before = str(value[number - 1]) if number else ""
@@ -44,7 +44,7 @@ def places(value: Any, place: tuple[str, ...]) -> Iterator[tuple[str, str]]:
 
 
 def requests(definition: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    """Of each step that makes one, its type and what it would send."""
+    """Return the type and the resolved request of each step that calls a SageMaker operation."""
     return [
         (step["Type"], resolved(step["Arguments"], definition))
         for step in flat(definition["Steps"])
@@ -57,7 +57,7 @@ def inputs(arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 def resolved(value: Any, definition: dict[str, Any]) -> Any:
-    """A value as a job would be given it, in an execution of the defaults."""
+    """Return a value as a job would receive it in an execution with default parameters."""
     if isinstance(value, list):
         return [resolved(part, definition) for part in value]
     if not isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Archives as an attacker, or a broken disk, would make them: each a good one with one fault."""
+"""Invalid archives, as an attacker or a broken disk could make them: each is a valid archive with one fault."""
 
 import json
 import random
@@ -21,10 +21,10 @@ CONTRACT, HANDLER, MANIFEST, MODEL, GOLDEN = (
 
 @dataclass(frozen=True)
 class Entry:
-    """One entry of a zip file, with every field that its headers have, true or not."""
+    """One entry of a zip file, with every field of its headers; the fields may be wrong."""
 
     name: str
-    stored: bytes  # as it lies in the file
+    stored: bytes  # the bytes in the file
     size: int
     checksum: int
     method: int = zipfile.ZIP_DEFLATED
@@ -32,9 +32,9 @@ class Entry:
     mode: int = stat.S_IFREG | 0o644
     extra: bytes = b""
     comment: bytes = b""
-    local_name: str = ""  # where the local header has another
-    stored_size: int = -1  # where the headers have another
-    offset: int = -1  # where the directory has another
+    local_name: str = ""  # if the local header has a different name
+    stored_size: int = -1  # if the headers have a different size
+    offset: int = -1  # if the directory has a different offset
 
 
 def deflated(name: str, content: bytes) -> Entry:
@@ -108,7 +108,7 @@ def _edit_model(**fields: object) -> Make:
 
 
 def _seal_also(name: str) -> Make:
-    """The contract names one file more, and it is there."""
+    """Add a file and name it in the contract."""
 
     def make(entries: list[Entry]) -> bytes:
         document = json.loads(content_of(entries, CONTRACT))
@@ -124,13 +124,13 @@ def _bomb_with_lying_header(entries: list[Entry]) -> bytes:
 
 
 def _hidden_entry(entries: list[Entry]) -> bytes:
-    """A local entry that no directory names: Java's reader finds it, Python's does not."""
+    """Add a local entry that the directory does not list: Java's reader finds it, Python's does not."""
     hidden = to_zip([deflated("torch.py", b"evil")])
     return to_zip(entries, between=hidden[: hidden.index(b"PK\1\2")])
 
 
 _PLAIN = "a plain relative path"
-# What is wrong, how it is made, and what the refusal says.
+# Maps each fault to a function that makes it and to the expected error message.
 HOSTILE: dict[str, tuple[Make, str]] = {
     "no zip": (lambda _: b"hello", "expected a MAR archive"),
     "empty": (lambda _: b"", "got 0 bytes"),
@@ -248,7 +248,7 @@ def _huge(name: str) -> Entry:
 
 
 def _gap_before_directory(entries: Sequence[Entry]) -> bytes:
-    """A hidden entry after the last one, less what the directory names."""
+    """Add an entry after the last one that the directory does not list."""
     whole = to_zip([*entries, deflated("torch.py", b"evil")])
     body = whole[: whole.index(b"PK\1\2")]
     plain = to_zip(entries)
@@ -258,14 +258,14 @@ def _gap_before_directory(entries: Sequence[Entry]) -> bytes:
 
 
 def _with_end(entries: Sequence[Entry], place: int, value: bytes) -> bytes:
-    """Other bytes at a place of the end record, which is 22 bytes long."""
+    """Replace bytes at an offset of the end record, which is 22 bytes long."""
     whole = to_zip(entries)
     start = len(whole) - 22 + place
     return whole[:start] + value + whole[start + len(value) :]
 
 
 def _with_zip64_end(entries: Sequence[Entry]) -> bytes:
-    """A second end, of zip64, before the plain one: Python's reader believes it more."""
+    """Add a zip64 end record before the plain one. Python's reader prefers it."""
     whole = to_zip(entries)
     *_, count, size, offset, _ = struct.unpack("<4s4H2LH", whole[-22:])
     end = struct.pack("<4sQ2H2L4Q", b"PK\6\6", 44, 45, 45, 0, 0, count, count, size, offset)

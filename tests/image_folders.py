@@ -1,4 +1,4 @@
-"""Folders of small images for tests, no two of the same bytes."""
+"""Folders of small images for tests. All files differ."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,12 +9,12 @@ from sample_images import LABELS, encode
 
 
 def png(seed: int, side: int = 40) -> bytes:
-    """A square image of noise, another one for each seed."""
+    """Return a square image of noise, different for each seed."""
     return encode(np.random.default_rng(seed).integers(0, 256, (side, side, 3), np.uint8))
 
 
 def write_images(folder: Path, numbers: Mapping[str, int], seed: int = 0) -> Path:
-    """Write `<name>/<number>.png` for each name with its number of images; the folder."""
+    """Write `numbers[name]` images as `<name>/<seed>.png` for each name; return the folder."""
     for name, number in numbers.items():
         (folder / name).mkdir(parents=True, exist_ok=True)
         for _ in range(number):
@@ -24,7 +24,7 @@ def write_images(folder: Path, numbers: Mapping[str, int], seed: int = 0) -> Pat
 
 
 def write_coloured(folder: Path, images: int, seed: int) -> Path:
-    """Write `<class>/<number>.png` of images in which the channel that the class is named after leads; the folder."""
+    """Write images as `<class>/<number>.png` in which the channel of the class is the brightest; return the folder."""
     generator = np.random.default_rng(seed)
     for channel, label in enumerate(LABELS):
         (folder / label).mkdir(parents=True)
@@ -37,5 +37,5 @@ def write_coloured(folder: Path, images: int, seed: int) -> Path:
 
 
 def listing(folder: Path) -> list[str]:
-    """The files below a folder, by their relative names."""
+    """Return the relative paths of all files below a folder, sorted."""
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())

@@ -1,8 +1,8 @@
-"""An endpoint of the SageMaker SDK's local mode, made, invoked and deleted as it is in an account.
+"""A program that creates, invokes and deletes an endpoint in the SageMaker SDK's local mode.
 
-It runs in .venv-pipeline, where the SDK is, and knows nothing of driftserve. On stdout stands a JSON line with the
-endpoint's status, then one for each request on stdin, `{"body": BASE64, "content_type": ...}`; at the end of stdin the
-endpoint is deleted. All else, the container's log too, goes to stderr.
+It runs in .venv-pipeline, which has the SDK, and does not import driftserve. It writes a JSON line with the endpoint's
+status to stdout, then one line for each request on stdin, `{"body": BASE64, "content_type": ...}`. At the end of stdin
+it deletes the endpoint. All other output, also the container's log, goes to stderr.
 """
 
 import argparse
@@ -12,7 +12,7 @@ import sys
 from typing import TextIO
 
 NAME = "driftserve"
-# By the session, not by a file: a user's own defaults stay out, and nothing is told to AWS.
+# Passed to the session, so that the user's own configuration is ignored and no telemetry goes to AWS.
 SDK_CONFIG = {"SchemaVersion": "1.0", "SageMaker": {"PythonSDK": {"Modules": {"TelemetryOptOut": True}}}}
 
 
@@ -20,17 +20,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--image", required=True)
     parser.add_argument("--model-data-url", required=True, help="file:///DIRECTORY/model.tar.gz")
-    parser.add_argument("--port", type=int, required=True, help="of the host, where the endpoint answers")
-    parser.add_argument("--root", required=True, help="where local mode makes its directories")
-    parser.add_argument("--label", required=True, help="of the container, by which it is found")
+    parser.add_argument("--port", type=int, required=True, help="port of the endpoint on this host")
+    parser.add_argument("--root", required=True, help="folder for local mode's directories")
+    parser.add_argument("--label", required=True, help="label of the container, to find it")
     serve(parser.parse_args())
 
 
 def serve(arguments: argparse.Namespace) -> None:
-    """Create the endpoint, answer the requests on stdin, delete it whatever happened."""
-    from sagemaker.core.local import LocalSession  # pytest, which has no SDK, imports this file for its doctests
+    """Create the endpoint, send it the requests from stdin, and always delete it."""
+    # Not at the top: pytest imports this file for doctests, without the SDK.
+    from sagemaker.core.local import LocalSession
 
-    answers, sys.stdout = sys.stdout, sys.stderr  # local mode prints the container's log
+    answers, sys.stdout = sys.stdout, sys.stderr  # local mode prints the container's log to stdout
     session = LocalSession(sagemaker_config=SDK_CONFIG)
     session.config = {
         "local": {

@@ -1,4 +1,4 @@
-"""Real servers for tests: `driftserve serve` on TorchServe and on MMS, started as a user starts them."""
+"""Real servers for tests: `driftserve serve` with TorchServe or MMS, started as a user starts it."""
 
 import os
 import random
@@ -25,23 +25,23 @@ from processes import running, wait_for
 from sample_images import encode
 
 SERVERS = ("torchserve", "mms")
-# `make serve` has to answer within this; measured from the start of the process.
+# `make serve` must answer within this time from the start of the process.
 START_TIMEOUT_SECONDS = 60
 TEST_MARK = {"X-Amzn-SageMaker-Custom-Attributes": "driftserve-test=true"}
 
 
 def python_of(server: str) -> Path:
-    """The interpreter of the environment that a server is installed in."""
+    """Return the interpreter of the environment in which a server is installed."""
     if server == "torchserve":
         return Path(sys.executable)
     python = ROOT / os.environ.get("VENV_MMS", ".venv-mms") / "bin" / "python"
     if not python.exists():
-        pytest.skip(f"{python} is missing: `make install` makes the environment of Multi Model Server")
+        pytest.skip(f"{python} is missing: run `make install`")
     return python
 
 
 def free_port(server: str) -> int:
-    """A port that the server can take: MMS takes none of those that the kernel gives out."""
+    """Return a free port that the server accepts. MMS refuses the kernel's ephemeral ports."""
     if server != "mms":
         return free_ports(1)[0]
     for port in random.Random(os.getpid() + time.monotonic_ns()).sample(range(20_000, mms.HIGHEST_PORT), 100):
@@ -50,7 +50,7 @@ def free_port(server: str) -> int:
         except ServerError:
             continue
         return port
-    raise AssertionError("a hundred ports are taken")
+    raise AssertionError("expected a free port, tried 100")
 
 
 @dataclass(frozen=True)
@@ -73,11 +73,11 @@ class Endpoint:
         )
 
     def status(self) -> dict[str, object]:
-        """The status of the one model that is served; {} while there is none."""
+        """Return the status of the served model; {} while there is none."""
         return next(iter(read_status(self.runtime_dir)["models"].values()), {})
 
     def observations(self) -> int:
-        """The observations that the monitor has seen, once what is on its way has arrived."""
+        """Return the number of observations that the monitor received. Wait until it has not changed for a second."""
         seen, since = None, time.monotonic()
         while time.monotonic() - since < 1.0:
             now = seen_by(self.status())
@@ -96,7 +96,7 @@ class Endpoint:
         return next(child for child in self.descendants() if child.name() == "java")
 
     def workers(self) -> list[psutil.Process]:
-        """The processes that hold a model: those that left a mark in the runtime directory, and live."""
+        """Return the live workers that loaded the model. Each leaves a mark file in the runtime directory."""
         alive = {child.pid: child for child in self.descendants()}
         marks = [int(path.name) for path in (self.runtime_dir / "workers").glob("*")]
         return [alive[pid] for pid in marks if pid in alive]
@@ -106,7 +106,7 @@ class Endpoint:
 def started(
     archive: Path, runtime_dir: Path, log: Path, server: str = "torchserve", **settings: str
 ) -> Iterator[Endpoint]:
-    """A server that has answered an image, all of whose workers have loaded the model."""
+    """Start a server; yield it when it has answered an image and all its workers have loaded the model."""
     port = free_port(server)
     environment = {"DRIFTSERVE_RUNTIME_DIR": str(runtime_dir), "DRIFTSERVE_WORKERS": "2"} | settings
     arguments = ("driftserve", "serve", str(archive), "--port", str(port), "--server", server)
@@ -122,18 +122,18 @@ def started(
 
         wait_for(answers, START_TIMEOUT_SECONDS)
         wait_for(lambda: len(endpoint.workers()) == int(environment["DRIFTSERVE_WORKERS"]), START_TIMEOUT_SECONDS)
-        # The supervisor's own golden image too: until then what a test breaks falls under the timeout of the start.
+        # Also wait for the supervisor's golden image: until then the start timeout applies to a broken server.
         wait_for(lambda: "ready: a golden image" in log.read_text(), START_TIMEOUT_SECONDS)
         try:
             yield endpoint
         finally:
             if process.poll() is None:
-                for child in endpoint.descendants():  # one that a test froze could not end
+                for child in endpoint.descendants():  # a process that a test stopped cannot exit
                     child.send_signal(signal.SIGCONT)
 
 
 def seen_by(status: Mapping[str, object]) -> int:
-    """The predictions that a monitor took in: those that entered a window, and those that repeat an image."""
+    """Return the number of predictions that a monitor received: those in windows, and those of repeated images."""
     excluded = status.get("excluded", {})
     duplicates = excluded.get("duplicate", 0) if isinstance(excluded, dict) else 0
     return int(str(status.get("observations", 0))) + int(duplicates)

@@ -1,4 +1,4 @@
-"""Whole batches as datagrams, as `Sender` makes them of its waiting observations."""
+"""Encode a whole batch as one datagram, in the format of `Sender`."""
 
 from driftserve.observations.observation import ObservationBatch, encoded_batch, observation_to_bytes
 

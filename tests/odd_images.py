@@ -1,7 +1,7 @@
-"""Odd images made in code, each with the pixels that its plain RGB PNG would have.
+"""Unusual but valid images, generated in code, each with the RGB pixels that it must decode to.
 
-What Pillow cannot write is written here byte by byte, from the formats' specifications, so that the pixels
-are known by another way than Pillow's.
+Files that Pillow cannot write are built byte by byte from the format's specification, so that the expected pixels
+do not depend on Pillow.
 """
 
 import io
@@ -15,25 +15,25 @@ from PIL import Image
 
 Pixels = npt.NDArray[np.uint8]
 
-HEIGHT, WIDTH = 24, 37  # odd and not square: a wrong stride, interlace or turn shows
+HEIGHT, WIDTH = 24, 37  # odd and not square: reveals a wrong stride, interlace or rotation
 _Y, _X = np.mgrid[0:HEIGHT, 0:WIDTH]
 SCENE: Pixels = np.stack([_X * 6, _Y * 10, 255 - _X * 3 - _Y * 3], axis=2).astype(np.uint8)
 GREY: Pixels = (_X * 5 + _Y * 3).astype(np.uint8)
 BITS: Pixels = ((_X // 3 + _Y // 2) % 2).astype(np.uint8)
-GREY16 = (GREY.astype(np.uint16) << 8) + (_X * 7 % 256).astype(np.uint16)  # the lower byte is no copy of the upper
+GREY16 = (GREY.astype(np.uint16) << 8) + (_X * 7 % 256).astype(np.uint16)  # the lower byte differs from the upper
 SCENE16 = (SCENE.astype(np.uint16) << 8) + (_X * 11 % 256).astype(np.uint16)[:, :, None]
 ALPHA: Pixels = (_X * 255 // WIDTH).astype(np.uint8)
 COLOURS: Pixels = np.random.default_rng(3).integers(0, 256, (256, 3)).astype(np.uint8)
 INDEXES: Pixels = ((_X * 7 + _Y) % 256).astype(np.uint8)
 
-# JPEG at quality 100 without subsampling rounds YCbCr and DCT coefficients: 3 of 255 at most on these gradients.
-# Subsampled chroma is interpolated: 6 at most, and lossy WebP's 7. Inverted or swapped channels differ by hundreds.
+# JPEG at quality 100 without subsampling rounds YCbCr and DCT coefficients: an error of at most 3 of 255 on these
+# gradients, at most 6 with subsampled chroma, at most 7 in lossy WebP. Inverted or swapped channels differ by hundreds.
 EXACT, NEAR, SOFT = 0, 4, 10
 
 
 @dataclass(frozen=True)
 class OddImage:
-    """A file, the pixels to expect, (H, W, 3) uint8, and how far a lossy format may be from them."""
+    """A file, its expected pixels, (H, W, 3) uint8, and the largest difference that a lossy format may have."""
 
     body: bytes
     pixels: Pixels
@@ -69,7 +69,7 @@ def png(
     interlaced: bool = False,
     idat_bytes: int = 1 << 20,
 ) -> bytes:
-    """A PNG of samples, (H, W) or (H, W, C), by https://www.w3.org/TR/png-3/; `chunks` stand before the pixels."""
+    """Return a PNG of samples, (H, W) or (H, W, C), by https://www.w3.org/TR/png-3/; `chunks` precede the pixels."""
     passes = _ADAM7 if interlaced else [(0, 0, 1, 1)]
     raw = b"".join(
         b"\0" + row for x, y, step_x, step_y in passes for row in packed_rows(samples[y::step_y, x::step_x], bits)
@@ -88,7 +88,7 @@ def png(
 
 
 def packed_rows(samples: npt.NDArray[np.generic], bits: int, order: str = ">") -> list[bytes]:
-    """Each row's samples, `bits` each, as bytes."""
+    """Pack the samples of each row into bytes, `bits` per sample."""
     if bits == 16:
         return [row.astype(order + "u2").tobytes() for row in samples]
     if bits == 8:
@@ -107,7 +107,7 @@ def tiff(
     is_big: bool = False,
     next_directory: int = 0,
 ) -> bytes:
-    """A TIFF or BigTIFF of one strip (TIFF 6.0), samples (H, W) or (H, W, C); `extra` tags are SHORTs."""
+    """Return a TIFF or BigTIFF with one strip (TIFF 6.0) of samples, (H, W) or (H, W, C); `extra` tags are SHORTs."""
     strip = b"".join(packed_rows(samples, bits, order))
     strip = zlib.compress(strip) if is_deflated else strip
     header = 16 if is_big else 8
@@ -133,7 +133,7 @@ def tiff(
 def bmp(
     rows: list[bytes], bits: int, palette: bytes = b"", compression: int = 0, masks: bytes = b"", top_down: bool = False
 ) -> bytes:
-    """A BMP with a BITMAPINFOHEADER; rows from the top, each padded to four bytes here unless compressed."""
+    """Return a BMP with a BITMAPINFOHEADER of rows from the top; pad each to four bytes unless compressed."""
     padded = rows if compression in (1, 2) else [row + b"\0" * (-len(row) % 4) for row in rows]
     pixels = b"".join(padded if top_down else padded[::-1])
     start = 14 + 40 + len(masks) + len(palette)
@@ -145,7 +145,7 @@ def bmp(
 def gif(
     frames: int = 1, comment: bytes = b"", is_transparent: bool = False, size: tuple[int, int] = (WIDTH, HEIGHT)
 ) -> bytes:
-    """A GIF of INDEXES in COLOURS with codes of 9 bits only, cleared before they grow; further frames are 1x1."""
+    """Return a GIF of INDEXES in COLOURS. Its LZW table is cleared before codes exceed 9 bits; later frames are 1x1."""
     codes: list[int] = []
     for index, value in enumerate(INDEXES.ravel().tolist()):
         codes += ([256] if index % 250 == 0 else []) + [value]
@@ -161,23 +161,23 @@ def gif(
     return body + TINY_GIF_FRAME * (frames - 1) + b"\x3b"
 
 
-TINY_GIF_FRAME = b"\x2c" + struct.pack("<HHHHB", 0, 0, 1, 1, 0) + b"\x02\x00"  # without even pixels: 12 bytes
+TINY_GIF_FRAME = b"\x2c" + struct.pack("<HHHHB", 0, 0, 1, 1, 0) + b"\x02\x00"  # without pixels: 12 bytes
 
 
 def exif_block(orientation: int, order: str = "<", kind: int = 3) -> bytes:
-    """A minimal EXIF block: a TIFF header and one tag, a SHORT (3) or a LONG (4)."""
+    """Return a minimal EXIF block: a TIFF header and one tag, a SHORT (3) or a LONG (4)."""
     mark = b"II" if order == "<" else b"MM"
     value = struct.pack(order + ("L" if kind == 4 else "HH"), *((orientation,) if kind == 4 else (orientation, 0)))
     return mark + struct.pack(order + "HLHHHL", 42, 8, 1, 0x0112, kind, 1) + value + bytes(4)
 
 
 def jpeg_with(segment: bytes, marker: int = 0xE1) -> bytes:
-    """The scene as JPEG, with a segment right after its start."""
+    """Return the scene as JPEG with an extra segment right after its start."""
     plain = scene_as("JPEG", quality=100, subsampling=0)
     return plain[:2] + bytes([0xFF, marker]) + struct.pack(">H", len(segment) + 2) + segment + plain[2:]
 
 
-# What a viewer does to stored pixels for each EXIF orientation: EXIF 2.32, table 6. In numpy, not by Pillow.
+# How a viewer turns the stored pixels for each EXIF orientation (EXIF 2.32, table 6), in numpy instead of Pillow.
 TURNED = {
     1: lambda stored: stored,
     2: lambda stored: stored[:, ::-1],
@@ -191,8 +191,8 @@ TURNED = {
 
 
 def ycck_jpeg() -> bytes:
-    """The scene as a YCCK JPEG: its planes stored as if CMYK, the Adobe segment's transform set to 2."""
-    # Adobe stores CMYK inverted, so the stored C, M, Y are R, G, B; YCCK is the YCbCr of 255 minus them.
+    """Return the scene as a YCCK JPEG: planes saved as CMYK, with the transform of the Adobe segment set to 2."""
+    # Adobe stores CMYK inverted, so the stored C, M, Y equal R, G, B. YCCK is the YCbCr of 255 minus these.
     planes = Image.fromarray(255 - SCENE).convert("YCbCr").split()
     stored = Image.merge("CMYK", [*planes, Image.new("L", (WIDTH, HEIGHT), 255)])
     body = saved(Image.fromarray(255 - np.asarray(stored), "CMYK"), "JPEG", quality=100, subsampling=0)
@@ -201,7 +201,7 @@ def ycck_jpeg() -> bytes:
 
 
 def odd_images() -> dict[str, OddImage]:
-    """Every kind by name."""
+    """Return every kind of image by name."""
     return _pngs() | _jpegs() | _gifs() | _tiffs() | _bmps() | _webps()
 
 
@@ -252,9 +252,9 @@ def _pngs() -> dict[str, OddImage]:
 def _jpegs() -> dict[str, OddImage]:
     image = Image.fromarray(SCENE)
     best: dict[str, object] = {"quality": 100, "subsampling": 0}
-    plain = scene_as("JPEG", **best)  # whose first segment ends at 20
+    plain = scene_as("JPEG", **best)  # its first segment ends at byte 20
     turned_jpeg = jpeg_with(b"Exif\0\0" + exif_block(6))
-    inverted = np.dstack([255 - SCENE, np.zeros_like(GREY)])  # ink: CMY = 255 - RGB without black
+    inverted = np.dstack([255 - SCENE, np.zeros_like(GREY)])  # as ink: CMY = 255 - RGB, no black
     kinds = {
         "baseline": (scene_as("JPEG", **best), SCENE),
         "progressive": (scene_as("JPEG", progressive=True, **best), SCENE),
@@ -269,7 +269,7 @@ def _jpegs() -> dict[str, OddImage]:
         "with a comment": (jpeg_with(b"hello", 0xFE), SCENE),
         "with bytes after its end": (scene_as("JPEG", **best) + b"\0" * 99, SCENE),
         "with a corrupt EXIF": (jpeg_with(b"Exif\0\0II*\0\xff\xff\xff\xff"), SCENE),
-        "with an EXIF that is none": (jpeg_with(b"Exif\0\0" + b"\x07" * 40), SCENE),
+        "with an invalid EXIF": (jpeg_with(b"Exif\0\0" + b"\x07" * 40), SCENE),
         "with an EXIF cut short": (jpeg_with(b"Exif\0\0" + exif_block(6)[:12]), SCENE),
         "with an EXIF of orientation 9": (jpeg_with(b"Exif\0\0" + exif_block(9)), SCENE),
         "with an EXIF in big-endian": (jpeg_with(b"Exif\0\0" + exif_block(8, ">")), TURNED[8](SCENE)),
@@ -382,7 +382,7 @@ def _bmps() -> dict[str, OddImage]:
         "of OS/2": (core + b"".join(row + b"\0" * (-len(row) % 4) for row in reversed_rows[::-1]), SCENE),
     }
     odd = {f"BMP {name}": OddImage(*kind) for name, kind in kinds.items()}
-    # Five or six bits a channel: what was cut off is at most 7.
+    # Five or six bits per channel: the error is at most 7.
     odd["BMP of 15 bits"] = OddImage(bmp(five, 16), SCENE, 8)
     odd["BMP of 16 bits with masks"] = OddImage(bmp(six, 16, b"", 3, struct.pack("<3I", 0xF800, 0x7E0, 0x1F)), SCENE, 8)
     return odd

@@ -1,8 +1,8 @@
-"""The part of SageMaker's pipeline definition language (version 2020-12-01) that we use, as a type.
+"""A pydantic schema of the part of SageMaker's pipeline definition language (2020-12-01) that we use.
 
-Written after AWS's own, which is older than the service: it knows no `Std:Join` in arguments, no `CacheConfig`, no
-`PropertyFiles`. Those are after the developer guide ('Retry policy', 'Caching', 'Pass data between steps'). What a
-step's Arguments hold is botocore's to say: `sagemaker_request_shapes.py`.
+It follows AWS's own schema. That one is older than the service and lacks `Std:Join` in arguments, `CacheConfig` and
+`PropertyFiles`; those follow the developer guide ('Retry policy', 'Caching', 'Pass data between steps').
+`sagemaker_request_shapes.py` checks the Arguments of a step against botocore.
 
 https://github.com/aws-sagemaker-mlops/sagemaker-model-building-pipeline-definition-JSON-schema
 """
@@ -85,7 +85,7 @@ class RetryPolicy(_Strict):
 
     @model_validator(mode="after")
     def _one_end(self) -> "RetryPolicy":
-        assert (self.attempts is None) != (self.minutes is None), "one of MaxAttempts and ExpireAfterMin"
+        assert (self.attempts is None) != (self.minutes is None), "expected one of MaxAttempts and ExpireAfterMin"
         return self
 
 
@@ -162,7 +162,7 @@ class _Experiment(_Strict):
 
 
 class Definition(_Strict):
-    """A definition whose references all lead somewhere."""
+    """A definition in which every reference resolves."""
 
     version: Literal["2020-12-01"] = Field(alias="Version")
     metadata: dict[str, str] = Field(alias="Metadata")
@@ -171,12 +171,12 @@ class Definition(_Strict):
     steps: list[Step] = Field(alias="Steps", min_length=1, max_length=50)
 
     @model_validator(mode="after")
-    def _references_lead_somewhere(self) -> "Definition":
-        files: dict[str, set[str]] = {}  # of the steps that have run, for none is referred to before
+    def _references_resolve(self) -> "Definition":
+        files: dict[str, set[str]] = {}  # of the steps so far: a step may refer only to earlier ones
         outputs: dict[str, set[str]] = {}
         declared = {parameter.name for parameter in self.parameters}
         for step in self.flat_steps():
-            assert step.name not in files, f"{step.name}: a name that another step has"
+            assert step.name not in files, f"{step.name}: expected a unique name"
             for reference in references(_own_arguments(step)):
                 kind, name, *rest = reference.split(".")
                 assert kind != "Parameters" or name in declared, f"{step.name}: {reference}"
@@ -189,7 +189,7 @@ class Definition(_Strict):
         return self
 
     def flat_steps(self) -> Iterator[Step]:
-        """The steps, those of a condition after it."""
+        """Yield all steps; the branches of a condition follow it."""
         for step in self.steps:
             yield step
             if isinstance(step, ConditionStep):
@@ -201,13 +201,13 @@ def _outputs(arguments: dict[str, Any]) -> set[str]:
 
 
 def _own_arguments(step: Step) -> Any:
-    if isinstance(step, ConditionStep):  # its branches are steps of their own
+    if isinstance(step, ConditionStep):  # its branches are checked as separate steps
         return [condition.model_dump(by_alias=True) for condition in step.arguments.conditions]
     return step.model_dump(by_alias=True)["Arguments"]
 
 
 def references(value: Any) -> Iterator[str]:
-    """What a value's expressions get, each of them a valid one."""
+    """Yield the references of a value's expressions; validate each expression."""
     if isinstance(value, list):
         for part in value:
             yield from references(part)

@@ -1,4 +1,4 @@
-"""A real PostgreSQL server for tests, from Debian's package, in a folder of its own."""
+"""A real PostgreSQL server for tests, from Debian's package, in a temporary folder."""
 
 import os
 import pwd
@@ -18,12 +18,12 @@ from processes import wait_for
 
 @contextmanager
 def postgresql() -> Iterator[str]:
-    """The URL of an empty database; the server is stopped at the end."""
+    """Run a server; yield the URL of an empty database; stop the server at the end of the block."""
     programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     if not programs:
-        pytest.skip("PostgreSQL is not installed: nothing at /usr/lib/postgresql/*/bin (Debian's package `postgresql`)")
+        pytest.skip("PostgreSQL is not installed at /usr/lib/postgresql/*/bin (Debian package `postgresql`)")
     binaries, user = programs[-1], _user()
-    folder = Path(tempfile.mkdtemp(prefix="postgresql-"))  # pytest's own folders are closed to other users
+    folder = Path(tempfile.mkdtemp(prefix="postgresql-"))  # other users cannot enter pytest's folders
     try:
         os.chown(folder, user, -1)
         (port,) = free_ports(1)
@@ -42,14 +42,14 @@ def postgresql() -> Iterator[str]:
             wait_for(lambda: subprocess.run(ready, check=False).returncode == 0)
             yield f"postgresql+psycopg://tests@127.0.0.1:{port}/postgres"
         finally:
-            server.send_signal(signal.SIGINT)  # PostgreSQL's fast shutdown, which waits for no client
+            server.send_signal(signal.SIGINT)  # fast shutdown: does not wait for clients
             server.wait(30)
     finally:
         shutil.rmtree(folder)
 
 
 def _user() -> int:
-    """Whom the server runs as: it refuses root."""
+    """Return the user id for the server, which refuses to run as root."""
     if os.geteuid() != 0:
         return os.geteuid()
     try:

@@ -1,4 +1,4 @@
-"""Real processes for tests: started, waited for, and ended by their id."""
+"""Start, await and end real processes in tests."""
 
 import os
 import resource
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class Process(Protocol):
-    """One that this process can wait for."""
+    """A process that the caller can wait for."""
 
     @property
     def pid(self) -> int: ...
@@ -31,17 +31,17 @@ class Process(Protocol):
 
 
 def wait_for(what: Callable[[], T | None], timeout_seconds: float = 60.0) -> T:
-    """The first result of `what` that is true; fails the test when there is none in time."""
+    """Call `what` until its result is true; return that result; fail the test after the timeout."""
     deadline = time.monotonic() + timeout_seconds
     while time.monotonic() < deadline:
         if result := what():
             return result
         time.sleep(0.05)
-    raise AssertionError(f"waited {timeout_seconds} s in vain")
+    raise AssertionError(f"timed out after {timeout_seconds} s")
 
 
 def is_alive(process: psutil.Process) -> bool:
-    """Whether it runs; a zombie, which waits for its parent to look, does not."""
+    """Return whether a process runs. A zombie does not."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -50,7 +50,7 @@ def is_alive(process: psutil.Process) -> bool:
 
 @contextmanager
 def small_files(most_bytes: int) -> Iterator[None]:
-    """A time in which this process can write no larger file, as on a disk that is full."""
+    """Limit the size of files that this process can write, to imitate a full disk."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, limits[1]))
     try:
@@ -67,7 +67,7 @@ def running(
     python: str | Path = sys.executable,
     stdout: Path | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """`python -m ...` as a process, its output in a file, or two; terminated at the end, with all that it started."""
+    """Run `python -m ...` with its output in one or two files; end it and its children after the block."""
     with log.open("wb") as errors, (stdout or log).open("ab") as output:
         process = subprocess.Popen(
             [str(python), "-m", *arguments],
@@ -81,7 +81,7 @@ def running(
 
 @contextmanager
 def ended(process: Process) -> Iterator[None]:
-    """A time after which a process is terminated, with all that it started."""
+    """Terminate a process and kill its remaining children at the end of the block."""
     children = []
     try:
         yield

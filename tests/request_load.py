@@ -1,4 +1,4 @@
-"""Load on a server: threads that send one request after the other, and what came of each."""
+"""Generate load on a server: threads that send requests without pause and record each outcome."""
 
 import threading
 import time
@@ -11,7 +11,7 @@ import urllib3
 
 
 class Server(Protocol):
-    """What answers at a URL."""
+    """A server with a URL."""
 
     @property
     def url(self) -> str: ...
@@ -19,7 +19,7 @@ class Server(Protocol):
 
 @dataclass(frozen=True)
 class Outcome:
-    """A request's begin and end, on the monotonic clock, and its status; None where the connection broke."""
+    """Start and end of a request (monotonic clock) and its status; None if the connection broke."""
 
     began_at: float
     ended_at: float
@@ -28,7 +28,7 @@ class Outcome:
 
 @dataclass
 class Load:
-    """The outcomes so far."""
+    """The outcomes of all requests so far."""
 
     outcomes: list[Outcome] = field(default_factory=list)
 
@@ -41,7 +41,7 @@ class Load:
 
 @contextmanager
 def load(endpoint: Server, bodies: Sequence[bytes], threads: int = 4) -> Iterator[Load]:
-    """Send bodies in turn from every thread, until the block ends."""
+    """Send the bodies in turn, from several threads, until the block ends."""
     seen = Load()
     stop = threading.Event()
 

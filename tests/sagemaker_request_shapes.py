@@ -1,6 +1,6 @@
-"""botocore's description of SageMaker's requests, held against requests that were never sent.
+"""Check SageMaker requests against botocore's service model, without sending them.
 
-botocore's own validator knows types, required members and names, but of bounds only the least, and no pattern.
+botocore's own validator checks types, names, required members and lower bounds, but no upper bounds and no patterns.
 """
 
 import re
@@ -18,12 +18,12 @@ OPERATIONS = {
     "Tuning": "CreateHyperParameterTuningJob",
     "RegisterModel": "CreateModelPackage",
 }
-# SageMaker names the jobs of a pipeline itself.
+# SageMaker itself sets the names of a pipeline's jobs.
 NAMED_BY_SAGEMAKER = ("ProcessingJobName", "TrainingJobName", "HyperParameterTuningJobName")
 
 
 def problems(step_type: str, request: Mapping[str, Any]) -> list[str]:
-    """What SageMaker would refuse of the request of a step whose expressions have their values; empty: nothing."""
+    """Return what SageMaker would refuse in a step's request with resolved expressions; empty if it is valid."""
     shape = _sagemaker().operation_model(OPERATIONS[step_type]).input_shape
     complete = {name: "job" for name in NAMED_BY_SAGEMAKER if name in shape.members} | dict(request)
     report = ParamValidator().validate(complete, shape)
@@ -67,7 +67,7 @@ def _spelling(value: str, shape: Shape, place: str) -> Iterator[str]:
 
 
 def _as_python(pattern: str) -> str:
-    r"""A pattern as Python writes it: Java's classes of letters, digits and separators, and lengths that go twice.
+    r"""Convert a Java pattern to Python: replace the Unicode classes, drop the length that follows `$`.
 
     >>> _as_python(r"([\p{L}\p{Z}\p{N}_.:\/=+\-@]*)${1,256}")
     '([\\w\\s_.:\\/=+\\-@]*)'

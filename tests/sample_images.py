@@ -1,4 +1,4 @@
-"""Images for tests, made in code."""
+"""Images for tests, generated in code."""
 
 import io
 
@@ -13,7 +13,7 @@ LABELS = ("red", "green", "blue")
 
 
 def scene(generator: np.random.Generator, offset: float = 0.0) -> npt.NDArray[np.uint8]:
-    """A noisy image, (48, 64, 3) uint8, in which one channel leads."""
+    """Return a noisy image, (48, 64, 3) uint8, in which one channel is the brightest."""
     level = generator.normal(110 + offset, 12, 3)
     level[generator.integers(3)] += 40
     pixels = generator.normal(level, 15, (48, 64, 3))
@@ -21,13 +21,13 @@ def scene(generator: np.random.Generator, offset: float = 0.0) -> npt.NDArray[np
 
 
 def scene_pixels(number: int, spec: ImageSpec, seed: int) -> npt.NDArray[np.uint8]:
-    """A batch of scenes as the network takes them."""
+    """Return a batch of scenes in the network's input format."""
     generator = np.random.default_rng(seed)
     return preprocess([scene(generator) for _ in range(number)], spec)
 
 
 def encode(pixels: npt.NDArray[np.uint8], kind: str = "PNG", **options: object) -> bytes:
-    """An image file's bytes."""
+    """Return pixels encoded as an image file."""
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, kind, **options)
     return buffer.getvalue()

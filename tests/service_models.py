@@ -1,4 +1,4 @@
-"""What boto3 knows of AWS's services, read once: to parse it for every client takes longer than most tests."""
+"""Cache boto3's service models: parsing them for every client takes longer than most tests."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,9 +12,9 @@ _read: dict[str, Any] = {}
 
 @contextmanager
 def service_models_read_once() -> Iterator[None]:
-    """A time in which all clients of this process share the files' contents.
+    """Read each service model file only once in this process.
 
-    None changes them, but by merging in again what is there.
+    Sharing is safe: clients do not change the models, except that they merge the same extras again.
     """
     load = JSONFileLoader.load_file
 

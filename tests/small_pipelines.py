@@ -1,4 +1,4 @@
-"""Pipelines' definitions for tests, as the SageMaker SDK renders them; their steps are small Python programs."""
+"""Small pipeline definitions for tests, in the form that the SageMaker SDK renders. Steps are small Python programs."""
 
 import json
 from pathlib import Path
@@ -28,7 +28,7 @@ def processing(
     inputs: dict[str, Any] | None = None,
     files: dict[str, str] | None = None,
 ) -> Tree:
-    """A Processing step with an output `out`; its property files are files in there."""
+    """Return a Processing step with an output `out` that contains its property files."""
     return {
         "Name": name,
         "Type": "Processing",
@@ -80,7 +80,7 @@ def output_of(step: str) -> Tree:
 
 
 def training(name: str, program: Path, channels: dict[str, Tree], **hyperparameters: Any) -> Tree:
-    """A Training step whose program is not the image's `train`."""
+    """Return a Training step that runs a program in place of the image's `train`."""
     return {
         "Name": name,
         "Type": "Training",
@@ -143,7 +143,7 @@ def registration(name: str, group: str, model: Any, **metadata: Any) -> Tree:
 
 
 def definition(*steps: Tree, **parameters: object) -> bytes:
-    """A definition; each parameter has the type of its default."""
+    """Return a definition; each parameter has the type of its default."""
     types = {str: "String", int: "Integer", float: "Float", bool: "Boolean"}
     declared = [
         {"Name": name, "Type": types[type(default)], "DefaultValue": default} for name, default in parameters.items()

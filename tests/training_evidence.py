@@ -1,4 +1,4 @@
-"""A run's folder with the evidence that a card and an export ask for, drawn up instead of measured."""
+"""Write a training run's folder with invented results, as a card and an export need them."""
 
 import csv
 from dataclasses import replace
@@ -29,7 +29,7 @@ _SCORE = Interval(0.8, 0.7, 0.9)
 
 
 def write_run(folder: Path) -> None:
-    """A run with an untrained network of three classes, its manifest and its evaluation, and nothing else."""
+    """Write a run with an untrained network of three classes, its manifest and its evaluation only."""
     splits = {"train": 3, "val": 2, "test": 2}
     entries = tuple(
         Entry(f"{split}/{label}/{number}.jpg", split, label, f"{number:064x}")
@@ -37,13 +37,13 @@ def write_run(folder: Path) -> None:
         for label in LABELS
         for number in range(images)
     )
-    told = {"temperature": 1.25, "epochs": 2, "best_epoch": 2, "seconds": 12.0, "seed": 7}
-    save_run(folder, Manifest(folder, entries), **told, val_accuracy=0.75, val_macro_f1=0.7)
+    fields = {"temperature": 1.25, "epochs": 2, "best_epoch": 2, "seconds": 12.0, "seed": 7}
+    save_run(folder, Manifest(folder, entries), **fields, val_accuracy=0.75, val_macro_f1=0.7)
     write_evaluation(folder)
 
 
 def write_evaluation(run: Path, **chosen: object) -> Evaluation:
-    """An evaluation of the run's network, all of whose scores are .8 unless others are chosen."""
+    """Write and return an evaluation of the run's network; all scores are .8 unless `chosen` replaces them."""
     record, _ = load_trained(run)
     labels = record.labels
     tested = read_trained_images(run, record.manifest_sha256).split("test")
@@ -79,7 +79,7 @@ def write_evaluation(run: Path, **chosen: object) -> Evaluation:
 
 
 def robustness(accuracy: float) -> Robustness:
-    """The fifteen corruptions at five severities; the accuracy falls with severity, and is this on average."""
+    """Return results for fifteen corruptions at five severities with mean `accuracy`; it falls with the severity."""
     cells = tuple(
         RobustnessCell(corruption, severity, accuracy + 0.1 * (3 - severity))
         for corruption in CORRUPTIONS
@@ -89,7 +89,7 @@ def robustness(accuracy: float) -> Robustness:
 
 
 def write_history(run: Path) -> None:
-    """Two epochs, as `train` writes them."""
+    """Write the history of two epochs, as `train` does."""
     with (run / "history.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("epoch", "train_loss", "val_loss", "val_accuracy", "val_macro_f1", "learning_rate"))
@@ -97,7 +97,7 @@ def write_history(run: Path) -> None:
 
 
 def write_explanations(run: Path) -> None:
-    """A right answer and a wrong one, with a picture each, as `explain` writes them."""
+    """Write explanations of a right and a wrong prediction with one picture each, as `explain` does."""
     folder = run / "explanations"
     folder.mkdir()
     faithfulness = Faithfulness(Interval(0.115, 0.015, 0.215), 0.75, Interval(0.05, -0.05, 0.15), 0.5)

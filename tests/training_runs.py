@@ -1,4 +1,4 @@
-"""Training runs without training: what `train` leaves, of a tiny network that a few steps have taught, or none."""
+"""Write the folder that `train` leaves, without a real training: the tiny network takes a few steps or none."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +12,7 @@ from driftserve_training.dataset.manifest import MANIFEST_FILE, Manifest, write_
 from driftserve_training.network.classifier import Classifier, create_classifier
 from driftserve_training.network.trained import TrainedRecord, save_trained
 
-_AT_ONCE = 96  # images of a step
+_AT_ONCE = 96  # images per step
 
 
 def save_run(
@@ -22,18 +22,18 @@ def save_run(
     steps: int = 0,
     model: str = "test_resnet",
     image_size: int = 32,
-    **told: object,
+    **fields: object,
 ) -> Path:
-    """A run's folder with record, weights and manifest.
+    """Write a run's folder with record, weights and manifest; return it.
 
     Args:
-        folder: where it is put.
-        manifest: of the images that it was given.
-        taught: the split that the network learns from.
-        steps: over this split; with none its images need not be there.
-        model: a timm model, at random weights that are always the same.
-        image_size: the side of its input.
-        told: what the record says, where that matters.
+        folder: The folder of the run.
+        manifest: The manifest of the run's images.
+        taught: The split that the network learns from.
+        steps: Number of passes over this split; with 0, the images need not exist.
+        model: A timm model; its initial weights are always the same.
+        image_size: Side of its input, in pixels.
+        fields: Values that replace fields of the record.
     """
     torch.manual_seed(1)
     configuration = TrainingConfiguration(output=folder, model=model, pretrained=False, image_size=image_size)
@@ -50,7 +50,7 @@ def save_run(
         val_macro_f1=0.5,
         manifest_sha256=manifest.sha256,
     )
-    record = replace(record, **told)  # type: ignore[arg-type]
+    record = replace(record, **fields)  # type: ignore[arg-type]
     if steps:
         _teach(classifier, list(evaluation_loader(manifest, taught, network.image_spec, _AT_ONCE, 0)), steps)
     save_trained(folder, record, classifier)

@@ -1,7 +1,7 @@
-"""An interpreter that has imported torch and what training needs; programs run in forks of it.
+"""A Python interpreter with torch and the training packages already imported; tests run programs in its forks.
 
-Each is a real process, with an exit status, output and signals of its own, but it need not import for 5 CPU seconds
-what the last one has imported too. `python warm_interpreter.py ADDRESS` is what `warm_interpreter` starts.
+Each program is a real process with its own exit status, output and signals, but it saves 5 CPU seconds of imports.
+`warm_interpreter` starts the interpreter as `python warm_interpreter.py DESCRIPTOR`.
 """
 
 import atexit
@@ -28,7 +28,7 @@ from processes import ended
 from warm_programs import Fork, start
 
 _PRELOADED = (
-    "driftserve_training.commands.preprocess",  # first, as its package makes torchvision importable
+    "driftserve_training.commands.preprocess",  # must come first: its package makes torchvision importable
     "driftserve_training.archiving.export",
     "driftserve_training.card.files",
     "driftserve_training.evaluation.assessment",
@@ -40,8 +40,8 @@ _PRELOADED = (
     "driftserve_training.sources.source",
     *("timm", "torch.utils.tensorboard", "matplotlib.backends.backend_svg", "tensorboard", "boto3"),
 )
-_MOST_BYTES = 1 << 17  # of a request
-_MANY = 64  # requests that wait
+_MOST_BYTES = 1 << 17  # in a request
+_MANY = 64  # waiting requests
 _PYTHON = """#!{python} -IS
 import sys
 sys.path.insert(0, {tests!r})
@@ -51,10 +51,10 @@ sys.exit(main({address!r}, __file__, sys.argv[1:]))
 
 
 class WarmInterpreter:
-    """Starts `python -m` programs.
+    """Starts `python -m` programs in forks.
 
     Attributes:
-        python: an executable that does, too: for programs whose own children are to be warm.
+        python: An executable that does the same, for programs that start Python children themselves.
     """
 
     def __init__(self, address: str, python: Path) -> None:
@@ -64,7 +64,7 @@ class WarmInterpreter:
     def run(
         self, *arguments: str, environment: Mapping[str, str], timeout_seconds: float, executable: Path | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """A program that is waited for, and what it wrote."""
+        """Run a program to its end; return its status and output."""
         with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
             process = self._start(arguments, environment, stdout.fileno(), stderr.fileno(), executable)
             with ended(process):
@@ -72,12 +72,12 @@ class WarmInterpreter:
             texts = []
             for file in (stdout, stderr):
                 file.seek(0)
-                texts.append(file.read().decode().replace("\r", "\n"))  # a bar's, as `subprocess` does it
+                texts.append(file.read().decode().replace("\r", "\n"))  # from progress bars; `subprocess` does the same
         return subprocess.CompletedProcess(arguments, status, *texts)
 
     @contextmanager
     def running(self, *arguments: str, environment: Mapping[str, str], log: Path) -> Iterator[Fork]:
-        """A program with its output in a file; terminated at the end, with all that it started."""
+        """Run a program with its output in a file; end it and its children after the block."""
         with log.open("wb") as output:
             process = self._start(arguments, environment, output.fileno(), output.fileno())
         with ended(process):
@@ -97,7 +97,7 @@ class WarmInterpreter:
 
 @contextmanager
 def warm_interpreter() -> Iterator[WarmInterpreter]:
-    """One that lasts until all that it runs has ended."""
+    """Start an interpreter; at the end of the block, wait until all its programs have ended."""
     with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
         address, python = str(Path(folder, "socket")), Path(folder, "python")
         python.write_text(_PYTHON.format(python=sys.executable, tests=str(TESTS), address=address))
@@ -109,13 +109,13 @@ def warm_interpreter() -> Iterator[WarmInterpreter]:
         listener.close()
         yield WarmInterpreter(address, python)
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as last:
-            last.connect(address)  # and ask for nothing
+            last.connect(address)  # an empty request ends the interpreter
         process.wait()
 
 
 def _serve(listener: socket.socket) -> None:
-    """Fork for each request until one is empty; in the forks, run the programs."""
-    running: dict[int, tuple[int, socket.socket]] = {}  # process and who asked for it, by a descriptor of the process
+    """Fork for each request and run its program in the fork; stop after an empty request."""
+    running: dict[int, tuple[int, socket.socket]] = {}  # process id and client connection, by pidfd
     is_open = True
     while is_open or running:
         ready, _, _ = select.select([listener.fileno(), *running], [], [])
@@ -147,12 +147,12 @@ def _serve(listener: socket.socket) -> None:
 def _tell(connection: socket.socket, number: int) -> None:
     try:
         connection.send(str(number).encode())
-    except OSError:  # whoever asked has gone
+    except OSError:  # the client has gone
         return
 
 
 def _become(request: dict[str, Any], stdout: int, stderr: int) -> NoReturn:
-    """Be the program of a request."""
+    """Turn this fork into the requested program."""
     import numpy as np
 
     os.dup2(stdout, 1)
@@ -179,7 +179,7 @@ def _become(request: dict[str, Any], stdout: int, stderr: int) -> NoReturn:
 
 
 def _end(status: int) -> NoReturn:
-    """End as the interpreter does, but do not clear a thousand modules that were only copied on write."""
+    """Exit as the interpreter does, but do not clear the imported modules: that would copy their shared pages."""
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
     sys.stdout.flush()
@@ -190,5 +190,5 @@ def _end(status: int) -> NoReturn:
 if __name__ == "__main__":
     for preloaded in _PRELOADED:
         import_module(preloaded)
-    gc.freeze()  # what was imported stays, and its pages are shared
+    gc.freeze()  # keep the imported objects in pages that all forks share
     _serve(socket.socket(fileno=int(sys.argv[1])))

@@ -1,6 +1,6 @@
-"""Programs that `warm_interpreter` runs in forks of itself, as whoever asks for one sees them.
+"""The client of `warm_interpreter`: starts programs in its forks and waits for them.
 
-It imports little: as the program below it also stands for `python`, so that a program starts warm children.
+Its `main` also replaces `python`, so that a program's own children run in forks, too. It imports little, to start fast.
 """
 
 import json
@@ -14,7 +14,7 @@ from pathlib import Path
 
 
 class Fork:
-    """A program that runs, with as much of `subprocess.Popen` as tests need."""
+    """A program in a fork, with the part of `subprocess.Popen` that tests need."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
@@ -22,14 +22,14 @@ class Fork:
         self.returncode: int | None = None
 
     def poll(self) -> int | None:
-        """The exit status; None while it runs."""
+        """Return the exit status; None while it runs."""
         return self._look(0.0)
 
     def wait(self, timeout: float | None = None) -> int:
-        """The exit status, negative for a signal.
+        """Wait; return the exit status, negative for a signal.
 
         Raises:
-            subprocess.TimeoutExpired: it runs on.
+            subprocess.TimeoutExpired: The program still runs.
         """
         status = self._look(timeout)
         if status is None:
@@ -37,7 +37,7 @@ class Fork:
         return status
 
     def send_signal(self, number: int) -> None:
-        """Send a signal, to a process that runs."""
+        """Send a signal if the process still runs."""
         if self.poll() is None:
             os.kill(self.pid, number)
 
@@ -64,15 +64,15 @@ def start(
     stderr: int,
     executable: str | None = None,
 ) -> Fork:
-    """`python -m ...` in a fork of the interpreter at an address.
+    """Run `python -m ...` in a fork of a warm interpreter.
 
     Args:
-        address: of its socket.
-        arguments: a module and its arguments.
-        environment: all of it.
-        stdout: a descriptor; the fork gets a copy.
-        stderr: likewise.
-        executable: what the program takes for its `sys.executable`; None: the interpreter's own.
+        address: Socket of the interpreter.
+        arguments: A module and its arguments.
+        environment: The whole environment of the program.
+        stdout: A file descriptor; the fork gets a copy.
+        stderr: Also a file descriptor.
+        executable: The program's `sys.executable`; None for the interpreter's own.
     """
     request = {"arguments": arguments, "environment": dict(environment), "folder": str(Path.cwd())}
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -82,7 +82,7 @@ def start(
 
 
 def main(address: str, executable: str, arguments: Sequence[str]) -> int:
-    """Do as `python -m ...` would; the exit status."""
+    """Run `-m MODULE ...` like `python` does; return the exit status."""
     option, *program = arguments
     if option != "-m":
         raise SystemExit(f"expected -m MODULE, got {option}")

@@ -1,4 +1,4 @@
-"""What reading and augmenting images costs a training step."""
+"""Benchmark: how much reading and augmenting images slows down training."""
 
 import statistics
 import time
@@ -16,13 +16,13 @@ from driftserve_training.dataset.manifest import scan
 from driftserve_training.network.classifier import create_classifier
 
 ROUNDS = 5
-STEPS = 25  # of 32 images, many more than are read ahead
+STEPS = 25  # of 32 images each, many more than are prefetched
 Batch = tuple[torch.Tensor, torch.Tensor]
 
 
 @pytest.mark.bench
 def test_realistic_images_keep_85_percent_of_the_speed_of_random_ones(intel: Path, tmp_path: Path) -> None:
-    """Training steps of mobilenetv2_100 at 128 pixels, on both kinds of batches in turn."""
+    """Run training steps of mobilenetv2_100 at 128 pixels, alternating between both kinds of batches."""
     configuration = TrainingConfiguration(
         data=intel, output=tmp_path, model="mobilenetv2_100", pretrained=False, image_size=128, loader_workers=2
     )

@@ -1,4 +1,4 @@
-"""How much memory a worker needs to decode the largest image that it takes."""
+"""Benchmark: how much memory a worker needs to decode the largest allowed image."""
 
 import subprocess
 import sys
@@ -28,7 +28,7 @@ print((peak() - before) / 1024)
 @pytest.mark.parametrize(
     ("kind", "most_bytes_a_pixel"), [("JPEG", 11), ("PNG", 11), ("WEBP", 22)], ids=["JPEG", "PNG", "lossless WebP"]
 )
-def test_the_largest_image_takes_some_bytes_a_pixel(
+def test_decoding_the_largest_image_needs_a_limited_number_of_bytes_per_pixel(
     kind: str, most_bytes_a_pixel: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (SIDE // 10, SIDE // 10, 3)).astype(np.uint8)
@@ -37,5 +37,5 @@ def test_the_largest_image_takes_some_bytes_a_pixel(
     done = subprocess.run([sys.executable, "-c", PROGRAM, tmp_path / "image"], capture_output=True, text=True)
     megabytes = float(done.stdout)
     with capsys.disabled():
-        print(f"\n{kind}, {SIDE}x{SIDE}: {megabytes:.0f} MiB more while it is decoded")
+        print(f"\n{kind}, {SIDE}x{SIDE}: {megabytes:.0f} MiB additional memory while decoding")
     assert megabytes * 2**20 <= most_bytes_a_pixel * SIDE**2

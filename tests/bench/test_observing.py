@@ -1,4 +1,4 @@
-"""What a request pays for being observed: with and without, in turn, in one process."""
+"""Benchmark: how much observing slows down a request, measured with and without it in turn, in one process."""
 
 import os
 import signal
@@ -31,7 +31,7 @@ DIGEST = "0" * 64
 
 
 class SixClasses(torch.nn.Module):
-    """A graph with the sizes of the reference task and next to no work of its own."""
+    """A graph with the output sizes of the reference task that computes almost nothing."""
 
     def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         means = pixels.float().mean(dim=(2, 3)) / 64  # (N, 3)
@@ -39,7 +39,7 @@ class SixClasses(torch.nn.Module):
 
 
 @pytest.mark.parametrize("side", [128, 224])
-def test_being_observed_costs_a_request_little(
+def test_observing_adds_little_latency_to_a_request(
     side: int, contract: Contract, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
 ) -> None:
     runtime_dir = tmp_path_factory.mktemp("e")
@@ -71,7 +71,7 @@ def test_being_observed_costs_a_request_little(
     observing = statistics.median(with_ms) - statistics.median(without_ms)
     sending = statistics.median(sending_ms)
     with capsys.disabled():
-        print(f"\n{side}x{side}: being observed costs {observing:.3f} ms at p50, {sending:.3f} ms of it the sending")
+        print(f"\n{side}x{side}: observing costs {observing:.3f} ms at p50, of which sending takes {sending:.3f} ms")
     assert observing <= 0.6
     assert sending <= 0.2
 

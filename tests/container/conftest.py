@@ -1,4 +1,4 @@
-"""What containers are given: an archive, and images to classify."""
+"""Fixtures for containers: a model directory and images to classify."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from sample_images import encode, scene
 
 @pytest.fixture(scope="session")
 def model_dir(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny archive in a directory to mount."""
+    """A directory with the tiny archive, to mount into a container."""
     return readable(tmp_path_factory.mktemp("model") / "model", archive)
 
 

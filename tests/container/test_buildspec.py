@@ -1,4 +1,4 @@
-"""buildspec.yml, run as CodeBuild does: phase by phase, with a registry and an account that are stubs."""
+"""Run buildspec.yml like CodeBuild, phase by phase, with stubs for the registry and the AWS account."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from containers import DOCKER, tag
 SPEC: dict[str, Any] = yaml.safe_load((ROOT / "buildspec.yml").read_text())
 COMMANDS = [command for phase in SPEC["phases"].values() for command in phase.get("commands", ())]
 DIGEST = "sha256:" + "5" * 64
-# The real Docker, but that nothing leaves this machine.
+# The real Docker, except for commands that would reach a registry.
 STUB_DOCKER = f"""#!/bin/sh
 case "$1" in
   login) cat > "$STUB_PLACE/password" ;;
@@ -31,15 +31,15 @@ echo password
 """
 
 
-def test_only_verbs_of_make_are_called_and_each_exists() -> None:
+def test_all_commands_are_existing_make_targets() -> None:
     verbs = re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert {command.removeprefix("make ") for command in COMMANDS} <= set(verbs)
 
 
 @pytest.mark.image
 @pytest.mark.timeout(600)
-def test_the_phases_test_build_and_push_by_digest(tmp_path: Path) -> None:
-    """The images are those at hand, and the tests are a part of them: both have tests of their own."""
+def test_the_phases_test_build_and_push_images_by_digest(tmp_path: Path) -> None:
+    """Use the existing images and only some of the tests; other tests cover both."""
     for target in SPEC["env"]["variables"]["TARGETS"].split():
         tag(target)
     for name, text in (("docker", STUB_DOCKER), ("aws", STUB_AWS)):

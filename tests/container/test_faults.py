@@ -1,6 +1,7 @@
-"""Running containers, hit by what happens in production: "What each fault costs" in docs/images.md.
+"""Faults of running containers, as described in docs/images.md, "What each fault costs".
 
-Two workers and four clients that never stop, on a read-only root with 2 GB, unless a test says otherwise.
+Unless a test says otherwise, a container has two workers, a read-only root and 2 GB; four clients send requests
+without pause.
 """
 
 import base64
@@ -35,12 +36,12 @@ def _warm(seen: Load, answers: int = 200) -> None:
 
 
 def _is_calm(seen: Load) -> bool:
-    """Whether the last hundred were all answered."""
+    """Return whether the last 100 requests all succeeded."""
     return len(seen.outcomes) > 100 and all(outcome.status == 200 for outcome in seen.outcomes[-100:])
 
 
 @on_both_servers
-def test_a_killed_worker_costs_the_request_in_its_hands(target: str, model_dir: Path, bodies: list[bytes]) -> None:
+def test_a_killed_worker_fails_only_its_current_request(target: str, model_dir: Path, bodies: list[bytes]) -> None:
     with serving(tag(target), model_dir) as server:
         with load(server, bodies) as seen:
             _warm(seen)
@@ -63,7 +64,7 @@ def test_a_killed_jvm_ends_the_container(target: str, model_dir: Path, bodies: l
 
 
 @on_both_servers
-def test_a_killed_monitor_costs_no_request_and_comes_back(target: str, model_dir: Path, bodies: list[bytes]) -> None:
+def test_a_killed_monitor_fails_no_request_and_restarts(target: str, model_dir: Path, bodies: list[bytes]) -> None:
     with serving(tag(target), model_dir) as server:
         with load(server, bodies) as seen:
             _warm(seen)
@@ -74,7 +75,7 @@ def test_a_killed_monitor_costs_no_request_and_comes_back(target: str, model_dir
 
 
 @on_both_servers
-def test_sigterm_under_load_answers_all_that_was_accepted_before(
+def test_sigterm_under_load_answers_all_requests_accepted_before_it(
     target: str, model_dir: Path, bodies: list[bytes]
 ) -> None:
     with serving(tag(target), model_dir, DRIFTSERVE_DRAIN_TIMEOUT_SECONDS="3") as server:
@@ -89,7 +90,7 @@ def test_sigterm_under_load_answers_all_that_was_accepted_before(
 
 
 @on_both_servers
-def test_a_thousand_hostile_requests_harm_no_good_one(target: str, model_dir: Path, bodies: list[bytes]) -> None:
+def test_1000_hostile_requests_do_not_fail_others(target: str, model_dir: Path, bodies: list[bytes]) -> None:
     hostile = list(_hostile(1000))
     with serving(tag(target), model_dir) as server:
         workers = server.workers()
@@ -102,7 +103,7 @@ def test_a_thousand_hostile_requests_harm_no_good_one(target: str, model_dir: Pa
 
 
 def _hostile(number: int) -> Iterator[tuple[bytes, str]]:
-    """Bodies that no decoder may take, and their content types, of ten kinds in turn."""
+    """Yield bodies that must be refused, with their content types, in turn from ten kinds."""
     generator = np.random.default_rng(7)
     png, jpeg = (encode(scene(generator), kind) for kind in ("PNG", "JPEG"))
     kinds = 10
@@ -130,7 +131,7 @@ def _hostile(number: int) -> Iterator[tuple[bytes, str]]:
 
 
 def _bomb(side: int) -> bytes:
-    """A PNG of side by side pixels, all zero, in a few kilobytes."""
+    """Return a PNG of side x side black pixels in a few kilobytes."""
 
     def chunk(name: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
@@ -141,19 +142,19 @@ def _bomb(side: int) -> bytes:
 
 
 @on_both_servers
-def test_a_full_queue_is_said_at_once_and_recovers(target: str, model_dir: Path, bodies: list[bytes]) -> None:
+def test_a_full_queue_is_refused_at_once_and_recovers(target: str, model_dir: Path, bodies: list[bytes]) -> None:
     photo = encode(np.zeros((3000, 4000, 3), np.uint8))
-    slow = json.dumps({"instances": [{"b64": base64.b64encode(photo).decode()}]}).encode()  # a tenth of a second
+    slow = json.dumps({"instances": [{"b64": base64.b64encode(photo).decode()}]}).encode()  # takes 0.1 s
     with serving(tag(target), model_dir) as server:
         with ThreadPoolExecutor(180) as pool:
             statuses = Counter(pool.map(lambda _: server.post(slow, "application/json").status, range(180)))
         assert set(statuses) == {200, 503}
-        assert statuses[200] >= 100  # the queue, and what is in the workers' hands
+        assert statuses[200] >= 100  # the size of the queue, plus requests in the workers
         assert [server.post(body).status for body in bodies] == [200] * len(bodies)
         assert server.is_running()
 
 
-def test_a_minute_without_cloudwatch_loses_no_request_and_no_metric(model_dir: Path, bodies: list[bytes]) -> None:
+def test_a_minute_without_cloudwatch_fails_no_request_and_loses_no_metric(model_dir: Path, bodies: list[bytes]) -> None:
     host = gateway()
     (port,) = free_ports(1)
     aws = {
@@ -174,20 +175,20 @@ def test_a_minute_without_cloudwatch_loses_no_request_and_no_metric(model_dir: P
             def images() -> float:
                 return sum(total for (name, *_), total in cloudwatch.sums().items() if name == "Images")
 
-            wait_for(lambda: images() >= seen.answered(), 130)  # the longest pause between two tries is a minute
+            wait_for(lambda: images() >= seen.answered(), 130)  # the longest retry delay is a minute
             assert images() == seen.answered()
             assert cloudwatch.sums()["LostMetrics", "cloudwatch"] == 0
 
 
 @on_both_servers
-def test_on_a_read_only_disk_nothing_is_missing(target: str, model_dir: Path, bodies: list[bytes]) -> None:
+def test_a_read_only_root_is_sufficient(target: str, model_dir: Path, bodies: list[bytes]) -> None:
     with serving(tag(target), model_dir) as server:
         assert docker("inspect", "--format", "{{.HostConfig.ReadonlyRootfs}}", server.id) == "true"
         with load(server, bodies) as seen:
             _warm(seen, 500)
         assert seen.failed() == []
         wait_for(lambda: "tiny/7" in server.status())
-        # Docker makes the place to mount the model at; nothing else has changed.
+        # Docker creates the mount point of the model; nothing else has changed.
         assert {line.split()[1] for line in docker("diff", server.id).splitlines()} <= {
             "/opt",
             "/opt/ml",
@@ -197,7 +198,7 @@ def test_on_a_read_only_disk_nothing_is_missing(target: str, model_dir: Path, bo
 
 @on_both_servers
 def test_large_images_fit_into_two_gigabytes(target: str, model_dir: Path, bodies: list[bytes]) -> None:
-    large = encode(np.zeros((7000, 7100, 3), np.uint8), "JPEG")  # 49.7 of the 50 megapixels that are taken
+    large = encode(np.zeros((7000, 7100, 3), np.uint8), "JPEG")  # 49.7 megapixels, the limit is 50
     with serving(tag(target), model_dir) as server:
         workers = server.workers()
         with load(server, bodies, threads=2) as seen, ThreadPoolExecutor(8) as pool:
@@ -207,9 +208,7 @@ def test_large_images_fit_into_two_gigabytes(target: str, model_dir: Path, bodie
         assert server.workers() == workers
 
 
-def test_a_worker_that_needs_more_than_there_is_fails_its_own_request_only(
-    model_dir: Path, bodies: list[bytes]
-) -> None:
+def test_a_worker_without_enough_memory_fails_only_its_own_request(model_dir: Path, bodies: list[bytes]) -> None:
     large = encode(np.zeros((7000, 7100, 3), np.uint8), "JPEG")
     little = ("--memory", "850m", "--memory-swap", "850m")
     with serving(tag("serving"), model_dir, *little) as server:

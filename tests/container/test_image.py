@@ -1,4 +1,4 @@
-"""What is in the images, and what they need to start."""
+"""Tests of the images: their content, size, start and ports."""
 
 import json
 import subprocess
@@ -29,26 +29,26 @@ def _inside(image: str, script: str) -> str:
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_nothing_that_builds_is_in_the_image(target: str) -> None:
+def test_the_image_contains_no_build_tools(target: str) -> None:
     found = _inside(tag(target), "for name in pip pip3 gcc cc g++ make javac git; do command -v $name; done; true")
     assert found == ""
     assert _inside(tag(target), "python -c 'import pip' 2>&1 || true").endswith("No module named 'pip'")
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_all_bytecode_was_compiled_at_build(target: str) -> None:
+def test_all_bytecode_was_compiled_when_the_image_was_built(target: str) -> None:
     script = "cd /opt/venv/lib/python3*/site-packages && find . -name '*.py' | wc -l && find . -name '*.pyc' | wc -l"
     sources, compiled = map(int, _inside(tag(target), script).split())
     assert sources == compiled > 1000
 
 
 @pytest.mark.parametrize("target", ["serving", "serving-mms", "lambda"])
-def test_it_runs_as_nobody_in_particular(target: str) -> None:
+def test_the_container_does_not_run_as_root(target: str) -> None:
     assert _inside(tag(target), "id -u") == "10001"
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_labels_tell_what_it_is(target: str) -> None:
+def test_labels_identify_the_image(target: str) -> None:
     labels = json.loads(docker("inspect", "--format", "{{json .Config.Labels}}", tag(target)))
     assert labels["org.opencontainers.image.title"] == "driftserve"
     assert labels["org.opencontainers.image.licenses"] == "Apache-2.0"
@@ -64,10 +64,10 @@ def test_the_bill_of_materials_is_in_the_image(target: str) -> None:
     document = json.loads(_inside(tag(target), "cat /opt/driftserve/sbom.cdx.json"))
     assert document["bomFormat"] == "CycloneDX"
     versions = {component["name"]: component["version"] for component in document["components"]}
-    told = _inside(
+    installed = _inside(
         tag(target), "python -c 'import torch; print(torch.__version__)'; dpkg-query -W -f '${Version}' libc6"
     )
-    assert [versions["torch"], versions["libc6"]] == told.split()
+    assert [versions["torch"], versions["libc6"]] == installed.split()
     assert "pip" not in versions
     server = {
         "serving": "torchserve",
@@ -80,15 +80,15 @@ def test_the_bill_of_materials_is_in_the_image(target: str) -> None:
     assert ("openjdk-17-jre-headless" in versions) == (target in SERVERS)
 
 
-def test_the_serving_image_is_small_enough() -> None:
+def test_the_serving_image_is_below_its_size_limit() -> None:
     assert int(docker("inspect", "--format", "{{.Size}}", tag("serving"))) <= MAX_IMAGE_BYTES
 
 
 @pytest.mark.parametrize("target", SERVERS)
-def test_the_first_answer_comes_soon_and_the_memory_is_bounded(
+def test_start_time_and_memory_are_within_their_limits(
     target: str, archive: Path, pytestconfig: pytest.Config, tmp_path: Path
 ) -> None:
-    """With the archive that --archive names, or the tiny one."""
+    """Use the archive of --archive if given, else the tiny one."""
     model_dir = readable(tmp_path / "model", find_archive(Path(pytestconfig.getoption("--archive") or archive)))
     options = ("--cpus", "2", "--publish", "127.0.0.1::8080", "--volume", f"{model_dir}:/opt/ml/model:ro")
     since = time.monotonic()
@@ -106,7 +106,7 @@ def test_the_first_answer_comes_soon_and_the_memory_is_bounded(
 
 
 @pytest.mark.parametrize("target", SERVERS)
-def test_it_starts_without_a_network(target: str, model_dir: Path) -> None:
+def test_the_container_starts_without_a_network(target: str, model_dir: Path) -> None:
     options = ("--network", "none", "--volume", f"{model_dir}:/opt/ml/model:ro")
     with container(tag(target), options=options) as started:
         wait_for(lambda: "ready: a golden image" in started.log() or not started.is_running())
@@ -123,7 +123,7 @@ def test_only_the_inference_port_listens_on_all_interfaces(target: str, model_di
 
 
 @pytest.mark.parametrize("target", SERVERS)
-def test_sagemakers_port_and_the_processors_of_the_group_are_honoured(target: str, model_dir: Path) -> None:
+def test_sagemakers_port_and_the_cpu_limit_are_used(target: str, model_dir: Path) -> None:
     options = ("--cpus", "1", "--publish", "127.0.0.1::9001", "--volume", f"{model_dir}:/opt/ml/model:ro")
     with container(tag(target), "serve", options=options, settings={"SAGEMAKER_BIND_TO_PORT": "9001"}) as started:
         url = "http://" + docker("port", started.id, "9001")
@@ -132,7 +132,7 @@ def test_sagemakers_port_and_the_processors_of_the_group_are_honoured(target: st
 
 
 @pytest.mark.parametrize("target", SERVERS)
-def test_the_supervisor_is_the_first_process_and_leaves_no_zombie(target: str, model_dir: Path) -> None:
+def test_the_supervisor_is_process_1_and_reaps_zombies(target: str, model_dir: Path) -> None:
     with serving(tag(target), model_dir) as server:
         assert "/opt/venv/bin/driftserve serve" in server.processes()[1]
         server.kill(server.find("driftserve monitor")[0])
@@ -141,7 +141,7 @@ def test_the_supervisor_is_the_first_process_and_leaves_no_zombie(target: str, m
         assert "Z" not in states
 
 
-def test_the_same_archive_is_looked_at_with_the_same_image(model_dir: Path) -> None:
+def test_the_image_can_verify_the_archive(model_dir: Path) -> None:
     done = docker("run", "--rm", "--volume", f"{model_dir}:/opt/ml/model:ro", tag("serving"), "verify", "/opt/ml/model")
     assert done.startswith("tiny/7 ")
 
@@ -151,7 +151,7 @@ def test_the_same_archive_is_looked_at_with_the_same_image(model_dir: Path) -> N
     ("content", "message"),
     [({"a.mar": b"no zip"}, "a.mar: expected"), ({}, "expected an archive"), (None, "got a.mar, b.mar")],
 )
-def test_a_broken_archive_ends_the_container_with_one_line(
+def test_a_broken_archive_ends_the_container_with_a_one_line_error(
     tmp_path: Path, target: str, content: dict[str, bytes] | None, message: str
 ) -> None:
     place = tmp_path / "model"

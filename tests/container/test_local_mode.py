@@ -1,4 +1,4 @@
-"""The images behind the SageMaker SDK's local mode: a real endpoint on this machine, made and deleted by its client."""
+"""Serve the images with the SageMaker SDK's local mode: its client creates and deletes a real local endpoint."""
 
 import base64
 import json
@@ -23,7 +23,7 @@ from endpoint_clients import SUITE_TESTS
 pytestmark = pytest.mark.image
 
 TARGETS = ("serving", "serving-mms")
-# No account and nothing that answers: a request to AWS would fail. The keys reach the container's environment too.
+# Fake credentials and no reachable AWS: any request to AWS would fail. The container gets the credentials, too.
 NO_ACCOUNT = {
     "AWS_ACCESS_KEY_ID": "fake",
     "AWS_SECRET_ACCESS_KEY": "fake",
@@ -37,7 +37,7 @@ STOP_TIMEOUT_SECONDS = 60
 
 
 class LocalEndpoint:
-    """`tests/local_mode_endpoint.py` with its endpoint in service."""
+    """A client of `tests/local_mode_endpoint.py`, which runs the endpoint."""
 
     def __init__(self, port: int, process: "subprocess.Popen[str]") -> None:
         self.url = f"http://127.0.0.1:{port}"
@@ -47,7 +47,7 @@ class LocalEndpoint:
         return str(self._answer()["status"])
 
     def invoke(self, body: bytes, content_type: str) -> tuple[int, Any]:
-        """The status and the JSON that the SDK's runtime client gives."""
+        """Invoke the endpoint with the SDK's runtime client; return status and JSON."""
         request = {"body": base64.b64encode(body).decode(), "content_type": content_type}
         _pipe(self._process.stdin).write(json.dumps(request) + "\n")
         _pipe(self._process.stdin).flush()
@@ -63,18 +63,19 @@ class LocalEndpoint:
 
 
 def _python() -> Path:
-    """The interpreter that has the SDK."""
+    """Return the interpreter with the SageMaker SDK."""
     python = ROOT / os.environ.get("VENV_PIPELINE", ".venv-pipeline") / "bin" / "python"
     if not python.exists():
-        refuse(f"{python} is missing: `make install-pipeline` makes the environment of the SageMaker SDK")
+        refuse(f"{python} is missing: run `make install-pipeline`")
     return python
 
 
 def _model_data_url(archive: Path, directory: Path) -> str:
-    """Of the tarball alone in a directory: local mode unpacks it there, and mounts the directory as /opt/ml/model.
+    """Write the tarball alone into a directory and return its URL.
 
-    The image's user has to be able to read it. Not so with s3://: local mode unpacks into a directory of mode 0700, and
-    the container has to be of the user who owns it, `container_config: {"user": ...}`.
+    Local mode unpacks it there and mounts the directory as /opt/ml/model, so the image's user must be able to read it.
+    For s3:// it would unpack into a directory of mode 0700; then the container must run as the owner of the directory,
+    `container_config: {"user": ...}`.
     """
     directory.mkdir()
     write_model_tarball(archive, directory / "model.tar.gz")
@@ -83,7 +84,7 @@ def _model_data_url(archive: Path, directory: Path) -> str:
 
 @contextmanager
 def _local_endpoint(image: str, model_data_url: str, directory: Path) -> Iterator[LocalEndpoint]:
-    """An endpoint in service; of what local mode leaves behind nothing stays."""
+    """Start an endpoint; at the end, remove everything that local mode leaves."""
     label, networks = f"driftserve.test={uuid.uuid4()}", _networks()
     (port,) = free_ports(1)
     command = [str(_python()), "tests/local_mode_endpoint.py", "--image", image, "--model-data-url", model_data_url]
@@ -109,14 +110,14 @@ def _local_endpoint(image: str, model_data_url: str, directory: Path) -> Iterato
         raise
     finally:
         for container in docker("ps", "--all", "--quiet", "--filter", f"label={label}").split():
-            docker("rm", "--force", "--volumes", container)  # docker-compose ends with it
+            docker("rm", "--force", "--volumes", container)  # this also ends docker-compose
         _end(process)
         for network in _networks() - networks:
             docker("network", "rm", network)
 
 
 def _end(process: "subprocess.Popen[str]") -> None:
-    """At the end of its input it deletes its endpoint."""
+    """Close its input, so that it deletes its endpoint; wait for its exit."""
     try:
         _pipe(process.stdin).close()
         process.wait(STOP_TIMEOUT_SECONDS)
@@ -136,7 +137,7 @@ def _pipe(stream: IO[str] | None) -> IO[str]:
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_the_sdks_local_endpoint_serves_the_image(
+def test_the_image_serves_as_the_sdks_local_endpoint(
     target: str, archive: Path, contract: Contract, golden: dict[str, bytes], tmp_path: Path
 ) -> None:
     image, model_data_url = tag(target), _model_data_url(archive, tmp_path / "model")
@@ -147,7 +148,7 @@ def test_the_sdks_local_endpoint_serves_the_image(
             assert body["label"] == promised.label
             assert list(body["probabilities"].values()) == pytest.approx(promised.probabilities, abs=1e-6)
 
-        # The service would raise ModelError with this as its original status; local mode gives the container's answer.
+        # The service would raise ModelError with this original status; local mode returns the container's response.
         status, body = endpoint.invoke(b"garbage", "image/jpeg")
         assert (status, body["error"]["type"]) == (400, "UndecodableImage")
 

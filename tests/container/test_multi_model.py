@@ -1,4 +1,4 @@
-"""A running container that loads and unloads archives by request: docs/images.md, "Many models"."""
+"""A running container that loads and unloads models on request (docs/images.md, "Many models")."""
 
 import json
 import shutil
@@ -33,7 +33,7 @@ def _unload(server: Container, name: str) -> int:
 
 @pytest.fixture(scope="module")
 def models_dir(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Archives as SageMaker places them: the unpacked model.tar.gz of each, one of them broken; one as a file."""
+    """A models directory as on SageMaker: three unpacked model.tar.gz, one of them broken, and one archive file."""
     root = tmp_path_factory.mktemp("multi") / "models"
     tarball = root.parent / "model.tar.gz"
     write_model_tarball(archive, tarball)
@@ -47,7 +47,7 @@ def models_dir(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return readable(root, archive)
 
 
-def test_of_two_models_the_broken_one_is_refused_and_the_other_serves(
+def test_a_broken_model_is_refused_and_other_models_serve(
     models_dir: Path, archive: Path, bodies: Sequence[bytes]
 ) -> None:
     many = {"SAGEMAKER_MULTI_MODEL": "true"}
@@ -67,7 +67,7 @@ def test_of_two_models_the_broken_one_is_refused_and_the_other_serves(
         ):
             assert _load_model(server, "elsewhere", elsewhere) == 404
         assert _load_model(server, "elsewhere", "/opt/venv") in (404, 500)
-        wait_for(lambda: set(_models(server)) == {"good", "file"}, 10)  # a moment after the answer
+        wait_for(lambda: set(_models(server)) == {"good", "file"}, 10)  # the list is updated shortly after the response
         for name in ("good", "file"):
             answer = server.post(bodies[0], path=f"/models/{name}/invoke")
             assert answer.status == 200
@@ -79,7 +79,7 @@ def test_of_two_models_the_broken_one_is_refused_and_the_other_serves(
         wait_for(lambda: "tiny/7" in server.status())
 
 
-def test_where_memory_is_short_a_model_is_refused_with_507_until_another_is_unloaded(
+def test_without_memory_a_model_is_refused_with_507_until_another_is_unloaded(
     models_dir: Path, bodies: Sequence[bytes]
 ) -> None:
     little = ("--memory", "900m", "--memory-swap", "900m")
@@ -91,8 +91,8 @@ def test_where_memory_is_short_a_model_is_refused_with_507_until_another_is_unlo
         assert statuses == [200] * len(loaded) + [507] * (len(names) - len(loaded))
         assert loaded
         wait_for(lambda: set(_models(server)) == set(loaded), 3)
-        # As SageMaker does: another is unloaded, and it is tried again by the name that was refused. One may not be
-        # enough: a worker takes less than what has to be free for it, and the JVM has grown meanwhile.
+        # Like SageMaker, unload a model and retry with the refused name. One may not be enough: a worker uses less
+        # memory than must be free to start it, and the JVM has grown in the meantime.
         for name in loaded:
             assert _unload(server, name) == 200
             wait_for(lambda: _models(server).keys() <= set(loaded), 3)
@@ -106,10 +106,10 @@ def test_where_memory_is_short_a_model_is_refused_with_507_until_another_is_unlo
 @pytest.mark.parametrize(
     "manifest", [{"runtime": "python3"}, {"runtime": "python2"}, {"runtime": "LSP"}, {"handler": "base_handler"}]
 )
-def test_an_archive_that_would_have_the_server_run_its_own_files_runs_none(
+def test_files_of_a_hostile_archive_are_never_run(
     models_dir: Path, tmp_path: Path, bodies: Sequence[bytes], manifest: dict[str, str]
 ) -> None:
-    """TorchServe does as the manifest says, which nobody has looked at yet; what is run here leaves a trace."""
+    """TorchServe follows the manifest before it is verified. Each file that would run writes a trace."""
     root = readable(tmp_path / "models")
     for name in ("good", "hostile"):
         shutil.copytree(models_dir / "good", root / name)
@@ -135,11 +135,11 @@ def test_an_archive_that_would_have_the_server_run_its_own_files_runs_none(
         assert _load_model(server, "hostile", "/opt/ml/models/hostile/model") >= 400
         assert _load_model(server, "good", "/opt/ml/models/good/model") == 200
         assert server.post(bodies[0], path="/models/good/invoke").status == 200
-        assert "ran" not in server.run("ls", "/tmp").split()  # noqa: S108 - of the container
+        assert "ran" not in server.run("ls", "/tmp").split()  # noqa: S108 - in the container
         wait_for(lambda: set(_models(server)) == {"good"}, 10)
 
 
-def test_models_that_are_loaded_at_once_share_nothing_but_the_memory(models_dir: Path, bodies: Sequence[bytes]) -> None:
+def test_models_can_be_loaded_concurrently_and_are_independent(models_dir: Path, bodies: Sequence[bytes]) -> None:
     many = {"SAGEMAKER_MULTI_MODEL": "true"}
     with serving(tag("serving"), models_dir, place="/opt/ml/models", **many) as server:
         with ThreadPoolExecutor(3) as pool:
@@ -158,4 +158,4 @@ def test_models_that_are_loaded_at_once_share_nothing_but_the_memory(models_dir:
         for name in ("good", "other"):
             assert server.post(bodies[0], path=f"/models/{name}/invoke").status == 200
         assert [_unload(server, name) for name in ("good", "other")] == [200, 200]
-        wait_for(lambda: "tiny/7" not in server.status(), 30)  # swept, and watched no more
+        wait_for(lambda: "tiny/7" not in server.status(), 30)  # its files are removed and the monitor forgets it

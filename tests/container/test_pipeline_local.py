@@ -1,4 +1,4 @@
-"""The pipeline in containers, by the SageMaker SDK's local mode: to a version that serves, and to a refusal."""
+"""Run the whole pipeline in containers with the SageMaker SDK's local mode: a success, a refusal and failures."""
 
 import os
 import re
@@ -21,17 +21,17 @@ pytestmark = [pytest.mark.image, pytest.mark.timeout(900)]
 SETTINGS = {"ROBUSTNESS_IMAGES": "2", "EXPLAINED_IMAGES": "1", "PRETRAINED": "false"}
 PARAMETERS = (
     *("Model=test_resnet", "ImageSize=48", "BatchSize=16", "AccuracyThreshold=0.2"),
-    "CodeRevision=123456789012",  # twelve hex digits that are a number, which this is not
+    "CodeRevision=123456789012",  # a revision of digits only, which must stay a string
 )
 
 
 class Run:
-    """`make pipeline-local`'s program, in a folder of the test's."""
+    """The program of `make pipeline-local`, run in a temporary folder."""
 
     def __init__(self, folder: Path) -> None:
         python = ROOT / os.environ.get("VENV_PIPELINE", ".venv-pipeline") / "bin" / "python"
         if not python.exists():
-            refuse(f"{python} is missing: `make install-pipeline` makes the environment of the SageMaker SDK")
+            refuse(f"{python} is missing: run `make install-pipeline`")
         write_dataset(folder / "images", {"train": 16, "val": 10, "test": 6}, seed=5)
         self.folder = folder
         self._python = python
@@ -53,24 +53,24 @@ class Run:
         )
 
     def finish(self, process: "subprocess.Popen[str]") -> tuple[int, str]:
-        """Its exit status and what it says on stderr."""
+        """Wait for the program; return its exit status and stderr."""
         _, errors = process.communicate(timeout=600)
         return process.returncode, errors
 
     def containers(self) -> list[str]:
-        """Those of its containers that there are; other runs may have some on this machine."""
+        """Return the ids of this run's containers; other runs on this machine may have containers, too."""
         shown = ("--filter", "label=driftserve.pipeline", "--format", "{{.ID}} {{.Mounts}}")
         listed = docker("ps", "--all", "--no-trunc", *shown).splitlines()
         return [line.split()[0] for line in listed if str(self.folder) in line]
 
     @property
     def said(self) -> str:
-        """What it says on stdout, with a line for each step."""
+        """Its stdout, with a line per step."""
         return (self.folder / "said").read_text()
 
     @property
     def log(self) -> str:
-        """What the containers of the run write, so far."""
+        """The output of the run's containers so far."""
         file = self.folder / "work" / "log"
         return file.read_text() if file.exists() else ""
 
@@ -80,7 +80,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return Run(tmp_path_factory.mktemp("pipeline"))
 
 
-def test_a_corrupt_image_is_named_as_the_reason(run: Run) -> None:
+def test_a_corrupt_image_is_named_as_the_reason_of_the_failure(run: Run) -> None:
     shutil.copytree(run.folder / "images", run.folder / "damaged")
     damaged = sorted((run.folder / "damaged" / "train").glob("*/*"))[0]
     damaged.write_bytes(damaged.read_bytes()[:300])
@@ -91,7 +91,7 @@ def test_a_corrupt_image_is_named_as_the_reason(run: Run) -> None:
     assert re.search(r"^Fetch +[0-9.]+ s$\n^Preprocess +[0-9.]+ s  failed$", run.said, re.MULTILINE)
 
 
-def test_what_is_not_good_enough_is_refused_with_its_reason_alone(run: Run) -> None:
+def test_a_model_below_the_threshold_is_refused_with_only_its_reason(run: Run) -> None:
     status, errors = run.finish(run.start("Epochs=1", "AccuracyThreshold=1.01"))
     assert status == 1
     assert "Nothing was registered" in errors
@@ -99,12 +99,10 @@ def test_what_is_not_good_enough_is_refused_with_its_reason_alone(run: Run) -> N
     assert "corrupt" not in errors
 
 
-def test_after_a_training_that_is_killed_the_same_run_completes_and_its_archive_serves(
-    run: Run, tmp_path: Path
-) -> None:
+def test_a_run_with_a_killed_training_can_be_completed_and_its_archive_serves(run: Run, tmp_path: Path) -> None:
     process = run.start("Epochs=4")
     wait_for(lambda: "epoch=1 " in run.log, 200)
-    docker("kill", run.containers()[0])  # the newest, which trains
+    docker("kill", run.containers()[0])  # the newest, which runs the training
     status, errors = run.finish(process)
     assert status == 1
     assert "Step 'Train' failed" in errors

@@ -1,4 +1,4 @@
-"""What README tells a newcomer to type about Docker, typed, on another port and with a tiny archive."""
+"""Run the Docker commands of the README, with another port and a tiny archive."""
 
 import contextlib
 import json

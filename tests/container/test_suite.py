@@ -1,4 +1,4 @@
-"""The smoke suite of an endpoint, run against each image; and whether they all give the same probabilities."""
+"""Run the endpoint smoke suite against each image, and compare the probabilities of all images."""
 
 import json
 import subprocess
@@ -25,7 +25,7 @@ TARGETS = ("serving", "serving-mms", "lambda")
 
 @contextmanager
 def _url(target: str, model_dir: Path) -> Iterator[str]:
-    """Where a container of the image answers: a server's port, a function's URL."""
+    """Run a container of the image; yield its URL: a server's port, or a function's URL."""
     if target != "lambda":
         with serving(tag(target), model_dir) as server:
             yield server.url

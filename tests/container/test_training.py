@@ -1,4 +1,4 @@
-"""From the training image to the serving image, as SageMaker does it."""
+"""Run a training job in its image, as SageMaker does, and serve the resulting archive."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.image, pytest.mark.timeout(300)]
 
 
 def _job(base: Path, **hyperparameters: str) -> Path:
-    """A job's folder, as SageMaker lays it out."""
+    """Create a job's folder with SageMaker's layout; return it."""
     data = base / "input" / "data" / "training"
     write_dataset(data, {"train": 16, "val": 10, "test": 6}, seed=5)
     config = base / "input" / "config"
@@ -28,7 +28,7 @@ def _job(base: Path, **hyperparameters: str) -> Path:
 SMALL = {"model": "test_resnet", "pretrained": "false", "image-size": "48", "epochs": "2", "batch-size": "16"}
 
 
-def test_a_trained_archive_serves(tmp_path: Path) -> None:
+def test_a_trained_archive_can_be_served(tmp_path: Path) -> None:
     base = _job(tmp_path / "ml", **SMALL)
     with container(tag("training"), "train", options=("--shm-size", "256m", "--volume", f"{base}:/opt/ml")) as job:
         assert job.wait(200) == 0, job.log()
@@ -40,7 +40,7 @@ def test_a_trained_archive_serves(tmp_path: Path) -> None:
         assert answer.json()["model"] == {"name": "scenes", "version": "1"}
 
 
-def test_a_job_that_cannot_be_done_says_so_where_sagemaker_looks(tmp_path: Path) -> None:
+def test_a_failed_job_writes_sagemakers_failure_file(tmp_path: Path) -> None:
     base = _job(tmp_path / "ml", epoch="1")
     with container(tag("training"), "train", options=("--volume", f"{base}:/opt/ml")) as job:
         assert job.wait(100) == 1

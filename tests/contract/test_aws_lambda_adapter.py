@@ -1,4 +1,4 @@
-"""The adapter against events as AWS documents them, and the runtime client's own context."""
+"""Test the AWS Lambda adapter with AWS's documented events and the real context of the runtime client."""
 
 import base64
 import importlib
@@ -62,7 +62,7 @@ def service(archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> S
 
 
 def _event(method: str = "POST", path: str = "/invocations", body: object = None, **headers: str) -> dict[str, Any]:
-    """The documented event, as a Function URL makes it of this request."""
+    """Return the documented Function URL event, changed to this request."""
     context = DOCUMENTED["requestContext"]
     event = dict(DOCUMENTED) | {
         "rawPath": path,
@@ -91,7 +91,7 @@ def test_an_image_in_base64_is_classified(service: Service, path: str) -> None:
     assert headers["x-request-id"] == "request-1"
 
 
-def test_json_comes_as_text(service: Service, generator: np.random.Generator) -> None:
+def test_a_json_body_is_accepted_as_text_or_bytes(service: Service, generator: np.random.Generator) -> None:
     instance = {"b64": base64.b64encode(encode(scene(generator))).decode()}
     text = json.dumps({"instances": [instance, {"b64": "eA=="}]})
     for body in (text, text.encode()):
@@ -134,23 +134,21 @@ def test_ping_says_that_the_model_is_loaded(service: Service) -> None:
         (_event() | {"requestContext": {}}, 400, "BadRequest", "got one with requestContext.http"),
     ],
 )
-def test_what_cannot_be_answered_says_what_was_expected(
-    service: Service, event: object, status: int, kind: str, message: str
-) -> None:
+def test_an_error_says_what_was_expected(service: Service, event: object, status: int, kind: str, message: str) -> None:
     got, body, _ = _answer(service, event)
     assert (got, body["error"]["type"]) == (status, kind)
     assert message in body["error"]["message"]
     assert "expected" in body["error"]["message"]
 
 
-def test_without_an_id_of_the_request_the_invocations_counts(service: Service) -> None:
+def test_without_a_request_id_the_invocation_id_is_used(service: Service) -> None:
     event = _event("GET", "/ping")
     del event["requestContext"]["requestId"]
     for asked in (event, {}):
         assert _answer(service, asked)[2]["x-request-id"] == "invocation-1"
 
 
-def test_only_marked_traffic_is_a_test() -> None:
+def test_only_marked_requests_are_tests() -> None:
     asked: list[Request] = []
 
     class Asked(Service):
@@ -166,9 +164,9 @@ def test_only_marked_traffic_is_a_test() -> None:
     assert [request.is_test for request in asked] == [True, False, False]
 
 
-def test_a_fault_is_answered_with_500_and_its_traceback_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unexpected_error_is_a_500_and_its_traceback_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     class Broken(Service):
-        model_name = "broken/1"  # type: ignore[assignment]  # a property there
+        model_name = "broken/1"  # type: ignore[assignment]  # a property in Service
 
         def __init__(self) -> None:
             pass
@@ -182,13 +180,13 @@ def test_a_fault_is_answered_with_500_and_its_traceback_is_logged(caplog: pytest
     assert "ZeroDivisionError: what nobody thought of" in caplog.text
 
 
-def test_the_import_builds_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_importing_the_module_builds_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("DRIFTSERVE_MODEL_DIR", str(tmp_path))
     importlib.reload(aws_lambda)
     assert not hasattr(aws_lambda, "handler")
 
 
-def test_nothing_is_left_on_the_disk_once_the_model_is_loaded(
+def test_no_file_is_left_on_disk_after_the_model_is_loaded(
     service: Service, tmp_path: Path, generator: np.random.Generator
 ) -> None:
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
@@ -202,6 +200,6 @@ def test_nothing_is_left_on_the_disk_once_the_model_is_loaded(
         ({"record_dir": Path("/tmp/record")}, "DRIFTSERVE_RECORD_DIR: expected none"),  # noqa: S108
     ],
 )
-def test_what_a_function_cannot_do_is_refused(archive: Path, settings: dict[str, Any], message: str) -> None:
+def test_unsupported_settings_are_refused(archive: Path, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         build_function(Settings(model_dir=archive, **settings))

@@ -1,4 +1,4 @@
-"""The adapter against the real contexts of both servers, which are what their workers hand it."""
+"""Test the model server adapter with the real context classes of TorchServe and MMS."""
 
 import importlib
 import json
@@ -21,8 +21,8 @@ MakeContext = Callable[[Path, list[dict[str, str]]], Any]
 
 @pytest.fixture(params=["ts", "mms"])
 def make_context(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> MakeContext:
-    """Makes the context of a batch with these headers, by TorchServe's own class, or by MMS's."""
-    if request.param == "mms":  # its environment comes last on the path: for all else this one counts
+    """A function that creates the context of a batch with given headers, with TorchServe's or MMS's class."""
+    if request.param == "mms":  # MMS's environment comes last on the path, so it provides only the missing modules
         packages = python_of("mms").parent.parent.glob("lib/python*/site-packages")
         monkeypatch.setattr(sys, "path", [*sys.path, *map(str, packages)])
     module = importlib.import_module(f"{request.param}.context")
@@ -44,7 +44,7 @@ def model_dir(archive: Path, tmp_path: Path, make_context: MakeContext) -> Path:
     return tmp_path
 
 
-def test_one_bad_of_three_fails_alone_with_its_own_status(
+def test_one_bad_request_of_three_fails_alone_with_its_own_status(
     model_dir: Path, generator: np.random.Generator, make_context: MakeContext
 ) -> None:
     good = bytearray(encode(scene(generator)))
@@ -63,7 +63,7 @@ def test_one_bad_of_three_fails_alone_with_its_own_status(
     assert second["error"]["type"] == "UndecodableImage"
 
 
-def test_headers_are_found_whatever_their_case(
+def test_header_names_are_case_insensitive(
     model_dir: Path, generator: np.random.Generator, make_context: MakeContext
 ) -> None:
     row = {"body": bytearray(encode(scene(generator)))}
@@ -73,13 +73,13 @@ def test_headers_are_found_whatever_their_case(
         assert context.get_response_status(0)[0] == 200
 
 
-def test_a_request_without_body_or_type_is_the_callers_error(model_dir: Path, make_context: MakeContext) -> None:
+def test_a_request_without_body_or_type_is_a_client_error(model_dir: Path, make_context: MakeContext) -> None:
     context = make_context(model_dir, [{}, {"Content-Type": "image/png"}])
     model_server.handle([{}, {"body": {"decoded": "json"}}], context)
     assert [context.get_response_status(index)[0] for index in range(2)] == [415, 400]
 
 
-def test_before_it_is_loaded_it_says_so(
+def test_before_loading_requests_are_refused_as_not_ready(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, make_context: MakeContext
 ) -> None:
     monkeypatch.setattr(model_server, "_service", None)

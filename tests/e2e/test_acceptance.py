@@ -1,4 +1,4 @@
-"""The whole demo on the real images, against its targets: `make acceptance`."""
+"""Run the whole demo on real images and check its targets (`make acceptance`)."""
 
 import json
 import subprocess
@@ -59,9 +59,9 @@ def test_the_demo_on_real_images_meets_its_targets(intel: Path, tmp_path: Path, 
 
 
 def _assert_the_certificate_holds(certificate: Certificate) -> None:
-    """The drift benchmark's short form: `make bench-drift` is too long for every run."""
+    """Check the certificate, the short form of the drift benchmark: `make bench-drift` takes too long for every run."""
     (calm,) = certificate.false_alarms
-    assert calm.rate <= 4 * calm.budget  # two alarms in a thousand windows
+    assert calm.rate <= 4 * calm.budget  # at most two alarms per thousand windows
     assert len(certificate.power) == len(SHORT.cells)
     for cell in certificate.power:
         assert cell.power is not None

@@ -1,4 +1,4 @@
-"""The demo stops what it started, also when it is stopped itself; and says what it cannot use."""
+"""Test that the demo stops its processes when it is terminated, and reports unusable arguments."""
 
 import os
 import socket
@@ -12,7 +12,7 @@ import pytest
 from processes import wait_for
 from sample_images import encode, scene_pixels
 
-# The demo's serving stage alone, with the demo's own reaction to SIGTERM.
+# Only the serving stage of the demo, with the demo's SIGTERM handler.
 SERVING_STAGE = """
 import os, signal, sys, time
 from pathlib import Path
@@ -32,7 +32,7 @@ def _demo(output: Path, port: str, *arguments: str) -> "subprocess.CompletedProc
     return subprocess.run(command, capture_output=True, text=True)
 
 
-def test_terminated_while_training_it_leaves_no_process(tmp_path: Path, port: int) -> None:
+def test_sigterm_while_training_leaves_no_process(tmp_path: Path, port: int) -> None:
     demo = subprocess.Popen(
         [sys.executable, "-m", "driftserve_demo", "--output", str(tmp_path), "--port", str(port)],
         stdout=subprocess.DEVNULL,
@@ -48,7 +48,7 @@ def test_terminated_while_training_it_leaves_no_process(tmp_path: Path, port: in
         demo.kill()
 
 
-def test_terminated_while_serving_it_leaves_no_process(archive: Path, spec: object, tmp_path: Path, port: int) -> None:
+def test_sigterm_while_serving_leaves_no_process(archive: Path, spec: object, tmp_path: Path, port: int) -> None:
     image = tmp_path / "probe.png"
     image.write_bytes(encode(scene_pixels(1, spec, seed=0)[0].transpose(1, 2, 0)))
     stage = subprocess.Popen(
@@ -77,7 +77,7 @@ def test_terminated_while_serving_it_leaves_no_process(archive: Path, spec: obje
         (["--weights", "nowhere.safetensors"], "nowhere.safetensors: expected a weights file, got nothing there"),
     ],
 )
-def test_what_it_cannot_use_is_said_and_exits_with_1(
+def test_an_unusable_argument_is_an_error_with_exit_status_1(
     tmp_path: Path, port: int, arguments: list[str], message: str
 ) -> None:
     done = _demo(tmp_path, str(port), *arguments)
@@ -87,7 +87,7 @@ def test_what_it_cannot_use_is_said_and_exits_with_1(
     assert not (tmp_path / "report.json").exists()
 
 
-def test_a_taken_port_is_said_before_any_work(tmp_path: Path) -> None:
+def test_a_taken_port_is_an_error_before_any_work(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as bound:
         port = str(bound.getsockname()[1])
         done = _demo(tmp_path, port)

@@ -1,4 +1,4 @@
-"""What README tells a newcomer to type, typed: in a copy of the tree, with this environment."""
+"""Run the commands of the README in a copy of the working tree, with the current environment."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from processes import wait_for
 README = (ROOT / "README.md").read_text()
 COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) for line in block.splitlines()]
 INSTALLED = Path(sys.prefix, ".installed")
-# Nothing is installed here: the environment of the running tests stands for the one that make would make.
+# Do not install anything: use the environment of this test run in place of the one that make would create.
 MAKE = ["make", "--assume-old=.venv/.installed"]
 DEMO_TIMEOUT_SECONDS = 600
 
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.timeout(DEMO_TIMEOUT_SECONDS + 60)
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the files that git knows, whose code is what its commands run."""
+    """A copy of the tracked files. The commands run the code of the copy."""
     for tool in ("git", "make", "curl"):
         if shutil.which(tool) is None:
             pytest.skip(f"{tool} is not installed")
@@ -47,14 +47,14 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def environment(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The copy's packages before the installed ones, and a TMPDIR without other monitors."""
+    """Variables that put the copy's packages before the installed ones, and a TMPDIR without other monitors."""
     packages = os.pathsep.join(str(checkout / folder) for folder in ("handler", "training", "demo"))
     return os.environ | {"PYTHONPATH": packages, "TMPDIR": str(tmp_path_factory.mktemp("t"))}
 
 
 @pytest.fixture(scope="module")
 def demo(checkout: Path, environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
-    """The report of `make demo`, run once for this file."""
+    """The report of `make demo`, which runs once for this file."""
     assert "make demo" in COMMANDS
     log = tmp_path_factory.mktemp("log") / "log"
     with _group([*MAKE, "demo", f"PORT={free_ports(1)[0]}", "QUICK=1"], checkout, environment, log) as make:
@@ -68,7 +68,7 @@ def demo(checkout: Path, environment: dict[str, str], tmp_path_factory: pytest.T
 def _group(
     command: list[str], folder: Path, environment: dict[str, str], log: Path
 ) -> Iterator["subprocess.Popen[bytes]"]:
-    """A process in a group of its own, ended with all of it."""
+    """Run a process in its own process group; end the whole group after the block."""
     with log.open("wb") as output:
         process = subprocess.Popen(
             command, cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
@@ -81,14 +81,14 @@ def _group(
             process.wait(60)
 
 
-def test_every_command_of_the_readme_is_one_that_is_tested_here() -> None:
+def test_every_command_of_the_readme_is_tested() -> None:
     assert COMMANDS == [
         "make demo",
-        "make demo DATA=path/to/images WEIGHTS=path/to/weights.safetensors",  # make acceptance
+        "make demo DATA=path/to/images WEIGHTS=path/to/weights.safetensors",  # tested by make acceptance
         "make serve PORT=8080",
         "curl -H 'Content-Type: image/jpeg' --data-binary @build/demo/data/test/sea/0000.jpg "
         "localhost:8080/invocations",
-        "make image",  # make test-images, tests/container
+        "make image",  # tested by make test-images, in tests/container
         "make run PORT=8080",
         'docker run --rm -p 127.0.0.1:8080:8080 -v "$PWD/build/demo/model:/opt/ml/model:ro" driftserve:serving serve',
         ".venv/bin/driftserve status",
@@ -96,7 +96,7 @@ def test_every_command_of_the_readme_is_one_that_is_tested_here() -> None:
         ".venv/bin/driftserve verify build/demo/model",
         ".venv/bin/driftserve inspect build/demo/model",
         ".venv/bin/driftserve predict build/demo/data/test/sea/0000.jpg --archive build/demo/model",
-        "make test",  # this
+        "make test",  # this run
     ]
     assert len(README.splitlines()) < 200
 
@@ -107,7 +107,7 @@ def test_the_demo_trains_serves_and_notices_drift_on_synthetic_images(demo: dict
     assert demo["parity"]["max_abs_diff"] <= 1e-4
     assert demo["parity"]["argmax_agreement"] == 1.0
     drift = demo["drift"]
-    assert drift["undrifted"]["windows"] >= 2  # of the whole demo `make acceptance` asks more
+    assert drift["undrifted"]["windows"] >= 2  # `make acceptance` requires more, with the whole demo
     assert drift["undrifted"]["alarms"] <= 1
     assert drift["corrupted"]["alarms"] == drift["corrupted"]["windows"] >= 1
     assert drift["ood"] is None
@@ -115,7 +115,7 @@ def test_the_demo_trains_serves_and_notices_drift_on_synthetic_images(demo: dict
 
 
 @pytest.mark.usefixtures("demo")
-def test_make_serve_answers_curl_and_status_and_ends_at_ctrl_c(
+def test_make_serve_answers_curl_and_status_and_ends_on_ctrl_c(
     checkout: Path, environment: dict[str, str], tmp_path: Path
 ) -> None:
     port = str(free_ports(1)[0])
@@ -135,13 +135,13 @@ def test_make_serve_answers_curl_and_status_and_ends_at_ctrl_c(
         assert list(wait_for(answer, 60)) == list(json.loads(documented))
         wait_for(lambda: b'"observations": 1' in run(".venv/bin/driftserve status --json").stdout, 10)
         assert b"scenes/1  INSUFFICIENT_DATA" in run(".venv/bin/driftserve status").stdout
-        os.killpg(serve.pid, signal.SIGINT)  # a terminal's Ctrl-C goes to make and to all that it started
+        os.killpg(serve.pid, signal.SIGINT)  # a terminal sends Ctrl-C to make and all its children
         serve.wait(40)
-        wait_for(lambda: run(curl).returncode == 7, 20)  # nobody listens
+        wait_for(lambda: run(curl).returncode == 7, 20)  # connection refused
 
 
 @pytest.mark.usefixtures("demo")
-def test_the_archive_is_looked_at_as_the_readme_says(checkout: Path, environment: dict[str, str]) -> None:
+def test_the_readmes_archive_commands_work(checkout: Path, environment: dict[str, str]) -> None:
     def run(start: str) -> str:
         command = next(command for command in COMMANDS if command.startswith(start))
         done = subprocess.run(command.split(), cwd=checkout, env=environment, capture_output=True, text=True)

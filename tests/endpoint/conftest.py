@@ -1,4 +1,4 @@
-"""The endpoint to test: the one that was named, else local servers of both kinds with a tiny archive."""
+"""The endpoint under test: the one given by an option, otherwise local TorchServe and MMS with a tiny archive."""
 
 from pathlib import Path
 
@@ -32,11 +32,11 @@ def endpoint(request: pytest.FixtureRequest) -> AnyEndpoint:
 def expected(
     pytestconfig: pytest.Config, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Expected:
-    """Of the archive that --archive names, or that was started locally."""
+    """The expectations from the archive of --archive, or of the local servers."""
     place = pytestconfig.getoption("--archive")
     if place is None:
         if pytestconfig.getoption("--endpoint-url") or pytestconfig.getoption("--sagemaker-endpoint"):
-            pytest.skip("--archive is not given: what the endpoint should answer is not known")
+            pytest.skip("the expected predictions are unknown: give --archive")
         place = request.getfixturevalue("archive")
     directory = tmp_path_factory.mktemp("unpacked")
     return Expected(unpack_archive(find_archive(Path(place)), directory), directory)

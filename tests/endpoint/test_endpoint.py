@@ -1,6 +1,6 @@
-"""The smoke suite of an endpoint, whatever serves it.
+"""The smoke suite for any endpoint.
 
-pytest tests/endpoint                                                        two local servers, a tiny archive
+pytest tests/endpoint                                                        two local servers with a tiny archive
 pytest tests/endpoint --endpoint-url http://127.0.0.1:8080 --archive FILE    a server, a container, a Lambda function
 pytest tests/endpoint --sagemaker-endpoint NAME --archive FILE               a SageMaker endpoint
 """
@@ -29,8 +29,8 @@ def _json(*images: bytes) -> bytes:
     return json.dumps({"instances": [{"b64": base64.b64encode(image).decode()} for image in images]}).encode()
 
 
-def _refuse_other_schema(answer: Answer) -> None:
-    """Pass if the answer is a prediction as README shows it."""
+def _assert_documented_schema(answer: Answer) -> None:
+    """Assert that the response is a prediction with the schema of the README."""
     assert answer.status == 200, answer.body
     assert answer.content_type == "application/json"
     body = answer.json()
@@ -43,19 +43,19 @@ def _refuse_other_schema(answer: Answer) -> None:
 
 def test_a_ping_is_answered(endpoint: AnyEndpoint) -> None:
     if not isinstance(endpoint, HttpEndpoint):
-        pytest.skip("SageMaker keeps /ping to itself")
+        pytest.skip("SageMaker does not expose /ping")
     assert endpoint.ping().status == 200
 
 
 def test_a_prediction_has_the_documented_schema(endpoint: AnyEndpoint) -> None:
     for content_type in ("image/png", "application/x-image", "application/octet-stream"):
-        _refuse_other_schema(endpoint.invoke(IMAGE, content_type))
+        _assert_documented_schema(endpoint.invoke(IMAGE, content_type))
 
 
-def test_golden_images_are_answered_as_the_archive_promises(endpoint: AnyEndpoint, expected: Expected) -> None:
+def test_golden_images_get_the_predictions_in_the_contract(endpoint: AnyEndpoint, expected: Expected) -> None:
     for golden, image in _golden(expected):
         answer = endpoint.invoke(image, "image/png")
-        _refuse_other_schema(answer)
+        _assert_documented_schema(answer)
         assert answer.json()["label"] == golden.label
         assert golden_mismatch(golden, expected.contract.labels, answer.json()["probabilities"]) is None
         assert answer.json()["model"] == {"name": expected.contract.name, "version": expected.contract.version}
@@ -93,7 +93,7 @@ def test_bad_input_gets_its_status_and_the_next_request_succeeds(
     answer = endpoint.invoke(body, content_type)
     assert (answer.status, answer.json()["error"]["type"]) == (status, kind)
     assert "expected" in answer.json()["error"]["message"]
-    _refuse_other_schema(endpoint.invoke(IMAGE, "image/png"))
+    _assert_documented_schema(endpoint.invoke(IMAGE, "image/png"))
 
 
 def test_the_latency_is_within_the_budget(endpoint: AnyEndpoint, latency_budget_ms: float) -> None:

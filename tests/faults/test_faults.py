@@ -1,6 +1,6 @@
-"""Real servers under load, hit by what happens in production: what is lost, and what is not.
+"""Faults of real servers under load: what is lost, and what is not.
 
-docs/operations.md says the same in words. `make faults` runs this.
+docs/operations.md describes the same faults. `make faults` runs these tests.
 """
 
 import base64
@@ -31,7 +31,7 @@ from sample_images import encode, scene
 pytestmark = [pytest.mark.faults, pytest.mark.parametrize("server", SERVERS)]
 
 WORKERS = 2
-BACKLOG = 256  # observations that a worker keeps while the monitor does not take them
+BACKLOG = 256  # observations that a worker keeps while the monitor does not receive them
 Place = Callable[[], tuple[Path, Path]]
 
 
@@ -43,7 +43,7 @@ def bodies() -> list[bytes]:
 
 @pytest.fixture
 def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    """Makes a short runtime directory, and names a log."""
+    """A function that creates a runtime directory with a short path and chooses a log file."""
     return lambda: (tmp_path_factory.mktemp("e"), tmp_path_factory.mktemp("log") / "log")
 
 
@@ -52,7 +52,7 @@ def _warm(seen: Load, answers: int = 200) -> None:
 
 
 def _recovered(seen: Load) -> None:
-    """Return after a hundred more answers without a failure between them."""
+    """Wait until the last 100 requests all succeeded."""
 
     def is_calm() -> bool:
         last = seen.outcomes[-100:]
@@ -63,7 +63,7 @@ def _recovered(seen: Load) -> None:
 
 
 @pytest.mark.core
-def test_a_killed_worker_costs_the_requests_in_its_hands(
+def test_a_killed_worker_fails_only_its_current_request(
     server: str, archive: Path, place: Place, bodies: list[bytes]
 ) -> None:
     with started(archive, *place(), server) as endpoint:
@@ -74,14 +74,14 @@ def test_a_killed_worker_costs_the_requests_in_its_hands(
             wait_for(lambda: not is_alive(victim))
             _recovered(seen)
             wait_for(lambda: len(endpoint.workers()) == WORKERS)
-        assert len(seen.failed()) <= 1  # a worker has one request in its hands
+        assert len(seen.failed()) <= 1  # a worker handles one request at a time
         assert {outcome.status for outcome in seen.failed()} <= {500, 503, 507}
-        # What it could not deliver yet died with it; and it may have been killed between observing and answering.
+        # Its undelivered observations are lost; and it may have been killed after observing, before responding.
         assert seen.answered() - BACKLOG <= endpoint.observations() <= seen.answered() + len(seen.failed())
 
 
 @pytest.mark.core
-def test_a_killed_monitor_costs_its_window_and_no_request(
+def test_a_killed_monitor_loses_its_window_and_fails_no_request(
     server: str, archive: Path, place: Place, bodies: list[bytes]
 ) -> None:
     with started(archive, *place(), server, DRIFTSERVE_METRICS_PERIOD_SECONDS="3600") as endpoint:
@@ -100,23 +100,23 @@ def test_a_killed_monitor_costs_its_window_and_no_request(
             _warm(seen, seen.answered() + 200)
         assert seen.failed() == []
         after = sum(outcome.ended_at > killed_at for outcome in seen.outcomes)
-        # The new monitor counts from zero, so what the dead one had seen is gone, and so is what the kernel had queued
-        # for it, ten datagrams. What was sent while there was none waited at the senders, or is counted.
+        # The new monitor counts from zero: the observations of the dead one are lost, and the ten datagrams that the
+        # kernel had queued for it. Observations from the time without a monitor waited in the workers or are counted.
         observations = endpoint.observations()
         assert after - 16 <= observations + int(str(endpoint.status()["dropped"])) < seen.answered()
-        # Likewise the metrics: what the dead one had summed up in its period is told by nobody.
+        # The same holds for metrics: nobody reports the sums of the dead monitor's period.
         os.kill(endpoint.process.pid, signal.SIGTERM)
         assert endpoint.process.wait(30) == 0
         assert _images(endpoint.log) == observations
 
 
 def _images(log: Path) -> int:
-    """The metric `Images` over all periods, as the log has it."""
+    """Return the sum of the metric `Images` in the log."""
     lines = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
     return int(sum(line.get("metrics", {}).get("Images", 0) for line in lines))
 
 
-def test_a_frozen_monitor_costs_observations_and_no_request(
+def test_a_frozen_monitor_loses_observations_and_fails_no_request(
     server: str, archive: Path, place: Place, bodies: list[bytes]
 ) -> None:
     with started(archive, *place(), server) as endpoint:
@@ -128,24 +128,24 @@ def test_a_frozen_monitor_costs_observations_and_no_request(
             monitor.resume()
             _warm(seen, seen.answered() + 400)
         assert seen.failed() == []
-        # The last counts of drops ride with the next observation of each worker, and any worker may answer.
+        # A worker reports its last drops with its next observation, and any worker may handle a request.
         assert any(_is_settled(endpoint, bodies[0], seen) for _ in range(8))
         assert int(str(endpoint.status()["dropped"])) > 0
 
 
 def _is_settled(endpoint: Endpoint, body: bytes, seen: Load) -> bool:
-    """Whether, four requests later, all that was answered was watched or is counted as dropped."""
+    """Send four requests; return whether every answered request was then observed or counted as dropped."""
     for _ in range(4):
         began_at = time.monotonic()
         status = endpoint.post(body).status
         seen.outcomes.append(Outcome(began_at, time.monotonic(), status))
     try:
-        return wait_for(lambda: _watched_or_dropped(endpoint) == seen.answered(), 5)
+        return wait_for(lambda: _observed_or_dropped(endpoint) == seen.answered(), 5)
     except AssertionError:
         return False
 
 
-def _watched_or_dropped(endpoint: Endpoint) -> int:
+def _observed_or_dropped(endpoint: Endpoint) -> int:
     status = endpoint.status()
     return seen_by(status) + int(str(status["dropped"]))
 
@@ -163,7 +163,7 @@ def test_a_killed_jvm_ends_the_container(server: str, archive: Path, place: Plac
 
 
 @pytest.mark.core
-def test_sigterm_under_load_answers_all_that_was_accepted_before(
+def test_sigterm_under_load_answers_all_requests_accepted_before_it(
     server: str, archive: Path, place: Place, bodies: list[bytes]
 ) -> None:
     with started(archive, *place(), server, DRIFTSERVE_DRAIN_TIMEOUT_SECONDS="3") as endpoint:
@@ -176,26 +176,26 @@ def test_sigterm_under_load_answers_all_that_was_accepted_before(
             assert endpoint.process.wait(30) == 0
         before = [outcome for outcome in seen.outcomes if outcome.began_at < signalled_at]
         assert [outcome.status for outcome in before] == [200] * len(before)
-        assert any(outcome.ended_at > signalled_at for outcome in before)  # some were under way
+        assert any(outcome.ended_at > signalled_at for outcome in before)  # some were in progress
 
 
-def test_sigterm_waits_for_the_worker_that_takes_a_dead_ones_place(
+def test_sigterm_waits_for_the_replacement_of_a_dead_worker(
     server: str, archive: Path, place: Place, bodies: list[bytes]
 ) -> None:
     with started(archive, *place(), server, DRIFTSERVE_WORKERS="1") as endpoint, ThreadPoolExecutor(4) as pool:
         endpoint.workers()[0].kill()
         time.sleep(0.1)
         answers = [pool.submit(endpoint.post, body) for body in bodies[:4]]
-        time.sleep(0.3)  # they are in the server's queue
+        time.sleep(0.3)  # now they are in the server's queue
         os.kill(endpoint.process.pid, signal.SIGTERM)
         assert endpoint.process.wait(30) == 0
         statuses = [answer.result().status for answer in answers]
-    assert statuses.count(200) >= 3  # the server may have handed one to the dead worker
+    assert statuses.count(200) >= 3  # the server may have sent one to the dead worker
     assert set(statuses) <= {200, 500, 503, 507}
 
 
-def test_sigterm_waits_for_a_long_request_and_no_longer(server: str, archive: Path, place: Place) -> None:
-    body = _instances(encode(np.zeros((3000, 4000, 3), np.uint8)), 20)  # some seconds of decoding
+def test_sigterm_waits_for_a_long_request_but_not_longer(server: str, archive: Path, place: Place) -> None:
+    body = _instances(encode(np.zeros((3000, 4000, 3), np.uint8)), 20)  # takes a few seconds to decode
     with started(archive, *place(), server) as endpoint, ThreadPoolExecutor() as pool:
         began_at = time.monotonic()
         answer = pool.submit(endpoint.post, body, "application/json")
@@ -204,7 +204,7 @@ def test_sigterm_waits_for_a_long_request_and_no_longer(server: str, archive: Pa
         os.kill(endpoint.process.pid, signal.SIGTERM)
         assert answer.result().status == 200
         took = time.monotonic() - began_at
-        assert took > 1.5  # longer than the quiet that ends the drain
+        assert took > 1.5  # longer than the idle time that ends draining
         assert endpoint.process.wait(30) == 0
         assert time.monotonic() - began_at < took + 8
 
@@ -218,13 +218,13 @@ def test_a_burst_of_large_photos_is_answered(server: str, archive: Path, place: 
         assert endpoint.post(bodies[0]).status == 200
 
 
-def test_a_request_of_dear_images_holds_a_worker_up_for_a_bounded_time(
+def test_a_request_with_slow_images_blocks_a_worker_for_a_limited_time(
     server: str, archive: Path, place: Place, bodies: list[bytes]
 ) -> None:
-    dear = _instances(encode(np.zeros((7000, 7000, 3), np.uint8)), 64)  # 0.3 s each
+    slow = _instances(encode(np.zeros((7000, 7000, 3), np.uint8)), 64)  # 0.3 s per image
     with started(archive, *place(), server, DRIFTSERVE_WORKERS="1") as endpoint:
         began_at = time.monotonic()
-        response = endpoint.post(dear, "application/json")
+        response = endpoint.post(slow, "application/json")
         assert response.status == 200
         assert time.monotonic() - began_at < 20
         errors = [item["error"]["type"] for item in json.loads(response.data)["predictions"] if "error" in item]
@@ -252,7 +252,7 @@ def test_an_idle_server_stops_at_once(server: str, archive: Path, place: Place) 
         assert time.monotonic() - began_at < 8
 
 
-def test_an_unreachable_cloudwatch_costs_no_request(
+def test_an_unreachable_cloudwatch_fails_no_request(
     server: str, archive: Path, place: Place, bodies: list[bytes]
 ) -> None:
     (closed,) = free_ports(1)
@@ -271,7 +271,7 @@ def test_a_throttling_cloudwatch_loses_nothing(server: str, archive: Path, place
 
 
 def _some_periods_of_load(endpoint: Endpoint, bodies: list[bytes]) -> int:
-    """The requests that were answered, all of them, before the server was stopped."""
+    """Run some periods under load and stop the server; return the number of answered requests."""
     with load(endpoint, bodies) as seen:
         _warm(seen, 500)
         time.sleep(3)
@@ -293,7 +293,7 @@ def _aws(url: str) -> dict[str, str]:
     }
 
 
-def test_two_servers_at_once_count_their_own(server: str, archive: Path, place: Place, bodies: list[bytes]) -> None:
+def test_two_servers_count_separately(server: str, archive: Path, place: Place, bodies: list[bytes]) -> None:
     with started(archive, *place(), server) as one, started(archive, *place(), server) as other:
         with load(one, bodies) as first, load(other, bodies, threads=1) as second:
             _warm(first)
@@ -321,7 +321,7 @@ def test_a_killed_supervisor_leaves_no_process_behind(server: str, archive: Path
 
 
 def test_workers_that_crash_in_a_loop_end_the_container(server: str, archive: Path, tmp_path: Path) -> None:
-    # The server says 200 to /ping through it: only a probe tells.
+    # The server still answers /ping with 200: only a probe notices.
     (tmp_path / "sitecustomize.py").write_text(
         "import sys\nif any('model_service_worker' in text for text in sys.orig_argv): raise SystemExit(1)\n"
     )
@@ -346,7 +346,7 @@ def test_workers_that_crash_in_a_loop_end_the_container(server: str, archive: Pa
                 seen |= set(psutil.Process(process.pid).children(recursive=True))
             time.sleep(0.1)
     assert process.returncode == 1
-    assert 200 in pings or server == "mms"  # whose start may not come so far
+    assert 200 in pings or server == "mms"  # MMS may not get far enough to answer
     last = (tmp_path / "log").read_text().splitlines()[-1]
     assert re.match(r"driftserve: no right answer in 10 s: golden-\d\d\.png: expected", last), last
     assert len(seen) >= 3

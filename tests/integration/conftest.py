@@ -1,4 +1,4 @@
-"""What tests of whole programs share."""
+"""Fixtures for tests of whole programs."""
 
 from collections.abc import Iterator
 
@@ -9,6 +9,6 @@ from warm_interpreter import WarmInterpreter, warm_interpreter
 
 @pytest.fixture(scope="session")
 def warm() -> Iterator[WarmInterpreter]:
-    """An interpreter that has imported torch, for programs that need it."""
+    """An interpreter with torch already imported, for programs that need it."""
     with warm_interpreter() as interpreter:
         yield interpreter

@@ -1,4 +1,4 @@
-"""Releases of Label Studio, in files and in S3 (moto's server over HTTP), merged into a data set."""
+"""Merge Label Studio releases, from files and from S3 (moto over HTTP), into a data set."""
 
 import csv
 import json
@@ -22,7 +22,7 @@ Task = dict[str, Any]
 
 @pytest.fixture
 def fetched(tmp_path: Path) -> Path:
-    """By their seeds: train/sea 0-3, train/ice 4-7, val/sea 8, val/ice 9, test/sea 10, test/ice 11."""
+    """A data set. Seeds of its images: train/sea 0-3, train/ice 4-7, val/sea 8, val/ice 9, test/sea 10, test/ice 11."""
     return write_images(
         tmp_path / "fetched",
         {f"seg_{split}/{label}": n for split, n in (("train", 4), ("val", 1), ("test", 1)) for label in ("sea", "ice")},
@@ -42,7 +42,7 @@ def aws() -> Iterator[dict[str, str]]:
 
 
 def _annotation(choice: str | None, by: object = 1, at: int = 0, **more: object) -> Task:
-    """An annotation as Label Studio writes it; `at` is the second in which it was made."""
+    """Return an annotation in Label Studio's format; `at` is the second of its creation."""
     value = {"type": "choices", "from_name": "scene", "to_name": "image", "value": {"choices": [choice]}}
     return {
         "id": 100 + at,
@@ -65,7 +65,7 @@ def _box() -> Task:
 
 
 def _prepare(fetched: Path, release: Path, tasks: list[Task], **rules: Any) -> tuple[PreparationResult, list[str]]:
-    """The result for an export of these tasks, and its files."""
+    """Prepare with an export of these tasks; return the result and the prepared files."""
     (release / "export.json").write_text(json.dumps(tasks))
     output = release.parent / "out"
     prepared = prepare(fetched, output, PreparationRules(**rules), str(release / "export.json"))
@@ -77,13 +77,13 @@ def _rejected(release: Path) -> dict[str, str]:
         return {row["path"]: row["reason"] for row in csv.DictReader(file)}
 
 
-def test_a_label_of_train_or_validation_is_replaced_and_the_split_stays(fetched: Path, release: Path) -> None:
+def test_annotations_replace_labels_in_train_and_validation_but_not_the_split(fetched: Path, release: Path) -> None:
     for name, seed in (("a", 0), ("b", 9), ("c", 1)):
         (release / f"{name}.png").write_bytes(png(seed))
     tasks = [
         _task(1, "a.png", _annotation("ice")),
         _task(2, "b.png", _annotation("sea")),
-        _task(3, "c.png", _annotation("sea")),  # as the folder has it
+        _task(3, "c.png", _annotation("sea")),  # the same label as the folder
     ]
     write_images(fetched, {"seg_val/ice": 1}, seed=50)
     prepared, _ = _prepare(fetched, release, tasks)
@@ -94,7 +94,7 @@ def test_a_label_of_train_or_validation_is_replaced_and_the_split_stays(fetched:
     assert _contents(release, "val/sea") == {png(8), png(9)}
 
 
-def test_a_label_of_test_stays_and_is_listed(fetched: Path, release: Path) -> None:
+def test_a_label_in_test_is_kept_and_the_conflict_is_listed(fetched: Path, release: Path) -> None:
     write_images(fetched, {"stream/sea": 1, "stream/ice": 1}, seed=60)
     (release / "a.png").write_bytes(png(10))
     (release / "b.png").write_bytes(png(60))
@@ -109,8 +109,8 @@ def test_a_label_of_test_stays_and_is_listed(fetched: Path, release: Path) -> No
     }
 
 
-def test_a_new_image_goes_to_train_and_never_to_validation(fetched: Path, release: Path) -> None:
-    """By a name that cannot be taken, in the format that its bytes have: here the key has no suffix."""
+def test_a_new_image_is_added_to_train_and_never_to_validation(fetched: Path, release: Path) -> None:
+    """It gets a unique name with the suffix of its real format; here the key has no suffix."""
     for path in (fetched / "seg_val").rglob("*.png"):
         path.rename(fetched / "seg_train" / path.parent.name / path.name)
     for label in ("sea", "ice"):
@@ -127,7 +127,7 @@ def test_a_new_image_goes_to_train_and_never_to_validation(fetched: Path, releas
     assert all(name.startswith("train/ice/") and name.endswith(".png") for name in new)
 
 
-def test_skips_and_empty_results_say_nothing(fetched: Path, release: Path) -> None:
+def test_skipped_and_empty_annotations_are_ignored(fetched: Path, release: Path) -> None:
     (release / "a.png").write_bytes(png(0))
     cancelled = _annotation("ice") | {"was_cancelled": True}
     tasks = [
@@ -143,13 +143,13 @@ def test_skips_and_empty_results_say_nothing(fetched: Path, release: Path) -> No
     [
         ([_annotation("ice", 1), _annotation("ice", 2), _annotation("sea", 3)], "ice"),
         ([_annotation("sea", 1), _annotation("ice", {"id": 2}), _annotation("ice", {"id": 3})], "ice"),
-        ([_annotation("ice", 1, at=9), _annotation("sea", 1, at=3)], "ice"),  # the later one, wherever it stands
+        ([_annotation("ice", 1, at=9), _annotation("sea", 1, at=3)], "ice"),  # the latest one counts, in any order
         ([_annotation("ice", 1, at=3, updated_at="2026-11-01T10:00:09Z"), _annotation("sea", 1, at=5)], "ice"),
         ([_annotation("ice", 1, at=1), _annotation("ice", 1, at=2), _annotation("sea", 2)], None),
         ([_annotation("ice", 1), _annotation("sea", 2)], None),
     ],
 )
-def test_the_majority_of_last_annotations_decides(
+def test_the_majority_of_the_annotators_latest_labels_decides(
     annotations: list[Task], label: str | None, fetched: Path, release: Path
 ) -> None:
     (release / "a.png").write_bytes(png(0))
@@ -166,9 +166,7 @@ def test_the_majority_of_last_annotations_decides(
         [_task(1, "a.png", _annotation("ice")), _task(2, "copy.png", _annotation("sea"))],
     ],
 )
-def test_an_image_that_annotators_are_divided_over_is_left_out_and_listed(
-    tasks: list[Task], fetched: Path, release: Path
-) -> None:
+def test_an_image_without_a_majority_is_omitted_and_listed(tasks: list[Task], fetched: Path, release: Path) -> None:
     for name in ("a.png", "copy.png"):
         (release / name).write_bytes(png(0))
     prepared, files = _prepare(fetched, release, tasks)
@@ -177,8 +175,8 @@ def test_an_image_that_annotators_are_divided_over_is_left_out_and_listed(
     assert _rejected(release)["seg_train/sea/0.png"] == "annotators are divided over its label"
 
 
-def test_annotators_settle_what_folders_disagree_about(fetched: Path, release: Path) -> None:
-    (fetched / "seg_train" / "sea" / "other.png").write_bytes(png(4))  # ice, too
+def test_annotations_resolve_an_image_in_two_class_folders(fetched: Path, release: Path) -> None:
+    (fetched / "seg_train" / "sea" / "other.png").write_bytes(png(4))  # also in ice
     (release / "a.png").write_bytes(png(4))
     with pytest.raises(DataError, match=r"labelled sea, and ice as"):
         prepare(fetched, release.parent / "out")
@@ -186,7 +184,7 @@ def test_annotators_settle_what_folders_disagree_about(fetched: Path, release: P
     assert prepared.images["train"] == {"ice": 4, "sea": 4}
 
 
-def test_an_annotated_image_is_checked_like_the_others(fetched: Path, release: Path) -> None:
+def test_annotated_images_are_checked_like_others(fetched: Path, release: Path) -> None:
     (release / "a.png").write_bytes(b"broken")
     (release / "b.gif").write_bytes(encode(_noise(), "GIF"))
     tasks = [_task(1, "a.png", _annotation("ice")), _task(2, "b.gif", _annotation("ice"))]
@@ -213,14 +211,14 @@ def test_an_annotated_image_is_checked_like_the_others(fetched: Path, release: P
         ([_task(7, "a.png", _annotation("ice", result=[_box()]))], r"task 7: expected one choice in annotation 100"),
     ],
 )
-def test_what_is_wrong_with_a_release_is_named(tasks: list[Task], said: str, fetched: Path, release: Path) -> None:
+def test_the_error_names_a_fault_in_a_release(tasks: list[Task], said: str, fetched: Path, release: Path) -> None:
     (release / "a.png").write_bytes(png(0))
     with pytest.raises(DataError, match=said):
         _prepare(fetched, release, tasks)
     assert not (release.parent / "out").exists()
 
 
-def test_a_release_that_is_none_is_named(fetched: Path, release: Path) -> None:
+def test_the_error_for_an_unreadable_release_names_it(fetched: Path, release: Path) -> None:
     (release / "12.json").write_text("{")
     for location, said in ((release, r"12\.json: expected JSON"), (release / "none", r"got none; correct it")):
         with pytest.raises(DataError, match=said):

@@ -1,4 +1,4 @@
-"""An archive as the champion: asked for its answers through the code that serves, on the very test images."""
+"""Use an archive as the champion: the serving code predicts the test images with it."""
 
 import shutil
 from collections.abc import Mapping
@@ -27,20 +27,20 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
     return scan(folder, ("test",))
 
 
-def test_an_archive_answers_for_itself_wherever_it_is_packed(archive: Path, manifest: Manifest, tmp_path: Path) -> None:
+def test_a_champion_may_be_a_file_folder_or_tarball(archive: Path, manifest: Manifest, tmp_path: Path) -> None:
     shutil.copy(archive, tmp_path)
     write_model_tarball(archive, tmp_path / "model.tar.gz")
     places = (tmp_path / archive.name, tmp_path, tmp_path / "model.tar.gz")
     champions = [read_champion(place, manifest, "test") for place in places]
     for champion in champions:
         assert champion.name == "tiny/7"
-        assert champion.predictions.labels == LABELS  # which are not sorted: not the manifest's order
+        assert champion.predictions.labels == LABELS  # unsorted: not the order of the manifest
         assert champion.predictions.paths == tuple(entry.path for entry in manifest.entries)
-        assert champion.predictions.is_right.all()  # the images lead by the channel that the network looks for
+        assert champion.predictions.is_right.all()  # each image is brightest in the channel of its class
         assert np.array_equal(champion.predictions.probabilities, champions[0].predictions.probabilities)
 
 
-def test_the_better_of_two_champions_leads_by_the_images_that_it_alone_has_right(
+def test_the_better_of_two_models_wins_the_comparison(
     archive: Path, manifest: Manifest, tmp_path: Path, contract: Contract, golden: Mapping[str, bytes]
 ) -> None:
     good = read_champion(archive, manifest, "test").predictions
@@ -51,7 +51,7 @@ def test_the_better_of_two_champions_leads_by_the_images_that_it_alone_has_right
     assert compare(bad, good, "tiny", seed=0).champion_alone_right == 36
 
 
-def test_the_champion_sees_the_images_at_its_own_size(
+def test_the_champion_uses_its_own_image_size(
     manifest: Manifest, tmp_path: Path, contract: Contract, golden: Mapping[str, bytes]
 ) -> None:
     larger = contract.image_spec.model_copy(update={"height": 64, "width": 64, "resize_shorter_side": 64})
@@ -62,7 +62,7 @@ def test_the_champion_sees_the_images_at_its_own_size(
     assert not np.array_equal(at_64.probabilities, at_32.probabilities)
 
 
-def test_a_champion_of_other_classes_is_refused(archive: Path, manifest: Manifest, tmp_path: Path) -> None:
+def test_a_champion_with_other_classes_is_refused(archive: Path, manifest: Manifest, tmp_path: Path) -> None:
     champion = read_champion(archive, manifest, "test")
     rows = np.full((len(manifest.entries), 2), 0.5)
     write_predictions(tmp_path / predictions_file("test"), manifest.entries, ("red", "grey"), rows)
@@ -75,7 +75,7 @@ def test_a_champion_of_other_classes_is_refused(archive: Path, manifest: Manifes
     ("content", "said"),
     [(b"no archive", r"scenes\.mar: "), (None, r"expected an archive, or a directory with one \.mar file, got none")],
 )
-def test_what_is_no_champion_is_refused(content: bytes | None, said: str, manifest: Manifest, tmp_path: Path) -> None:
+def test_an_invalid_champion_is_refused(content: bytes | None, said: str, manifest: Manifest, tmp_path: Path) -> None:
     place = tmp_path / "scenes.mar"
     if content:
         place.write_bytes(content)
@@ -86,7 +86,7 @@ def test_what_is_no_champion_is_refused(content: bytes | None, said: str, manife
         read_champion(tmp_path / "empty", manifest, "test")
 
 
-def test_a_damaged_tarball_is_refused_and_no_room_for_it_is_no_damage(
+def test_a_damaged_tarball_is_refused_and_a_full_disk_is_not_reported_as_damage(
     archive: Path, manifest: Manifest, tmp_path: Path
 ) -> None:
     packed = tmp_path / "model.tar.gz"
@@ -94,7 +94,7 @@ def test_a_damaged_tarball_is_refused_and_no_room_for_it_is_no_damage(
     whole = packed.read_bytes()
     with small_files(100), pytest.raises(OSError, match=r"^\[Errno 27\] File too large$"):
         read_champion(packed, manifest, "test")
-    for place in (len(whole) // 2, len(whole) - 6):  # in the archive; in gzip's checksum
+    for place in (len(whole) // 2, len(whole) - 6):  # inside the archive; in the gzip checksum
         packed.write_bytes(bytes((*whole[:place], whole[place] ^ 0x10, *whole[place + 1 :])))
         with pytest.raises(ArchiveError, match=r"model\.tar\.gz: expected a model\.tar\.gz, got "):
             read_champion(packed, manifest, "test")

@@ -1,6 +1,6 @@
-"""The channel under load: real sender processes, a real monitor, nothing lost.
+"""The observation channel under load, with real sender processes and a real monitor: nothing is lost.
 
-As a program, one sender: `python test_channel_load.py SOCKET DIGEST OBSERVATIONS_PER_SECOND SECONDS`.
+As a program it is one sender: `python test_channel_load.py SOCKET DIGEST OBSERVATIONS_PER_SECOND SECONDS SEED`.
 """
 
 import json
@@ -24,7 +24,7 @@ from processes import running, wait_for
 DIGEST = "a" * 64
 FEATURES = 27
 SENDERS = 2
-OBSERVATIONS_PER_SECOND = 250  # a sender
+OBSERVATIONS_PER_SECOND = 250  # per sender
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ OBSERVATIONS_PER_SECOND = 250  # a sender
         pytest.param(60, True, id="60 s beside a process that burns a core", marks=pytest.mark.bench),
     ],
 )
-def test_five_hundred_observations_a_second_all_arrive(
+def test_500_observations_per_second_all_arrive(
     contract: Contract, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, seconds: int, is_busy: bool
 ) -> None:
     runtime_dir = tmp_path_factory.mktemp("r")
@@ -66,7 +66,7 @@ def test_five_hundred_observations_a_second_all_arrive(
 
 
 def _send_from_processes(runtime_dir: Path, seconds: int) -> int:
-    """Run the senders to their end; the number of observations that they sent."""
+    """Run the senders to their end; return how many observations they sent."""
     options = [str(runtime_dir / SOCKET_FILE), DIGEST, str(OBSERVATIONS_PER_SECOND), str(seconds)]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     senders = [
@@ -79,7 +79,7 @@ def _send_from_processes(runtime_dir: Path, seconds: int) -> int:
 
 
 def _send(path: Path, digest: str, per_second: int, seconds: int, seed: int) -> dict[str, float]:
-    """Send one observation a server batch, evenly; when each was due does not depend on the last one's delay."""
+    """Send one observation per server batch at a fixed rate; a late one does not delay the schedule of the next."""
     sender = Sender(path, digest)
     rows = np.random.default_rng(seed).normal(size=(per_second * seconds, FEATURES)).tolist()
     costs = []
@@ -90,7 +90,7 @@ def _send(path: Path, digest: str, per_second: int, seconds: int, seed: int) -> 
         before = time.perf_counter()
         sender.send((observation,))
         costs.append(time.perf_counter() - before)
-    for _ in range(50):  # as later requests would: what waits goes out
+    for _ in range(50):  # like later requests: deliver waiting observations
         sender.send(())
         time.sleep(0.01)
     p50, p99 = np.percentile(costs, (50, 99)) * 1000

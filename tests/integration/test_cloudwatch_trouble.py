@@ -1,4 +1,4 @@
-"""Publisher, sink and botocore as they are, against an HTTP server that misbehaves as CloudWatch may."""
+"""The real publisher, sink and botocore against an HTTP server that fails as CloudWatch may."""
 
 import time
 from collections import Counter
@@ -12,8 +12,8 @@ from driftserve.metrics.sinks.cloudwatch import MAX_METRICS_PER_CALL, CloudWatch
 from fake_cloudwatch import Answer, FakeCloudWatch, fake_cloudwatch
 from processes import wait_for
 
-ATTEMPTS_A_CALL = 2  # botocore's own
-TOLD = ("LostMetrics", "cloudwatch")
+ATTEMPTS_A_CALL = 2  # made by botocore
+LOST = ("LostMetrics", "cloudwatch")
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def _lead_boto_to(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _period(number: int, size: int = 3) -> list[Metric]:
-    """Metrics whose values tell by their decimal digits which periods arrived, and how often."""
+    """Return metrics with value 10^number, so that each digit of a sum counts how often a period arrived."""
     return [
         Metric("Images", Unit.COUNT, (("Model", str(index)),), (10.0**number,), (1,), 1e9 + number)
         for index in range(size)
@@ -52,11 +52,11 @@ def _much_later(failures: int) -> float:  # noqa: ARG001
 
 def _sums(periods: Sequence[int], size: int = 3, lost: int = 0) -> Counter[tuple[str, ...]]:
     sums = Counter({("Images", str(index)): sum(10.0**number for number in periods) for index in range(size)})
-    return sums + Counter({TOLD: lost})
+    return sums + Counter({LOST: lost})
 
 
 @pytest.mark.parametrize("trouble", ["throttle", "unavailable", "expired"])
-def test_what_is_refused_for_now_arrives_later_and_once(cloudwatch: FakeCloudWatch, trouble: Answer) -> None:
+def test_temporarily_refused_metrics_arrive_later_and_once(cloudwatch: FakeCloudWatch, trouble: Answer) -> None:
     cloudwatch.script = [trouble] * (2 * ATTEMPTS_A_CALL)
     publisher = Publisher([CloudWatchSink("driftserve")], delay=_at_once)
     publisher.publish(_period(0))
@@ -66,7 +66,7 @@ def test_what_is_refused_for_now_arrives_later_and_once(cloudwatch: FakeCloudWat
     assert +cloudwatch.sums() == _sums([0, 1])
 
 
-def test_of_a_period_in_several_calls_only_the_throttled_ones_are_sent_again(cloudwatch: FakeCloudWatch) -> None:
+def test_only_the_throttled_calls_of_a_period_are_sent_again(cloudwatch: FakeCloudWatch) -> None:
     size = 2 * MAX_METRICS_PER_CALL + 10
     cloudwatch.script = ["accept", *["throttle"] * (2 * ATTEMPTS_A_CALL)]
     publisher = Publisher([CloudWatchSink("driftserve")], delay=_at_once)
@@ -77,7 +77,7 @@ def test_of_a_period_in_several_calls_only_the_throttled_ones_are_sent_again(clo
     assert +cloudwatch.sums() == _sums([0], size)
 
 
-def test_values_that_go_in_several_calls_arrive_once_when_the_second_is_throttled(cloudwatch: FakeCloudWatch) -> None:
+def test_values_split_into_calls_arrive_once_if_the_second_call_is_throttled(cloudwatch: FakeCloudWatch) -> None:
     values = tuple(map(float, range(1, 12_001)))
     cloudwatch.script = ["accept", *["throttle"] * ATTEMPTS_A_CALL]
     publisher = Publisher([CloudWatchSink("driftserve")], delay=_at_once)
@@ -87,10 +87,10 @@ def test_values_that_go_in_several_calls_arrive_once_when_the_second_is_throttle
     assert cloudwatch.sums()["Latency",] == 2 * sum(values)
 
 
-def test_when_aws_cannot_be_reached_for_long_the_oldest_are_lost_and_counted(
+def test_during_a_long_outage_the_oldest_metrics_are_dropped_and_counted(
     port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _lead_boto_to(port, monkeypatch)  # nobody listens there yet
+    _lead_boto_to(port, monkeypatch)  # no server listens yet
     failures: list[int] = []
 
     def delay(number: int) -> float:
@@ -108,7 +108,7 @@ def test_when_aws_cannot_be_reached_for_long_the_oldest_are_lost_and_counted(
     assert +cloudwatch.sums() == _sums(range(5, MAX_WAITING_PERIODS + 5), lost=5 * 3)
 
 
-def test_what_is_invalid_is_sent_once_and_told_with_the_next_period(
+def test_invalid_metrics_are_sent_once_and_reported_as_lost_in_the_next_period(
     cloudwatch: FakeCloudWatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     publisher = Publisher([CloudWatchSink("driftserve")], delay=_much_later)
@@ -122,7 +122,7 @@ def test_what_is_invalid_is_sent_once_and_told_with_the_next_period(
     assert "InvalidParameterValue" in caplog.text
 
 
-def test_a_number_that_cloudwatch_does_not_take_loses_its_own_call_only(cloudwatch: FakeCloudWatch) -> None:
+def test_a_number_out_of_cloudwatchs_range_loses_only_its_own_call(cloudwatch: FakeCloudWatch) -> None:
     publisher = Publisher([CloudWatchSink("driftserve")], delay=_much_later)
     bad = Metric("Confidence", Unit.NONE, (), (1e300,), (1,), 1e9)
     publisher.publish([bad, *_period(0, MAX_METRICS_PER_CALL - 1), *_period(1)])
@@ -143,7 +143,7 @@ def test_close_keeps_its_timeout_while_aws_hangs(cloudwatch: FakeCloudWatch, cap
     assert "cloudwatch: 6 metrics lost at shutdown" in caplog.text
 
 
-def test_missing_credentials_are_waited_for(
+def test_metrics_wait_for_missing_credentials(
     cloudwatch: FakeCloudWatch, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")

@@ -1,4 +1,4 @@
-"""Archives, records and logs that earlier code has written are verified, served and replayed by today's."""
+"""The current code verifies, serves and replays archives, records and logs of earlier versions."""
 
 import json
 from pathlib import Path
@@ -15,12 +15,12 @@ WRITTEN = TESTS / "written_by_0_1_0"
 ARCHIVE = WRITTEN / "tiny.mar"
 
 
-def test_an_archive_has_the_digest_that_it_had(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_digest_of_an_archive_has_not_changed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", str(ARCHIVE)]) == 0
     assert capsys.readouterr().out == (WRITTEN / "verify.txt").read_text()
 
 
-def test_an_archive_is_served_and_watched(tmp_path: Path) -> None:
+def test_an_archive_is_served_and_monitored(tmp_path: Path) -> None:
     name, digest = (WRITTEN / "verify.txt").read_text().split()
     with started(ARCHIVE, tmp_path / "r", tmp_path / "log", DRIFTSERVE_WORKERS="1") as endpoint:
         answer = endpoint.post(encode(scene(np.random.default_rng(3))))
@@ -31,7 +31,7 @@ def test_an_archive_is_served_and_watched(tmp_path: Path) -> None:
         assert (endpoint.runtime_dir / "models" / f"{digest}.json").is_file()
 
 
-def test_a_record_is_replayed_to_the_reports_that_the_monitor_wrote(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_record_is_replayed_to_the_original_reports(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["replay", str(WRITTEN / "observations.jsonl"), "--archive", str(ARCHIVE)]) == 0
     reports = capsys.readouterr().out
     assert reports == (WRITTEN / "reports.jsonl").read_text()

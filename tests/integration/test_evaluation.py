@@ -1,4 +1,4 @@
-"""A real network, evaluated: what is written, and what it is held to."""
+"""Evaluate a real network and check the written results."""
 
 import csv
 import hashlib
@@ -32,7 +32,7 @@ ROBUSTNESS_IMAGES = 4
 
 @pytest.fixture(scope="module", autouse=True)
 def _one_thread() -> Iterator[None]:
-    """The networks are so small that a second thread would only be waited for."""
+    """Use one thread: the networks are so small that a second one would only slow them down."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -48,7 +48,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run's folder, of a network that a few steps have taught to tell some of the images."""
+    """The folder of a run whose network, after a few steps, predicts some of the images correctly."""
     manifest = scan(data, ("val", "test"))
     return save_run(tmp_path_factory.mktemp("trained"), manifest, taught="val", steps=12, temperature=1.7)
 
@@ -64,14 +64,14 @@ def evaluation(data: Path, trained: Path, cache: Path) -> Evaluation:
 
 
 def _lines(split: Path) -> bytes:
-    """Path and digest of every image of a split, as the digest of a manifest counts them."""
+    """Return path and digest of every image of a split, the input for the digest of a manifest."""
     return b"".join(
         f"{path.relative_to(split.parent)} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode()
         for path in sorted(split.glob("*/*.jpg"))
     )
 
 
-def test_the_scores_are_those_of_the_predictions(evaluation: Evaluation, data: Path, trained: Path) -> None:
+def test_the_scores_agree_with_the_predictions(evaluation: Evaluation, data: Path, trained: Path) -> None:
     record, _ = load_trained(trained)
     predictions = read_predictions(trained / "predictions-test.csv")
     said = [predictions.labels[place] for place in predictions.probabilities.argmax(axis=1)]
@@ -95,7 +95,7 @@ def test_the_scores_are_those_of_the_predictions(evaluation: Evaluation, data: P
     assert evaluation.images_sha256 == hashlib.sha256(_lines(data / "test")).hexdigest()
 
 
-def test_the_file_has_sagemakers_shape_and_ours(evaluation: Evaluation, trained: Path) -> None:
+def test_the_file_has_sagemakers_metrics_and_can_be_read_back(evaluation: Evaluation, trained: Path) -> None:
     document = json.loads((trained / "evaluation.json").read_text())
     quality = document["multiclass_classification_metrics"]
     assert quality["accuracy"]["value"] == evaluation.accuracy.value
@@ -106,7 +106,7 @@ def test_the_file_has_sagemakers_shape_and_ours(evaluation: Evaluation, trained:
     assert read_evaluation(trained) == evaluation
 
 
-def test_robustness_is_of_the_corruptions_on_images_of_every_class(
+def test_robustness_uses_all_corruptions_on_images_of_every_class(
     evaluation: Evaluation, data: Path, trained: Path
 ) -> None:
     assert evaluation.robustness is not None
@@ -126,11 +126,11 @@ def test_robustness_is_of_the_corruptions_on_images_of_every_class(
     assert cell.accuracy == pytest.approx(np.mean(right))
 
 
-def test_kept_images_are_those_that_were_made_and_are_read_instead_of_made_again(
+def test_cached_images_equal_computed_ones_and_are_read_instead_of_computed(
     data: Path, trained: Path, cache: Path, tmp_path: Path
 ) -> None:
     record, _ = load_trained(trained)
-    (file,) = cache.iterdir()  # the module's evaluation kept it
+    (file,) = cache.iterdir()  # written by the evaluation of this module
     kept = np.load(file)
     spec = record.network.image_spec
     assert kept.shape == (ROBUSTNESS_IMAGES, VIEWS, spec.height, spec.width, 3)
@@ -150,7 +150,7 @@ def test_kept_images_are_those_that_were_made_and_are_read_instead_of_made_again
     assert (again == 7).all()
 
 
-def test_other_images_seeds_and_sizes_are_kept_apart(data: Path, trained: Path) -> None:
+def test_other_images_seeds_and_sizes_have_different_cache_keys(data: Path, trained: Path) -> None:
     manifest, spec = scan(data, ("test",)), load_trained(trained)[0].network.image_spec
     larger = spec.model_copy(update={"resize_shorter_side": 60})
     digests = {
@@ -160,7 +160,7 @@ def test_other_images_seeds_and_sizes_are_kept_apart(data: Path, trained: Path) 
     assert len(digests) == 5
 
 
-def test_a_cache_that_was_cut_off_leaves_nothing(data: Path, trained: Path, tmp_path: Path) -> None:
+def test_an_interrupted_cache_write_leaves_nothing(data: Path, trained: Path, tmp_path: Path) -> None:
     copy = tmp_path / "data"
     shutil.copytree(data, copy)
     manifest = scan(copy, ("test",))
@@ -171,14 +171,14 @@ def test_a_cache_that_was_cut_off_leaves_nothing(data: Path, trained: Path, tmp_
     assert not list((tmp_path / "cache").iterdir())
 
 
-def test_a_cache_that_cannot_be_is_said(data: Path, trained: Path, tmp_path: Path) -> None:
+def test_an_unusable_cache_folder_is_an_error(data: Path, trained: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     images = CorruptedImages(scan(data, ("test",)), "test", [0], load_trained(trained)[0].network.image_spec, seed=0)
     with pytest.raises(DataError, match=r"file: expected a cache folder, got .*; choose another one, or none"):
         list(read_views(images, workers=0, cache=tmp_path / "file"))
 
 
-def test_the_command_says_the_scores_and_tests_against_a_champion(
+def test_the_command_prints_the_scores_and_compares_with_a_champion(
     evaluation: Evaluation, data: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     champion, challenger = tmp_path / "champion", tmp_path / "challenger"
@@ -198,10 +198,10 @@ def test_the_command_says_the_scores_and_tests_against_a_champion(
     assert {attack.images for attack in again.attacks} == {6}
 
 
-def test_an_image_under_a_wrong_label_is_named_first_with_the_right_one(
+def test_a_wrong_label_is_the_first_issue_and_its_right_label_is_suggested(
     data: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The surest of all that the network tells is put under another label."""
+    """Move the most confident right prediction to another label."""
     predictions = read_predictions(trained / "predictions-test.csv")
     surest = int(np.where(predictions.is_right, predictions.probabilities.max(axis=1), 0.0).argmax())
     right, path = predictions.targets[surest], predictions.paths[surest]
@@ -219,9 +219,7 @@ def test_an_image_under_a_wrong_label_is_named_first_with_the_right_one(
     assert read_evaluation(tmp_path / "trained").label_issues == len(issues)
 
 
-def test_of_the_images_that_it_learned_from_a_network_doubts_no_label(
-    data: Path, trained: Path, tmp_path: Path
-) -> None:
+def test_no_label_issues_are_reported_for_training_images(data: Path, trained: Path, tmp_path: Path) -> None:
     shutil.copytree(data / "val", tmp_path / "data" / "train")
     shutil.copytree(trained, tmp_path / "trained")
     evaluation = assess(tmp_path / "trained", tmp_path / "data", AssessmentOptions(split="train", robustness_images=0))
@@ -229,7 +227,7 @@ def test_of_the_images_that_it_learned_from_a_network_doubts_no_label(
     assert not (tmp_path / "trained" / "label_issues-train.csv").exists()
 
 
-def test_another_split_leaves_the_evaluation_on_test_alone(data: Path, trained: Path, tmp_path: Path) -> None:
+def test_evaluating_another_split_keeps_the_evaluation_on_test(data: Path, trained: Path, tmp_path: Path) -> None:
     copy = tmp_path / "trained"
     shutil.copytree(trained, copy)
     before = (copy / "evaluation.json").read_bytes()
@@ -240,7 +238,7 @@ def test_another_split_leaves_the_evaluation_on_test_alone(data: Path, trained: 
     assert len(read_predictions(copy / "predictions-val.csv").paths) == 30
 
 
-def test_data_of_other_classes_is_refused(
+def test_data_with_other_classes_is_refused(
     data: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     copy = tmp_path / "data"
@@ -251,7 +249,7 @@ def test_data_of_other_classes_is_refused(
     assert "expected the network's classes buildings, forest, glacier, mountain, sea, street, got" in said
 
 
-def test_a_run_that_was_not_evaluated_is_said(tmp_path: Path) -> None:
+def test_a_run_without_a_valid_evaluation_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"evaluation\.json: expected an evaluation, got No such file.*run `evaluate`"):
         read_evaluation(tmp_path)
     (tmp_path / "evaluation.json").write_text('{"driftserve": {}}')
@@ -270,7 +268,7 @@ def test_a_run_that_was_not_evaluated_is_said(tmp_path: Path) -> None:
         (["--split", "pred"], "argument --split: invalid choice: 'pred'"),
     ],
 )
-def test_wrong_flags_are_told_in_one_line(wrong: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_flag_is_a_one_line_error(wrong: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["evaluate", "--trained", "t", "--data", "d", *wrong])
     assert ended.value.code == 2

@@ -1,4 +1,4 @@
-"""Data sets fetched from a folder, a zip file, S3 (moto's server over HTTP) and Kaggle (a fake of its API)."""
+"""Fetch data sets from a folder, a zip file, S3 (moto over HTTP) and Kaggle (a fake of its API)."""
 
 import io
 import json
@@ -91,7 +91,7 @@ def kaggle(kaggle_server: FakeKaggle, tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("layout", [PLAIN, KAGGLES_OWN, {f"archive/{name}": n for name, n in PLAIN.items()}])
-def test_every_known_layout_becomes_the_same(layout: dict[str, int], tmp_path: Path) -> None:
+def test_every_known_layout_is_fetched_into_the_same_layout(layout: dict[str, int], tmp_path: Path) -> None:
     source = write_images(tmp_path / "source", layout)
     fetched = fetch(str(source), tmp_path / "out")
     assert listing(tmp_path / "out") == FETCHED
@@ -100,7 +100,7 @@ def test_every_known_layout_becomes_the_same(layout: dict[str, int], tmp_path: P
     assert (tmp_path / "out" / "seg_train" / "sea" / "1.png").read_bytes() == png(1)
 
 
-def test_validation_stream_and_unlabelled_images_come_too(tmp_path: Path) -> None:
+def test_validation_stream_and_unlabelled_images_are_fetched_too(tmp_path: Path) -> None:
     source = write_images(
         tmp_path / "source",
         {**PLAIN, "validation/sea": 1, "validation/street": 1, "stream/sea": 1, "pred": 2, ".hidden/sea": 1},
@@ -110,7 +110,7 @@ def test_validation_stream_and_unlabelled_images_come_too(tmp_path: Path) -> Non
     assert set(listing(tmp_path / "out")) > {"seg_val/sea/6.png", "seg_val/street/7.png", "seg_pred/9.png"}
 
 
-def test_files_that_are_no_images_are_skipped_and_counted(tmp_path: Path) -> None:
+def test_files_that_are_not_images_are_skipped_and_counted(tmp_path: Path) -> None:
     source = write_images(tmp_path / "source", PLAIN)
     (source / "README.md").write_text("scenes")
     (source / "train" / "sea" / "Thumbs.db").write_text("no image")
@@ -118,7 +118,7 @@ def test_files_that_are_no_images_are_skipped_and_counted(tmp_path: Path) -> Non
     assert listing(tmp_path / "out") == FETCHED
 
 
-def test_a_symbolic_link_comes_as_the_file_it_leads_to(tmp_path: Path) -> None:
+def test_a_symbolic_link_is_fetched_as_its_target(tmp_path: Path) -> None:
     source = write_images(tmp_path / "source", PLAIN)
     (tmp_path / "elsewhere.png").write_bytes(png(99))
     (source / "train" / "sea" / "link.png").symlink_to("../../../elsewhere.png")
@@ -139,7 +139,7 @@ def test_a_symbolic_link_comes_as_the_file_it_leads_to(tmp_path: Path) -> None:
         ({"": 2}, r"got no train and no test among no folder at all"),
     ],
 )
-def test_what_is_missing_in_a_source_is_named(layout: dict[str, int], said: str, tmp_path: Path) -> None:
+def test_the_error_names_what_is_missing_in_a_source(layout: dict[str, int], said: str, tmp_path: Path) -> None:
     source = write_images(tmp_path / "source", layout)
     with pytest.raises(DataError, match=said):
         fetch(str(source), tmp_path / "out")
@@ -157,7 +157,7 @@ def test_what_is_missing_in_a_source_is_named(layout: dict[str, int], said: str,
     ],
     ids=["a split each", "classes alone", "the first's own test stays", "the second's own train stays"],
 )
-def test_the_test_images_may_lie_elsewhere(training: dict[str, int], test: dict[str, int], tmp_path: Path) -> None:
+def test_test_images_may_have_another_source(training: dict[str, int], test: dict[str, int], tmp_path: Path) -> None:
     source, test_source = write_images(tmp_path / "a", training), write_images(tmp_path / "b", test, seed=4)
     fetched = fetch(str(source), tmp_path / "out", str(test_source))
     assert listing(tmp_path / "out") == FETCHED
@@ -177,7 +177,7 @@ def test_the_test_images_may_lie_elsewhere(training: dict[str, int], test: dict[
         ({"": 2}, {"sea": 1}, r"/a: expected <class>/<image> in \./, got no class"),
     ],
 )
-def test_what_is_missing_in_one_of_two_sources_is_named(
+def test_the_error_names_what_is_missing_in_one_of_two_sources(
     training: dict[str, int], test: dict[str, int], said: str, tmp_path: Path
 ) -> None:
     source, test_source = write_images(tmp_path / "a", training), write_images(tmp_path / "b", test)
@@ -186,7 +186,7 @@ def test_what_is_missing_in_one_of_two_sources_is_named(
     assert not (tmp_path / "out").exists()
 
 
-def test_two_prefixes_of_one_bucket_are_a_source_each(s3: Any, tmp_path: Path) -> None:
+def test_two_prefixes_of_a_bucket_can_be_separate_sources(s3: Any, tmp_path: Path) -> None:
     for number, name in enumerate(("2026/train/sea/0.png", "2026/train/street/1.png", "held-out/sea/2.png")):
         s3.put_object(Bucket="scenes", Key=name, Body=png(number))
     assert (
@@ -196,7 +196,7 @@ def test_two_prefixes_of_one_bucket_are_a_source_each(s3: Any, tmp_path: Path) -
     assert listing(tmp_path / "o") == ["seg_test/sea/2.png", "seg_train/sea/0.png", "seg_train/street/1.png"]
 
 
-def test_an_output_that_holds_something_is_refused(tmp_path: Path) -> None:
+def test_an_output_folder_that_is_not_empty_is_refused(tmp_path: Path) -> None:
     source = write_images(tmp_path / "source", PLAIN)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("mine")
@@ -206,7 +206,7 @@ def test_an_output_that_holds_something_is_refused(tmp_path: Path) -> None:
         fetch(str(source), tmp_path / "out" / "mine.txt")
 
 
-def test_an_empty_folder_or_a_link_to_one_is_written_to(tmp_path: Path) -> None:
+def test_an_empty_folder_or_a_link_to_one_is_accepted_as_output(tmp_path: Path) -> None:
     source = write_images(tmp_path / "source", PLAIN)
     (tmp_path / "real").mkdir()
     (tmp_path / "out").symlink_to("real")
@@ -234,15 +234,15 @@ def test_a_zip_file_is_unpacked(tmp_path: Path) -> None:
         (_zip({"x.png": png(0), "./x.png": png(1)}), r"expected each name once, got '\./x\.png'"),
     ],
 )
-def test_a_hostile_or_broken_zip_file_is_refused_by_the_members_name(body: bytes, said: str, tmp_path: Path) -> None:
+def test_the_error_for_a_hostile_or_broken_zip_file_names_the_member(body: bytes, said: str, tmp_path: Path) -> None:
     (tmp_path / "scenes.zip").write_bytes(body)
     with pytest.raises(DataError, match=said):
         fetch(str(tmp_path / "scenes.zip"), tmp_path / "deep" / "out")
     assert listing(tmp_path) == ["scenes.zip"]
 
 
-@pytest.mark.parametrize(("place", "byte"), [(45, 0x07), (200, 0xFF)])  # a block of no type; other pixels
-def test_a_zip_file_with_a_corrupt_member_is_refused_by_its_name(place: int, byte: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("place", "byte"), [(45, 0x07), (200, 0xFF)])  # an invalid block type; different pixels
+def test_the_error_for_a_corrupt_zip_member_names_it(place: int, byte: int, tmp_path: Path) -> None:
     body = bytearray(_zip({"train/sea/0.png": png(0)}))
     body[place] = byte
     (tmp_path / "scenes.zip").write_bytes(body)
@@ -258,21 +258,21 @@ def test_an_encrypted_zip_file_is_refused(tmp_path: Path) -> None:
         fetch(str(tmp_path / "scenes.zip"), tmp_path / "out")
 
 
-def test_a_zip_file_that_unpacks_to_too_much_is_refused(tmp_path: Path) -> None:
+def test_a_zip_file_that_is_too_large_unpacked_is_refused(tmp_path: Path) -> None:
     (tmp_path / "scenes.zip").write_bytes(_zip({"train/sea/0.png": bytes(100_000)}))
     with pytest.raises(DataError, match=r"expected at most 99999 bytes unpacked, got 100000"):
         unzip(tmp_path / "scenes.zip", tmp_path, "scenes.zip", most_bytes=99_999)
 
 
 def test_all_objects_below_a_prefix_are_fetched(s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """More than one page of the list; a neighbour whose name begins alike is not below it."""
+    """The list has more than one page. A neighbour with the same start of its name is not below the prefix."""
     source = write_images(tmp_path / "source", PLAIN)
     for name in listing(source):
         s3.put_object(Bucket="scenes", Key=f"2026/{name}", Body=(source / name).read_bytes())
     s3.put_object(Bucket="scenes", Key="2026/a/notes.txt", Body=b"")
-    monkeypatch.setenv("MOTO_S3_DEFAULT_MAX_KEYS", "3")  # a page's size; S3's own is 1,000
+    monkeypatch.setenv("MOTO_S3_DEFAULT_MAX_KEYS", "3")  # the page size; S3 itself uses 1,000
     s3.put_object(Bucket="scenes", Key="2026-old/train/sea/old.png", Body=png(7))
-    s3.put_object(Bucket="scenes", Key="2026/train/", Body=b"")  # what the console makes of a folder
+    s3.put_object(Bucket="scenes", Key="2026/train/", Body=b"")  # the console creates such an object for a folder
     fetched = fetch("s3://scenes/2026", tmp_path / "out")
     assert listing(tmp_path / "out") == FETCHED
     assert fetched.skipped == 1
@@ -303,20 +303,20 @@ def test_a_zip_file_in_s3_is_fetched_and_unpacked(s3: Any, tmp_path: Path) -> No
         ("s3:///x", r"expected s3://<bucket>/<prefix>, got no bucket"),
     ],
 )
-def test_a_wrong_address_in_s3_is_named(s3: Any, source: str, said: str, tmp_path: Path) -> None:
+def test_the_error_for_a_wrong_s3_address_names_it(s3: Any, source: str, said: str, tmp_path: Path) -> None:
     assert s3
     with pytest.raises(DataError, match=said):
         fetch(source, tmp_path / "out")
     assert not list(tmp_path.iterdir())
 
 
-def test_a_key_that_leads_out_of_the_folder_is_refused(s3: Any, tmp_path: Path) -> None:
+def test_a_key_that_points_outside_the_folder_is_refused(s3: Any, tmp_path: Path) -> None:
     s3.put_object(Bucket="scenes", Key="2026/train/../../../evil.png", Body=png(0))
     with pytest.raises(DataError, match=r"got 'train/\.\./\.\./\.\./evil\.png', which leads elsewhere"):
         fetch("s3://scenes/2026", tmp_path / "out")
 
 
-def test_missing_credentials_and_network_are_one_line(
+def test_missing_credentials_or_network_is_a_one_line_error(
     s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert s3
@@ -326,14 +326,14 @@ def test_missing_credentials_and_network_are_one_line(
         without.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
         without.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
         assert main(["fetch", "--source", "s3://scenes/x", "--output", str(tmp_path / "out")]) == 2
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")  # the port that nobody listens to
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")  # nobody listens on this port
     assert main(["fetch", "--source", "s3://scenes/x", "--output", str(tmp_path / "out")]) == 2
     first, second = capsys.readouterr().err.splitlines()
     assert "Unable to locate credentials" in first
     assert "Could not connect to the endpoint" in second
 
 
-def test_kaggles_data_set_comes_with_its_version_and_only_once(kaggle: FakeKaggle, tmp_path: Path) -> None:
+def test_a_kaggle_data_set_is_fetched_with_its_version_and_only_once(kaggle: FakeKaggle, tmp_path: Path) -> None:
     fetched = fetch("kaggle:owner/scenes", tmp_path / "out")
     assert fetched.source == "kaggle:owner/scenes/versions/2"
     assert fetched.images == {"train": 2, "test": 2, "pred": 1}
@@ -343,7 +343,7 @@ def test_kaggles_data_set_comes_with_its_version_and_only_once(kaggle: FakeKaggl
     assert fetch("kaggle:owner/scenes/versions/1", tmp_path / "old").source == "kaggle:owner/scenes/versions/1"
 
 
-def test_a_private_data_set_takes_a_token(kaggle: FakeKaggle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_private_data_set_needs_a_token(kaggle: FakeKaggle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DataError, match=r"kaggle:owner/secret: .* got 403 from Kaggle; .* KAGGLE_API_TOKEN"):
         fetch("kaggle:owner/secret", tmp_path / "out")
     assert len(kaggle.requests) == 1
@@ -360,7 +360,7 @@ def test_a_private_data_set_takes_a_token(kaggle: FakeKaggle, tmp_path: Path, mo
         ("scenes", r"got Invalid dataset handle: scenes"),
     ],
 )
-def test_a_data_set_that_kaggle_does_not_have_is_named(
+def test_the_error_for_an_unknown_kaggle_data_set_names_it(
     kaggle: FakeKaggle, handle: str, said: str, tmp_path: Path
 ) -> None:
     assert kaggle
@@ -368,7 +368,7 @@ def test_a_data_set_that_kaggle_does_not_have_is_named(
         fetch(f"kaggle:{handle}", tmp_path / "out")
 
 
-def test_without_a_network_kaggle_is_one_line(
+def test_kaggle_without_a_network_is_a_one_line_error(
     kaggle: FakeKaggle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert kaggle
@@ -379,14 +379,14 @@ def test_without_a_network_kaggle_is_one_line(
 
 
 def test_the_command_prints_one_line_of_json(kaggle: FakeKaggle, tmp_path: Path) -> None:
-    """In a process of its own: kagglehub would write its log to stdout."""
+    """Run it as a process, because kagglehub would write its log to stdout."""
     assert kaggle
     command = [sys.executable, "-m", "driftserve_training", "fetch", "--source", "kaggle:owner/scenes", "--output"]
     done = subprocess.run([*command, tmp_path / "out"], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout)["images"] == {"train": 2, "test": 2, "pred": 1}
 
 
-def test_a_killed_fetch_leaves_no_output_and_the_next_one_clears_up(tmp_path: Path) -> None:
+def test_a_killed_fetch_leaves_no_output_and_the_next_one_removes_its_files(tmp_path: Path) -> None:
     source = write_images(tmp_path / "source", PLAIN)
     script = (
         "import sys, time, pathlib\n"
@@ -408,8 +408,8 @@ def test_a_killed_fetch_leaves_no_output_and_the_next_one_clears_up(tmp_path: Pa
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "source"]
 
 
-def test_an_output_that_is_a_mount_of_its_own_is_filled(tmp_path: Path) -> None:
-    """As in containers, where nothing can be renamed to it."""
+def test_an_output_folder_that_is_a_mount_point_is_filled(tmp_path: Path) -> None:
+    """This is usual in containers. A mount point cannot be replaced by a rename."""
     write_images(tmp_path / "source", PLAIN)
     (tmp_path / "out").mkdir()
     (tmp_path / "copy").mkdir()
@@ -419,12 +419,12 @@ def test_an_output_that_is_a_mount_of_its_own_is_filled(tmp_path: Path) -> None:
     )
     enter = ["unshare", "--user", "--map-root-user", "--mount"]
     if subprocess.run([*enter, "true"], capture_output=True).returncode:
-        pytest.skip("no mounts of one's own are allowed here")
+        pytest.skip("this user may not create mount points")
     subprocess.run([*enter, "sh", "-c", within, "sh", sys.executable, tmp_path], capture_output=True, check=True)
     assert listing(tmp_path / "copy") == FETCHED
 
 
-def test_a_source_that_is_nothing_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_source_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fetch", "--source", str(tmp_path / "none"), "--output", str(tmp_path / "out")]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "none: expected kaggle:<owner>/<name>, s3://<bucket>/<prefix>, or a folder or zip file" in line

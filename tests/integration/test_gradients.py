@@ -1,4 +1,4 @@
-"""Two processes and one, on the same global batch, learn the same."""
+"""Two processes learn the same as one process with the same global batch."""
 
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,8 +13,8 @@ from warm_interpreter import WarmInterpreter
 PATIENCE_SECONDS = 300
 
 
-@pytest.mark.timeout(900)  # slowness is no failure, on a busy machine
-def test_two_processes_and_one_agree_in_gradients(tmp_path: Path, warm: WarmInterpreter) -> None:
+@pytest.mark.timeout(900)  # a slow machine must not fail the test
+def test_two_processes_compute_the_same_gradients_as_one(tmp_path: Path, warm: WarmInterpreter) -> None:
     write_dataset(tmp_path / "data", {"train": 8, "val": 2, "test": 2}, seed=5)
     port = str(free_ports(1)[0])
     for name, processes, batch_size in (("one", 1, 16), ("two", 2, 8)):
@@ -35,7 +35,7 @@ def test_two_processes_and_one_agree_in_gradients(tmp_path: Path, warm: WarmInte
 
 
 def _torchrun(rank: int, processes: int, port: str) -> dict[str, str]:
-    """The variables that torchrun sets for a process of a single host, by its documentation."""
+    """Return the variables that torchrun sets for a process on a single host, by its documentation."""
     return {
         "RANK": str(rank),
         "LOCAL_RANK": str(rank),

@@ -1,4 +1,4 @@
-"""The function as Lambda runs it: the real awslambdaric in a process, a fake of the service around it."""
+"""Run the function as Lambda does: the real awslambdaric in a process, with a fake of the service around it."""
 
 import base64
 import json
@@ -37,7 +37,7 @@ COMMAND = ("awslambdaric", "driftserve.adapters.aws_lambda.handle")
 
 @dataclass(frozen=True)
 class Function:
-    """A function that has loaded its model, behind its URL."""
+    """A function with a loaded model, and its URL."""
 
     fake: FakeLambda
     process: "subprocess.Popen[bytes]"
@@ -88,7 +88,7 @@ def _json(*images: bytes) -> bytes:
     return json.dumps({"instances": [{"b64": base64.b64encode(image).decode()} for image in images]}).encode()
 
 
-def test_the_answers_are_those_of_the_service_in_process(function: Function, archive: Path, tmp_path: Path) -> None:
+def test_the_function_predicts_like_a_local_service(function: Function, archive: Path, tmp_path: Path) -> None:
     generator = np.random.default_rng(21)
     images = [encode(scene(generator, offset)) for offset in generator.normal(0, 30, 10)]
     service = build_service(verify_archive(archive, tmp_path / "model", ()).directory, Settings())
@@ -131,7 +131,7 @@ def test_other_paths_and_methods_are_refused(function: Function) -> None:
     assert function.post(b"\0" * (6 << 20))[0] == 413  # Lambda's own limit
 
 
-def test_requests_at_once_are_answered_one_after_another(function: Function) -> None:
+def test_concurrent_requests_are_answered_in_turn(function: Function) -> None:
     generator = np.random.default_rng(31)
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(function.post, [encode(scene(generator)) for _ in range(12)]))
@@ -139,13 +139,11 @@ def test_requests_at_once_are_answered_one_after_another(function: Function) -> 
     assert len({body["request_id"] for _, body in answers}) == 12
 
 
-def test_every_invocation_ends_with_its_metrics_as_pure_json_on_stdout_whatever_a_killed_environment_left(
-    archive: Path, tmp_path: Path
-) -> None:
+def test_every_invocation_writes_its_metrics_as_json_to_stdout(archive: Path, tmp_path: Path) -> None:
     left = tmp_path / "tmp" / f"driftserve-{os.getuid()}"
     left.mkdir(mode=0o700, parents=True)
     (tmp_path / "tmp").chmod(0o700)
-    (left / "4194399").mkdir()  # no process has this id: it is over the kernel's limit
+    (left / "4194399").mkdir()  # of a killed environment; the id is above the kernel's limit
     (left / "4194399" / "model.pt").write_bytes(b"old")
     generator = np.random.default_rng(41)
     with _running(archive, tmp_path) as function:
@@ -156,7 +154,7 @@ def test_every_invocation_ends_with_its_metrics_as_pure_json_on_stdout_whatever_
         function.post(b"garbage")
         assert (_sum(function, "Images"), _sum(function, "Errors")) == (4, 1)
         function.post(encode(scene(generator)), **TEST_MARK)
-        assert (_sum(function, "Images"), _sum(function, "ExcludedObservations")) == (4, 2)  # failed, and test
+        assert (_sum(function, "Images"), _sum(function, "ExcludedObservations")) == (4, 2)  # one failed, one test
         assert _sum(function, "Observations") == 3
         assert not any("DriftState" in event for event in _events(function))
         states = {json.loads(line).get("state") for line in function.log.read_text().splitlines()}
@@ -164,7 +162,7 @@ def test_every_invocation_ends_with_its_metrics_as_pure_json_on_stdout_whatever_
 
 
 def _sum(function: Function, name: str) -> float:
-    """The sum of a metric over the EMF events so far."""
+    """Return the sum of a metric over all EMF events so far."""
     return float(sum(event.get(name, 0) for event in _events(function)))
 
 
@@ -177,13 +175,13 @@ def _events(function: Function) -> list[dict[str, Any]]:
     return events
 
 
-def test_the_log_of_two_environments_replays_to_the_windows_of_one_monitor(
+def test_the_logs_of_two_environments_replay_to_the_windows_of_one_monitor(
     archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     generator = np.random.default_rng(51)
     images = [encode(scene(generator, -90 if number >= 50 else 0)) for number in range(110)]
     logs = []
-    for place in (0, 1):  # each is given every second image
+    for place in (0, 1):  # each gets every second image
         directory = tmp_path / str(place)
         directory.mkdir()
         with _running(archive, directory) as function:
@@ -203,13 +201,13 @@ def test_the_log_of_two_environments_replays_to_the_windows_of_one_monitor(
     for ours, theirs in zip(expected, replayed, strict=True):
         statistics = {test["feature"]: test["statistic"] for test in theirs["tests"]}
         assert statistics == pytest.approx({test.feature: test.statistic for test in ours.tests}, abs=1e-12)
-    assert _driftserve("replay", logs[0], "--archive", archive) == 1  # a record is read as strictly as ever
+    assert _driftserve("replay", logs[0], "--archive", archive) == 1  # without --log, the file must be a record
     assert _driftserve("rebaseline", *logs, "--log", "--archive", archive, "--new-version", "8", "--output", tmp_path)
     assert "a record of at least 250 images, a long window, got 104" in capsys.readouterr().err
 
 
 def _reports(archive: Path, model_dir: Path, images: list[bytes]) -> list[DriftReport]:
-    """What one monitor says of the images."""
+    """Return the reports of one monitor for the images."""
     verified = verify_archive(archive, model_dir, ())
     monitor = Monitor({verified.digest: verified.contract}.get, "e", "v")
     reports: list[DriftReport] = []
@@ -227,7 +225,7 @@ def _driftserve(*arguments: str | Path) -> int:
     return main([str(argument) for argument in arguments])
 
 
-def test_an_environment_that_fills_a_window_alone_says_its_verdict_and_one_that_dies_is_a_502(
+def test_an_environment_that_fills_a_window_reports_its_verdict_and_a_dead_one_is_a_502(
     archive: Path, tmp_path: Path
 ) -> None:
     generator = np.random.default_rng(61)
@@ -251,7 +249,7 @@ def test_an_environment_that_fills_a_window_alone_says_its_verdict_and_one_that_
         ({"DRIFTSERVE_WINDOW": "5"}, "SettingsError", "DRIFTSERVE_WINDOW: no such setting"),
     ],
 )
-def test_what_cannot_be_served_is_an_init_error_with_one_line(
+def test_an_archive_that_cannot_be_served_is_a_one_line_init_error(
     archive: Path, tmp_path: Path, settings: dict[str, str], kind: str, message: str
 ) -> None:
     broken = tmp_path / "broken.mar"
@@ -278,7 +276,7 @@ def test_what_cannot_be_served_is_an_init_error_with_one_line(
         ({"DRIFTSERVE_ARCHIVE_SHA256": "0" * 64}, ArchiveError, f"expected a content digest of {'0' * 64}, got "),
     ],
 )
-def test_what_cannot_be_served_is_said_in_one_line_before_the_runtime_asks(
+def test_an_unservable_function_is_a_one_line_error_before_the_first_invocation(
     archive: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -291,7 +289,7 @@ def test_what_cannot_be_served_is_said_in_one_line_before_the_runtime_asks(
     for name, value in ({"DRIFTSERVE_MODEL_DIR": str(archive)} | settings).items():
         monkeypatch.setenv(name, value)
     with pytest.raises(kind, match=message):
-        aws_lambda.handle  # noqa: B018  awslambdaric asks for it in the init phase
+        aws_lambda.handle  # noqa: B018  awslambdaric reads it in the init phase
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("driftserve: ")]
     assert message in line
     assert not list(tmp_path.rglob("model.pt"))

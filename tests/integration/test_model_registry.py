@@ -1,4 +1,4 @@
-"""The model registry over moto's server: what is registered, listed, and which is the champion."""
+"""Register and list versions in the model registry, and find the champion, against moto over HTTP."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -35,8 +35,8 @@ def _registration(group: str, run: str) -> Registration:
     )
 
 
-def test_a_version_is_registered_once_with_all_that_is_known_of_it(client: Any) -> None:
-    assert list_versions(client, "once") == ()  # no such group yet
+def test_a_version_is_registered_once_with_all_its_metadata(client: Any) -> None:
+    assert list_versions(client, "once") == ()  # the group does not exist yet
     arn = register(client, _registration("once", "a"))
     assert register(client, _registration("once", "a")) == arn
     (version,) = list_versions(client, "once")
@@ -47,7 +47,7 @@ def test_a_version_is_registered_once_with_all_that_is_known_of_it(client: Any) 
     assert version.metadata == {"accuracy": "0.91"}
 
 
-def test_a_pipeline_registers_by_the_same_request() -> None:
+def test_a_pipeline_registers_with_the_same_request() -> None:
     request = find_step(read_golden("pipeline.json"), "Register")["Arguments"]
     [container] = request["InferenceSpecification"]["Containers"]
     assert request == registration_request(
@@ -70,7 +70,7 @@ def test_the_champion_is_the_newest_approved_version(client: Any) -> None:
     assert [version.arn for version in list_versions(client, "champion")] == [third, second, first]
 
 
-def test_metadata_that_sagemaker_would_refuse_is_refused_here(client: Any) -> None:
+def test_metadata_that_sagemaker_would_refuse_is_refused_before_the_request(client: Any) -> None:
     line = "13 of 15 corruptions noticed (87 %), 0/20 windows alarmed falsely"
     with pytest.raises(PipelineError, match=r"metadata certificate: expected 1 to 256 letters.*got '13 of 15"):
         register(client, Registration("refused", _IMAGE, "s3://bucket/model.tar.gz", None, {"certificate": line}))
@@ -80,7 +80,7 @@ def test_metadata_that_sagemaker_would_refuse_is_refused_here(client: Any) -> No
     assert list_versions(client, "refused") == ()
 
 
-def test_a_registry_that_cannot_be_reached_is_named_in_one_line() -> None:
+def test_an_unreachable_registry_is_a_one_line_error() -> None:
     nowhere = boto3.client(
         "sagemaker",
         endpoint_url="http://127.0.0.1:9",

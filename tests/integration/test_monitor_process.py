@@ -1,4 +1,4 @@
-"""The monitor as a real process, a real socket, and moto's server as CloudWatch over real HTTP."""
+"""The monitor as a real process with a real socket, and moto as CloudWatch over HTTP."""
 
 import contextlib
 import json
@@ -58,17 +58,17 @@ def _observations(contract: Contract, number: int) -> list[Observation]:
 
 def _send(runtime_dir: Path, observations: list[Observation]) -> None:
     sender = Sender(runtime_dir / SOCKET_FILE, DIGEST)
-    for start in range(0, len(observations), 10):  # few datagrams: the kernel queues ten
+    for start in range(0, len(observations), 10):  # in few datagrams, because the kernel queues only ten
         sender.send(tuple(observations[start : start + 10]))
 
 
 def _status(runtime_dir: Path) -> dict[str, object]:
-    with contextlib.suppress(MonitorNotFound):  # it starts
+    with contextlib.suppress(MonitorNotFound):  # it is still starting
         return read_status(runtime_dir)["models"].get(DIGEST, {})
     return {}
 
 
-def test_observations_become_metrics_that_cloudwatch_gives_back(
+def test_observations_become_metrics_in_cloudwatch(
     aws: dict[str, str], runtime_dir: Path, contract: Contract, tmp_path: Path
 ) -> None:
     environment = aws | {
@@ -78,11 +78,11 @@ def test_observations_become_metrics_that_cloudwatch_gives_back(
     }
     with running("driftserve", "monitor", environment=environment, log=tmp_path / "log") as process:
         wait_for((runtime_dir / SOCKET_FILE).exists)
-        Sender(runtime_dir / SOCKET_FILE, "f" * 64).send(tuple(_observations(contract, 1)))  # an unknown model's
+        Sender(runtime_dir / SOCKET_FILE, "f" * 64).send(tuple(_observations(contract, 1)))  # from an unknown model
         _send(runtime_dir, [*_observations(contract, 60), Observation(400, {"decode": 0.1, "total": 0.2})])
         wait_for(lambda: _status(runtime_dir).get("observations") == 60)
         process.terminate()
-        assert process.wait(20) == 0  # the last period is flushed
+        assert process.wait(20) == 0  # the last period has been sent
     read = read_metrics(aws, "driftserve", all_series(contract, "scenes-prod", "AllTraffic"))
     assert set(read.metric_names) == {definition.name for definition in DEFINITIONS}
     assert _statistics(aws, "Images")["Sum"] == 61
@@ -109,9 +109,7 @@ def test_the_status_follows_the_observations(runtime_dir: Path, contract: Contra
     assert "tiny/7" in table
 
 
-def test_a_datagram_of_somebody_else_is_logged_and_counted(
-    runtime_dir: Path, contract: Contract, tmp_path: Path
-) -> None:
+def test_an_invalid_datagram_is_logged_and_counted(runtime_dir: Path, contract: Contract, tmp_path: Path) -> None:
     environment = {"DRIFTSERVE_RUNTIME_DIR": str(runtime_dir)}
     with running("driftserve", "monitor", environment=environment, log=tmp_path / "log"):
         wait_for((runtime_dir / SOCKET_FILE).exists)
@@ -125,19 +123,19 @@ def test_a_datagram_of_somebody_else_is_logged_and_counted(
     assert "a datagram was not understood" in (tmp_path / "log").read_text()
 
 
-def test_every_model_is_known_at_once(runtime_dir: Path, contract: Contract, tmp_path: Path) -> None:
+def test_a_model_is_known_as_soon_as_its_contract_exists(runtime_dir: Path, contract: Contract, tmp_path: Path) -> None:
     def states() -> dict[str, object]:
         return {digest[0]: model["state"] for digest, model in read_status(runtime_dir)["models"].items()}
 
     environment = {"DRIFTSERVE_RUNTIME_DIR": str(runtime_dir)}
     with running("driftserve", "monitor", environment=environment, log=tmp_path / "log"):
         wait_for(lambda: _status(runtime_dir))
-        assert states() == {"a": "INSUFFICIENT_DATA"}  # left there before the monitor started
+        assert states() == {"a": "INSUFFICIENT_DATA"}  # its contract existed before the monitor started
         write_contract(runtime_dir, "b" * 64, contract)
         wait_for(lambda: states() == {"a": "INSUFFICIENT_DATA", "b": "INSUFFICIENT_DATA"})
 
 
-def test_a_model_whose_contract_is_gone_is_watched_no_more_and_its_last_metrics_are_told(
+def test_a_model_with_a_removed_contract_is_forgotten_after_its_last_metrics_are_sent(
     runtime_dir: Path, contract: Contract, tmp_path: Path
 ) -> None:
     log, environment = tmp_path / "log", {"DRIFTSERVE_RUNTIME_DIR": str(runtime_dir)}
@@ -148,11 +146,11 @@ def test_a_model_whose_contract_is_gone_is_watched_no_more_and_its_last_metrics_
         forget_contract(runtime_dir, DIGEST)
         wait_for(lambda: read_status(runtime_dir)["models"] == {})
         wait_for(lambda: '"Images": 3' in log.read_text())
-        write_contract(runtime_dir, DIGEST, contract)  # it is loaded again
+        write_contract(runtime_dir, DIGEST, contract)  # the model is loaded again
         wait_for(lambda: _status(runtime_dir).get("observations") == 0)
 
 
-def test_a_contract_that_cannot_be_read_is_tried_again(runtime_dir: Path, contract: Contract, tmp_path: Path) -> None:
+def test_an_unreadable_contract_is_read_again_later(runtime_dir: Path, contract: Contract, tmp_path: Path) -> None:
     late = "b" * 64
     (runtime_dir / "models" / f"{late}.json").write_text("{")
     environment = {"DRIFTSERVE_RUNTIME_DIR": str(runtime_dir), "DRIFTSERVE_METRICS_PERIOD_SECONDS": "1"}
@@ -161,13 +159,13 @@ def test_a_contract_that_cannot_be_read_is_tried_again(runtime_dir: Path, contra
         started = time.monotonic()
         time.sleep(2.0)
         tries = (tmp_path / "log").read_text().count(f"{late}.json cannot be read")
-        assert 1 <= tries <= time.monotonic() - started + 2  # not at every tick
+        assert 1 <= tries <= time.monotonic() - started + 2  # not in every loop
         assert set(read_status(runtime_dir)["models"]) == {DIGEST}
         write_contract(runtime_dir, late, contract)
         wait_for(lambda: set(read_status(runtime_dir)["models"]) == {DIGEST, late}, 20)
 
 
-def test_the_status_shows_that_the_monitor_lives_without_traffic(runtime_dir: Path, tmp_path: Path) -> None:
+def test_the_status_is_refreshed_without_traffic(runtime_dir: Path, tmp_path: Path) -> None:
     with running("driftserve", "monitor", environment={"DRIFTSERVE_RUNTIME_DIR": str(runtime_dir)}, log=tmp_path / "l"):
         wait_for(lambda: _status(runtime_dir))
         before = (runtime_dir / "status.json").stat().st_mtime_ns
@@ -175,7 +173,7 @@ def test_the_status_shows_that_the_monitor_lives_without_traffic(runtime_dir: Pa
 
 
 class _Kept:
-    """A sink that keeps what it gets."""
+    """A sink that keeps the metrics that it gets."""
 
     name = "kept"
 
@@ -186,8 +184,8 @@ class _Kept:
         self.metrics += metrics
 
 
-def test_losses_are_told_once_by_their_cause(runtime_dir: Path, contract: Contract) -> None:
-    def told() -> Counter[str]:
+def test_losses_are_reported_once_by_cause(runtime_dir: Path, contract: Contract) -> None:
+    def reported() -> Counter[str]:
         losses = [metric for metric in sink.metrics if metric.name == "LostObservations"]
         assert all(metric.values[0] > 0 and metric.dimensions[:-1] == dimensions for metric in losses)
         totals: Counter[str] = Counter()
@@ -205,15 +203,15 @@ def test_losses_are_told_once_by_their_cause(runtime_dir: Path, contract: Contra
     stranger = Sender(runtime_dir / SOCKET_FILE, "f" * 64)
     for total in (5, 10):
         stranger.send(tuple(_observations(contract, 5)))
-        wait_for(lambda total=total: told() == {"unknown_model": total}, 20)
+        wait_for(lambda total=total: reported() == {"unknown_model": total}, 20)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as somebody:
         somebody.sendto(b"\xff\x00", str(runtime_dir / SOCKET_FILE))
     stop.set()
     thread.join()
-    assert told() == {"unknown_model": 10, "not_understood": 1}
+    assert reported() == {"unknown_model": 10, "not_understood": 1}
 
 
-def test_periods_do_not_drift_with_the_ticks_and_skip_those_that_were_slept_through() -> None:
+def test_periods_stay_on_schedule_and_missed_ones_are_skipped() -> None:
     ends, due = [], 60.0
     for now in np.arange(0.0, 3601.0, 0.23):
         if now >= due:
@@ -224,7 +222,7 @@ def test_periods_do_not_drift_with_the_ticks_and_skip_those_that_were_slept_thro
     assert next_period(60.0, 400.0, 60.0) == 460.0
 
 
-def test_the_record_replays_to_the_reports_of_all_the_monitors_that_ran(
+def test_the_record_replays_to_the_reports_of_all_its_monitors(
     runtime_dir: Path, contract: Contract, tmp_path: Path
 ) -> None:
     environment = {
@@ -242,7 +240,7 @@ def test_the_record_replays_to_the_reports_of_all_the_monitors_that_ran(
                 "window_size 30 instead of 50, which the archive's certificate does not cover",
                 "windows_between_false_alarms 50 instead of 1000, which the archive's certificate does not cover",
             ]
-            process.kill()  # nothing is left for its end to write
+            process.kill()  # it must not need a clean exit
             process.wait()
     lines = (tmp_path / "record" / "observations.jsonl").read_bytes().splitlines()
     reports = [report_to_json(report) for report in replay(lines, contract, DIGEST)]
@@ -250,15 +248,15 @@ def test_the_record_replays_to_the_reports_of_all_the_monitors_that_ran(
     assert reports == (tmp_path / "record" / "reports.jsonl").read_text().splitlines()
 
 
-class _DeafProcess(MonitorProcess):
+class _ProcessWithClosedReceiver(MonitorProcess):
     def _drain(self, receiver: Receiver, stop: StopFlag) -> None:
         receiver.close()
         super()._drain(receiver, stop)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_receiving_thread_that_died_ends_the_process(runtime_dir: Path, contract: Contract) -> None:
-    process = _DeafProcess(Monitor({DIGEST: contract}.get, "e", "v"), Publisher([]), runtime_dir, 60.0)
+def test_the_process_ends_if_its_receiving_thread_dies(runtime_dir: Path, contract: Contract) -> None:
+    process = _ProcessWithClosedReceiver(Monitor({DIGEST: contract}.get, "e", "v"), Publisher([]), runtime_dir, 60.0)
     with pytest.raises(MonitorError, match="the receiving thread ended"):
         process.run(StopFlag())
 
@@ -285,7 +283,7 @@ def _statistics(aws: dict[str, str], name: str, **own: str) -> dict[str, float]:
     return point
 
 
-def test_sigterm_ends_it_under_traffic_that_never_ends(runtime_dir: Path, contract: Contract, tmp_path: Path) -> None:
+def test_sigterm_ends_it_under_continuous_traffic(runtime_dir: Path, contract: Contract, tmp_path: Path) -> None:
     environment = {"DRIFTSERVE_RUNTIME_DIR": str(runtime_dir)}
     with running("driftserve", "monitor", environment=environment, log=tmp_path / "log") as process:
         wait_for((runtime_dir / SOCKET_FILE).exists)

@@ -1,4 +1,4 @@
-"""The definition that `render` gives, run as processes: with a fake image that takes no time, and for real."""
+"""Run the rendered definition as local processes: with a fake image that takes no time, and with the real programs."""
 
 import json
 import re
@@ -55,7 +55,7 @@ def _service_models() -> Iterator[None]:
 
 @pytest.fixture
 def image(tmp_path: Path) -> Path:
-    """The fake image's Python."""
+    """The Python of the fake training image."""
     path = tmp_path / "python"
     path.write_text(f'#!/bin/sh\nexec {sys.executable} {TESTS / "fake_training_image.py"} "$@"\n')
     path.chmod(0o755)
@@ -67,10 +67,10 @@ def _base(work: Path, step: str) -> Path:
     return base
 
 
-def test_every_parameter_reaches_its_container_and_a_good_model_the_registry(
+def test_every_parameter_reaches_its_container_and_a_good_model_is_registered(
     image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("FAKE_ACCURACY", "0.75")  # just enough
+    monkeypatch.setenv("FAKE_ACCURACY", "0.75")  # equal to the threshold
     monkeypatch.setenv("FAKE_BEATS", "1")
     work = tmp_path / "work"
     assert main(_flags(RENDERED, work, image, PARAMETERS)) == 0
@@ -78,18 +78,19 @@ def test_every_parameter_reaches_its_container_and_a_good_model_the_registry(
     assert "val_accuracy 0.8125" in said
     assert re.search(r"^registered .*/scenes/1$", said, re.MULTILINE)
     assert (work / "model" / "scenes.mar").read_text() == "archive"
-    told = {
-        step: json.loads((_base(work, step) / "told.json").read_text()) for step in ("Fetch", "Preprocess", "Evaluate")
+    arguments = {
+        step: json.loads((_base(work, step) / "arguments.json").read_text())
+        for step in ("Fetch", "Preprocess", "Evaluate")
     }
-    assert told["Fetch"] == (
+    assert arguments["Fetch"] == (
         ["fetch", "--source", "s3://scenes/train", "--test-source", "s3://scenes/test", "--digest", "d" * 64]
     )
-    assert told["Preprocess"] == (
+    assert arguments["Preprocess"] == (
         ["preprocess", "--annotations", "s3://scenes/release.json", "--unusable-images", "drop"]
     )
     (execution,) = (path.name for path in (work / "executions").iterdir())
-    assert told["Evaluate"][told["Evaluate"].index("--threshold") + 1] == "0.75"
-    assert told["Evaluate"][told["Evaluate"].index("--version") + 1] == execution
+    assert arguments["Evaluate"][arguments["Evaluate"].index("--threshold") + 1] == "0.75"
+    assert arguments["Evaluate"][arguments["Evaluate"].index("--version") + 1] == execution
     hyperparameters = json.loads((_base(work, "Train") / "input/config/hyperparameters.json").read_text())
     assert hyperparameters == {
         "model": "test_resnet",
@@ -106,7 +107,7 @@ def test_every_parameter_reaches_its_container_and_a_good_model_the_registry(
     }
 
 
-# A fake of the Python with the SDK: the definition that was reviewed, and the settings that it was asked for.
+# A fake of the Python with the SDK: it outputs the golden definition and records its settings.
 FAKE_RENDERING = """#!/bin/sh
 env | sed -n /^DRIFTSERVE_PIPELINE_/p > "$0.settings"
 test "$*" = "-m driftserve_pipeline render --output $5" || { echo "driftserve-pipeline: odd: $*" >&2; exit 2; }
@@ -122,7 +123,7 @@ def pipeline_python(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_run_on_images_renders_its_definition_and_reads_them_where_they_are(
+def test_a_run_on_images_renders_its_definition_and_reads_them_in_place(
     image: Path, pipeline_python: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FAKE_ACCURACY", "0.75")
@@ -143,7 +144,7 @@ def test_a_run_on_images_renders_its_definition_and_reads_them_where_they_are(
         "DRIFTSERVE_PIPELINE_EXPLAINED_IMAGES=2",
         "DRIFTSERVE_PIPELINE_WEIGHTS=s3://driftserve-dry/weights/w'1.safetensors",
     }
-    sent = json.loads((_base(work, "Fetch") / "told.json").read_text())
+    sent = json.loads((_base(work, "Fetch") / "arguments.json").read_text())
     assert sent[sent.index("--source") + 1] == str(tmp_path / "my scenes")
     hyperparameters = json.loads((_base(work, "Train") / "input/config/hyperparameters.json").read_text())
     assert (hyperparameters["model"], hyperparameters["epochs"]) == ("test_resnet", "4")
@@ -158,7 +159,7 @@ def test_a_run_on_images_renders_its_definition_and_reads_them_where_they_are(
         (["--param", "Epochs"], "--param: expected NAME=VALUE, got 'Epochs'"),
     ],
 )
-def test_what_nothing_can_be_rendered_of_is_refused_in_one_line(
+def test_settings_that_cannot_be_rendered_are_a_one_line_error(
     pipeline_python: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: list[str], reason: str
 ) -> None:
     given = ["--work", str(tmp_path), "--images", str(tmp_path), "--pipeline-python", str(pipeline_python)]
@@ -167,7 +168,7 @@ def test_what_nothing_can_be_rendered_of_is_refused_in_one_line(
     assert re.match(f"driftserve_pipeline: {reason}", line)
 
 
-def test_why_the_sdk_does_not_render_is_passed_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_error_of_the_renderer_is_passed_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     python = tmp_path / "sdk"
     python.write_text("#!/bin/sh\necho a warning >&2\necho driftserve-pipeline: no SDK >&2\nexit 2\n")
     python.chmod(0o755)
@@ -184,7 +185,7 @@ def test_why_the_sdk_does_not_render_is_passed_on(tmp_path: Path, capsys: pytest
         ["--definition", "pipeline.json", "--weights", "w.safetensors"],
     ],
 )
-def test_a_definition_is_either_given_or_rendered(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_definition_must_be_given_or_rendered(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match=r"2"):
         main(flags)
     assert "expected --definition" in capsys.readouterr().err
@@ -193,7 +194,7 @@ def test_a_definition_is_either_given_or_rendered(flags: list[str], capsys: pyte
 @pytest.mark.parametrize(
     ("accuracy", "beats"), [("0.7499", "1"), ("0.9", "0")], ids=["below the threshold", "no better than the champion"]
 )
-def test_a_model_that_is_not_good_enough_ends_in_the_fail_branch_with_its_reason(
+def test_a_bad_model_ends_in_the_fail_step_with_its_reason(
     image: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -209,20 +210,20 @@ def test_a_model_that_is_not_good_enough_ends_in_the_fail_branch_with_its_reason
     assert "Register" not in said.out
 
 
-def test_a_search_is_told_the_ranges_and_what_is_fixed_and_its_best_is_trained(
+def test_a_search_gets_its_ranges_and_fixed_values_and_its_best_is_trained(
     image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     work = tmp_path / "work"
     flags = _flags(SEARCHING, work, image, SEARCHED)
-    assert main(flags) == 1  # Evaluate, which is not told what it measures
+    assert main(flags) == 1  # Evaluate fails: FAKE_ACCURACY is not set
     monkeypatch.setenv("FAKE_ACCURACY", "0.9")
     monkeypatch.setenv("FAKE_BEATS", "1")
     assert main(flags) == 0
     said = capsys.readouterr().out
     assert re.search(r"^Tune .* s  model mobilenetv2_035, optimizer sgd, learning_rate 0.00789$", said, re.MULTILINE)
     assert re.search(r"^Tune .* done before", said, re.MULTILINE)
-    program, *told = json.loads((_base(work, "Tune") / "told.json").read_text())
-    pairs = [*zip(told[::2], told[1::2], strict=True)]
+    program, *arguments = json.loads((_base(work, "Tune") / "arguments.json").read_text())
+    pairs = [*zip(arguments[::2], arguments[1::2], strict=True)]
     assert program == "tune"
     assert [pair for pair in pairs if pair[0] != "--fixed"] == [
         ("--choice", "model=mobilenetv2_035,mobilenetv2_100"),
@@ -236,7 +237,7 @@ def test_a_search_is_told_the_ranges_and_what_is_fixed_and_its_best_is_trained(
     assert dict(value.split("=") for flag, value in pairs if flag == "--fixed") == hyperparameters
 
 
-def test_a_search_that_the_step_program_knows_nothing_of_is_refused_before_anything_runs(
+def test_an_unsupported_search_is_refused_before_anything_runs(
     image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     other = tmp_path / "pipeline.json"
@@ -249,7 +250,7 @@ def test_a_search_that_the_step_program_knows_nothing_of_is_refused_before_anyth
 
 @dataclass(frozen=True)
 class _Whole:
-    """A run with the real programs that was killed while it trained, and went on."""
+    """A run with the real programs that was killed during training and then resumed."""
 
     work: Path
     killed: str
@@ -261,9 +262,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> _Whole:
     folder = tmp_path_factory.mktemp("whole")
     write_dataset(folder / "data", {"train": 16, "val": 8, "test": 4}, seed=5)
     for label in (folder / "data").glob("*/*"):
-        if label.name not in ("forest", "sea"):  # every image is carried to S3 and back by every step
+        if label.name not in ("forest", "sea"):  # few images: every step copies them to S3 and back
             shutil.rmtree(label)
-    # As settings would have it: without corruptions, explanations and a download.
+    # As settings could do: without corruptions, explanations and downloaded weights.
     rendered = RENDERED.read_text().replace('"240"', '"0"').replace('"12"', '"0"')
     rendered = rendered.replace('"pretrained": "true"', '"pretrained": "false"')
     (folder / "pipeline.json").write_text(rendered)
@@ -278,14 +279,14 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> _Whole:
         wait_for(lambda: (path := log()) and b"epoch=2 " in path.read_bytes(), 120)
         first.kill()
     said, complaint = StringIO(), StringIO()
-    with redirect_stdout(said), redirect_stderr(complaint):  # the steps are processes, whoever runs them
+    with redirect_stdout(said), redirect_stderr(complaint):  # run here: the steps are processes anyway
         status = main(flags)
     assert status == 0, complaint.getvalue()
     return _Whole(folder / "work", (folder / "killed").read_text(), said.getvalue())
 
 
-@pytest.mark.timeout(400)  # the whole run is its set-up, and a busy machine is no failure
-def test_the_real_steps_go_on_where_they_were_killed_and_end_in_the_registry(whole: _Whole) -> None:
+@pytest.mark.timeout(400)  # includes the whole run; a slow machine must not fail the test
+def test_the_real_steps_resume_after_a_kill_and_register_the_model(whole: _Whole) -> None:
     assert re.findall(r"^(\w+) +[0-9.]+ s", whole.killed, re.MULTILINE) == ["Fetch", "Preprocess"]
     assert re.findall(r"^(\w+) .*done before", whole.said, re.MULTILINE) == ["Fetch", "Preprocess"]
     epochs = re.findall(r"epoch=(\d) ", (whole.work.glob("executions/*/steps/Train/log").__next__()).read_text())
@@ -296,7 +297,7 @@ def test_the_real_steps_go_on_where_they_were_killed_and_end_in_the_registry(who
 
 
 @pytest.mark.timeout(400)
-def test_the_registered_archive_is_accepted_and_says_where_it_comes_from(
+def test_the_registered_archive_is_valid_and_has_its_provenance(
     whole: _Whole, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert driftserve.cli.main(["verify", str(whole.work / "model")]) == 0, capsys.readouterr().err

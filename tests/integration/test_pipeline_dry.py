@@ -1,4 +1,4 @@
-"""Pipelines run as processes of this machine: what SageMaker would do with a definition, without it."""
+"""Run pipelines as local processes, as SageMaker would run their definitions."""
 
 import json
 import re
@@ -31,7 +31,7 @@ from small_pipelines import (
     training,
 )
 
-# What every program here starts with: its folders, and a line in a file outside of the run for each time it is run.
+# Start of every program here: define its folders; add a line to a diary outside the run each time it starts.
 PREAMBLE = """
 import json, os, pathlib, sys, time
 base = pathlib.Path(os.environ["SAGEMAKER_BASE_DIR"])
@@ -88,7 +88,7 @@ def scenario(tmp_path: Path) -> Scenario:
 
 
 def _decided(scenario: Scenario) -> bytes:
-    """Make -> Train -> Judge -> Decide -> Register or Refuse, with programs that take no time."""
+    """Return a definition Make -> Train -> Judge -> Decide -> Register or Refuse, with programs that take no time."""
     make = scenario.program(
         "make", "(out / 'images').mkdir(); (out / 'images/a.txt').write_text(' '.join(sys.argv[1:]))"
     )
@@ -112,7 +112,7 @@ def _decided(scenario: Scenario) -> bytes:
     epochs = {"Std:Join": {"On": "", "Values": [get("Parameters.Epochs")]}}
     accuracy = json_get("Judge", "Verdict", "accuracy")
     return definition(
-        # not in the order in which they can run
+        # deliberately not in the order of execution
         condition(
             "Decide",
             [
@@ -138,7 +138,7 @@ def _decided(scenario: Scenario) -> bytes:
     )
 
 
-def test_a_good_model_ends_in_the_registry_and_its_archive_can_be_served(
+def test_a_good_model_is_registered_and_its_archive_can_be_served(
     scenario: Scenario, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert scenario.run(_decided(scenario)) == 0
@@ -153,7 +153,7 @@ def test_a_good_model_ends_in_the_registry_and_its_archive_can_be_served(
     assert json.loads(told.read_text()) == {"epochs": "3", "revision": "abc"}
 
 
-def test_a_model_below_the_threshold_fails_with_the_reason_that_its_evaluation_gave(
+def test_a_model_below_the_threshold_fails_with_the_reason_from_its_evaluation(
     scenario: Scenario, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert scenario.run(_decided(scenario), "Accuracy=0.5") == 1
@@ -163,7 +163,7 @@ def test_a_model_below_the_threshold_fails_with_the_reason_that_its_evaluation_g
     assert not (scenario.work / "model").exists()
 
 
-def test_a_step_that_fails_ends_the_execution_and_says_why(
+def test_a_failed_step_ends_the_execution_with_its_reason(
     scenario: Scenario, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first = processing("First", scenario.program("first", "fail('forest/7.jpg: expected an image, got 3 bytes')"))
@@ -177,25 +177,25 @@ def test_a_step_that_fails_ends_the_execution_and_says_why(
     assert scenario.began("second") == 0
 
 
-def test_a_step_without_a_message_is_explained_by_the_last_line_of_its_log(
+def test_the_reason_of_a_step_without_a_message_is_the_last_line_of_its_log(
     scenario: Scenario, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert scenario.run(definition(processing("Only", scenario.program("only", "raise KeyError('x')")))) == 1
     assert "failed: Only: KeyError: 'x' (exit status 1" in capsys.readouterr().err
 
 
-def test_an_input_that_is_not_in_s3_fails_before_the_program_starts(
+def test_a_missing_input_fails_before_the_program_starts(
     scenario: Scenario, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make = processing("Make", scenario.program("make", "(out / 'a').touch()"))
     only = processing("Only", scenario.program("only", ""), inputs={"data": below_run("mak")})
-    only["DependsOn"] = ["Make"]  # whose outputs lie below `make`, not below `mak`
+    only["DependsOn"] = ["Make"]  # its outputs are below `make`, not below `mak`
     assert scenario.run(definition(make, only)) == 1
     assert re.search(r"failed: Only: expected S3 objects under .* got none", capsys.readouterr().err)
     assert scenario.began("only") == 0
 
 
-def test_an_execution_that_has_succeeded_is_not_run_again_but_another_one_is(
+def test_a_successful_execution_is_not_repeated_but_a_different_one_runs(
     scenario: Scenario, capsys: pytest.CaptureFixture[str]
 ) -> None:
     defined = _decided(scenario)
@@ -208,7 +208,7 @@ def test_an_execution_that_has_succeeded_is_not_run_again_but_another_one_is(
     assert [line.rsplit("/", 1)[1] for line in registered] == ["1", "1", "2"]
 
 
-def test_an_execution_that_is_not_run_again_has_its_own_archive_served(scenario: Scenario) -> None:
+def test_an_execution_that_is_not_repeated_provides_its_own_archive(scenario: Scenario) -> None:
     write = (
         "import tarfile\n"
         "(out / 'm.mar').write_text(sys.argv[1])\n"
@@ -228,7 +228,7 @@ def test_an_execution_that_is_not_run_again_has_its_own_archive_served(scenario:
     assert scenario.began("make") == 2
 
 
-def test_a_server_that_is_named_is_given_the_version_and_keeps_it(scenario: Scenario) -> None:
+def test_a_given_registry_server_receives_the_version(scenario: Scenario) -> None:
     defined = scenario.arguments(_decided(scenario))
     with local_aws(None) as environment:
         assert main([*defined, "--endpoint-url", environment["AWS_ENDPOINT_URL"]]) == 0
@@ -241,9 +241,7 @@ def test_a_server_that_is_named_is_given_the_version_and_keeps_it(scenario: Scen
         assert list_versions(make_client("sagemaker", environment), "scenes") == ()
 
 
-def test_files_that_a_step_reads_from_s3_are_put_there_first(
-    scenario: Scenario, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_uploads_are_in_s3_before_the_steps_run(scenario: Scenario, capsys: pytest.CaptureFixture[str]) -> None:
     (scenario.folder / "weights.json").write_text("{}")
     only = scenario.program("only", "say((base / 'processing/input/weights/w.json').read_text())")
     step = processing("Only", only, inputs={"weights": "s3://elsewhere/weights"})
@@ -251,12 +249,12 @@ def test_files_that_a_step_reads_from_s3_are_put_there_first(
     assert main([*scenario.arguments(definition(step)), *flags]) == 0
     assert scenario.diary("only")[1] == "{}"
     assert capsys.readouterr().out.endswith("succeeded; there was nothing to register\n")
-    (scenario.folder / "weights.json").write_text("[]")  # others under the same name
+    (scenario.folder / "weights.json").write_text("[]")  # different content, same name
     assert main([*scenario.arguments(definition(step)), *flags]) == 0
     assert scenario.diary("only")[3] == "[]"
 
 
-def test_other_images_in_the_same_folder_make_another_execution(scenario: Scenario) -> None:
+def test_different_images_in_the_same_folder_start_another_execution(scenario: Scenario) -> None:
     folder = scenario.folder / "images"
     folder.mkdir()
     only = processing("Only", scenario.program("only", ""), get("Parameters.SourceDigest"))
@@ -267,7 +265,7 @@ def test_other_images_in_the_same_folder_make_another_execution(scenario: Scenar
     assert scenario.began("only") == 2
 
 
-def test_a_file_for_s3_that_is_not_there_is_refused_before_anything_runs(
+def test_a_missing_upload_is_refused_before_anything_runs(
     scenario: Scenario, capsys: pytest.CaptureFixture[str]
 ) -> None:
     only = scenario.arguments(definition(processing("Only", scenario.program("only", ""))))
@@ -276,7 +274,7 @@ def test_a_file_for_s3_that_is_not_there_is_refused_before_anything_runs(
     assert scenario.began("only") == 0
 
 
-def test_another_release_of_annotations_in_the_same_file_makes_another_execution(scenario: Scenario) -> None:
+def test_different_annotations_in_the_same_file_start_another_execution(scenario: Scenario) -> None:
     release = scenario.folder / "release.json"
     only = processing("Only", scenario.program("only", ""), get("Parameters.AnnotationRelease"))
     for text in "a", "a", "b":
@@ -285,7 +283,7 @@ def test_another_release_of_annotations_in_the_same_file_makes_another_execution
     assert scenario.began("only") == 2
 
 
-def test_a_run_that_is_asked_to_do_it_again_keeps_nothing_of_the_earlier_one(
+def test_a_run_with_again_keeps_nothing_of_the_earlier_one(
     scenario: Scenario, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = scenario.arguments(_decided(scenario))
@@ -296,7 +294,7 @@ def test_a_run_that_is_asked_to_do_it_again_keeps_nothing_of_the_earlier_one(
     assert re.findall(r"^registered .*/(\d)$", said, re.MULTILINE) == ["1", "1", "1"]
 
 
-def test_nothing_is_done_again_where_the_registry_would_keep_the_earlier_version(
+def test_again_is_refused_with_a_registry_that_would_keep_the_earlier_version(
     scenario: Scenario, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit, match=r"2"):
@@ -304,7 +302,7 @@ def test_nothing_is_done_again_where_the_registry_would_keep_the_earlier_version
     assert "expected --again without --endpoint-url" in capsys.readouterr().err
 
 
-def test_a_relative_location_is_read_where_the_run_was_started(
+def test_a_relative_location_is_relative_to_the_current_folder(
     scenario: Scenario, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (scenario.folder / "images").write_text("an image")
@@ -316,24 +314,22 @@ def test_a_relative_location_is_read_where_the_run_was_started(
     assert scenario.diary("only")[1:] == ["an image"] * 3
 
 
-def test_of_two_values_for_a_parameter_the_last_holds_as_make_gives_its_own_first(scenario: Scenario) -> None:
+def test_the_last_value_of_a_parameter_holds_because_make_gives_its_own_first(scenario: Scenario) -> None:
     only = scenario.program("only", "say(sys.argv[1])")
     defined = definition(processing("Only", only, get("Parameters.Text")), Text="none")
     assert scenario.run(defined, "Text=make's", "Text=the user's") == 0
     assert scenario.diary("only")[1:] == ["the user's"]
 
 
-def test_a_stray_file_beside_the_executions_is_none_of_them(scenario: Scenario) -> None:
+def test_other_files_beside_the_executions_are_ignored(scenario: Scenario) -> None:
     (scenario.work / "executions").mkdir(parents=True)
     (scenario.work / "executions" / "notes.txt").touch()
     assert scenario.run(definition(processing("Only", scenario.program("only", "")))) == 0
 
 
 @pytest.mark.parametrize("victim", ["step", "runner"])
-def test_what_was_killed_in_mid_run_is_completed_without_repeating_what_had_ended(
-    scenario: Scenario, victim: str
-) -> None:
-    """Training goes on from the checkpoint that it had left."""
+def test_a_killed_run_is_completed_without_repeating_finished_steps(scenario: Scenario, victim: str) -> None:
+    """Training resumes from its last checkpoint."""
     make = processing("Make", scenario.program("make", "(out / 'a').touch()"))
     program = scenario.program(
         "train",
@@ -364,7 +360,7 @@ def test_what_was_killed_in_mid_run_is_completed_without_repeating_what_had_ende
         assert runner.wait(30) == (1 if victim == "step" else -signal.SIGKILL)
     if victim == "step":
         assert "failed: Train: ended without a word (exit status 137" in (scenario.folder / "log").read_text()
-    # At once: what is left of the first try still holds the lock, until it has ended.
+    # Start at once: the rest of the first run holds the lock until it has ended.
     assert main(arguments) == 0
     assert not is_alive(step)
     told = [line for line in scenario.diary("train") if line != f"began {step.pid}"]
@@ -373,7 +369,7 @@ def test_what_was_killed_in_mid_run_is_completed_without_repeating_what_had_ende
     assert [scenario.began(name) for name in ("make", "train", "after")] == [1, 2, 1]
 
 
-def test_a_runner_that_is_stopped_leaves_no_step_behind(scenario: Scenario) -> None:
+def test_a_stopped_runner_leaves_no_step_running(scenario: Scenario) -> None:
     only = scenario.program("only", "time.sleep(300)")
     arguments = scenario.arguments(definition(processing("Only", only)))
     with running(
@@ -387,7 +383,7 @@ def test_a_runner_that_is_stopped_leaves_no_step_behind(scenario: Scenario) -> N
 
 
 @pytest.mark.parametrize("good", [True, False], ids=["succeeds", "fails"])
-def test_two_runs_started_at_once_make_one_execution_with_one_result(scenario: Scenario, good: bool) -> None:
+def test_two_concurrent_runs_make_one_execution_with_one_result(scenario: Scenario, good: bool) -> None:
     go = scenario.folder / "go"
     text = f"while not pathlib.Path({str(go)!r}).exists(): time.sleep(0.02)\n"
     only = scenario.program("only", text + ("" if good else "fail('no')"))
@@ -396,7 +392,7 @@ def test_two_runs_started_at_once_make_one_execution_with_one_result(scenario: S
     start = partial(running, "driftserve_pipeline.local.processes", *arguments, environment={})
     with start(log=logs[0]) as first, start(log=logs[1]) as second:
         wait_for(lambda: any("another run has the folder" in log.read_text() for log in logs))
-        go.touch()  # not before, for what has failed when the other one comes is not its result
+        go.touch()  # not earlier: a run does not adopt an execution that had already failed
         assert [first.wait(30), second.wait(30)] == ([0, 0] if good else [1, 1])
     assert scenario.began("only") == 1
     last = [log.read_text().splitlines()[-1] for log in logs]
@@ -417,7 +413,7 @@ def test_two_runs_started_at_once_make_one_execution_with_one_result(scenario: S
         (fail("Make", "twice"), "expected every step to have a name of its own"),
     ],
 )
-def test_what_is_not_known_is_refused_before_anything_runs(
+def test_an_unsupported_step_is_refused_before_anything_runs(
     scenario: Scenario, capsys: pytest.CaptureFixture[str], step: dict[str, Any], reason: str
 ) -> None:
     make = processing("Make", scenario.program("make", ""))
@@ -428,7 +424,7 @@ def test_what_is_not_known_is_refused_before_anything_runs(
     assert scenario.began("make") == 0
 
 
-def test_a_job_that_cannot_be_run_here_is_refused_before_anything_runs(
+def test_a_job_that_cannot_run_locally_is_refused_before_anything_runs(
     scenario: Scenario, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make, odd = (processing(name, scenario.program("make", "")) for name in ("Make", "Odd"))
@@ -438,7 +434,7 @@ def test_a_job_that_cannot_be_run_here_is_refused_before_anything_runs(
     assert scenario.began("make") == 0
 
 
-def test_a_number_where_sagemaker_takes_a_string_is_refused(
+def test_a_number_where_sagemaker_needs_a_string_is_refused(
     scenario: Scenario, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make = processing("Make", scenario.program("make", ""), get("Parameters.Epochs"))
@@ -446,7 +442,7 @@ def test_a_number_where_sagemaker_takes_a_string_is_refused(
     assert "Make: expected a string in ContainerArguments, got Parameters.Epochs, which is" in capsys.readouterr().err
 
 
-def test_arguments_that_sagemaker_would_not_take_fail_their_step(
+def test_arguments_that_sagemaker_would_refuse_fail_their_step(
     scenario: Scenario, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make = processing("Make", scenario.program("make", ""))

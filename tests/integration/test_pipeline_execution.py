@@ -1,4 +1,4 @@
-"""Executions against an account: moto's server over HTTP, behind a fake that lets executions last."""
+"""Tests of the commands start, status, logs, diff and upsert, against moto over HTTP and a fake for executions."""
 
 import json
 import os
@@ -49,7 +49,7 @@ DEFINITION = json.dumps(
 
 @dataclass(frozen=True)
 class _Clients:
-    """Of the tests themselves: made once, for that takes longer than most tests."""
+    """The clients of the tests. They are created once, because that takes longer than most tests."""
 
     fake: FakeExecutions
     sagemaker: Any
@@ -68,7 +68,7 @@ class _Clients:
         self.s3.delete_object(Bucket=BUCKET, Key=key)
 
     def update(self, **defaults: object) -> None:
-        """Another definition: other defaults, and written in another way."""
+        """Update the pipeline's definition: change defaults and the formatting."""
         read = json.loads(DEFINITION)
         for parameter in read["Parameters"]:
             parameter["DefaultValue"] = defaults.get(parameter["Name"], parameter["DefaultValue"])
@@ -92,7 +92,7 @@ def module_clients() -> Iterator[_Clients]:
 
 @pytest.fixture
 def clients(module_clients: _Clients, monkeypatch: pytest.MonkeyPatch) -> Iterator[_Clients]:
-    """Of an account with a bucket of two images and the pipeline, which the environment leads to."""
+    """Clients of an account with the pipeline and a bucket of two images; the environment points to it."""
     fake = module_clients.fake
     variables = {
         "AWS_ENDPOINT_URL": fake.moto,
@@ -118,7 +118,7 @@ def clients(module_clients: _Clients, monkeypatch: pytest.MonkeyPatch) -> Iterat
 
 @pytest.fixture
 def account(clients: _Clients) -> FakeExecutions:
-    """Its executions."""
+    """The executions of the account."""
     return clients.fake
 
 
@@ -150,8 +150,8 @@ def test_starting_passes_every_parameter_and_the_digest_of_the_sources(
     assert started["manifest_sha256"][:12] in execution.request["PipelineExecutionDisplayName"]
 
 
-def test_two_starts_at_once_make_one_execution(account: FakeExecutions) -> None:
-    account.together = threading.Barrier(2)  # neither has started when the other has looked
+def test_two_concurrent_starts_make_one_execution(account: FakeExecutions) -> None:
+    account.together = threading.Barrier(2)  # both have looked for an execution before either starts one
     command = [sys.executable, "-m", "driftserve_pipeline", "start", "--json"]
     processes = [subprocess.Popen(command, env=dict(os.environ), stdout=subprocess.PIPE, text=True) for _ in range(2)]
     answers = [json.loads(process.communicate(timeout=60)[0]) for process in processes]
@@ -161,7 +161,7 @@ def test_two_starts_at_once_make_one_execution(account: FakeExecutions) -> None:
     assert {answer["execution"] for answer in answers} == set(account.executions)
 
 
-def test_an_execution_of_the_same_manifest_is_given_back(
+def test_an_execution_of_the_same_manifest_is_returned(
     clients: _Clients, account: FakeExecutions, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first = clients.start()
@@ -177,8 +177,8 @@ def test_an_execution_of_the_same_manifest_is_given_back(
     assert len(account.executions) == 2
 
 
-def test_after_a_failure_the_same_manifest_starts_anew(clients: _Clients, account: FakeExecutions) -> None:
-    for _ in range(4):  # more than a page
+def test_after_a_failure_the_same_manifest_starts_again(clients: _Clients, account: FakeExecutions) -> None:
+    for _ in range(4):  # more than one page
         started = clients.start()
         assert started.case == "started"
         account.executions[started.arn].status = "Failed"
@@ -197,7 +197,7 @@ def test_another_manifest_is_refused_while_an_execution_runs(
     assert clients.start("Epochs=20").case == "started"
 
 
-def test_an_execution_that_is_being_stopped_is_not_given_back(
+def test_an_execution_that_is_stopping_is_not_returned(
     clients: _Clients, account: FakeExecutions, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first = clients.start()
@@ -208,7 +208,7 @@ def test_an_execution_that_is_being_stopped_is_not_given_back(
     assert clients.start().case == "started"
 
 
-def test_of_two_manifests_started_at_once_the_later_one_is_stopped(account: FakeExecutions) -> None:
+def test_the_later_of_two_concurrent_manifests_is_stopped(account: FakeExecutions) -> None:
     account.together = threading.Barrier(2)
     command = [sys.executable, "-m", "driftserve_pipeline", "start"]
     processes = [
@@ -231,9 +231,9 @@ def test_of_two_manifests_started_at_once_the_later_one_is_stopped(account: Fake
         (lambda clients: clients.update(Epochs=9), True),
         (lambda clients: clients.update(), False),
     ],
-    ids=["content", "added", "removed", "beside", "definition", "written otherwise"],
+    ids=["content", "added", "removed", "beside", "definition", "formatted differently"],
 )
-def test_a_manifest_is_another_where_what_it_depends_on_is(
+def test_a_manifest_changes_with_its_images_and_definition(
     change: Callable[[_Clients], None], is_another: bool, clients: _Clients
 ) -> None:
     before = clients.manifest()
@@ -241,7 +241,7 @@ def test_a_manifest_is_another_where_what_it_depends_on_is(
     assert (clients.manifest().sha256 != before.sha256) is is_another
 
 
-def test_the_rendered_pipelines_take_what_a_start_gives(clients: _Clients) -> None:
+def test_the_rendered_pipelines_accept_the_parameters_of_a_start(clients: _Clients) -> None:
     for name in ("pipeline", "pipeline-tuning"):
         definition = (GOLDEN / f"{name}.json").read_text()
         clients.sagemaker.update_pipeline(PipelineName="driftserve", PipelineDefinition=definition)
@@ -251,7 +251,7 @@ def test_the_rendered_pipelines_take_what_a_start_gives(clients: _Clients) -> No
         assert len(parameters["SourceDigest"]) == 64
 
 
-def test_the_objects_of_every_location_count(clients: _Clients) -> None:
+def test_the_manifest_includes_the_objects_of_every_location(clients: _Clients) -> None:
     clients.put("test/sea/1.jpg", b"test")
     clients.put("releases/1.json", b"[]")
     given = ("TestLocation=s3://scenes/test/", "AnnotationRelease=s3://scenes/releases/1.json")
@@ -284,7 +284,7 @@ def test_a_wrong_parameter_is_refused(assignment: str, said: str, clients: _Clie
         clients.manifest(assignment)
 
 
-def test_an_empty_location_is_none(clients: _Clients) -> None:
+def test_an_empty_location_means_none(clients: _Clients) -> None:
     manifest = clients.manifest("AnnotationRelease=")
     assert manifest.parameters["AnnotationRelease"] == "none"
     assert manifest == clients.manifest()
@@ -296,12 +296,12 @@ def test_nothing_is_started_with_a_wrong_parameter(account: FakeExecutions, caps
     assert account.starts == 0
 
 
-def test_a_data_set_of_kaggle_counts_by_its_name(clients: _Clients) -> None:
+def test_a_kaggle_data_set_is_identified_by_its_name(clients: _Clients) -> None:
     digests = {clients.manifest(f"TrainLocation=kaggle:o/{name}").parameters["SourceDigest"] for name in ("a", "b")}
     assert len(digests) == 2
 
 
-def test_without_a_pipeline_or_credentials_one_line_says_so(
+def test_a_missing_pipeline_or_missing_credentials_is_a_one_line_error(
     account: FakeExecutions, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     assert account
@@ -318,7 +318,7 @@ def test_without_a_pipeline_or_credentials_one_line_says_so(
 
 
 def _steps(account: FakeExecutions, arn: str) -> FakeExecution:
-    """An execution whose training has failed after a cached fetch."""
+    """Change an execution: its fetch was cached, its training failed; return it."""
     execution = account.executions[arn]
     execution.steps = [
         {
@@ -373,7 +373,7 @@ def test_status_shows_every_step(
     assert train.split(maxsplit=5) == ["Train", "Failed", "9", "s", "3", "AlgorithmError: expected images, got none"]
 
 
-def test_status_of_an_older_execution(
+def test_status_can_show_an_older_execution(
     clients: _Clients, account: FakeExecutions, capsys: pytest.CaptureFixture[str]
 ) -> None:
     older = clients.start().arn
@@ -388,7 +388,7 @@ def test_status_of_an_older_execution(
     assert "expected an execution with the id or name 7" in _refused(capsys, "status", "7")
 
 
-def test_waiting_polls_until_the_execution_is_over(clients: _Clients, account: FakeExecutions) -> None:
+def test_waiting_polls_until_the_execution_ends(clients: _Clients, account: FakeExecutions) -> None:
     arn = clients.start().arn
     client, said = clients.sagemaker, []
     turns = iter(("Executing", "Executing", "Succeeded"))
@@ -405,7 +405,7 @@ def test_waiting_polls_until_the_execution_is_over(clients: _Clients, account: F
     assert main(["status", "--wait"]) == 0
 
 
-def test_logs_of_all_hosts_come_in_the_order_of_time(
+def test_logs_of_all_hosts_are_sorted_by_time(
     clients: _Clients, account: FakeExecutions, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _steps(account, clients.start().arn)
@@ -441,7 +441,7 @@ def test_a_definition_is_compared_and_deployed(
     file = tmp_path / "pipeline.json"
     file.write_text(DEFINITION)
     given = ("--definition", str(file))
-    assert main(["diff", *given]) == 1  # there is none yet
+    assert main(["diff", *given]) == 1  # there is no pipeline yet
     assert main(["upsert", *given]) == 0
     arn = capsys.readouterr().out.splitlines()[-1]
     deployed = clients.sagemaker.describe_pipeline(PipelineName="scenes-pipeline")
@@ -474,7 +474,7 @@ def _tags(clients: _Clients, arn: str) -> dict[str, str]:
     ("text", "said"),
     [("{", "as JSON, got"), ("[]", "with Steps, got other JSON"), (None, "No such file")],
 )
-def test_what_is_no_definition_is_not_deployed(
+def test_an_invalid_definition_is_not_deployed(
     text: str | None, said: str, clients: _Clients, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     file = tmp_path / "pipeline.json"
@@ -484,7 +484,7 @@ def test_what_is_no_definition_is_not_deployed(
     assert clients.sagemaker.describe_pipeline(PipelineName="driftserve")["PipelineDefinition"] == DEFINITION
 
 
-def test_what_other_settings_have_rendered_is_not_deployed(
+def test_a_definition_rendered_with_other_settings_is_not_deployed(
     clients: _Clients, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given = ("upsert", "--definition", str(GOLDEN / "pipeline.json"))
@@ -510,7 +510,7 @@ def test_nothing_is_deployed_into_another_account(
     assert "expected the credentials of account 111122223333, got those of 123456789012" in said
 
 
-def test_parameters_take_the_values_of_their_kind_alone() -> None:
+def test_parameters_accept_only_values_of_their_type() -> None:
     declared = declared_parameters(
         json.dumps(
             {

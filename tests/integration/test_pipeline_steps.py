@@ -1,4 +1,4 @@
-"""The step programs as processes, in folders that stand for /opt/ml, against moto's S3 and registry over HTTP."""
+"""Run the step programs as processes, in folders in place of /opt/ml, with moto as S3 and registry over HTTP."""
 
 import json
 import os
@@ -32,7 +32,7 @@ from image_folders import write_coloured
 from processes import is_alive, running
 from warm_interpreter import WarmInterpreter
 
-pytestmark = pytest.mark.timeout(900)  # slowness is no failure here, on a busy machine
+pytestmark = pytest.mark.timeout(900)  # a slow machine must not fail the tests
 
 TRAIN = ROOT / "container" / "train.py"
 PATIENCE_SECONDS = 300
@@ -78,7 +78,7 @@ def _upload(s3: Any, folder: Path, prefix: str) -> str:
 
 
 class Steps:
-    """The step programs, whose commands begin warm unless they are to begin cold."""
+    """Runs step programs. They run in forks of the warm interpreter, unless `cold`."""
 
     def __init__(self, warm: WarmInterpreter) -> None:
         self._warm = warm
@@ -86,7 +86,7 @@ class Steps:
     def run(
         self, base: Path, aws: Mapping[str, str], *arguments: str, cold: bool = False
     ) -> subprocess.CompletedProcess[str]:
-        """A step that is waited for."""
+        """Run a step to its end."""
         environment = {"SAGEMAKER_BASE_DIR": str(base), **aws}
         if not cold:
             program = ("driftserve_pipeline.steps", *arguments)
@@ -103,14 +103,14 @@ class Steps:
         )
 
     def succeed(self, base: Path, aws: Mapping[str, str], *arguments: str, cold: bool = False) -> str:
-        """What it wrote to stdout."""
+        """Run a step that succeeds; return its stdout."""
         done = self.run(base, aws, *arguments, cold=cold)
         assert done.returncode == 0, done.stderr
         assert not (base / "output" / "message").exists()
         return done.stdout
 
     def failure(self, base: Path, aws: Mapping[str, str], *arguments: str, cold: bool = False) -> str:
-        """The one line that SageMaker would show."""
+        """Run a step that fails; return the line that SageMaker would show."""
         done = self.run(base, aws, *arguments, cold=cold)
         assert done.returncode == 1, done.stderr
         (line,) = (base / "output" / "message").read_text().splitlines()
@@ -130,12 +130,12 @@ def _input(base: Path, channel: str, folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def prepared(steps: Steps, aws: dict[str, str], s3: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What Fetch and Preprocess leave of images whose test part lies elsewhere."""
+    """The output of Fetch and Preprocess for images with a separate test location."""
     base = tmp_path_factory.mktemp("preparing")
     train = _upload(s3, write_coloured(base / "train", 24, seed=1), "2026/seg_train")
     test = _upload(s3, write_coloured(base / "test", 8, seed=2), "held-out")
     (base / "processing/output/fetched").mkdir(parents=True)
-    (base / "processing/output/fetched/left").touch()  # by a try that was killed
+    (base / "processing/output/fetched/left").touch()  # left by a killed attempt
     said = steps.succeed(base, aws, "fetch", "--source", train, "--test-source", test, "--digest", "none", cold=True)
     assert json.loads(said.splitlines()[1])["images"] == {"train": 72, "test": 24}
     _input(base, "fetched", base / "processing" / "output" / "fetched")
@@ -143,7 +143,7 @@ def prepared(steps: Steps, aws: dict[str, str], s3: Any, tmp_path_factory: pytes
     return base / "processing" / "output" / "prepared"
 
 
-def test_a_search_leaves_its_best_as_a_training_job_takes_it(steps: Steps, prepared: Path, tmp_path: Path) -> None:
+def test_a_search_writes_its_best_in_the_format_of_a_training_job(steps: Steps, prepared: Path, tmp_path: Path) -> None:
     _input(tmp_path, "data", prepared)
     searched = (
         "--choice",
@@ -200,7 +200,7 @@ def test_a_search_starts_from_the_weights_of_its_channel(
         (("--choice", "model"), "argument --choice: expected NAME=VALUE, got 'model'; "),
     ],
 )
-def test_a_search_over_something_else_is_refused(
+def test_a_search_over_unknown_parameters_is_refused(
     steps: Steps, arguments: tuple[str, ...], said: str, tmp_path: Path
 ) -> None:
     assert steps.failure(tmp_path, {}, "tune", "--trials", "2", *arguments).startswith(said)
@@ -208,14 +208,14 @@ def test_a_search_over_something_else_is_refused(
 
 @pytest.fixture(scope="module")
 def packed(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder with the model.tar.gz that SageMaker makes of a training job."""
+    """A folder with a training job's model.tar.gz, as SageMaker writes it."""
     base = tmp_path_factory.mktemp("training")
     (base / "input/config").mkdir(parents=True)
     (base / "input/config/hyperparameters.json").write_text(json.dumps(HYPERPARAMETERS))
     (base / "input/data").mkdir()
     (base / "input/data/data").symlink_to(prepared)
     (base / "model/run").mkdir(parents=True)
-    (base / "model/run/left").touch()  # by an earlier job
+    (base / "model/run/left").touch()  # left by an earlier job
     done = subprocess.run(
         [sys.executable, TRAIN],
         capture_output=True,
@@ -227,12 +227,12 @@ def packed(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert json.loads(done.stdout.splitlines()[-1])["run"] == str(base / "model" / "run")
     assert [path.name for path in (base / "model").iterdir()] == ["run"]
     assert not {"left", "checkpoints"} & {path.name for path in (base / "model/run").iterdir()}
-    shutil.rmtree(base / "output")  # on another machine there is no more of it
+    shutil.rmtree(base / "output")  # another machine does not have it
     return _pack(base / "packed", base / "model")
 
 
 def _pack(folder: Path, model: Path) -> Path:
-    """A new folder with a folder's files as a model.tar.gz, as SageMaker makes it."""
+    """Pack a folder's files as model.tar.gz in a new folder, like SageMaker; return the new folder."""
     folder.mkdir()
     with tarfile.open(folder / "model.tar.gz", "w:gz") as tarball:
         tarball.add(model, ".")
@@ -240,7 +240,7 @@ def _pack(folder: Path, model: Path) -> Path:
 
 
 def _approve(aws: Mapping[str, str], group: str, archive: Path) -> str:
-    """Make an archive the champion of a group; its ARN."""
+    """Make an archive the champion of a group; return its ARN."""
     s3, sagemaker = _client(aws, "s3"), _client(aws, "sagemaker")
     write_model_tarball(archive, archive.with_name("model.tar.gz"))
     s3.upload_file(str(archive.with_name("model.tar.gz")), BUCKET, f"models/{group}/model.tar.gz")
@@ -269,7 +269,7 @@ def _evaluate(steps: Steps, base: Path, aws: Mapping[str, str], group: str, *arg
     return verdict
 
 
-def test_a_run_that_beats_the_champion_becomes_an_archive_that_is_accepted_and_registered(
+def test_a_run_that_beats_the_champion_becomes_a_valid_archive_with_a_verdict(
     steps: Steps, evaluating: Path, aws: dict[str, str], sagemaker: Any, contract: Contract, golden: Mapping[str, bytes]
 ) -> None:
     (evaluating / "champion").mkdir()
@@ -308,7 +308,7 @@ def test_a_run_that_beats_the_champion_becomes_an_archive_that_is_accepted_and_r
     assert version.metadata == metadata | {"revision": "0c1c9ba", "execution": "0a1b2c"}
 
 
-def test_a_champion_is_brought_with_the_classes_that_it_knows(
+def test_a_champion_is_downloaded_with_its_classes(
     aws: dict[str, str], s3: Any, sagemaker: Any, contract: Contract, golden: Mapping[str, bytes], tmp_path: Path
 ) -> None:
     assert bring_champion(sagemaker, s3, "none", tmp_path / "none") is None
@@ -321,7 +321,7 @@ def test_a_champion_is_brought_with_the_classes_that_it_knows(
     assert not brought.is_comparable(("blue", "green", "red"))
 
 
-def test_a_champion_whose_archive_is_gone_is_named(
+def test_the_error_for_a_champion_without_its_archive_names_it(
     steps: Steps, evaluating: Path, aws: dict[str, str], s3: Any, archive: Path
 ) -> None:
     arn = _approve(aws, "gone", Path(shutil.copy(archive, evaluating)))
@@ -330,13 +330,13 @@ def test_a_champion_whose_archive_is_gone_is_named(
     assert reason.startswith(f"{arn}: expected its model data at s3://steps/models/gone/model.tar.gz, got: ")
 
 
-def test_a_model_that_is_no_run_is_refused(steps: Steps, tmp_path: Path, aws: dict[str, str], archive: Path) -> None:
+def test_a_model_without_a_run_is_refused(steps: Steps, tmp_path: Path, aws: dict[str, str], archive: Path) -> None:
     _input(tmp_path, "run", _pack(tmp_path / "packed", archive.parent))
     reason = steps.failure(tmp_path, aws, "evaluate", *_named("none"))
     assert reason.endswith("model.tar.gz: expected the folder run/, got none; train with product=run")
 
 
-def test_a_wrong_argument_is_a_failure_like_any_other(steps: Steps, tmp_path: Path) -> None:
+def test_a_wrong_argument_is_written_as_the_failure_reason(steps: Steps, tmp_path: Path) -> None:
     reason = steps.failure(tmp_path, {}, "evaluate", *_named("none"), "--threshold", "high")
     assert reason.startswith("argument --threshold: invalid float value: 'high'; ")
 
@@ -374,14 +374,14 @@ def test_a_corrupt_image_and_an_empty_class_fail_in_preprocess(
     write_coloured(data / "test", 1, seed=2)
     if unusable == "image":
         (data / "train/red/1.png").write_bytes((data / "train/red/1.png").read_bytes()[:900])
-    else:  # what Fetch makes of a prefix without objects
+    else:  # Fetch leaves this for a prefix without objects
         shutil.rmtree(data / "test/green")
     _input(base, "fetched", data)
     assert re.search(said, steps.failure(base, aws, "preprocess"))
     assert not list((base / "processing/output/prepared").iterdir())
 
 
-def test_unusable_images_are_left_out_where_they_may_be(steps: Steps, aws: dict[str, str], tmp_path: Path) -> None:
+def test_unusable_images_are_dropped_if_allowed(steps: Steps, aws: dict[str, str], tmp_path: Path) -> None:
     write_coloured(tmp_path / "data/train", 3, seed=1)
     write_coloured(tmp_path / "data/test", 1, seed=2)
     image = tmp_path / "data/train/red/1.png"
@@ -399,13 +399,13 @@ def test_unusable_images_are_left_out_where_they_may_be(steps: Steps, aws: dict[
     ]
 
 
-def test_a_stopped_step_takes_its_command_with_it(tmp_path: Path, aws: dict[str, str]) -> None:
+def test_a_stopped_step_also_stops_its_command(tmp_path: Path, aws: dict[str, str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         environment = dict(aws) | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{silent.getsockname()[1]}"}
         environment |= {"SAGEMAKER_BASE_DIR": str(tmp_path)}
         arguments = ("driftserve_pipeline.steps", "fetch", "--source", "s3://steps/any")
         with running(*arguments, environment=environment, log=tmp_path / "log") as step:
-            connection, _ = silent.accept()  # it waits for an answer
+            connection, _ = silent.accept()  # the step is waiting for a response
             (command,) = psutil.Process(step.pid).children()
             step.send_signal(signal.SIGTERM)
             assert step.wait(PATIENCE_SECONDS) == 128 + signal.SIGTERM

@@ -1,4 +1,4 @@
-"""A record of a real monitor, replayed by the command line."""
+"""Replay the record of a real monitor with the command line."""
 
 import json
 import os
@@ -39,7 +39,7 @@ def test_a_replay_gives_the_monitors_reports_byte_for_byte(archive: Path, tmp_pa
     done = _replay(*files, "--archive", str(archive))
     assert done.returncode == 0, done.stderr
     assert done.stdout == (record / "reports.jsonl").read_bytes()
-    assert len(done.stdout.splitlines()) == 6  # five windows, and the long one that they are
+    assert len(done.stdout.splitlines()) == 6  # five windows and the long window that they form
     other = _replay(*files, "--archive", str(archive), DRIFTSERVE_WINDOW_SIZE="100")
     reports = [json.loads(line) for line in other.stdout.splitlines()]
     assert [(report["observations"], report["level"]) for report in reports] == [(100, 0.5 / 20)] * 2
@@ -49,7 +49,7 @@ def _lines(record: Path) -> list[bytes]:
     return (record / "reports.jsonl").read_bytes().splitlines()
 
 
-def test_a_record_that_is_none_is_refused_with_its_line(archive: Path, tmp_path: Path) -> None:
+def test_the_error_for_an_invalid_record_names_the_line(archive: Path, tmp_path: Path) -> None:
     (tmp_path / "x.jsonl").write_text("hello\n")
     done = _replay(str(tmp_path / "x.jsonl"), "--archive", str(archive))
     assert done.returncode == 1

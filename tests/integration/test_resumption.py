@@ -1,4 +1,4 @@
-"""Training runs that are killed, and go on as if nothing had been."""
+"""Training runs that are killed and resumed give the same result as uninterrupted ones."""
 
 import re
 import signal
@@ -13,11 +13,11 @@ from driftserve_training.network.trained import load_trained
 from processes import wait_for
 from warm_interpreter import WarmInterpreter
 
-pytestmark = pytest.mark.timeout(900)  # slowness is no failure here, on a busy machine
+pytestmark = pytest.mark.timeout(900)  # a slow machine must not fail the test
 
 PATIENCE_SECONDS = 300
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
-# Dropout, so that it takes more than the same images to go on as before.
+# With dropout, so that the random state must be restored, too, not only the order of images.
 RECORD = (
     '{"model": "test_resnet", "model_kwargs": {"drop_rate": 0.2}, "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], '
 )
@@ -66,7 +66,7 @@ def _kill_in_second_epoch(warm: WarmInterpreter, arguments: list[str], output: P
     assert len((output / "history.csv").read_text().splitlines()) == 2, "killed too late: the second epoch was over"
 
 
-def test_a_run_that_was_killed_in_mid_epoch_ends_as_one_that_was_not(
+def test_a_run_killed_during_an_epoch_ends_like_an_uninterrupted_one(
     arguments: list[str], uninterrupted: Path, tmp_path: Path, warm: WarmInterpreter
 ) -> None:
     output = tmp_path / "run"

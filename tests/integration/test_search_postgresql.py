@@ -1,4 +1,4 @@
-"""One study in a real PostgreSQL: processes without a folder in common, as on several machines."""
+"""A search shared through a real PostgreSQL, by processes without a common folder, as on several machines."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +11,7 @@ from postgresql import postgresql
 from processes import wait_for
 from warm_interpreter import WarmInterpreter
 
-pytestmark = pytest.mark.timeout(900)  # slowness is no failure here, on a busy machine
+pytestmark = pytest.mark.timeout(900)  # a slow machine must not fail the test
 PATIENCE_SECONDS = 300
 
 
@@ -21,7 +21,7 @@ def url() -> Iterator[str]:
         yield address
 
 
-def test_machines_share_a_study_and_take_over_what_one_had_begun_when_it_died(
+def test_machines_share_a_study_and_retry_the_trial_of_a_dead_one(
     url: str, tmp_path: Path, warm: WarmInterpreter
 ) -> None:
     log = tmp_path / "log"
@@ -43,7 +43,7 @@ def test_machines_share_a_study_and_take_over_what_one_had_begun_when_it_died(
     assert sorted(line for line in lines if "ended" in line) == [f"ended {number}" for number in range(8)]
 
     plan = plan_of(tmp_path, pruner="none")
-    main(tmp_path / "c", log, url)  # a third, too late: nothing is left to do
+    main(tmp_path / "c", log, url)  # a third machine, after the end: it trains nothing
     assert log.read_text().splitlines() == lines
     ranking = rank(search(tmp_path / "c", plan, url=url), 8)
     assert {trial.state for trial in ranking} == {"complete"}

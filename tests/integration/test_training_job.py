@@ -1,4 +1,4 @@
-"""Whole training jobs, as SageMaker starts them, in folders that stand for /opt/ml."""
+"""Run whole training jobs as SageMaker starts them, in folders in place of /opt/ml."""
 
 import json
 import os
@@ -23,7 +23,7 @@ from driftserve_training.job.hyperparameters import NAMES
 from processes import is_alive, running, wait_for
 from warm_interpreter import WarmInterpreter
 
-pytestmark = pytest.mark.timeout(900)  # slowness is no failure here, on a busy machine
+pytestmark = pytest.mark.timeout(900)  # a slow machine must not fail the tests
 
 TRAIN = ROOT / "container" / "train.py"
 PATIENCE_SECONDS = 300
@@ -42,7 +42,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def make_job(tmp_path: Path) -> MakeJob:
-    """Lays out /opt/ml for a job."""
+    """A function that creates /opt/ml for a job."""
 
     def make_job(hyperparameters: dict[str, str], name: str = "ml", **channels: Path) -> Path:
         base = tmp_path / name
@@ -75,9 +75,7 @@ def _names(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir()]
 
 
-def test_a_job_leaves_one_archive_that_is_accepted_and_its_scores(
-    make_job: MakeJob, data: Path, warm: WarmInterpreter
-) -> None:
+def test_a_job_writes_one_valid_archive_and_its_scores(make_job: MakeJob, data: Path, warm: WarmInterpreter) -> None:
     splits = {"train": data / "train", "validation": data / "val", "test": data / "test"}
     base = make_job(
         FROM_SCRATCH | {"name": "coast", "version": "7", "revision": "0c1c9ba", "loader-workers": "1"}, **splits
@@ -104,7 +102,7 @@ def test_a_job_leaves_one_archive_that_is_accepted_and_its_scores(
     assert not (base / "output/failure").exists()
 
 
-def _is_said_in_one_line(base: Path, done: subprocess.CompletedProcess[str], reason: str) -> None:
+def _assert_one_line_failure(base: Path, done: subprocess.CompletedProcess[str], reason: str) -> None:
     assert done.returncode == 1
     (line,) = (base / "output" / "failure").read_text().splitlines()
     assert reason in line
@@ -112,41 +110,41 @@ def _is_said_in_one_line(base: Path, done: subprocess.CompletedProcess[str], rea
     assert _names(base / "model") == []
 
 
-def test_what_is_refused_is_said_in_one_line_in_the_failure_file(
+def test_an_input_error_is_one_line_in_the_failure_file(
     make_job: MakeJob, tmp_path: Path, warm: WarmInterpreter
 ) -> None:
     (tmp_path / "empty").mkdir()
     base = make_job(FROM_SCRATCH, training=tmp_path / "empty")
     (base / "model" / "older.mar").touch()
-    _is_said_in_one_line(base, _train(warm, base), "expected images as train/<class>/<image>.jpg, got none")
+    _assert_one_line_failure(base, _train(warm, base), "expected images as train/<class>/<image>.jpg, got none")
 
 
-def test_the_containers_program_says_it_too(make_job: MakeJob, tmp_path: Path) -> None:
+def test_the_containers_program_writes_the_failure_file_too(make_job: MakeJob, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     base = make_job(FROM_SCRATCH | {"epoch": "2"}, training=tmp_path / "empty")
     (base / "model" / "older.mar").touch()
     reason = f"hyperparameters out of {', '.join(NAMES)}, got 'epoch'; "
-    _is_said_in_one_line(base, _train_as_the_container(base), reason)
+    _assert_one_line_failure(base, _train_as_the_container(base), reason)
 
 
-def test_what_was_not_foreseen_is_a_reason_and_then_its_traceback(
+def test_an_unexpected_error_writes_a_reason_and_its_traceback(
     make_job: MakeJob, data: Path, warm: WarmInterpreter
 ) -> None:
     base = make_job(FROM_SCRATCH, training=data)
-    (base / "output" / "data").touch()  # where a folder has to be
+    (base / "output" / "data").touch()  # a file where a folder is needed
     assert _train(warm, base).returncode == 1
     reason, *rest = (base / "output" / "failure").read_text().splitlines()
     assert reason.startswith("FileExistsError: ")
     assert rest[1] == "Traceback (most recent call last):"
 
 
-def test_a_job_that_is_stopped_ends_at_once_and_says_so(
+def test_a_stopped_job_ends_at_once_and_reports_it(
     make_job: MakeJob, data: Path, tmp_path: Path, warm: WarmInterpreter
 ) -> None:
     base = make_job(FROM_SCRATCH | {"epochs": "1000"}, training=data)
     environment = {"SAGEMAKER_BASE_DIR": str(base)}
     with warm.running("driftserve_training.job", environment=environment, log=tmp_path / "log") as job:
-        wait_for(lambda: list((base / "output/data").glob("checkpoints/*.ckpt")), PATIENCE_SECONDS)  # it trains
+        wait_for(lambda: list((base / "output/data").glob("checkpoints/*.ckpt")), PATIENCE_SECONDS)  # it trains now
         job.send_signal(signal.SIGTERM)
         assert job.wait(PATIENCE_SECONDS) == 128 + signal.SIGTERM
     reason = "ended by SIGTERM before the model was written: the job was stopped"
@@ -155,7 +153,7 @@ def test_a_job_that_is_stopped_ends_at_once_and_says_so(
     assert _names(base / "model") == []
 
 
-def test_a_job_that_was_interrupted_goes_on_from_its_checkpoints_on_another_machine(
+def test_an_interrupted_job_resumes_from_its_checkpoints_on_another_machine(
     make_job: MakeJob, data: Path, tmp_path: Path, warm: WarmInterpreter
 ) -> None:
     first = make_job(FROM_SCRATCH | {"epochs": "8"}, "first", training=data)
@@ -163,11 +161,11 @@ def test_a_job_that_was_interrupted_goes_on_from_its_checkpoints_on_another_mach
     with warm.running(
         "driftserve_training.job", environment={"SAGEMAKER_BASE_DIR": str(first)}, log=tmp_path / "log"
     ) as job:
-        wait_for(lambda: b"epoch=3 " in (tmp_path / "log").read_bytes(), PATIENCE_SECONDS)  # the second is kept
+        wait_for(lambda: b"epoch=3 " in (tmp_path / "log").read_bytes(), PATIENCE_SECONDS)  # epoch 2 is saved
         job.kill()
         job.wait(PATIENCE_SECONDS)
     second = make_job(FROM_SCRATCH | {"epochs": "8"}, "second", training=data)
-    (first / "checkpoints").rename(second / "checkpoints")  # as SageMaker brings them back
+    (first / "checkpoints").rename(second / "checkpoints")  # SageMaker restores them
     done = _train(warm, second)
     assert done.returncode == 0, done.stderr
     epochs = [int(epoch) for epoch in re.findall(r"^epoch=(\d)", done.stdout, re.MULTILINE)]
@@ -181,7 +179,7 @@ def test_a_job_that_was_interrupted_goes_on_from_its_checkpoints_on_another_mach
 
 
 def _weights(folder: Path) -> Path:
-    """A channel of weights, so that the head learns alone at first."""
+    """Write a weights channel; with weights, only the head is trained at first."""
     import timm
     from safetensors.torch import save_file
 
@@ -193,11 +191,11 @@ def _weights(folder: Path) -> Path:
     return folder
 
 
-def test_two_hosts_train_together_and_the_first_alone_writes(
+def test_two_hosts_train_together_and_only_the_first_writes(
     make_job: MakeJob, data: Path, tmp_path: Path, warm: WarmInterpreter
 ) -> None:
     weights = _weights(tmp_path / "weights")
-    hosts = ["localhost", "127.0.0.1"]  # names that resolve; the second is the first in order
+    hosts = ["localhost", "127.0.0.1"]  # names that resolve; sorted, the second comes first
     port = str(free_ports(1)[0])
     with ExitStack() as stack:
         jobs, bases = [], []
@@ -221,12 +219,12 @@ def test_two_hosts_train_together_and_the_first_alone_writes(
     assert '{"archive": ' not in (tmp_path / "localhost.log").read_text()
     (kept,) = (first / "output/data/checkpoints").glob("epoch=*.ckpt")
     state = torch.load(kept, map_location="cpu", weights_only=True)
-    # 96 images in shares of 48 make 3 batches of 16 an epoch, where one process would see 6.
+    # 96 images in shares of 48 give 3 batches of 16 per epoch; one process would have 6.
     assert state["global_step"] == 3 * (state["epoch"] + 1)
 
 
 @pytest.mark.faults
-def test_processes_of_one_host_fail_as_one(make_job: MakeJob, tmp_path: Path) -> None:
+def test_if_one_process_of_a_host_fails_the_job_fails_once(make_job: MakeJob, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     base = make_job(FROM_SCRATCH | {"processes_per_host": "2"}, training=tmp_path / "empty")
     assert _train_as_the_container(base, MASTER_PORT=str(free_ports(1)[0])).returncode == 1
@@ -235,7 +233,7 @@ def test_processes_of_one_host_fail_as_one(make_job: MakeJob, tmp_path: Path) ->
 
 
 @pytest.mark.faults
-def test_processes_of_one_host_are_stopped_as_one(make_job: MakeJob, data: Path, tmp_path: Path) -> None:
+def test_stopping_a_job_stops_all_processes_of_the_host(make_job: MakeJob, data: Path, tmp_path: Path) -> None:
     base = make_job(FROM_SCRATCH | {"processes_per_host": "2", "epochs": "1000"}, training=data)
     environment = {"SAGEMAKER_BASE_DIR": str(base), "MASTER_PORT": str(free_ports(1)[0])}
     with running("driftserve_training.job", environment=environment, log=tmp_path / "log") as job:

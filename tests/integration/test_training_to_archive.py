@@ -1,4 +1,4 @@
-"""One real run, small: train a timm network, export it, and hold the archive to what was promised."""
+"""A small real run: train a timm network, export it and check the archive."""
 
 import hashlib
 import json
@@ -54,7 +54,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data set for tests that need another training run."""
+    """A smaller data set for tests that need another training run."""
     folder = tmp_path_factory.mktemp("few")
     write_dataset(folder, {"train": 4, "val": 3, "test": 1}, seed=6)
     return folder
@@ -74,7 +74,7 @@ def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def carded(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run once more: an export leaves its card in it, and some tests export something else."""
+    """A copy of the run for the export, which adds its card. Other tests export variants of the run."""
     return Path(shutil.copytree(trained, tmp_path_factory.mktemp("carded") / "run"))
 
 
@@ -85,7 +85,7 @@ def exported(data: Path, carded: Path, tmp_path_factory: pytest.TempPathFactory)
     return output
 
 
-def test_a_run_leaves_record_weights_manifest_and_logs(trained: Path) -> None:
+def test_a_run_writes_record_weights_manifest_and_logs(trained: Path) -> None:
     record, classifier = load_trained(trained)
     assert 0 <= record.val_accuracy <= 1
     assert record.best_epoch in (1, 2)
@@ -110,19 +110,19 @@ def test_tensorboard_has_the_metrics_and_the_confusion_matrix(trained: Path) -> 
     assert "val_confusion" in events.Tags()["images"]
 
 
-def test_the_model_folder_holds_the_one_archive_and_the_tarball_the_same(exported: Path) -> None:
+def test_the_model_folder_contains_only_the_archive_and_the_tarball_the_same(exported: Path) -> None:
     (archive,) = (exported / "model").iterdir()
     assert archive.name == "scenes.mar"
     with tarfile.open(exported / "model.tar.gz") as tarball:
         assert tarball.getnames() == ["scenes.mar", "MAR-INF/MANIFEST.json", "driftserve_handler.py"]
 
 
-def test_the_contract_says_what_was_trained(exported: Path, trained: Path) -> None:
+def test_the_contract_describes_the_trained_network(exported: Path, trained: Path) -> None:
     record, _ = load_trained(trained)
     contract = read_contract(exported / "model" / "scenes.mar")
     assert (contract.name, contract.version, contract.labels) == ("scenes", "3", record.labels)
     assert contract.feature_names == feature_names(record.labels, contract.embedding_size)
-    assert {len(values) for values in contract.reference.values()} == {60}  # val/
+    assert {len(values) for values in contract.reference.values()} == {60}  # all images of val/
     assert contract.provenance["manifest_sha256"] == record.manifest_sha256
     evaluation = read_evaluation(trained)
     assert contract.evaluation == {
@@ -134,7 +134,7 @@ def test_the_contract_says_what_was_trained(exported: Path, trained: Path) -> No
     }
 
 
-def test_the_archive_names_its_card_which_lies_beside_it_and_in_the_run(exported: Path, carded: Path) -> None:
+def test_the_archive_has_the_digest_of_its_card_beside_it_and_in_the_run(exported: Path, carded: Path) -> None:
     provenance = read_contract(exported / "model" / "scenes.mar").provenance
     for folder in (exported, carded):
         for name, file in (("card_sha256", "card.json"), ("card_page_sha256", "card.html")):
@@ -142,9 +142,7 @@ def test_the_archive_names_its_card_which_lies_beside_it_and_in_the_run(exported
     assert main(["report", "--trained", str(carded), "--archive", str(exported / "model")]) == 0
 
 
-def test_the_card_of_an_export_has_the_archives_certificate_and_is_made_again_the_same(
-    exported: Path, carded: Path
-) -> None:
+def test_the_card_of_an_export_has_its_certificate_and_is_reproducible(exported: Path, carded: Path) -> None:
     contract = read_contract(exported / "model" / "scenes.mar")
     card = gather(carded)
     assert card.certificate == contract.certificate
@@ -152,13 +150,13 @@ def test_the_card_of_an_export_has_the_archives_certificate_and_is_made_again_th
     assert render(card).page == (exported / "card.html").read_bytes()
 
 
-def test_the_archives_card_is_shown_by_inspect(exported: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_inspect_shows_the_digest_of_the_card(exported: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert inspect(["inspect", str(exported / "model")]) == 0
     digest = hashlib.sha256((exported / "card.json").read_bytes()).hexdigest()
     assert re.search(rf"provenance\.card_sha256 +{digest}\n", capsys.readouterr().out)
 
 
-def test_a_card_that_was_changed_is_not_the_archives(
+def test_a_changed_card_does_not_match_the_archive(
     exported: Path, carded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for file in ("card.json", "card.html"):
@@ -173,14 +171,14 @@ def test_a_card_that_was_changed_is_not_the_archives(
     assert "expected card.json, got none" in capsys.readouterr().err
 
 
-def test_a_card_is_not_held_against_an_archive_without_one(
+def test_a_card_cannot_be_compared_with_an_archive_without_one(
     archive: Path, carded: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["report", "--trained", str(carded), "--archive", str(archive)]) == 2
     assert "expected card_sha256 in the provenance, got none; export the archive again" in capsys.readouterr().err
 
 
-def test_splits_that_lie_apart_are_named_alike_to_every_command(
+def test_every_command_accepts_the_same_flags_for_separate_splits(
     few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     splits = {"train": "to-train", "val": "to-choose", "test": "held-out"}
@@ -207,7 +205,7 @@ def test_splits_that_lie_apart_are_named_alike_to_every_command(
         assert line.endswith(f"a folder for each split, got none for {'val, ' * (kept == 2)}test; name it")
 
 
-def test_an_evaluation_takes_the_folder_of_its_own_split_alone(data: Path, trained: Path, tmp_path: Path) -> None:
+def test_an_evaluation_needs_only_the_folder_of_its_split(data: Path, trained: Path, tmp_path: Path) -> None:
     run = shutil.copytree(trained, tmp_path / "run")
     assert main(["evaluate", "--trained", str(run), "--robustness-images", "0", "--test-data", str(data / "test")]) == 0
     assert read_evaluation(run).images_sha256 == Manifest(data, scan(data).split("test")).sha256
@@ -221,7 +219,7 @@ def test_an_export_without_an_evaluation_is_refused(data: Path, trained: Path, t
     assert not (tmp_path / "out").exists()
 
 
-def test_an_export_with_other_images_than_were_trained_with_is_refused(
+def test_an_export_with_images_that_differ_from_the_training_is_refused(
     data: Path, trained: Path, tmp_path: Path
 ) -> None:
     copy = Path(shutil.copytree(data, tmp_path / "data"))
@@ -243,7 +241,7 @@ def test_an_export_with_an_evaluation_on_other_images_is_refused(data: Path, tra
 
 @pytest.fixture(scope="module")
 def exported_into_itself(few: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run on large validation images, with an accuracy on corrupted ones, that its export was put into."""
+    """A run with large validation images and a robustness result, exported into its own folder."""
     folder = tmp_path_factory.mktemp("large")
     copy = Path(shutil.copytree(few, folder / "data"))
     for path in (copy / "val").glob("*/*.jpg"):
@@ -257,13 +255,13 @@ def exported_into_itself(few: Path, tmp_path_factory: pytest.TempPathFactory) ->
     return run
 
 
-def test_the_accuracy_on_corrupted_images_is_promised_where_it_was_measured(exported_into_itself: Path) -> None:
+def test_the_contract_includes_the_accuracy_on_corrupted_images_if_measured(exported_into_itself: Path) -> None:
     archive = exported_into_itself / "model" / "scenes.mar"
     assert read_contract(archive).evaluation["mean_corruption_accuracy"] == 0.5
     assert main(["report", "--trained", str(exported_into_itself), "--archive", str(archive)]) == 0
 
 
-def test_the_archived_graph_gives_the_eager_networks_answers_on_every_test_image(
+def test_the_archived_graph_agrees_with_the_eager_network_on_every_test_image(
     exported: Path, trained: Path, data: Path, tmp_path: Path
 ) -> None:
     contract = unpack_archive(exported / "model" / "scenes.mar", tmp_path)
@@ -277,9 +275,7 @@ def test_the_archived_graph_gives_the_eager_networks_answers_on_every_test_image
     assert np.abs(calibrate(served, contract.temperature) - calibrate(eager, contract.temperature)).max() <= 1e-4
 
 
-def test_principal_components_of_training_images_are_centred_and_uncorrelated(
-    exported: Path, data: Path, tmp_path: Path
-) -> None:
+def test_embeddings_of_training_images_are_centred_and_uncorrelated(exported: Path, data: Path, tmp_path: Path) -> None:
     contract = unpack_archive(exported / "model" / "scenes.mar", tmp_path)
     model = load_model(tmp_path, contract)
     images = [decode(path.read_bytes()) for path in sorted((data / "train").glob("*/*.jpg"))]
@@ -290,13 +286,13 @@ def test_principal_components_of_training_images_are_centred_and_uncorrelated(
     assert (np.diff(spread) <= 1e-6).all()
 
 
-def test_golden_images_go_round_the_predicted_classes_and_are_small(exported: Path, data: Path, tmp_path: Path) -> None:
+def test_golden_images_cover_the_predicted_classes_and_are_small(exported: Path, data: Path, tmp_path: Path) -> None:
     contract = unpack_archive(exported / "model" / "scenes.mar", tmp_path)
     val = [decode(path.read_bytes()) for path in sorted((data / "val").glob("*/*.jpg"))]
     for golden in contract.golden:
         with Image.open(tmp_path / golden.file) as image:
             assert image.format == "PNG"
-            assert any(np.array_equal(np.asarray(image), pixels) for pixels in val)  # no larger than 512 pixels
+            assert any(np.array_equal(np.asarray(image), pixels) for pixels in val)  # at most 512 pixels
     logits = load_model(tmp_path, contract)(preprocess(val, contract.image_spec)).logits
     margins = np.diff(np.sort(calibrate(logits, contract.temperature))[:, -2:]).ravel()
     clear = {contract.labels[best] for best in logits[margins > 0.1].argmax(axis=1)}
@@ -304,7 +300,7 @@ def test_golden_images_go_round_the_predicted_classes_and_are_small(exported: Pa
     assert {golden.label for golden in contract.golden} == clear
 
 
-def test_large_validation_images_are_kept_small_and_answered_as_they_are_kept(
+def test_large_golden_images_are_reduced_and_their_predictions_match(
     exported_into_itself: Path, tmp_path: Path
 ) -> None:
     verified = verify_archive(exported_into_itself / "model" / "scenes.mar", tmp_path / "model", allowed=())
@@ -314,7 +310,7 @@ def test_large_validation_images_are_kept_small_and_answered_as_they_are_kept(
             assert image.size == (512, 341)
 
 
-def test_a_network_that_is_sure_of_nothing_is_refused(data: Path, trained: Path, tmp_path: Path) -> None:
+def test_a_network_without_confident_predictions_is_refused(data: Path, trained: Path, tmp_path: Path) -> None:
     unsure = tmp_path / "trained"
     shutil.copytree(trained, unsure)
     record = json.loads((unsure / "trained.json").read_text())
@@ -325,9 +321,7 @@ def test_a_network_that_is_sure_of_nothing_is_refused(data: Path, trained: Path,
     assert not (tmp_path / "out").exists()
 
 
-def test_a_network_that_answers_otherwise_than_the_one_that_was_explained_is_refused(
-    data: Path, trained: Path, tmp_path: Path
-) -> None:
+def test_a_network_that_differs_from_the_explained_one_is_refused(data: Path, trained: Path, tmp_path: Path) -> None:
     run = tmp_path / "trained"
     shutil.copytree(trained, run)
     told = Explanation("val/sea/0000.jpg", "0.png", "sea", "sea", 0.9, (9.0, 0.0, 0.0, 0.0, 0.0, 0.0), 0.2, 0.5)
@@ -338,13 +332,13 @@ def test_a_network_that_answers_otherwise_than_the_one_that_was_explained_is_ref
     assert not (tmp_path / "out").exists()
 
 
-def test_an_exported_archive_is_verified_by_its_digest(exported: Path, tmp_path: Path) -> None:
+def test_an_exported_archive_passes_verification_with_its_digest(exported: Path, tmp_path: Path) -> None:
     archive = exported / "model" / "scenes.mar"
     digest = read_archive(archive)[1]
     assert verify_archive(archive, tmp_path / "model", allowed=(digest,)).digest == digest
 
 
-def test_a_network_that_is_not_scripted_faithfully_is_refused(
+def test_a_network_that_changes_when_scripted_is_refused(
     data: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forward: Callable[..., tuple[torch.Tensor, torch.Tensor]] = graph.ExportGraph.forward
@@ -364,7 +358,7 @@ def test_an_export_without_a_training_run_is_refused(data: Path, tmp_path: Path)
         export(tmp_path, data, tmp_path / "out", "scenes", "1")
 
 
-def test_the_command_refuses_bad_data_in_one_line(tmp_path: Path, warm: WarmInterpreter) -> None:
+def test_bad_data_is_a_one_line_error_of_the_command(tmp_path: Path, warm: WarmInterpreter) -> None:
     command = ("driftserve_training", "train", "--data", str(tmp_path), "--output", str(tmp_path / "o"))
     done = warm.run(*command, environment={}, timeout_seconds=PATIENCE_SECONDS)
     assert done.returncode == 2
@@ -372,7 +366,7 @@ def test_the_command_refuses_bad_data_in_one_line(tmp_path: Path, warm: WarmInte
     assert "Traceback" not in done.stderr
 
 
-def test_best_epoch_by_validation_is_the_one_that_is_kept(trained: Path) -> None:
+def test_the_best_epoch_on_validation_is_kept(trained: Path) -> None:
     record, classifier = load_trained(trained)
     (kept,) = (trained / "checkpoints").glob("epoch=*.ckpt")
     state = torch.load(kept, map_location="cpu", weights_only=True)
@@ -381,8 +375,8 @@ def test_best_epoch_by_validation_is_the_one_that_is_kept(trained: Path) -> None
     assert all(torch.equal(value, state["state_dict"][f"classifier.{name}"]) for name, value in stored.items())
 
 
-def test_real_images_train_too(intel: Path, tmp_path: Path) -> None:
-    """A hundredth of the real images, a few epochs from the real weights where they are: better than chance by far."""
+def test_training_on_real_images_works(intel: Path, tmp_path: Path) -> None:
+    """Train on 1 % of the real images for a few epochs, from real weights if available: far better than chance."""
     for split, number in {"train": 24, "val": 10, "test": 2}.items():
         for label in sorted(path for path in (intel / split).iterdir() if path.is_dir()):
             (tmp_path / "data" / split / label.name).mkdir(parents=True)
@@ -399,7 +393,7 @@ def test_real_images_train_too(intel: Path, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "out" / "trained.json").read_text())["network"]["model"] == "mobilenetv2_035"
 
 
-def test_the_archive_names_no_path_of_the_machine_that_made_it(exported: Path) -> None:
+def test_the_archive_contains_no_path_of_this_machine(exported: Path) -> None:
     import zipfile
 
     with zipfile.ZipFile(exported / "model" / "scenes.mar") as mar:
@@ -411,14 +405,14 @@ def test_the_archive_names_no_path_of_the_machine_that_made_it(exported: Path) -
 
 
 @pytest.mark.parametrize("model", ["deit_tiny_distilled_patch16_224", "convnext_atto"])
-def test_other_kinds_of_networks_are_exported_too(few: Path, tmp_path: Path, model: str) -> None:
+def test_other_architectures_are_exported_too(few: Path, tmp_path: Path, model: str) -> None:
     train(TrainingConfiguration(data=few, output=tmp_path, model=model, pretrained=False, image_size=32, epochs=1))
     write_evaluation(tmp_path)
     _, parity = export(tmp_path, few, tmp_path / "out", "scenes", "1")
     assert parity.argmax_agreement == 1.0
 
 
-def test_a_stream_that_leaks_into_validation_is_refused(data: Path, tmp_path: Path) -> None:
+def test_a_stream_that_shares_images_with_validation_is_refused(data: Path, tmp_path: Path) -> None:
     copy = tmp_path / "data"
     shutil.copytree(data, copy)
     shutil.copytree(copy / "val", copy / "stream")

@@ -1,4 +1,4 @@
-"""One real search, small: `tune` as it is called, with real trainings, and what it leaves."""
+"""A small real search: run the command `tune` with real trainings and check its results."""
 
 import csv
 import json
@@ -44,7 +44,7 @@ def tuned(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return output
 
 
-def test_a_search_leaves_table_plots_and_the_winner(tuned: Path) -> None:
+def test_a_search_writes_table_plots_and_the_winner(tuned: Path) -> None:
     assert {path.name for path in tuned.iterdir()} == {
         *("best_params.yaml", "history.png", "importances.png", "table.md", "trials.csv"),
         *("study.journal", "study.locks", "trials"),
@@ -64,7 +64,7 @@ def test_a_search_leaves_table_plots_and_the_winner(tuned: Path) -> None:
     }
 
 
-def test_only_the_winner_keeps_its_network(tuned: Path) -> None:
+def test_only_the_network_of_the_winner_is_kept(tuned: Path) -> None:
     (network,) = tuned.glob("trials/*/*.pt")
     record = json.loads((network.parent / "trained.json").read_text())
     with (tuned / "trials.csv").open() as file:
@@ -74,7 +74,7 @@ def test_only_the_winner_keeps_its_network(tuned: Path) -> None:
     assert not list(tuned.glob("trials/*/checkpoints"))
 
 
-def test_the_winner_is_scored_on_test_and_the_search_given_again_trains_nothing(
+def test_the_winner_is_scored_on_test_and_repeating_the_search_trains_nothing(
     tuned: Path, data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = {path: path.stat().st_mtime_ns for path in tuned.glob("trials/**/*")}
@@ -91,7 +91,7 @@ def test_the_winner_is_scored_on_test_and_the_search_given_again_trains_nothing(
     assert said["trials"] == {"complete": 2}
 
 
-def test_tensorboard_has_what_each_trial_was_given_and_was_worth(tuned: Path) -> None:
+def test_tensorboard_has_parameters_and_score_of_each_trial(tuned: Path) -> None:
     for folder, rate in (("0000", 0.003), ("0001", 0.01)):
         events = EventAccumulator(str(tuned / "trials" / folder / "hparams")).Reload()
         assert "search/objective" in events.Tags()["scalars"]
@@ -100,7 +100,7 @@ def test_tensorboard_has_what_each_trial_was_given_and_was_worth(tuned: Path) ->
         assert (given["model"].string_value, given["learning_rate"].number_value) == ("test_resnet", rate)
 
 
-def test_another_search_in_the_same_folder_is_refused(
+def test_a_different_search_in_the_same_folder_is_refused(
     tuned: Path, data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     again = ["tune", "--data", str(data), "--output", str(tuned), *SEARCHED, *SMALL]
@@ -116,10 +116,10 @@ def _training(data: Path, output: Path, epochs: int, rank_by: RankBy = "validati
     return Training(configuration, make_plan(configuration, space, rank_by=rank_by), scan(data))
 
 
-def test_a_training_that_is_given_up_ends_at_once_and_leaves_no_weights(data: Path, tmp_path: Path) -> None:
+def test_a_pruned_training_ends_at_once_and_leaves_no_weights(data: Path, tmp_path: Path) -> None:
     seen: list[int] = []
 
-    def give_up(epoch: int, _: float) -> None:
+    def prune(epoch: int, _: float) -> None:
         seen.append(epoch)
         raise optuna.TrialPruned
 
@@ -127,16 +127,14 @@ def test_a_training_that_is_given_up_ends_at_once_and_leaves_no_weights(data: Pa
     folder.mkdir(parents=True)
     (folder / "old").write_text("of a search whose journal was removed")
     with pytest.raises(optuna.TrialPruned):
-        _training(data, tmp_path, 9)(Assignment(3, POINT, is_retry=False), give_up)
+        _training(data, tmp_path, 9)(Assignment(3, POINT, is_retry=False), prune)
     assert seen == [1]
     left = {path.name for path in folder.iterdir()}
     assert {"hparams", "tensorboard"} <= left
     assert not {"checkpoints", "network.pt", "old"} & left
 
 
-def test_a_training_that_goes_on_finds_its_folder_as_it_was_and_is_scored_on_test_where_that_ranks(
-    data: Path, tmp_path: Path
-) -> None:
+def test_a_retried_training_keeps_its_folder_and_is_scored_on_test_if_that_ranks(data: Path, tmp_path: Path) -> None:
     folder = tmp_path / "trials" / "0003"
     folder.mkdir(parents=True)
     (folder / "old").write_text("of an attempt that was cut off")
@@ -147,7 +145,7 @@ def test_a_training_that_goes_on_finds_its_folder_as_it_was_and_is_scored_on_tes
     assert outcome.val_accuracy == load_trained(folder)[0].val_accuracy
 
 
-def test_the_scores_on_test_are_noted_once_and_read_by_whoever_has_not_the_network(
+def test_test_scores_are_stored_for_machines_without_the_network(
     tuned: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     other = tmp_path / "other"
@@ -173,7 +171,7 @@ def test_the_scores_on_test_are_noted_once_and_read_by_whoever_has_not_the_netwo
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
-def test_what_cannot_be_searched_is_said_before_the_first_trial(
+def test_an_invalid_search_is_an_error_before_the_first_trial(
     data: Path, tmp_path: Path, wrong: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["tune", "--data", str(data), "--output", str(tmp_path / "o"), *SEARCHED, *SMALL, *wrong]) == 2
@@ -191,14 +189,14 @@ def test_what_cannot_be_searched_is_said_before_the_first_trial(
         (["--trials", "0"], "expected a whole number of at least 1"),
     ],
 )
-def test_a_wrong_flag_is_one_line(wrong: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_flag_is_a_one_line_error(wrong: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["tune", "--data", "d", "--output", "o", *SEARCHED, *wrong])
     assert ended.value.code == 2
     assert message in capsys.readouterr().err
 
 
-def test_a_file_that_fixes_what_is_searched_is_refused(
+def test_a_configuration_file_that_fixes_a_searched_parameter_is_refused(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "p.yaml").write_text("model: resnet18\n")

@@ -1,4 +1,4 @@
-"""What the tests of a server run on: one of each kind."""
+"""Run the tests of a server on TorchServe and on MMS."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""How a server begins and ends."""
+"""Tests of starting and stopping a server."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from sample_images import encode, scene
 
 
 @pytest.mark.parametrize(("server", "signal_number"), [("torchserve", signal.SIGINT), ("mms", signal.SIGTERM)])
-def test_a_signal_ends_all_that_was_started_and_stdout_held_embedded_metrics_only(
+def test_a_signal_ends_all_processes_and_stdout_contains_only_embedded_metrics(
     archive: Path, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, server: str, signal_number: int
 ) -> None:
     runtime_dir, log = tmp_path_factory.mktemp("e"), tmp_path / "log"
@@ -30,7 +30,7 @@ def test_a_signal_ends_all_that_was_started_and_stdout_held_embedded_metrics_onl
         "DRIFTSERVE_WORKERS": "1",
         "DRIFTSERVE_RUNTIME_DIR": str(runtime_dir),
     }
-    # As a user types it, in a directory with a module that nothing of ours may import; Python 3.10 would.
+    # Started as a user does, in a directory with a module that must not be imported; Python 3.10 would import it.
     command = [python_of(server).with_name("driftserve"), "serve", archive, "--server", server]
     command += ["--port", str(free_port(server))]
     if sys.version_info >= (3, 11):
@@ -48,7 +48,7 @@ def test_a_signal_ends_all_that_was_started_and_stdout_held_embedded_metrics_onl
         wait_for(lambda: "ready: a golden image" in log.read_text())
         children = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signal_number)
-        process.terminate()  # a second one changes nothing
+        process.terminate()  # a second signal changes nothing
         output, _ = process.communicate(timeout=30)
     assert process.returncode == 0
     assert len(children) >= 4  # the monitor, the guard, the JVM, a worker
@@ -59,8 +59,8 @@ def test_a_signal_ends_all_that_was_started_and_stdout_held_embedded_metrics_onl
     assert all("CloudWatchMetrics" in line["_aws"] for line in lines)
 
 
-@pytest.mark.parametrize("seconds", [1.2, 3.5])  # verifying, the JVM starting: roughly
-def test_a_signal_before_it_is_ready_ends_all_the_same(
+@pytest.mark.parametrize("seconds", [1.2, 3.5])  # roughly: during verification, while the JVM starts
+def test_a_signal_before_the_server_is_ready_ends_all_processes(
     archive: Path, tmp_path_factory: pytest.TempPathFactory, seconds: float
 ) -> None:
     place = tmp_path_factory.mktemp("t")
@@ -80,7 +80,7 @@ def test_a_signal_before_it_is_ready_ends_all_the_same(
 
 
 @pytest.mark.parametrize("content", [b"hello", b""])
-def test_a_broken_archive_is_refused_in_one_line_before_anything_starts(tmp_path: Path, content: bytes) -> None:
+def test_a_broken_archive_is_a_one_line_error_before_any_process_starts(tmp_path: Path, content: bytes) -> None:
     broken = tmp_path / "broken.mar"
     broken.write_bytes(content)
     (port,) = free_ports(1)
@@ -120,7 +120,7 @@ def test_one_bad_request_of_a_server_batch_fails_alone(
         began_at = time.monotonic()
         with ThreadPoolExecutor(4) as pool:
             answers = list(pool.map(lambda request: endpoint.post(*request), asked))
-        assert time.monotonic() - began_at < 2  # they were one batch: nobody waited for it to fill
+        assert time.monotonic() - began_at < 2  # they filled one batch, so nobody waited for the batch delay
         assert [answer.status for answer in answers] == [200, 400, 415, 200]
         assert [json.loads(answer.data).get("error", {}).get("type") for answer in answers] == [
             None,
@@ -133,11 +133,11 @@ def test_one_bad_request_of_a_server_batch_fails_alone(
 
 
 @pytest.mark.faults
-def test_it_serves_from_a_relative_directory_on_the_java_of_pypi(
+def test_serving_works_from_a_relative_directory_with_java_from_pypi(
     archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, generator: np.random.Generator
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    tools = tmp_path / "bin"  # a PATH with no java on it
+    tools = tmp_path / "bin"  # a PATH without java
     tools.mkdir()
     without_java = {"PATH": str(tools), "JAVA_HOME": "", "DRIFTSERVE_WORKERS": "1"}
     with started(archive, Path("r"), tmp_path / "log", **without_java) as endpoint:

@@ -1,4 +1,4 @@
-"""The smoke suite's way through SageMaker's runtime, against a fake of that service before a real server."""
+"""Run the smoke suite through a fake of SageMaker's runtime in front of a real server."""
 
 import os
 import subprocess
@@ -36,12 +36,12 @@ def runtime(url: str) -> Any:
         endpoint_url=url,
         region_name="eu-central-1",
         aws_access_key_id="fake",
-        aws_secret_access_key="fake",  # noqa: S106  # of the fake service
+        aws_secret_access_key="fake",  # noqa: S106  # for the fake service
         config=botocore.config.Config(retries={"total_max_attempts": 1}),
     )
 
 
-def test_the_smoke_suite_passes_through_the_runtime_but_for_the_ping(url: str, archive: Path) -> None:
+def test_the_smoke_suite_passes_through_the_runtime_except_for_the_ping(url: str, archive: Path) -> None:
     options = ["--sagemaker-endpoint", "driftserve", "--archive", str(archive)]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "tests/endpoint", *options],
@@ -56,14 +56,14 @@ def test_the_smoke_suite_passes_through_the_runtime_but_for_the_ping(url: str, a
     assert "SageMaker keeps /ping to itself" in done.stdout
 
 
-def test_a_marked_request_reaches_the_server_as_one(runtime: Any, torchserve: Endpoint) -> None:
+def test_the_test_mark_of_a_request_reaches_the_server(runtime: Any, torchserve: Endpoint) -> None:
     image, before = encode(scene(np.random.default_rng(41))), torchserve.observations()
     for attributes in ({"CustomAttributes": TEST_ATTRIBUTE}, {}):
         runtime.invoke_endpoint(EndpointName="driftserve", ContentType="image/png", Body=image, **attributes)
     assert torchserve.observations() == before + 1
 
 
-def test_the_servers_error_is_a_model_error_with_its_body(runtime: Any) -> None:
+def test_an_error_of_the_server_is_a_model_error_with_its_body(runtime: Any) -> None:
     with pytest.raises(runtime.exceptions.ModelError) as caught:
         runtime.invoke_endpoint(EndpointName="driftserve", ContentType="text/plain", Body=b"hello")
     response = caught.value.response
@@ -74,7 +74,7 @@ def test_the_servers_error_is_a_model_error_with_its_body(runtime: Any) -> None:
     assert "Received client error (415) from AllTraffic" in response["Error"]["Message"]
 
 
-def test_an_unknown_endpoint_is_the_services_own_error(runtime: Any) -> None:
+def test_an_unknown_endpoint_is_an_error_of_the_service(runtime: Any) -> None:
     with pytest.raises(ClientError) as caught:
         runtime.invoke_endpoint(EndpointName="other", ContentType="image/png", Body=b"")
     assert caught.value.response["Error"]["Code"] == "ValidationError"
@@ -82,7 +82,7 @@ def test_an_unknown_endpoint_is_the_services_own_error(runtime: Any) -> None:
     assert "OriginalStatusCode" not in caught.value.response
 
 
-def test_more_than_the_services_limit_is_refused_before_the_server(runtime: Any) -> None:
+def test_a_body_over_the_services_limit_does_not_reach_the_server(runtime: Any) -> None:
     with pytest.raises(ClientError) as caught:
         runtime.invoke_endpoint(EndpointName="driftserve", ContentType="image/png", Body=bytes(MAX_BODY_BYTES + 1))
     assert caught.value.response["Error"]["Code"] == "413"

@@ -1,4 +1,4 @@
-"""What every server answers, on a real port."""
+"""Tests of a running server's responses, on TorchServe and MMS."""
 
 import base64
 import json
@@ -69,13 +69,13 @@ def test_a_body_over_the_servers_limit_is_refused(endpoint: Endpoint, generator:
     try:
         status: int | None = endpoint.post(b"\0" * (26 << 20)).status
     except urllib3.exceptions.HTTPError:
-        status = None  # the server closed the connection while the body was still on its way
+        status = None  # the server closed the connection before the whole body was sent
     assert status in (413, None)
     assert endpoint.post(encode(scene(generator))).status == 200
 
 
-def test_a_form_is_the_servers_own_affair(endpoint: Endpoint, generator: np.random.Generator) -> None:
-    # curl's default for --data-binary: both servers parse it as a form, and fail, before a worker sees it.
+def test_a_form_fails_in_the_server_before_a_worker_sees_it(endpoint: Endpoint, generator: np.random.Generator) -> None:
+    # This is curl's default for --data-binary. Both servers parse the body as a form and fail.
     image = encode(scene(generator), "JPEG")
     assert endpoint.post(image, "application/x-www-form-urlencoded").status == 500
     assert endpoint.post(image, "image/jpeg").status == 200
@@ -109,16 +109,16 @@ def test_both_servers_give_the_same_probabilities(torchserve: Endpoint, mms: End
     assert np.unique(ours.argmax(axis=1)).size == 3
 
 
-def test_ping_and_only_inference_on_the_port(endpoint: Endpoint) -> None:
+def test_the_port_serves_ping_and_inference_only(endpoint: Endpoint) -> None:
     lines = endpoint.log.read_text().count("\n")
     for _ in range(5):
         assert urllib3.request("GET", f"{endpoint.url}/ping").status == 200
-    assert endpoint.log.read_text().count("\n") - lines < 5  # no ping is logged; a period's metrics may be
+    assert endpoint.log.read_text().count("\n") - lines < 5  # pings are not logged; metrics of a period may be
     assert urllib3.request("GET", f"{endpoint.url}/models").status in (404, 405)
 
 
-def test_all_workers_fill_one_window_and_drift_is_seen(endpoint: Endpoint) -> None:
-    generator = np.random.default_rng(77)  # images that no other test sends, which would be duplicates
+def test_all_workers_fill_one_window_and_drift_is_detected(endpoint: Endpoint) -> None:
+    generator = np.random.default_rng(77)  # no other test sends these images: duplicates would not count
     seen = endpoint.observations()
     left = 50 - int(str(endpoint.status()["observations"])) % 50
 
@@ -129,7 +129,7 @@ def test_all_workers_fill_one_window_and_drift_is_seen(endpoint: Endpoint) -> No
         seen += number
         assert endpoint.observations() == seen
 
-    send(left, 0)  # up to the end of a window
+    send(left, 0)  # complete the current window
     windows = endpoint.status()["windows"]
     send(50, 0)
     assert endpoint.status()["windows"] == windows + 1

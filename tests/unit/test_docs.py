@@ -26,12 +26,12 @@ def generate() -> ModuleType:
     return module
 
 
-def test_the_pages_are_what_the_code_says() -> None:
+def test_the_generated_pages_match_the_code() -> None:
     done = subprocess.run([sys.executable, DOCS / "generate.py", "--check"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
-def test_a_stale_page_is_named(generate: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_check_names_a_stale_page(generate: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert generate.main(["--folder", str(tmp_path)]) == 0
     assert generate.main(["--folder", str(tmp_path), "--check"]) == 0
     (tmp_path / "metrics.md").write_text("old")
@@ -52,7 +52,7 @@ def test_every_setting_and_every_metric_has_a_row(generate: ModuleType) -> None:
     assert all(f"| `{definition.name}` |" in page for definition in DEFINITIONS)
 
 
-def test_the_default_of_workers_is_no_number_of_this_machine(generate: ModuleType) -> None:
+def test_the_documented_default_of_workers_does_not_depend_on_this_machine(generate: ModuleType) -> None:
     assert "| `DRIFTSERVE_WORKERS` | integer | one a processor | 1 to 256 |" in generate.settings_page()
 
 
@@ -64,6 +64,6 @@ def test_the_formula_gives_the_number_of_metrics(generate: ModuleType, labels: i
     assert constant + per_label * labels + per_component * components == generate.series_count(labels, components)
 
 
-def test_the_demos_labels_are_those_that_it_draws(generate: ModuleType, tmp_path: Path) -> None:
+def test_the_documented_demo_labels_are_those_of_its_images(generate: ModuleType, tmp_path: Path) -> None:
     write_dataset(tmp_path, {"val": 1})
     assert tuple(sorted(path.name for path in (tmp_path / "val").iterdir())) == generate.DEMO_LABELS

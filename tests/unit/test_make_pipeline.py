@@ -1,4 +1,4 @@
-"""What `make pipeline-dry` and `make pipeline-local` hand to the programs, by a Python that writes it down."""
+"""Tests of the arguments that `make pipeline-dry` and `make pipeline-local` pass on; a fake Python records them."""
 
 import os
 import shlex
@@ -17,7 +17,7 @@ env | sed -n /^DRIFTSERVE_PIPELINE_/p >> "$CALLS"
 
 
 def _make(place: Path, *arguments: str, **environment: str) -> list[str]:
-    """The lines that were written down."""
+    """Run make with a fake Python; return the arguments and settings that it recorded."""
     for name in ("venv", "sdk"):
         python = place / name / "bin" / "python"
         python.parent.mkdir(parents=True)
@@ -34,7 +34,7 @@ def _make(place: Path, *arguments: str, **environment: str) -> list[str]:
 
 
 @pytest.mark.parametrize("verb", ["pipeline-dry", "pipeline-local"])
-def test_what_is_given_reaches_the_program_whatever_is_in_it(tmp_path: Path, verb: str) -> None:
+def test_values_with_special_characters_reach_the_program_unchanged(tmp_path: Path, verb: str) -> None:
     odd = "/scenes of 'May'; `id` & more"
     given = ["A=it's;b", "B=*", 'C="x"', "D=(e)"]
     weights = "/weights/it's;a.safetensors"
@@ -48,7 +48,7 @@ def test_what_is_given_reaches_the_program_whatever_is_in_it(tmp_path: Path, ver
 
 
 @pytest.mark.parametrize("verb", ["pipeline-dry", "pipeline-local"])
-def test_without_images_both_run_on_drawn_scenes(tmp_path: Path, verb: str) -> None:
+def test_without_images_both_use_generated_scenes(tmp_path: Path, verb: str) -> None:
     drawn = tmp_path / "pipeline-dry" / "data"
     drawn.mkdir(parents=True)
     sent = _make(tmp_path, verb, f"BUILD={tmp_path}")
@@ -57,7 +57,7 @@ def test_without_images_both_run_on_drawn_scenes(tmp_path: Path, verb: str) -> N
     assert "--weights" not in sent
 
 
-def test_a_dry_run_is_asked_to_start_anew_only_by_again(tmp_path: Path) -> None:
+def test_a_dry_run_starts_again_only_if_asked(tmp_path: Path) -> None:
     assert "--again" in _make(tmp_path / "a", "pipeline-dry", "DATA=/scenes", "AGAIN=1")
     assert "--again" not in _make(tmp_path / "b", "pipeline-dry", "DATA=/scenes")
 
@@ -71,7 +71,7 @@ def test_images_and_engine_of_the_run_in_containers_can_be_chosen(tmp_path: Path
 
 
 @pytest.mark.parametrize("verb", ["pipeline-dry", "pipeline-local"])
-def test_settings_that_are_given_are_not_overridden(tmp_path: Path, verb: str) -> None:
+def test_given_settings_are_not_overridden(tmp_path: Path, verb: str) -> None:
     (tmp_path / "pipeline-dry" / "data").mkdir(parents=True)
     given = {
         "DRIFTSERVE_PIPELINE_TRAINING_IMAGE": "ours:training",

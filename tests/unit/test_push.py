@@ -1,4 +1,4 @@
-"""What is pushed, and how it is named, by a Docker that writes down what it is asked."""
+"""Tests of container/push.py with a fake Docker that records its arguments."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from checkout import ROOT
 
 DIGEST = "sha256:" + "3" * 64
 FAKE_DOCKER = f"""#!/bin/sh
-# A fake Docker: writes down its arguments, and answers a push as the real one does.
+# A fake Docker: records its arguments and answers a push like the real one.
 echo "$@" >> calls
 [ "$1" != push ] || [ -n "$FAILS" ] || echo "latest: digest: {DIGEST} size: 1234"
 [ "$1" != push ] || [ -z "$FAILS" ]
@@ -30,7 +30,7 @@ def _push(
     return subprocess.run(command, cwd=place, env=os.environ | environment, capture_output=True, text=True)
 
 
-def test_images_are_named_by_the_digest_that_the_registry_gave(tmp_path: Path) -> None:
+def test_image_definitions_use_the_digest_from_the_registry(tmp_path: Path) -> None:
     assert _push(tmp_path, "serving", "lambda").returncode == 0
     assert json.loads((tmp_path / "imagedefinitions.json").read_text()) == [
         {"name": "serving", "imageUri": f"registry/scenes@{DIGEST}"},
@@ -50,7 +50,7 @@ def test_images_are_named_by_the_digest_that_the_registry_gave(tmp_path: Path) -
         ("registry", {"FAILS": "1"}, "expected a digest"),
     ],
 )
-def test_what_cannot_be_pushed_is_said_and_nothing_is_defined(
+def test_a_failed_push_is_an_error_and_writes_no_image_definitions(
     tmp_path: Path, registry: str, environment: dict[str, str], message: str
 ) -> None:
     done = _push(tmp_path, "serving", registry=registry, **environment)

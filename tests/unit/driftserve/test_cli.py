@@ -16,7 +16,7 @@ from sample_images import encode
 
 
 def _driftserve(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-    """As a process: for the exit status itself, and for `serve`, which ends all children of its process."""
+    """Run a command as a process: for its real exit status, and for `serve`, which ends all children of its process."""
     return subprocess.run(
         [sys.executable, "-m", "driftserve", *arguments],
         capture_output=True,
@@ -27,7 +27,7 @@ def _driftserve(*arguments: str, **environment: str) -> "subprocess.CompletedPro
 
 @dataclass(frozen=True)
 class Done:
-    """How a command ended."""
+    """The exit status and output of a command."""
 
     returncode: int
     stdout: str
@@ -39,7 +39,7 @@ Command = Callable[..., Done]
 
 @pytest.fixture
 def driftserve(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
-    """Runs a command in this process."""
+    """A function that runs a command in this process."""
 
     def driftserve(*arguments: str | Path, **environment: str) -> Done:
         for name, value in environment.items():
@@ -78,31 +78,31 @@ def test_a_wrong_command_line_exits_with_2(driftserve: Command, arguments: list[
     assert line.endswith("--help` tells more")
 
 
-def test_a_missing_archive_exits_with_1_and_one_line(tmp_path: Path) -> None:
+def test_a_missing_archive_exits_with_1_and_a_one_line_error(tmp_path: Path) -> None:
     done = _driftserve("serve", str(tmp_path))
     assert done.returncode == 1
     assert done.stderr == f"driftserve: {tmp_path}: expected an archive, or a directory with one .mar file, got none\n"
 
 
-def test_serve_without_an_archive_takes_sagemakers() -> None:
+def test_serve_without_an_archive_uses_sagemakers_directory() -> None:
     done = _driftserve("serve")
     assert done.returncode == 1
     assert done.stderr.startswith("driftserve: /opt/ml/model: expected an archive")
 
 
-def test_serve_without_an_archive_takes_the_one_that_is_set(tmp_path: Path) -> None:
+def test_serve_without_an_archive_uses_the_setting(tmp_path: Path) -> None:
     done = _driftserve("serve", DRIFTSERVE_MODEL_DIR=str(tmp_path))
     assert done.returncode == 1
     assert done.stderr.startswith(f"driftserve: {tmp_path}: expected an archive")
 
 
-def test_verify_says_which_archive_it_is(driftserve: Command, archive: Path) -> None:
+def test_verify_prints_name_and_digest(driftserve: Command, archive: Path) -> None:
     done = driftserve("verify", str(archive))
     assert done.returncode == 0
     assert done.stdout == f"tiny/7 {read_archive(archive)[1]}\n"
 
 
-def test_verify_leaves_the_verified_files_where_it_is_told(driftserve: Command, archive: Path, tmp_path: Path) -> None:
+def test_verify_unpacks_into_the_given_directory(driftserve: Command, archive: Path, tmp_path: Path) -> None:
     assert driftserve("verify", str(archive), "--unpack", str(tmp_path / "model")).returncode == 0
     assert (tmp_path / "model" / "model.pt").exists()
 
@@ -116,7 +116,7 @@ def test_inspect_shows_what_an_archive_holds(driftserve: Command, archive: Path)
     assert document["name"] == "tiny"
 
 
-def test_predict_answers_as_the_server_does_and_fails_where_an_image_does(
+def test_predict_answers_like_the_server_and_fails_if_an_image_fails(
     driftserve: Command, archive: Path, tmp_path: Path
 ) -> None:
     blue = np.zeros((50, 70, 3), np.uint8) + np.array([10, 10, 200], np.uint8)
@@ -133,7 +133,7 @@ def test_predict_answers_as_the_server_does_and_fails_where_an_image_does(
     assert second["label"] == "blue"
 
 
-def test_predict_without_the_image_exits_with_1_and_one_line(
+def test_predict_with_a_missing_image_exits_with_1_and_a_one_line_error(
     driftserve: Command, archive: Path, tmp_path: Path
 ) -> None:
     done = driftserve("predict", str(tmp_path / "no.png"), "--archive", str(archive))
@@ -143,7 +143,7 @@ def test_predict_without_the_image_exits_with_1_and_one_line(
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_stray_setting_exits_with_1_and_its_name(driftserve: Command) -> None:
+def test_an_unknown_setting_exits_with_1_and_its_name(driftserve: Command) -> None:
     done = driftserve("status", DRIFTSERVE_WINDOW="5")
     assert done.returncode == 1
     assert "DRIFTSERVE_WINDOW: no such setting" in done.stderr
@@ -155,7 +155,7 @@ def test_status_without_a_monitor_exits_with_1(tmp_path: Path) -> None:
     assert done.stderr == "driftserve: no monitor is running; start one with `driftserve serve`\n"
 
 
-def test_a_monitor_needs_to_know_where(driftserve: Command, tmp_path: Path) -> None:
+def test_the_monitor_command_needs_a_runtime_directory(driftserve: Command, tmp_path: Path) -> None:
     done = driftserve("monitor", TMPDIR=str(tmp_path))
     assert done.returncode == 1
     assert "DRIFTSERVE_RUNTIME_DIR: expected a directory, got nothing" in done.stderr

@@ -32,7 +32,7 @@ def _lines(stream: io.StringIO) -> list[dict[str, object]]:
     return [json.loads(line) for line in stream.getvalue().splitlines()]
 
 
-def test_a_line_says_time_level_logger_and_message(logger: logging.Logger, stream: io.StringIO) -> None:
+def test_a_line_contains_time_level_logger_and_message(logger: logging.Logger, stream: io.StringIO) -> None:
     before = datetime.now(timezone.utc)
     logger.warning("%d images", 3)
     (line,) = _lines(stream)
@@ -61,20 +61,20 @@ def test_a_traceback_is_one_string_after_the_message(logger: logging.Logger, str
 
 
 @pytest.mark.parametrize("text", ["a\nb", "a\r\nb", "a\u2028b", "a\x00b", "a\udcffb", "Höhle"])
-def test_no_text_makes_a_line_span_lines_or_leave_ascii(logger: logging.Logger, stream: io.StringIO, text: str) -> None:
+def test_any_text_gives_one_ascii_line(logger: logging.Logger, stream: io.StringIO, text: str) -> None:
     logger.error("got %s", text)
     assert stream.getvalue().isascii()
     (line,) = _lines(stream)
     assert line["message"] == f"got {text}"
 
 
-def test_arguments_that_do_not_fit_are_shown_rather_than_lost(logger: logging.Logger, stream: io.StringIO) -> None:
+def test_arguments_that_do_not_match_the_format_are_shown(logger: logging.Logger, stream: io.StringIO) -> None:
     logger.error("%d images", "three")
     (line,) = _lines(stream)
     assert line["message"] == "%d images ('three',)"
 
 
-def test_metrics_are_a_field_a_line_a_model(capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_model_has_a_line_with_its_metrics_as_a_field(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging(Settings())
     common = (("EndpointName", "local"), ("VariantName", "AllTraffic"), ("Model", "scenes/1"))
     LogSink().emit(
@@ -89,7 +89,7 @@ def test_metrics_are_a_field_a_line_a_model(capsys: pytest.CaptureFixture[str]) 
     assert lost["metrics"] == dict(common[:2]) | {"LostMetrics.log": 0.0}
 
 
-def test_libraries_are_heard_from_warning_and_we_from_the_level_that_is_set(
+def test_libraries_log_from_warning_and_driftserve_from_its_level(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     configure_logging(Settings(log_level="DEBUG"))
@@ -104,7 +104,7 @@ def test_libraries_are_heard_from_warning_and_we_from_the_level_that_is_set(
     ]
 
 
-def test_what_ends_a_process_or_a_thread_by_surprise_is_a_log_line() -> None:
+def test_an_uncaught_exception_in_a_process_or_thread_is_a_log_line() -> None:
     code = """
 import threading
 from driftserve.bootstrap import configure_logging

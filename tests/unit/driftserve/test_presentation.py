@@ -21,7 +21,7 @@ def _table(*models: dict[str, object], **more: object) -> list[str]:
     return presentation.table({"models": dict(enumerate(models)), **more}, now=1090.0).splitlines()
 
 
-def test_the_status_is_a_table_with_a_line_a_model() -> None:
+def test_the_status_is_a_table_with_one_line_per_model() -> None:
     lines = _table(MODEL, MODEL | {"name": "other/12", "last_report": None}, lost={"queue_full": 0}, silent_seconds=0.2)
     assert " ".join(lines[0].split()) == "name state windows long windows alarms observations dropped window age"
     assert [line.split() for line in lines[1:]] == [
@@ -31,7 +31,7 @@ def test_the_status_is_a_table_with_a_line_a_model() -> None:
     assert lines[1].index("OK") == lines[2].index("OK")
 
 
-def test_the_status_says_what_is_overridden_lost_and_silent() -> None:
+def test_the_status_shows_overrides_losses_and_silence() -> None:
     overridden = MODEL | {"overrides": ["window_size 50 instead of 200, which ..."]}
     assert _table(overridden, lost={"queue_full": 4, "unknown_model": 0}, silent_seconds=12.0)[2:] == [
         "scenes/1: window_size 50 instead of 200, which ...",
@@ -40,7 +40,7 @@ def test_the_status_says_what_is_overridden_lost_and_silent() -> None:
     ]
 
 
-def test_the_status_says_what_drifted_and_what_it_may_cost() -> None:
+def test_the_status_shows_drifted_features_and_the_estimated_accuracy() -> None:
     tests = [
         {"feature": "blocking", "direction": "higher", "statistic": 0.91, "is_drift": True},
         {"feature": "margin", "direction": "lower", "statistic": 0.2, "is_drift": False},
@@ -54,7 +54,7 @@ def test_the_status_says_what_drifted_and_what_it_may_cost() -> None:
     ]
 
 
-def test_nothing_in_an_archive_forges_a_line_or_commands_the_terminal(contract: Contract) -> None:
+def test_text_from_an_archive_cannot_add_lines_or_terminal_commands(contract: Contract) -> None:
     plain = presentation.describe(contract, "0" * 64)
     provenance: dict[str, str | int | float] = {"seed": 1, "x\ny": "a\nlabels  fake\x1b[2J"}
     page = presentation.describe(contract.model_copy(update={"provenance": provenance}), "0" * 64)
@@ -62,7 +62,7 @@ def test_nothing_in_an_archive_forges_a_line_or_commands_the_terminal(contract: 
     assert all(line.isprintable() for line in page.splitlines())
 
 
-def test_an_archive_shows_its_certificate(contract: Contract) -> None:
+def test_the_page_of_an_archive_shows_its_certificate(contract: Contract) -> None:
     page = presentation.describe(contract, "0" * 64)
     lines = dict(re.split("  +", line.strip(), maxsplit=1) for line in page.splitlines())
     assert lines["certificate"] == "short, 5 draws; written by hand for tests"

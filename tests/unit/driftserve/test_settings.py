@@ -17,12 +17,12 @@ def test_endpoint_and_variant_are_local_by_default() -> None:
     assert (settings.endpoint_name, settings.variant_name) == ("local", "AllTraffic")
 
 
-def test_a_stray_variable_with_our_prefix_is_refused() -> None:
+def test_an_unknown_variable_with_our_prefix_is_refused() -> None:
     with pytest.raises(SettingsError, match="DRIFTSERVE_WORKER: no such setting"):
         Settings.from_environment({"DRIFTSERVE_WORKER": "2"})
 
 
-def test_where_the_tests_find_images_is_no_stray_variable() -> None:
+def test_the_data_variable_of_the_tests_is_allowed() -> None:
     Settings.from_environment({"DRIFTSERVE_DATA": "/anywhere", "PATH": "/bin"})
 
 
@@ -37,13 +37,13 @@ def test_where_the_tests_find_images_is_no_stray_variable() -> None:
         ("DRIFTSERVE_ARCHIVE_SHA256", "abc"),
     ],
 )
-def test_a_bad_value_is_named_with_its_variable(name: str, text: str) -> None:
+def test_the_error_for_a_bad_value_names_its_variable(name: str, text: str) -> None:
     with pytest.raises(SettingsError, match=rf"{name}: .*got '{text}'"):
         Settings.from_environment({name: text})
 
 
 @pytest.mark.parametrize("text", ["", " ", ","])
-def test_an_allow_list_that_was_not_filled_in_allows_nothing(text: str) -> None:
+def test_an_empty_allow_list_allows_nothing(text: str) -> None:
     with pytest.raises(SettingsError, match=r"DRIFTSERVE_ARCHIVE_SHA256: .*expected at least one digest"):
         Settings.from_environment({"DRIFTSERVE_ARCHIVE_SHA256": text})
 
@@ -53,7 +53,7 @@ def test_a_child_process_gets_the_same_settings() -> None:
     assert Settings.from_environment(settings.to_environment()) == settings
 
 
-def test_sagemakers_own_variables_are_honoured_and_ours_win() -> None:
+def test_sagemakers_variables_are_used_but_ours_take_precedence() -> None:
     theirs = {
         "SAGEMAKER_BIND_TO_PORT": "9000",
         "SAGEMAKER_MODEL_SERVER_WORKERS": "3",
@@ -67,6 +67,6 @@ def test_sagemakers_own_variables_are_honoured_and_ours_win() -> None:
     assert Settings.from_environment(theirs | {"DRIFTSERVE_PORT": "9001"}).port == 9001
 
 
-def test_a_bad_value_of_sagemakers_is_named_with_its_variable() -> None:
+def test_the_error_for_a_bad_value_of_sagemaker_names_its_variable() -> None:
     with pytest.raises(SettingsError, match=r"SAGEMAKER_MODEL_SERVER_WORKERS: .*got 'many'"):
         Settings.from_environment({"SAGEMAKER_MODEL_SERVER_WORKERS": "many"})

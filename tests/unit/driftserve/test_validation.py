@@ -18,16 +18,16 @@ def _problem(document: object) -> str:
     return str(first_problem(caught.value))
 
 
-def test_the_first_problem_has_its_place_its_reason_and_what_came() -> None:
+def test_a_problem_has_place_reason_and_value() -> None:
     text = _problem({"inner": {"sizes": [1, "two", "three"]}})
     assert text == "inner.sizes.1: Input should be a valid integer, unable to parse string as an integer, got 'two'"
 
 
-def test_of_what_is_missing_nothing_came() -> None:
+def test_a_problem_of_a_missing_field_has_no_value() -> None:
     assert _problem({"inner": {}}) == "inner.sizes: Field required"
 
 
-def test_the_document_as_a_whole_has_no_place_and_is_shown_in_part() -> None:
+def test_a_problem_of_the_whole_document_has_no_place_and_shows_a_part_of_it() -> None:
     text = _problem("x" * 1000)
     assert text.startswith("Input should be a valid dictionary or instance of Outer, got 'x")
     assert len(text) < 200

@@ -1,4 +1,4 @@
-"""The measures of the drift benchmark, on populations whose answers are known."""
+"""Tests of the drift benchmark's measures, on populations with known results."""
 
 from dataclasses import replace
 from functools import partial
@@ -40,10 +40,10 @@ def population(generator: np.random.Generator) -> Population:
     return Population(NAMES, clean, np.arange(600), corrupted, None)
 
 
-def test_false_alarms_are_near_their_level_and_moved_windows_are_seen(population: Population) -> None:
+def test_false_alarms_are_near_their_level_and_drifted_windows_are_detected(population: Population) -> None:
     draws = population.halves(5, seed=0)
     alarms = false_alarms(population, draws, POLICY.window_size, POLICY.level, 100)
-    assert alarms.rate <= 0.04  # at a level of .01
+    assert alarms.rate <= 0.04  # the level is .01
     assert measures.power(draws, measures.windows_of(population.corrupted["fog", 3], 40), 0.01, 5) == 1.0
     assert (
         measures.softmax_power(population, draws, measures.windows_of(population.corrupted["fog", 3], 40), 0.01, 5)
@@ -54,7 +54,7 @@ def test_false_alarms_are_near_their_level_and_moved_windows_are_seen(population
     assert measures.softmax_power(population, draws, measures.windows_of(sure, 40), 0.01, 5) == 1.0
 
 
-def test_windows_are_made_of_traffic_as_they_should_be(population: Population, generator: np.random.Generator) -> None:
+def test_windows_are_drawn_as_specified(population: Population, generator: np.random.Generator) -> None:
     targets = np.arange(600) % 3
     traffic = np.arange(300)
     rows = measures.without_class(population, targets, 1, 50)(traffic, generator)
@@ -64,12 +64,10 @@ def test_windows_are_made_of_traffic_as_they_should_be(population: Population, g
     mixed = measures.with_ood_images(population, ood_rows, 0.2, 50)(traffic, generator)
     assert (mixed.shape, int((mixed[:, 2] == 99).sum())) == ((50, 4), 10)
     assert len(np.unique(rows[:, 2])) == 50  # without replacement
-    assert len(measures.without_class(population, targets, 1, 250)(traffic, generator)) == 200  # all that there are
+    assert len(measures.without_class(population, targets, 1, 250)(traffic, generator)) == 200  # all available rows
 
 
-def test_synthetic_features_have_the_marginals_and_the_correlation_of_the_real_ones(
-    generator: np.random.Generator,
-) -> None:
+def test_synthetic_features_have_the_marginals_and_correlations_of_real_ones(generator: np.random.Generator) -> None:
     rows = _rows(generator, 2000)
     draws = SyntheticFeatures(rows).draw(5000, generator)
     assert all(stats.ks_2samp(rows[:, column], draws[:, column]).pvalue > 1e-3 for column in range(4))
@@ -94,8 +92,8 @@ def test_synthetic_windows_alarm_at_their_level(population: Population) -> None:
     assert sum(alarmed(loud, partial(e_process, threshold=threshold), 3000)) == 3
 
 
-def test_a_calm_stream_gains_an_e_process_nothing(generator: np.random.Generator) -> None:
-    """Its capital stays at one, on average: no bet has a gain without drift, by Jensen's inequality none grows."""
+def test_the_capital_of_an_e_process_does_not_grow_without_drift(generator: np.random.Generator) -> None:
+    """Without drift, the expected factor of each bet is at most one, so by Jensen's inequality no bet grows."""
     for _ in range(3):
         reference = to_reference(NAMES, _rows(generator, 1000))
         bets = _log_multipliers(_rows(generator, 4000), reference)
@@ -103,7 +101,7 @@ def test_a_calm_stream_gains_an_e_process_nothing(generator: np.random.Generator
         assert bets.shape == (4000, 4 * 2 * 2 * len(STAKES))
 
 
-def test_a_delay_ends_with_the_alarm(population: Population) -> None:
+def test_the_delay_counts_observations_until_the_alarm(population: Population) -> None:
     draws = population.halves(3, seed=0)
     moved, calm = (measures.windows_of(population.corrupted["fog", severity], 200) for severity in (3, 1))
     windows, process = measures.delays(draws, moved, POLICY, (two_horizons, e_process))
@@ -112,7 +110,7 @@ def test_a_delay_ends_with_the_alarm(population: Population) -> None:
     assert (windows > 400, process) == (True, 600)
 
 
-def test_the_long_horizon_sees_what_no_window_does(generator: np.random.Generator) -> None:
+def test_the_long_window_detects_drift_that_no_single_window_detects(generator: np.random.Generator) -> None:
     policy = DriftPolicy(window_size=40, windows_between_false_alarms=1000)
     reference = to_reference(NAMES, _rows(generator, 3000))
     rows = _rows(generator, 200) + np.array([0, 0, 0.5, 0.4])
@@ -120,9 +118,9 @@ def test_the_long_horizon_sees_what_no_window_does(generator: np.random.Generato
     assert two_horizons(rows[:199], reference, policy) is None
 
 
-def test_harm_is_told_where_confidence_falls_with_accuracy(generator: np.random.Generator) -> None:
+def test_harmful_drift_is_recognised_when_confidence_falls_with_accuracy(generator: np.random.Generator) -> None:
     certain = generator.uniform(0.5, 1, 2000)
-    targets = (generator.random(2000) > certain).astype(np.int64)  # calibrated: right with that probability
+    targets = (generator.random(2000) > certain).astype(np.int64)  # calibrated: right with this probability
     clean = np.column_stack([certain, 1 - certain, np.zeros((2000, 2))])
     unsure = 0.5 + (certain - 0.5) * 0.2
     wrong_where = np.where(generator.random(2000) < unsure, targets, 1 - targets)
@@ -135,7 +133,7 @@ def test_harm_is_told_where_confidence_falls_with_accuracy(generator: np.random.
 
 
 def _real_population(contract: Contract, generator: np.random.Generator, number: int) -> Population:
-    """Rows by the columns of a contract, and each of the 75 corruptions: those of severity 1 hardly move."""
+    """Return a population from a contract's reference with all 75 corruptions; severity 1 changes it only slightly."""
     columns = np.array(list(contract.reference.values()))
     clean = columns[:, generator.integers(columns.shape[1], size=number)].T.copy()
     clean[:, 3:] += generator.normal(0, 0.1, clean[:, 3:].shape)
@@ -146,17 +144,15 @@ def _real_population(contract: Contract, generator: np.random.Generator, number:
     return Population(contract.feature_names, clean, np.arange(number), corrupted, targets)
 
 
-def test_the_alarm_takes_the_same_traffic_however_many_send(contract: Contract, generator: np.random.Generator) -> None:
+def test_traffic_until_the_alarm_is_equal_for_all_senders(contract: Contract, generator: np.random.Generator) -> None:
     population = _real_population(contract, generator, 600)
     calm, moved = population.clean[:300], population.corrupted["fog", 5][300:]
     for senders in (1, 4, 16):
         assert measures.traffic_to_alarm(contract, calm, moved, senders, seed=0) == 50
-        assert measures.traffic_to_alarm(contract, calm, population.clean[300:420], senders, seed=0) == 120  # all of it
+        assert measures.traffic_to_alarm(contract, calm, population.clean[300:420], senders, seed=0) == 120  # no alarm
 
 
-def test_a_report_has_every_measure_and_says_what_is_not_met(
-    contract: Contract, generator: np.random.Generator
-) -> None:
+def test_a_report_has_every_measure_and_marks_unmet_targets(contract: Contract, generator: np.random.Generator) -> None:
     small = contract.model_copy(update={"drift": DriftPolicy(window_size=20, windows_between_false_alarms=1000)})
     population = _real_population(contract, generator, 600)
     images = Images(population, population.clean[:0])
@@ -165,8 +161,8 @@ def test_a_report_has_every_measure_and_says_what_is_not_met(
     assert met["severity 3 seen with power >= 0.95"] is True
     assert met["20% strangers, in 100"] is None
     assert any(row.measured == "not measured: 0 strangers are too few" for row in report.rows)
-    assert not report.is_met  # so few windows bound no rate
-    assert any("AUC not measured" in row.measured for row in report.rows)  # no corruption does harm here
+    assert not report.is_met  # too few windows to bound a rate
+    assert any("AUC not measured" in row.measured for row in report.rows)  # no corruption is harmful here
     assert report.to_markdown().count("| 1.00 |") >= 15
     assert "| observations to the alarm: one class removed |" in report.to_markdown()
     few = Images(_real_population(contract, generator, 150), population.clean[:0])
@@ -174,7 +170,7 @@ def test_a_report_has_every_measure_and_says_what_is_not_met(
         measure(few, small, Extent(2, 30, 2, 2))
 
 
-def test_images_are_scored_once_and_kept(
+def test_images_are_scored_once_and_cached(
     archive: Path,
     contract: Contract,
     tmp_path: Path,
@@ -199,12 +195,12 @@ def test_images_are_scored_once_and_kept(
     (kept,) = (tmp_path / "cache").glob("*/snow-2.npy")
     np.save(kept, np.zeros(3))
     assert scored().population.corrupted["snow", 2].tolist() == [0, 0, 0]
-    (tmp_path / "ood" / "a.png").write_bytes(encode(scene(generator)))  # another image of the same name
-    monkeypatch.setattr(cells, "FULL", replace(FULL, cells=(("snow", 2),)))  # all anew, but this one tells
+    (tmp_path / "ood" / "a.png").write_bytes(encode(scene(generator)))  # a different image with the same name
+    monkeypatch.setattr(cells, "FULL", replace(FULL, cells=(("snow", 2),)))  # scores again; one cell is enough
     assert np.array_equal(scored().population.corrupted["snow", 2], first.population.corrupted["snow", 2])
 
 
-def test_strangers_are_mirrored(tmp_path: Path, generator: np.random.Generator) -> None:
+def test_out_of_distribution_images_can_be_mirrored(tmp_path: Path, generator: np.random.Generator) -> None:
     (tmp_path / "a.png").write_bytes(encode(scene(generator)))
     plain, mirrored = (
         next(iter(_images(Task("strangers", (tmp_path / "a.png",), is_mirrored=is_mirrored))))
@@ -213,19 +209,19 @@ def test_strangers_are_mirrored(tmp_path: Path, generator: np.random.Generator) 
     assert np.array_equal(plain, mirrored[:, ::-1])
 
 
-def test_what_was_scored_is_kept_by_all_of_the_code_that_scores() -> None:
+def test_every_pattern_of_the_scoring_code_matches_a_file() -> None:
     package = Path(driftserve.__file__).parent
     assert [pattern for pattern in _SCORING_CODE if not list(package.glob(pattern))] == []
 
 
-def test_a_folder_without_images_is_an_error_in_one_line(
+def test_a_folder_without_images_is_a_one_line_error(
     archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["--archive", str(archive), "--data", str(tmp_path), "--cache", str(tmp_path / "cache")]) == 1
     assert "expected images as */*, got none" in capsys.readouterr().err
 
 
-def test_a_wrong_command_line_of_the_benchmark_is_an_error_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_command_line_of_the_benchmark_is_a_one_line_error(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["--data", "images", "--draws", "many"])
     assert ended.value.code == 2

@@ -15,7 +15,7 @@ from sample_images import encode
 STREAM = [Picture(str(index).encode(), "image/jpeg", "sea") for index in range(50)]
 
 
-def test_undrifted_traffic_is_at_least_ten_windows_without_an_image_twice_in_one() -> None:
+def test_undrifted_traffic_has_at_least_ten_windows_without_duplicates() -> None:
     windows = traffic.undrifted_windows(STREAM, 20, random.Random(0))
     assert len(windows) >= 10
     assert all(len({picture.body for picture in window}) == 20 for window in windows)
@@ -26,7 +26,7 @@ def test_a_stream_smaller_than_a_window_is_refused() -> None:
         traffic.undrifted_windows(STREAM, 60, random.Random(0))
 
 
-def test_a_quarter_of_ood_traffic_is_from_elsewhere() -> None:
+def test_a_quarter_of_ood_traffic_is_out_of_distribution() -> None:
     ood_pictures = [Picture(b"x%d" % index, "image/jpeg", None) for index in range(30)]
     for window in traffic.ood_windows(STREAM, ood_pictures, 40, random.Random(0)):
         assert len({picture.body for picture in window}) == 40
@@ -41,14 +41,14 @@ def test_corrupted_windows_are_lossless_images_of_the_stream(generator: np.rando
 
 
 @pytest.mark.parametrize(("severity", "deviation"), [(1, 0.08), (3, 0.18)])
-def test_the_noise_has_imagenet_cs_strength(generator: np.random.Generator, severity: int, deviation: float) -> None:
+def test_the_noise_is_as_strong_as_imagenet_cs(generator: np.random.Generator, severity: int, deviation: float) -> None:
     grey = np.full((200, 200, 3), 128, np.uint8)
     noisy = corruption.gaussian_noise(grey, severity, generator)
     assert noisy.dtype == np.uint8
     assert noisy.std() / 255 == pytest.approx(deviation, rel=0.03)
 
 
-def test_the_synthetic_images_repeat_by_seed(tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_synthetic_images(tmp_path: Path) -> None:
     for name in ("a", "b"):
         synthetic.write_dataset(tmp_path / name, {"train": 2}, seed=7)
     files = sorted((tmp_path / "a").rglob("*.jpg"))
@@ -64,7 +64,7 @@ def test_the_serving_figures_are_percentiles_and_counts() -> None:
 
 
 class FakeServer:
-    """Stands for a server whose monitor loses the first observations of a run."""
+    """A fake server whose monitor loses the first observations of a run."""
 
     def __init__(self, losses: int) -> None:
         self.observations = 40
@@ -83,7 +83,7 @@ class FakeServer:
         return self.status()
 
 
-def test_images_whose_observation_was_lost_are_sent_again_so_that_windows_stay_whole() -> None:
+def test_images_with_lost_observations_are_sent_again_to_complete_the_windows() -> None:
     fake = FakeServer(losses=7)
     answers: list[Answer] = []
     phase = stages._send_phase(fake, fake, "calm", [STREAM[:20], STREAM[20:40]], answers)  # type: ignore[arg-type]
@@ -98,7 +98,7 @@ def test_a_server_that_observes_nothing_ends_the_demo() -> None:
         stages._send_phase(fake, fake, "calm", [STREAM[:20]], [])  # type: ignore[arg-type]
 
 
-def test_a_wrong_command_line_of_the_demo_is_an_error_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_command_line_of_the_demo_is_a_one_line_error(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["--port", "http"])
     assert ended.value.code == 2

@@ -1,4 +1,4 @@
-"""How the pipeline's command lines refuse what they do not know."""
+"""Tests that the pipeline's command lines refuse unknown and abbreviated arguments."""
 
 from collections.abc import Callable, Sequence
 
@@ -27,7 +27,7 @@ CONTAINERS = ["--pipeline-python", "python", "--images", "images"]
         (containers, "driftserve_pipeline.local.containers", [*CONTAINERS, "--dock", "podman"]),
     ],
 )
-def test_what_is_wrong_or_abbreviated_is_refused_in_one_line(
+def test_a_wrong_or_abbreviated_argument_is_a_one_line_error(
     main: Main, program: str, arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as caught:
@@ -39,6 +39,6 @@ def test_what_is_wrong_or_abbreviated_is_refused_in_one_line(
 
 
 @pytest.mark.parametrize("arguments", [[], ["fly"], ["fetch"], ["fetch", "--sour", "s3://scenes"]])
-def test_a_step_raises_what_is_wrong_or_abbreviated(arguments: list[str]) -> None:
+def test_a_step_raises_an_error_for_a_wrong_or_abbreviated_argument(arguments: list[str]) -> None:
     with pytest.raises(DriftserveError, match=r"^[^\n]+; `python -m driftserve_pipeline\.steps.* --help` tells more$"):
         step_parser().parse_args(arguments)

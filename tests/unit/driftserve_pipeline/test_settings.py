@@ -12,7 +12,7 @@ def _read(**given: str) -> PipelineSettings:
     return read_settings({"HOME": "/root"} | {PREFIX + name.upper(): value for name, value in given.items()})
 
 
-def test_names_follow_from_the_account_the_region_and_the_model() -> None:
+def test_default_names_derive_from_account_region_and_model() -> None:
     settings = _read(account="210987654321", region="us-east-1", model_name="streets")
     assert settings.role_arn == "arn:aws:iam::210987654321:role/driftserve-pipeline"
     assert settings.bucket == "driftserve-210987654321-us-east-1"
@@ -21,7 +21,7 @@ def test_names_follow_from_the_account_the_region_and_the_model() -> None:
     assert settings.model_package_group == "streets"
 
 
-def test_a_name_that_is_given_stays() -> None:
+def test_a_given_name_is_kept() -> None:
     assert _read(bucket="ours", role_arn="arn:aws:iam::210987654321:role/x").bucket == "ours"
 
 
@@ -51,7 +51,7 @@ def test_lists_and_tags_are_read_from_one_variable() -> None:
         ("yaml", "x"),
     ],
 )
-def test_a_value_out_of_bounds_is_refused_by_its_variable(name: str, value: str) -> None:
+def test_the_error_for_a_value_out_of_bounds_names_its_variable(name: str, value: str) -> None:
     with pytest.raises(PipelineError, match=rf"^DRIFTSERVE_PIPELINE_{name.upper()}: [^\n]+$"):
         _read(**{name: value})
 
@@ -64,16 +64,16 @@ def test_a_value_out_of_bounds_is_refused_by_its_variable(name: str, value: str)
         ({"tuning_jobs": "2"}, "tuning_parallel_jobs of at most tuning_jobs"),
     ],
 )
-def test_settings_that_do_not_go_together_are_refused(given: dict[str, str], said: str) -> None:
+def test_incompatible_settings_are_refused(given: dict[str, str], said: str) -> None:
     with pytest.raises(PipelineError, match=rf"^DRIFTSERVE_PIPELINE_\*: expected [^\n]*{said}"):
         _read(**given)
 
 
-def test_waiting_counts_for_spot_capacity_alone() -> None:
+def test_the_maximum_wait_applies_only_to_spot_instances() -> None:
     assert _read(waiting_minutes="10", spot="false").waiting_minutes == 10
 
 
-def test_a_time_offline_leaves_no_trace() -> None:
+def test_offline_mode_restores_the_environment() -> None:
     import boto3
 
     environment, level = dict(os.environ), logging.root.manager.disable

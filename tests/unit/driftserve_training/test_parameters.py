@@ -12,25 +12,25 @@ from driftserve_training.parameters import from_environment, read_winner, read_y
 PLACES = {"data": "d", "output": "o"}
 
 
-def test_the_first_source_that_names_a_parameter_decides() -> None:
+def test_the_first_source_with_a_parameter_takes_precedence() -> None:
     flags, environment, file = {"epochs": 1}, {"epochs": "2", "seed": "2"}, {"epochs": 3, "seed": 3, "batch_size": 3}
     chosen = to_configuration(PLACES | flags, environment, file)
     assert (chosen.epochs, chosen.seed, chosen.batch_size, chosen.head_epochs) == (1, 2, 3, 1)
     assert (chosen.model, chosen.optimizer) == (read_winner()["model"], read_winner()["optimizer"])
 
 
-def test_weights_say_their_model_themselves() -> None:
+def test_given_weights_determine_the_model() -> None:
     assert to_configuration(PLACES | {"weights": "w"}).model is None
     assert to_configuration(PLACES | {"weights": "w", "model": "resnet18"}).model == "resnet18"
 
 
-def test_the_winner_names_parameters_only() -> None:
+def test_the_winner_file_contains_only_parameters() -> None:
     winner = read_winner()
     assert set(winner) == {"model", "optimizer", "learning_rate"}
     assert TrainingConfiguration.model_validate(PLACES | winner).learning_rate == winner["learning_rate"]
 
 
-def test_yaml_is_read_with_either_hyphen(tmp_path: Path) -> None:
+def test_yaml_keys_may_have_hyphens_or_underscores(tmp_path: Path) -> None:
     path = tmp_path / "p.yaml"
     path.write_text("learning-rate: 1e-2\nbatch_size: 8\n")
     chosen = to_configuration(PLACES, read_yaml(path))
@@ -48,7 +48,7 @@ def test_yaml_is_read_with_either_hyphen(tmp_path: Path) -> None:
         (None, r"p\.yaml: expected a file that can be read, got No such file"),
     ],
 )
-def test_yaml_that_is_wrong_is_refused_in_one_line(text: str | None, message: str, tmp_path: Path) -> None:
+def test_the_error_for_invalid_yaml_is_one_line(text: str | None, message: str, tmp_path: Path) -> None:
     path = tmp_path / "p.yaml"
     if text is not None:
         path.write_text(text)
@@ -57,7 +57,7 @@ def test_yaml_that_is_wrong_is_refused_in_one_line(text: str | None, message: st
     assert "\n" not in str(caught.value)
 
 
-def test_variables_with_the_prefix_are_parameters_and_no_others() -> None:
+def test_only_variables_with_the_prefix_are_parameters() -> None:
     environment = {"DRIFTSERVE_TRAINING_EPOCHS": "7", "DRIFTSERVE_DATA": "x", "PATH": "y"}
     assert from_environment(environment) == {"epochs": "7"}
     with pytest.raises(DataError, match=r"DRIFTSERVE_TRAINING_EPOCH: expected parameters out of .*, got 'epoch'"):
@@ -80,7 +80,7 @@ def test_variables_with_the_prefix_are_parameters_and_no_others() -> None:
         ([], "the following arguments are required: COMMAND"),
     ],
 )
-def test_wrong_input_is_one_line_and_status_2(
+def test_an_input_error_is_one_line_with_exit_status_2(
     arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     try:
@@ -93,7 +93,7 @@ def test_wrong_input_is_one_line_and_status_2(
     assert message in line
 
 
-def test_splits_may_lie_elsewhere(tmp_path: Path) -> None:
+def test_splits_may_be_in_other_folders(tmp_path: Path) -> None:
     for name in ("all/train", "all/val", "all/test", "all/stream", "other"):
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / "mark").write_text(name)
@@ -103,7 +103,7 @@ def test_splits_may_lie_elsewhere(tmp_path: Path) -> None:
     assert marks == {"train": "all/train", "val": "all/val", "test": "other", "stream": "all/stream"}
 
 
-def test_a_split_that_lies_nowhere_is_named(tmp_path: Path) -> None:
+def test_the_error_for_a_missing_split_names_it(tmp_path: Path) -> None:
     given = Locations(train_data=tmp_path, val_data=tmp_path)
     with (
         pytest.raises(DataError, match=r"expected data, or a folder for each split, got none for test; name it"),
@@ -114,13 +114,13 @@ def test_a_split_that_lies_nowhere_is_named(tmp_path: Path) -> None:
         assert (folder / "val").samefile(tmp_path)
 
 
-def test_a_folder_of_a_split_that_is_none_is_named_as_it_was_given(tmp_path: Path) -> None:
+def test_the_error_for_an_invalid_split_folder_shows_it_as_given(tmp_path: Path) -> None:
     given = Locations(data=tmp_path, val_data=tmp_path / "vla")
     with pytest.raises(DataError, match=r"/vla: expected a folder of val images, .*, got none"), located(given):
         pass
 
 
-def test_the_images_are_named_to_every_command_by_the_same_flags() -> None:
+def test_every_command_has_the_same_flags_for_images() -> None:
     (commands,) = (action for action in _parser()._actions if isinstance(action, argparse._SubParsersAction))
     flags = {
         name: {

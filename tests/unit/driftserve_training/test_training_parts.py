@@ -30,7 +30,7 @@ def _configuration(tmp_path: Path, **chosen: object) -> TrainingConfiguration:
 
 
 def _weights(tmp_path: Path) -> Path:
-    """A timm weights file with a head of 1,000 classes, as a hub gives it, and its record."""
+    """Write a timm weights file with a head of 1,000 classes, like one from a hub, and its record."""
     import timm
     from safetensors.torch import save_file
 
@@ -42,19 +42,19 @@ def _weights(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
-def test_the_temperature_that_made_the_labels_is_found(generator: np.random.Generator, temperature: float) -> None:
+def test_temperature_scaling_finds_the_true_temperature(generator: np.random.Generator, temperature: float) -> None:
     logits = generator.normal(0, 3, (8000, 5)).astype(np.float32)
     targets = np.array([generator.choice(5, p=row) for row in calibrate(logits, temperature)])
     assert fit_temperature(logits, targets) == pytest.approx(temperature, rel=0.1)
 
 
-def test_a_network_without_errors_is_not_taken_to_be_certain() -> None:
+def test_a_network_without_errors_gets_a_bounded_temperature() -> None:
     logits = np.eye(4, dtype=np.float32)[np.arange(100) % 4] * 5
     temperature = fit_temperature(logits, np.arange(100) % 4)
     assert calibrate(logits, temperature).max() == pytest.approx(1 - 1 / 102, abs=1e-3)
 
 
-def test_metrics_against_their_definitions() -> None:
+def test_metrics_agree_with_their_definitions() -> None:
     probabilities = np.eye(3)[[0, 0, 1, 2, 2, 2]]
     targets = np.array([0, 1, 1, 2, 2, 0])
     evaluation = evaluate(probabilities, targets)
@@ -64,7 +64,7 @@ def test_metrics_against_their_definitions() -> None:
     assert evaluation.macro_f1 == pytest.approx((1 / 2 + 2 / 3 + 4 / 5) / 3)
 
 
-def test_the_record_beside_the_weights_decides(tmp_path: Path) -> None:
+def test_the_record_beside_the_weights_determines_the_network(tmp_path: Path) -> None:
     classifier, record = create_classifier(_configuration(tmp_path, weights=_weights(tmp_path)), 4)
     assert (record.model, record.mean, record.std, record.weights_license) == (
         "test_resnet",
@@ -77,7 +77,7 @@ def test_the_record_beside_the_weights_decides(tmp_path: Path) -> None:
     assert all((parameter == 0).all() for parameter in classifier.head_parameters())
 
 
-def test_the_weights_are_really_loaded(tmp_path: Path) -> None:
+def test_the_weights_are_loaded(tmp_path: Path) -> None:
     weights = _weights(tmp_path)
     loaded, _ = create_classifier(_configuration(tmp_path, weights=weights), 4)
     from safetensors.torch import load_file
@@ -89,7 +89,7 @@ def test_the_weights_are_really_loaded(tmp_path: Path) -> None:
     assert all(torch.equal(own[name], stored[name]) for name in compared)
 
 
-def test_normalisation_is_inside_the_network(tmp_path: Path) -> None:
+def test_the_network_normalises_its_input(tmp_path: Path) -> None:
     classifier, _ = create_classifier(_configuration(tmp_path, weights=_weights(tmp_path)), 4)
     pixels = torch.randint(0, 256, (2, 3, 8, 8), dtype=torch.uint8)
     assert torch.allclose(classifier.normalise(pixels), (pixels / 255 - 0.5) / 0.25, atol=1e-6)
@@ -111,24 +111,24 @@ def test_a_network_is_rebuilt_from_its_record(tmp_path: Path) -> None:
         ({"weights": Path("/nowhere/w.safetensors")}, "expected a weights file, got nothing there"),
     ],
 )
-def test_what_cannot_be_built_is_said(tmp_path: Path, chosen: dict[str, object], message: str) -> None:
+def test_a_network_that_cannot_be_built_is_an_error(tmp_path: Path, chosen: dict[str, object], message: str) -> None:
     with pytest.raises(DataError, match=message):
         create_classifier(_configuration(tmp_path, **chosen), 4)
 
 
-def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
+def test_weights_of_a_different_network_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="expected weights of resnet18, got weights of test_resnet"):
         create_classifier(_configuration(tmp_path, weights=_weights(tmp_path), model="resnet18"), 4)
 
 
-def test_a_broken_record_names_its_field(tmp_path: Path) -> None:
+def test_the_error_for_an_invalid_record_names_the_field(tmp_path: Path) -> None:
     weights = _weights(tmp_path)
     weights.with_name("w.safetensors.json").write_text(json.dumps(RECORD | {"mean": [0.5]}))
     with pytest.raises(DataError, match=r"w\.safetensors\.json: mean"):
         read_weights_record(weights)
 
 
-def test_of_a_folder_of_weights_those_of_the_model_are_taken(tmp_path: Path) -> None:
+def test_the_weights_of_the_model_are_chosen_from_a_folder(tmp_path: Path) -> None:
     weights = _weights(tmp_path)
     other = tmp_path / "other.safetensors"
     other.write_bytes(weights.read_bytes())
@@ -143,7 +143,7 @@ def test_of_a_folder_of_weights_those_of_the_model_are_taken(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     "wrong", [["--name", "a b"], ["--name", "n" * 65], ["--version", ""]], ids=["a blank", "too long", "empty"]
 )
-def test_a_name_that_the_contract_does_not_take_is_wrong_usage(
+def test_a_name_that_the_contract_does_not_allow_is_wrong_usage(
     wrong: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
@@ -153,7 +153,7 @@ def test_a_name_that_the_contract_does_not_take_is_wrong_usage(
     assert f"argument {wrong[0]}: String should" in line
 
 
-def test_a_flag_cut_short_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_abbreviated_flag_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["train", "--epoc", "3"])
     assert ended.value.code == 2

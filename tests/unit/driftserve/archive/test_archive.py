@@ -39,7 +39,7 @@ def test_the_contract_is_read_back_with_the_digests_filled_in(archive: Path, con
     assert read.model_copy(update={"files": {}}) == contract
 
 
-def test_the_digest_is_of_the_content_not_of_the_time(
+def test_the_digest_depends_on_the_content_not_on_the_time(
     archive: Path, contract: Contract, graph_file: Path, golden: Mapping[str, bytes], tmp_path: Path
 ) -> None:
     again = write_archive(tmp_path / "again", contract, graph_file, golden)
@@ -51,11 +51,11 @@ def test_the_digest_is_of_the_content_not_of_the_time(
 def test_an_unpacked_archive_has_the_digest_of_its_file(archive: Path, tmp_path: Path) -> None:
     contract = unpack_archive(archive, tmp_path)
     assert contract == read_contract(archive)
-    (tmp_path / "__pycache__").mkdir()  # Python's, when a server has imported the handler
+    (tmp_path / "__pycache__").mkdir()  # Python writes it when a server imports the handler
     assert directory_digest(tmp_path, contract) == read_archive(archive)[1]
 
 
-def test_an_unpacked_archive_has_the_bytes_that_zipfile_reads(archive: Path, tmp_path: Path) -> None:
+def test_unpacking_gives_the_bytes_that_zipfile_reads(archive: Path, tmp_path: Path) -> None:
     unpack_archive(archive, tmp_path)
     with zipfile.ZipFile(archive) as mar:
         expected = {name: mar.read(name) for name in mar.namelist()}
@@ -63,7 +63,7 @@ def test_an_unpacked_archive_has_the_bytes_that_zipfile_reads(archive: Path, tmp
     assert {path.relative_to(tmp_path).as_posix(): path.read_bytes() for path in files} == expected
 
 
-def test_a_changed_file_has_another_digest_in_the_directory(archive: Path, tmp_path: Path) -> None:
+def test_a_changed_file_changes_the_digest_of_the_directory(archive: Path, tmp_path: Path) -> None:
     contract = unpack_archive(archive, tmp_path)
     for name in (CONTRACT_FILE, HANDLER_FILE, *contract.files):
         content = (tmp_path / name).read_bytes()
@@ -78,7 +78,7 @@ def test_a_changed_file_has_another_digest_in_the_directory(archive: Path, tmp_p
     [np.random.default_rng(0).bytes(3_000_000) + bytes(5 << 20), bytes((1 << 20) + 100)],
     ids=["blocks in and out", "a block and what zlib holds back when it has read all"],
 )
-def test_a_graph_of_many_blocks_comes_out_as_it_went_in(
+def test_a_graph_of_many_zip_blocks_is_unpacked_unchanged(
     contract: Contract, golden: Mapping[str, bytes], tmp_path: Path, content: bytes
 ) -> None:
     graph = tmp_path / "model.pt"
@@ -87,7 +87,7 @@ def test_a_graph_of_many_blocks_comes_out_as_it_went_in(
     assert (tmp_path / "unpacked" / MODEL_FILE).read_bytes() == graph.read_bytes()
 
 
-def test_a_directory_with_one_archive_is_as_good_as_its_file(archive: Path, tmp_path: Path) -> None:
+def test_a_directory_with_one_archive_is_read_like_the_file(archive: Path, tmp_path: Path) -> None:
     assert find_archive(archive.parent) == find_archive(archive) == archive
     with pytest.raises(ArchiveError, match=r"one \.mar file, got none"):
         find_archive(tmp_path)
@@ -97,7 +97,7 @@ def test_a_directory_with_one_archive_is_as_good_as_its_file(archive: Path, tmp_
         find_archive(tmp_path)
 
 
-def test_the_tarball_holds_the_archive_and_what_a_multi_model_server_asks_for(archive: Path, tmp_path: Path) -> None:
+def test_the_tarball_holds_the_archive_and_what_a_multi_model_server_needs(archive: Path, tmp_path: Path) -> None:
     write_model_tarball(archive, tmp_path / "model.tar.gz")
     with tarfile.open(tmp_path / "model.tar.gz") as tarball:
         assert tarball.getnames() == [archive.name, "MAR-INF/MANIFEST.json", "driftserve_handler.py"]

@@ -6,11 +6,11 @@ from driftserve.archive.contract import Contract, ImageSpec, contract_from_json,
 from driftserve.errors import ArchiveError
 
 
-def test_a_contract_survives_json_unchanged(contract: Contract) -> None:
+def test_a_contract_is_read_back_unchanged_from_json(contract: Contract) -> None:
     assert contract_from_json(contract_to_json(contract)) == contract
 
 
-def test_another_schema_version_is_refused_by_both_names(contract: Contract) -> None:
+def test_the_error_for_another_schema_version_names_both_versions(contract: Contract) -> None:
     document = json.loads(contract_to_json(contract)) | {"schema_version": 99}
     with pytest.raises(ArchiveError, match="expected schema_version 3, got 99"):
         contract_from_json(json.dumps(document))
@@ -30,7 +30,7 @@ def test_another_schema_version_is_refused_by_both_names(contract: Contract) -> 
         ({"golden": []}, "golden"),
     ],
 )
-def test_a_broken_field_is_named(contract: Contract, change: dict[str, object], place: str) -> None:
+def test_the_error_for_an_invalid_field_names_it(contract: Contract, change: dict[str, object], place: str) -> None:
     document = json.loads(contract_to_json(contract)) | change
     with pytest.raises(ArchiveError, match=place):
         contract_from_json(json.dumps(document))
@@ -49,9 +49,7 @@ def test_a_broken_field_is_named(contract: Contract, change: dict[str, object], 
         ({"probabilities": []}, "golden.0.probabilities"),
     ],
 )
-def test_a_golden_image_that_proves_nothing_is_refused(
-    contract: Contract, change: dict[str, object], place: str
-) -> None:
+def test_an_invalid_golden_entry_is_refused(contract: Contract, change: dict[str, object], place: str) -> None:
     document = json.loads(contract_to_json(contract))
     document["golden"][0] |= change
     with pytest.raises(ArchiveError, match=place):
@@ -63,7 +61,7 @@ def test_a_golden_image_that_proves_nothing_is_refused(
     ["", "[]", "null", "{", '{"schema_version": "1"}', '{"temperature": NaN}', b'{"name": "\xff"}', "[" * 100_000],
     ids=["empty", "list", "null", "open", "version", "NaN", "no UTF-8", "deep"],
 )
-def test_what_is_no_contract_is_an_archive_error(text: str | bytes) -> None:
+def test_an_invalid_contract_is_an_archive_error(text: str | bytes) -> None:
     with pytest.raises(ArchiveError):
         contract_from_json(text)
 

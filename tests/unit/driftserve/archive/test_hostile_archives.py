@@ -1,4 +1,4 @@
-"""No archive is trusted for what it says of itself: each fault is refused, in one line, before the graph is loaded."""
+"""Invalid and malicious archives are refused with a one-line error before their graph is loaded."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,15 +20,15 @@ LOADED = "expected a TorchScript graph"
 
 @pytest.fixture(scope="module")
 def trap(contract: Contract, golden: Mapping[str, bytes], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An archive that is right in all but its graph, which is none: loading it cannot go unnoticed."""
+    """An archive that is valid except for its graph file, so that a test fails if the graph is loaded."""
     folder = tmp_path_factory.mktemp("trap")
     (folder / "model.pt").write_bytes(bytes(range(256)) * 8)
     return write_archive(folder, contract, folder / "model.pt", golden)
 
 
-def test_the_trap_is_sprung_by_loading_the_graph_and_by_nothing_before(trap: Path, tmp_path: Path) -> None:
+def test_the_trap_archive_fails_only_when_its_graph_is_loaded(trap: Path, tmp_path: Path) -> None:
     rebuilt = tmp_path / "tiny.mar"
-    rebuilt.write_bytes(to_zip(entries_of(trap)))  # the builder of the hostile ones makes good ones too
+    rebuilt.write_bytes(to_zip(entries_of(trap)))  # the functions that build hostile archives can build valid ones, too
     assert read_archive(rebuilt)[1] == read_archive(trap)[1]
     with pytest.raises(ArchiveError, match=LOADED):
         verify_archive(rebuilt, tmp_path / "unpacked", allowed=())
@@ -53,7 +53,7 @@ def test_a_hostile_archive_is_refused_in_one_line_before_its_graph_is_loaded(
     assert {path.name for path in (tmp_path / "outer").iterdir()} <= {"tiny.mar", "model"}
 
 
-def test_a_fault_of_the_structure_leaves_nothing_on_the_disk(trap: Path, tmp_path: Path) -> None:
+def test_a_structural_fault_leaves_nothing_on_the_disk(trap: Path, tmp_path: Path) -> None:
     archive = tmp_path / "tiny.mar"
     archive.write_bytes(to_zip([*entries_of(trap), deflated("../evil", b"")]))
     with pytest.raises(ArchiveError):
@@ -61,7 +61,7 @@ def test_a_fault_of_the_structure_leaves_nothing_on_the_disk(trap: Path, tmp_pat
     assert list((tmp_path / "unpacked").iterdir()) == []
 
 
-def test_a_directory_entry_of_the_manifest_is_harmless(archive: Path, tmp_path: Path) -> None:
+def test_a_directory_entry_for_the_manifest_is_accepted(archive: Path, tmp_path: Path) -> None:
     with_directory = tmp_path / "tiny.mar"
     directory = deflated("MAR-INF/", b"")
     with_directory.write_bytes(
@@ -70,30 +70,30 @@ def test_a_directory_entry_of_the_manifest_is_harmless(archive: Path, tmp_path: 
     assert read_archive(with_directory)[1] == read_archive(archive)[1]
 
 
-def test_an_archive_is_not_unpacked_over_files(archive: Path, tmp_path: Path) -> None:
+def test_an_archive_is_not_unpacked_over_existing_files(archive: Path, tmp_path: Path) -> None:
     (tmp_path / "model.pt").symlink_to(tmp_path / "outside")
     with pytest.raises(ArchiveError, match="expected an empty directory"):
         unpack_archive(archive, tmp_path)
     assert not (tmp_path / "outside").exists()
 
 
-def test_an_archive_that_is_not_there_is_refused_in_one_line(tmp_path: Path) -> None:
+def test_a_missing_archive_is_a_one_line_error(tmp_path: Path) -> None:
     with pytest.raises(ArchiveError, match=r"^gone\.mar: .*No such file"):
         read_contract(tmp_path / "gone.mar")
 
 
-def test_the_bounds_are_far_from_what_is_written(archive: Path) -> None:
+def test_written_archives_stay_far_below_the_limits(archive: Path) -> None:
     assert len(entries_of(archive)) * 4 < MAX_ENTRIES
 
 
 @settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_a_damaged_archive_is_the_same_archive_or_is_refused(
+def test_a_damaged_archive_is_refused_or_has_the_same_content(
     archive: Path, tmp_path: Path, data: st.DataObject
 ) -> None:
     good = archive.read_bytes()
     damaged = bytearray(good)
-    headers = st.integers(max(0, len(good) - 600), len(good) - 1)  # the central directory, where a byte means most
+    headers = st.integers(max(0, len(good) - 600), len(good) - 1)  # the central directory, where each byte matters most
     for place in data.draw(st.lists(headers | st.integers(0, len(good) - 1), min_size=1, max_size=4)):
         damaged[place] = data.draw(st.integers(0, 255))
     cut = data.draw(st.integers(0, 3))

@@ -1,4 +1,4 @@
-"""Each corruption against the published definition: its constants and formula stand here a second time."""
+"""Check each ImageNet-C corruption against the paper; the tests repeat its constants and formulas independently."""
 
 import colorsys
 from collections.abc import Callable, Sequence
@@ -32,7 +32,7 @@ def _by_severity(constants: Sequence[Constant]) -> list[tuple[int, Constant]]:
 
 @pytest.fixture(scope="module")
 def photo() -> Pixels:
-    """Slow colours, hard edges and grain, as a photograph has them."""
+    """An image with smooth colours, hard edges and grain, like a photograph."""
     generator = np.random.default_rng(5)
     image = _smooth().astype(np.float32)
     for _ in range(20):
@@ -43,7 +43,7 @@ def photo() -> Pixels:
 
 @pytest.fixture(scope="module")
 def corrupted(photo: Pixels) -> Callable[[str, int], Pixels]:
-    """The photo's corruptions with the seed 3, each made once."""
+    """The corrupted photos with seed 3, cached."""
     return cache(lambda name, severity: corrupt(photo, name, severity, 3))
 
 
@@ -66,16 +66,16 @@ def _change(image: Pixels, name: str, severity: int) -> float:
 
 
 def _assert_cut_off(result: Pixels, exact: npt.NDArray[np.floating], tolerance: float = 0.02) -> None:
-    """The pixels are what is left of exact values in [0, 1] without their fractions of a grey level."""
+    """Assert that the pixels are the exact values in [0, 1], rounded down to whole grey levels."""
     lost = np.clip(exact, 0, 1) * 255 - result
     assert lost.min() > -tolerance
     assert lost.max() < 1 + tolerance
 
 
-# What holds for all of them.
+# Properties of all corruptions.
 
 
-def test_they_are_the_fifteen_of_the_paper_in_its_order() -> None:
+def test_the_corruptions_are_the_papers_fifteen_in_its_order() -> None:
     names = (
         *("gaussian_noise", "shot_noise", "impulse_noise", "defocus_blur", "glass_blur", "motion_blur", "zoom_blur"),
         *("snow", "frost", "fog", "brightness", "contrast", "elastic_transform", "pixelate", "jpeg_compression"),
@@ -85,7 +85,7 @@ def test_they_are_the_fifteen_of_the_paper_in_its_order() -> None:
 
 @pytest.mark.parametrize("severity", SEVERITIES)
 @pytest.mark.parametrize("name", CORRUPTIONS)
-def test_the_same_seed_gives_the_same_pixels_and_leaves_the_image_alone(
+def test_the_same_seed_gives_the_same_pixels_and_the_input_is_not_changed(
     photo: Pixels, corrupted: Callable[[str, int], Pixels], name: str, severity: int
 ) -> None:
     image = photo.copy()
@@ -98,30 +98,30 @@ def test_the_same_seed_gives_the_same_pixels_and_leaves_the_image_alone(
 
 @pytest.mark.parametrize("severity", SEVERITIES)
 @pytest.mark.parametrize("name", CORRUPTIONS)
-def test_another_seed_changes_what_is_random_only(
+def test_another_seed_changes_only_the_random_corruptions(
     photo: Pixels, corrupted: Callable[[str, int], Pixels], name: str, severity: int
 ) -> None:
     same = np.array_equal(corrupted(name, severity), corrupt(photo, name, severity, 4))
     assert same == (name not in RANDOM)
 
 
-def test_each_cell_draws_its_own_noise(photo: Pixels) -> None:
+def test_each_corruption_and_severity_draws_its_own_noise(photo: Pixels) -> None:
     draws = np.random.default_rng((11, CORRUPTIONS.index("impulse_noise"), 4))
     _assert_cut_off(corrupt(photo, "impulse_noise", 4, 11), noise.impulse_noise(_floats(photo), 4, draws))
 
 
-# Not fog, frost and elastic_transform: theirs trade one effect for another (thickness for grain, own light for ice,
-# long stretches for short ones), which need not move the pixels' values farther.
+# Without fog, frost and elastic_transform: a higher severity trades one effect for another (thickness for grain, the
+# image's light for ice, long displacements for short ones), which need not change the pixels more.
 @pytest.mark.parametrize("name", sorted(set(CORRUPTIONS) - {"fog", "frost", "elastic_transform"}))
-def test_more_severity_changes_more(photo: Pixels, name: str) -> None:
+def test_a_higher_severity_changes_the_image_more(photo: Pixels, name: str) -> None:
     assert _change(photo, name, 5) > 1.1 * _change(photo, name, 1) > 0
 
 
 @pytest.mark.parametrize(
     "name", ["defocus_blur", "glass_blur", "motion_blur", "zoom_blur", "contrast", "elastic_transform", "pixelate"]
 )
-def test_moving_light_about_changes_no_flat_image(name: str) -> None:
-    """Single precision leaves 99.99998 of a level of 100, which is not cut off to 99."""
+def test_these_corruptions_do_not_change_a_flat_image(name: str) -> None:
+    """In single precision, level 100 becomes 99.99998, which must not be rounded down to 99."""
     for level in range(0, 256, 15):
         assert (corrupt(_flat(level), name, 3, 0) == level).all()
 
@@ -166,10 +166,10 @@ def test_standardise_scales_the_shorter_side(size: tuple[int, int]) -> None:
     image[top : top + side, left : left + side] = (10, 20, 30)
     result = standardise(image)
     assert (result.shape, result.dtype, result.flags.c_contiguous) == ((SIDE, SIDE, 3), np.uint8, True)
-    assert (result[2:-2, 2:-2] == (10, 20, 30)).all()  # at the edge, interpolation sees what is cropped off
+    assert (result[2:-2, 2:-2] == (10, 20, 30)).all()  # edge pixels mix with cropped ones
 
 
-# Noise.
+# Noise
 
 
 @pytest.mark.parametrize(("severity", "deviation"), _by_severity([0.08, 0.12, 0.18, 0.26, 0.38]))
@@ -180,7 +180,7 @@ def test_gaussian_noise_has_the_papers_deviation(severity: int, deviation: float
     assert np.allclose(below, stats.norm.cdf(levels, 128, 255 * deviation), atol=0.005)
     changed = noise.gaussian_noise(_floats(_flat(128)), severity, np.random.default_rng(0))
     assert np.isclose(changed.std(), deviation, rtol=0.01)
-    assert abs(np.corrcoef(changed[:, :, 0].ravel(), changed[:, :, 1].ravel())[0, 1]) < 0.02  # no grey noise
+    assert abs(np.corrcoef(changed[:, :, 0].ravel(), changed[:, :, 1].ravel())[0, 1]) < 0.02  # independent noise
 
 
 @pytest.mark.parametrize(("severity", "photons"), _by_severity([60, 25, 12, 5, 3]))
@@ -198,26 +198,26 @@ def test_shot_noise_counts_the_papers_photons(severity: int, photons: int) -> No
 
 @pytest.mark.parametrize(("severity", "share"), _by_severity([0.03, 0.06, 0.09, 0.17, 0.27]))
 def test_impulse_noise_is_half_salt_and_half_pepper(severity: int, share: float) -> None:
-    image = (np.arange(SIDE * SIDE * 3) % 254 + 1).reshape(SIDE, SIDE, 3).astype(np.uint8)  # every level but 0 and 255
+    image = (np.arange(SIDE * SIDE * 3) % 254 + 1).reshape(SIDE, SIDE, 3).astype(np.uint8)  # levels 1 to 254
     result = corrupt(image, "impulse_noise", severity, 0)
     flipped = result != image
     assert np.isin(result[flipped], (0, 255)).all()
     assert np.isclose(flipped.mean(), share, atol=5 * np.sqrt(share / image.size))
     assert np.isclose((result[flipped] == 255).mean(), 0.5, atol=2.5 / np.sqrt(flipped.sum()))
-    assert np.isclose(flipped.all(axis=2).mean(), share**3, atol=0.002)  # each channel by itself
+    assert np.isclose(flipped.all(axis=2).mean(), share**3, atol=0.002)  # each channel independently
 
 
-# Blur.
+# Blur
 
 
 DISKS = [(3, 0.1), (4, 0.5), (6, 0.5), (8, 0.5), (10, 0.5)]
 
 
 @pytest.mark.parametrize(("severity", "disk"), _by_severity(DISKS))
-def test_defocus_blur_against_opencv(photo: Pixels, severity: int, disk: tuple[int, float]) -> None:
+def test_defocus_blur_agrees_with_opencv(photo: Pixels, severity: int, disk: tuple[int, float]) -> None:
     kernel = _opencv_disk(*disk)
     assert np.allclose(blur.disk(*disk), kernel, atol=1e-7)
-    expected = cv2.filter2D(photo / 255.0, -1, kernel)  # its border is the default, BORDER_REFLECT_101, as theirs
+    expected = cv2.filter2D(photo / 255.0, -1, kernel)  # its default border, BORDER_REFLECT_101, as in the original
     _assert_cut_off(corrupt(photo, "defocus_blur", severity, 0), expected)
 
 
@@ -237,7 +237,7 @@ def test_defocus_blur_turns_a_point_into_a_disk(severity: int, radius: int) -> N
     distance = np.hypot(down - 100, across - 120)
     assert np.allclose(response[distance <= radius - 3], 1 / (np.pi * radius**2), rtol=0.05)
     assert np.abs(response[distance > radius + 3]).max() < 1e-6
-    # Smoothing mirrors the disks that touch their kernel's border, in the original as here: a little light is added.
+    # The smoothing mirrors a disk at the border of its kernel, also in the original: this adds a little light.
     assert np.isclose(response.sum(), 1, atol=1e-5 if radius < 8 else 0.014)
 
 
@@ -245,10 +245,10 @@ GLASS = [(0.7, 1, 2), (0.9, 2, 1), (1.0, 2, 3), (1.1, 3, 2), (1.5, 4, 2)]
 
 
 @pytest.mark.parametrize(("severity", "constants"), _by_severity(GLASS))
-def test_glass_blur_against_swaps_one_by_one(photo: Pixels, severity: int, constants: tuple[float, int, int]) -> None:
+def test_glass_blur_agrees_with_single_swaps(photo: Pixels, severity: int, constants: tuple[float, int, int]) -> None:
     sigma, farthest, passes = constants
     generator = np.random.default_rng(7)
-    # Not from OpenCV: what the first blur cuts off must be cut off from the very same numbers.
+    # Not OpenCV's blur: rounding down after the first blur needs bit-identical numbers.
     swapped = np.floor(ndimage.gaussian_filter(_floats(photo), (sigma, sigma, 0), mode="nearest") * 255)
     grid = [[tuple(pixel) for pixel in row] for row in swapped.tolist()]
     for _ in range(passes):
@@ -264,13 +264,13 @@ def test_glass_blur_against_swaps_one_by_one(photo: Pixels, severity: int, const
 
 
 @pytest.mark.parametrize("severity", SEVERITIES)
-def test_glass_blur_frays_an_edge_and_loses_no_pixel(severity: int) -> None:
+def test_glass_blur_roughens_an_edge_and_keeps_every_pixel(severity: int) -> None:
     image = _flat(0)
     image[60:160, 60:160] = 255
     result = corrupt(image, "glass_blur", severity, 0)
     white = image[:, :, 0] == 255
     from_edge = ndimage.distance_transform_edt(white) + ndimage.distance_transform_edt(~white)
-    assert abs(result.mean() - image.mean()) < 0.5  # the original's copies would drift
+    assert abs(result.mean() - image.mean()) < 0.5  # copies, as in the original, would change the mean
     assert (np.abs(result.astype(int) - image)[from_edge > 20] > 1).mean() < 0.02
     assert np.std(result[60, 65:155]) > 15
 
@@ -286,17 +286,17 @@ def test_smear_is_half_a_gaussian_along_an_axis(degrees: float) -> None:
     line = {0.0: trace[30, 30::-1], 90.0: trace[30::-1, 30], -90.0: trace[30:, 30], 180.0: trace[30, 30:]}[degrees]
     half = stats.norm.pdf(np.arange(21) / 3)
     assert np.allclose(line[:21], half / half.sum(), atol=1e-6)
-    assert np.isclose(line[:21].sum(), trace.sum())  # nothing beside or before it
+    assert np.isclose(line[:21].sum(), trace.sum())  # no light outside this half
 
 
 @pytest.mark.parametrize("constants", MOTION)
 @pytest.mark.parametrize("degrees", [-45.0, -17.0, 0.0, 30.0, 45.0, -60.0, -120.0])
-def test_smear_stays_on_the_line_of_its_angle(constants: tuple[int, float], degrees: float) -> None:
+def test_smear_stays_on_a_line_with_its_angle(constants: tuple[int, float], degrees: float) -> None:
     radius, sigma = constants
     image = np.zeros((101, 101, 1), np.float32)
     image[50, 50] = 1
     trace = blur.smear(image, radius, sigma, degrees)[:, :, 0]
-    down, across = 50 - np.nonzero(trace)[0], 50 - np.nonzero(trace)[1]  # the trace is where the point is seen from
+    down, across = 50 - np.nonzero(trace)[0], 50 - np.nonzero(trace)[1]  # from lit pixels to the point
     cosine, sine = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
     along, beside = across * cosine + down * sine, down * cosine - across * sine
     half = stats.norm.pdf(np.arange(2 * radius + 1) / sigma)
@@ -311,7 +311,7 @@ def test_smear_stays_on_the_line_of_its_angle(constants: tuple[int, float], degr
 
 @pytest.mark.parametrize("constants", MOTION)
 @pytest.mark.parametrize("degrees", [-45.0, 13.0, -100.0])
-def test_smear_against_opencv(photo: Pixels, constants: tuple[int, float], degrees: float) -> None:
+def test_smear_agrees_with_opencv(photo: Pixels, constants: tuple[int, float], degrees: float) -> None:
     image = _floats(photo)
     expected = _opencv_smear(image, *constants, degrees)
     assert np.allclose(blur.smear(image, *constants, degrees), expected, atol=1e-5)
@@ -345,7 +345,7 @@ def test_motion_blur_smears_by_a_random_angle(severity: int, constants: tuple[in
 
 
 @pytest.mark.parametrize("factor", [1.0, 1.01, 1.07, 1.1, 1.15, 1.2, 1.24, 1.3, 2, 2.5, 3, 4, 4.5])
-def test_enlarge_against_scipys_zoom(photo: Pixels, factor: float) -> None:
+def test_enlarge_agrees_with_scipys_zoom(photo: Pixels, factor: float) -> None:
     assert np.allclose(blur.enlarge(_floats(photo), factor), _scipy_enlarge(_floats(photo), factor), atol=1e-4)
 
 
@@ -366,11 +366,11 @@ def test_zoom_blur_is_the_mean_of_the_image_and_its_enlargements(
 ) -> None:
     image = _floats(photo)
     layers = [image, *(_scipy_enlarge(image, factor) for factor in np.arange(1, *factors))]
-    assert len(layers) == [13, 17, 12, 14, 12][severity - 1]  # np.arange's rounding lets 1.11 in
+    assert len(layers) == [13, 17, 12, 14, 12][severity - 1]  # np.arange includes 1.11 because of rounding
     _assert_cut_off(corrupt(photo, "zoom_blur", severity, 0), np.mean(layers, axis=0))
 
 
-# Weather.
+# Weather
 
 
 SNOW = [
@@ -383,27 +383,27 @@ SNOW = [
 
 
 @pytest.mark.parametrize(("severity", "constants"), _by_severity(SNOW))
-def test_snow_whitens_and_lies_the_same_upside_down(severity: int, constants: tuple[float, ...]) -> None:
+def test_snow_whitens_the_image_and_is_point_symmetric(severity: int, constants: tuple[float, ...]) -> None:
     share, level = constants[-1], 51
     result = corrupt(_flat(level), "snow", severity, 0)
-    between = share * level / 255 + (1 - share) * (1.5 * level / 255 + 0.5)  # where no flake fell
+    between = share * level / 255 + (1 - share) * (1.5 * level / 255 + 0.5)  # pixels without a flake
     assert result.min() == int(between * 255)
     assert np.abs(result.astype(int) - np.rot90(result, 2)).max() <= 1
     assert (result[:, :, 0] == result[:, :, 2]).all()
     steps = [np.abs(np.diff(result[:, :, 0].astype(int), axis=axis)).mean() for axis in range(2)]
-    assert steps[0] < steps[1]  # it falls
+    assert steps[0] < steps[1]  # smoother in the direction of the fall
 
 
-def test_snow_leaves_what_is_whiter_than_its_whitening() -> None:
+def test_snow_keeps_pixels_that_are_already_brighter_than_its_whitening() -> None:
     image = _flat(0)
-    image[:, :, 0] = 250  # luma 0.29: whitened to 0.94 at most
+    image[:, :, 0] = 250  # luma 0.29: whitened to at most 0.94
     result = corrupt(image, "snow", 1, 0)
     assert result[:, :, 0].min() == 250
     assert result[:, :, 1].min() == int(255 * 0.2 * (1.5 * 0.299 * 250 / 255 + 0.5))
 
 
 @pytest.mark.parametrize(("severity", "constants"), _by_severity(SNOW))
-def test_snow_against_scipy_and_opencv(photo: Pixels, severity: int, constants: tuple[float, ...]) -> None:
+def test_snow_agrees_with_scipy_and_opencv(photo: Pixels, severity: int, constants: tuple[float, ...]) -> None:
     mean, deviation, enlargement, threshold, radius, sigma, share = constants
     draws, image = np.random.default_rng(3), _floats(photo)
     flakes = draws.normal(mean, deviation, (SIDE, SIDE)).astype(np.float32)
@@ -415,13 +415,13 @@ def test_snow_against_scipy_and_opencv(photo: Pixels, severity: int, constants: 
     covered = share * image + (1 - share) * np.maximum(image, grey * 1.5 + 0.5)
     expected = covered + (flakes + flakes[::-1, ::-1])[:, :, None]
     result = weather.snow(image, severity, np.random.default_rng(3))
-    assert np.isclose(result, expected, atol=1e-4).mean() > 0.999  # a flake at the threshold may fall on either side
+    assert np.isclose(result, expected, atol=1e-4).mean() > 0.999  # a flake at the threshold may round to either side
 
 
 @pytest.mark.parametrize(
     ("severity", "shares"), _by_severity([(1.0, 0.4), (0.8, 0.6), (0.7, 0.7), (0.65, 0.7), (0.6, 0.75)])
 )
-def test_frost_adds_ice_to_a_share_of_the_image(severity: int, shares: tuple[float, float]) -> None:
+def test_frost_adds_ice_to_the_dimmed_image(severity: int, shares: tuple[float, float]) -> None:
     own, ice = shares
     on_black, on_grey = (corrupt(_flat(level), "frost", severity, 0).astype(int) for level in (0, 60))
     assert on_grey.max() < 255
@@ -465,7 +465,7 @@ def test_fog_of_a_black_image_is_black() -> None:
     assert not corrupt(_flat(0), "fog", 5, 0).any()
 
 
-def test_plasma_fills_its_range_and_is_smoother_the_faster_it_decays() -> None:
+def test_plasma_covers_its_range_and_faster_decay_makes_it_smoother() -> None:
     roughness = []
     for decay in (1.4, 1.5, 1.7, 2.0, 3.0):
         planes = [weather.plasma(decay, np.random.default_rng(seed)) for seed in range(4)]
@@ -475,8 +475,8 @@ def test_plasma_fills_its_range_and_is_smoother_the_faster_it_decays() -> None:
     assert roughness[0] > 2 * roughness[-1]
 
 
-def test_plasma_against_the_algorithm_point_by_point() -> None:
-    """Diamond-square: each new point is the mean of four older ones, moved by the square of its scale's wobble."""
+def test_plasma_agrees_with_the_algorithm_point_by_point() -> None:
+    """Compare with diamond-square: each new point is the mean of four older ones plus noise of its scale, squared."""
     draws, side = np.random.default_rng(8), 256
     plane = {(0, 0): 0.0}
 
@@ -500,10 +500,10 @@ def test_plasma_against_the_algorithm_point_by_point() -> None:
 
 
 @pytest.mark.parametrize(("severity", "more"), _by_severity([0.1, 0.2, 0.3, 0.4, 0.5]))
-def test_brightness_raises_the_value_alone(generator: np.random.Generator, severity: int, more: float) -> None:
+def test_brightness_raises_only_the_hsv_value(generator: np.random.Generator, severity: int, more: float) -> None:
     image = generator.integers(0, 256, (SIDE, SIDE, 3)).astype(np.uint8)
     image[0, 0], image[0, 1], image[0, 2], image[0, 3] = (0, 0, 0), (255, 255, 255), (90, 90, 90), (0, 0, 9)
-    image[1] = np.arange(SIDE)[:, None] // (1, 2, 4)  # dark ones
+    image[1] = np.arange(SIDE)[:, None] // (1, 2, 4)  # dark pixels
     expected = []
     for pixel in (image[:12].reshape(-1, 3) / 255).tolist():
         hue, saturation, value = colorsys.rgb_to_hsv(*pixel)
@@ -512,11 +512,11 @@ def test_brightness_raises_the_value_alone(generator: np.random.Generator, sever
     _assert_cut_off(result, np.array(expected))
 
 
-# Digital.
+# Digital
 
 
 @pytest.mark.parametrize(("severity", "share"), _by_severity([0.4, 0.3, 0.2, 0.1, 0.05]))
-def test_contrast_shrinks_each_channels_deviation_about_its_mean(photo: Pixels, severity: int, share: float) -> None:
+def test_contrast_shrinks_each_channels_deviation_from_its_mean(photo: Pixels, severity: int, share: float) -> None:
     image = _floats(photo)
     changed = digital.contrast(image, severity, np.random.default_rng(0)).astype(np.float64)
     assert np.allclose(changed.mean(axis=(0, 1)), image.mean(axis=(0, 1), dtype=np.float64), atol=1e-5)
@@ -535,7 +535,7 @@ ELASTIC = [
 
 
 @pytest.mark.parametrize(("severity", "constants"), _by_severity(ELASTIC))
-def test_elastic_transform_against_opencv(severity: int, constants: tuple[float, float, float]) -> None:
+def test_elastic_transform_agrees_with_opencv(severity: int, constants: tuple[float, float, float]) -> None:
     length, smoothing, jitter = constants
     draws, image = np.random.default_rng(9), _floats(_smooth())
     centre, reach = SIDE // 2, SIDE // 3
@@ -573,7 +573,7 @@ def test_displacements_are_smoothed_uniform_noise(length: float, smoothing: floa
         for plane in uniform
     ]
     assert np.allclose(moves, expected, atol=1e-3)
-    # White noise of variance 1/3 under a Gaussian: its deviation, and the correlation of neighbours.
+    # White noise of variance 1/3, smoothed by a Gaussian: its deviation and the correlation of neighbours.
     assert np.isclose(moves.std(), length / np.sqrt(3) / (2 * np.sqrt(np.pi) * smoothing), rtol=0.25)
     neighbours = np.corrcoef(moves[:, :, 1:].ravel(), moves[:, :, :-1].ravel())[0, 1]
     assert np.isclose(neighbours, np.exp(-1 / (4 * smoothing**2)), atol=0.005)
@@ -586,19 +586,19 @@ def test_pixelate_is_the_mean_of_each_block(photo: Pixels, severity: int, block:
     means = photo.reshape(small, block, small, block, 3).mean(axis=(1, 3))
     expected = means.repeat(block, axis=0).repeat(block, axis=1)
     result = corrupt(photo, "pixelate", severity, 0)
-    assert np.abs(result - expected).max() <= 1  # Pillow rounds once for each axis
+    assert np.abs(result - expected).max() <= 1  # Pillow rounds once per axis
     assert np.abs(result - expected).mean() < 0.5
 
 
 @pytest.mark.parametrize(("severity", "small"), _by_severity([134, 112, 89, 67, 56]))
-def test_pixelate_leaves_as_many_rows_and_columns_as_the_small_image(photo: Pixels, severity: int, small: int) -> None:
+def test_pixelate_leaves_the_rows_and_columns_of_the_small_image(photo: Pixels, severity: int, small: int) -> None:
     result = corrupt(photo, "pixelate", severity, 0).astype(int)
     assert 1 + np.diff(result, axis=0).any(axis=(1, 2)).sum() == small
     assert 1 + np.diff(result, axis=1).any(axis=(0, 2)).sum() == small
 
 
 @pytest.mark.parametrize(("severity", "quality"), _by_severity([25, 18, 15, 10, 7]))
-def test_jpeg_compression_is_pillows(photo: Pixels, severity: int, quality: int) -> None:
+def test_jpeg_compression_is_the_one_of_pillow(photo: Pixels, severity: int, quality: int) -> None:
     buffer = BytesIO()
     Image.fromarray(photo).save(buffer, "JPEG", quality=quality)
     assert np.array_equal(corrupt(photo, "jpeg_compression", severity, 0), np.asarray(Image.open(buffer)))

@@ -37,9 +37,9 @@ def _population(generator: np.random.Generator, number: int = 400, chosen: int =
     return Population(NAMES, clean, indices, {CELLS[0]: clean[indices], CELLS[1]: moved}, targets)
 
 
-def test_calm_windows_seldom_alarm_and_moved_ones_are_seen(generator: np.random.Generator) -> None:
+def test_windows_without_drift_rarely_alarm_and_drifted_ones_are_detected(generator: np.random.Generator) -> None:
     certificate = certify(_population(generator), POLICY, EFFORT, "drawn", seed=1)
-    (alarms,) = certificate.false_alarms  # no long windows of 250 in a half of 200
+    (alarms,) = certificate.false_alarms  # a half of 200 images has no long window of 250
     assert (alarms.size, alarms.budget, alarms.windows) == (50, 0.005, 40)
     assert alarms.rate <= alarms.worst <= 0.05
     assert alarms.upper_bound > alarms.rate
@@ -58,7 +58,7 @@ def test_the_same_seed_gives_the_same_certificate(generator: np.random.Generator
     assert first.model_dump(exclude={"seed"}) != other.model_dump(exclude={"seed"})
 
 
-def test_halves_do_not_overlap_and_differ_from_draw_to_draw(generator: np.random.Generator) -> None:
+def test_the_two_halves_are_disjoint_and_differ_in_each_draw(generator: np.random.Generator) -> None:
     for chosen in (160, 400):
         population = _population(generator, 400, chosen)
         references = [set(draw.reference_indices) for draw in population.halves(3, seed=0)]
@@ -69,14 +69,14 @@ def test_halves_do_not_overlap_and_differ_from_draw_to_draw(generator: np.random
             assert np.array_equal(np.sort(population.clean[list(indices), 2]), draw.reference.ordered[2])
 
 
-def test_an_image_that_was_corrupted_is_in_no_reference(generator: np.random.Generator) -> None:
+def test_corrupted_images_are_never_in_a_reference(generator: np.random.Generator) -> None:
     population = _population(generator, chosen=200)
-    population.clean[population.chosen, 2] += 100  # were one in a reference, traffic would be like it
+    population.clean[population.chosen, 2] += 100  # a reference with one of them would look like the traffic
     (alarms,) = certify(population, POLICY, EFFORT, "drawn", seed=1).false_alarms
     assert alarms.rate == 1.0
 
 
-def test_where_all_were_corrupted_halves_still_do_not_overlap(generator: np.random.Generator) -> None:
+def test_the_halves_are_disjoint_even_if_all_images_were_corrupted(generator: np.random.Generator) -> None:
     population = _population(generator, 700, 700)
     certificate = certify(population, POLICY, EFFORT, "drawn", seed=1)
     assert [alarms.size for alarms in certificate.false_alarms] == [50, 250]
@@ -84,8 +84,8 @@ def test_where_all_were_corrupted_halves_still_do_not_overlap(generator: np.rand
     assert certificate.power[1].long_power == 1.0
 
 
-def test_power_is_that_of_windows_of_traffic_against_the_references(generator: np.random.Generator) -> None:
-    """Weak drift, whose power lies between 0 and 1: images of a reference, or another level, would change it."""
+def test_power_compares_windows_of_traffic_with_the_references(generator: np.random.Generator) -> None:
+    """The drift is weak, with a power between 0 and 1, so that a wrong reference or level changes the result."""
     population = _population(generator, 700, 700)
     corrupted = {cell: population.clean + np.array([0, 0, by, 0]) for cell, by in zip(CELLS, (0.37, 0.7), strict=True)}
     population = dataclasses.replace(population, corrupted=corrupted)
@@ -93,7 +93,7 @@ def test_power_is_that_of_windows_of_traffic_against_the_references(generator: n
     draws = population.halves(EFFORT.draws, seed=1)
     horizons = ((50, POLICY.level, EFFORT.windows), (250, POLICY.long_level, EFFORT.windows))
     for size, level, windows in horizons:
-        false_alarms(population, draws, size, level, windows)  # takes from the draws' sources of randomness
+        false_alarms(population, draws, size, level, windows)  # advances the random generators of the draws
 
     def expected(rows: npt.NDArray[np.float64], size: int, level: float) -> float:
         alarms = [
@@ -114,26 +114,26 @@ def test_power_is_that_of_windows_of_traffic_against_the_references(generator: n
     assert (0 < weak.long_power < 1, 0 < strong.power < 1) == (True, True)
 
 
-def test_the_rates_of_draws_are_summed_up() -> None:
+def test_the_rates_of_the_draws_are_summarised() -> None:
     alarms = to_false_alarms(np.array([0.0, 0.01, 0.05]), 200, 5e-4, 100)
     assert (alarms.rate, alarms.worst) == (pytest.approx(0.02), 0.05)
 
 
 @pytest.mark.parametrize("number", [60, 110])
-def test_too_few_images_for_a_choice_of_windows_measure_nothing(generator: np.random.Generator, number: int) -> None:
+def test_too_few_images_for_a_choice_of_windows_are_not_measured(generator: np.random.Generator, number: int) -> None:
     certificate = certify(_population(generator, number, number // 2), POLICY, EFFORT, "drawn", seed=1)
     assert certificate.false_alarms == ()
     assert [(power.power, power.long_power) for power in certificate.power] == [(None, None)] * 2
 
 
-def test_without_labels_there_is_an_estimate_only(generator: np.random.Generator) -> None:
+def test_without_labels_the_accuracy_is_only_estimated(generator: np.random.Generator) -> None:
     population = dataclasses.replace(_population(generator), targets=None)
     power = certify(population, POLICY, EFFORT, "drawn", seed=1).power[0]
     assert power.accuracy is None
     assert power.estimated_accuracy == pytest.approx(population.clean[:, :2].max(axis=1).mean(), abs=0.05)
 
 
-def test_the_upper_bound_is_exact_without_alarms_and_wide_where_draws_differ() -> None:
+def test_the_upper_bound_is_exact_without_alarms_and_wide_if_draws_differ() -> None:
     assert upper_bound(np.zeros(20), 100) == pytest.approx(1 - 0.05 ** (1 / 2000))
     rates = np.array([0.0, 0.0, 0.0, 0.1])
     interval = stats.ttest_1samp(rates, 0).confidence_interval(0.90)
@@ -141,20 +141,20 @@ def test_the_upper_bound_is_exact_without_alarms_and_wide_where_draws_differ() -
     assert upper_bound(np.ones(3), 10) == 1.0
 
 
-def test_a_population_is_scored_at_the_corruptions_side(generator: np.random.Generator, tmp_path: Path) -> None:
+def test_a_population_is_scored_at_the_standard_size(generator: np.random.Generator, tmp_path: Path) -> None:
     scenes = [scene(generator) for _ in range(10)]
     for number, image in enumerate(scenes):
         (tmp_path / f"{number}.png").write_bytes(encode(image))
     (tmp_path / "notes.txt").write_text("none of them")
 
     def fake_score(images: Iterable[npt.NDArray[np.uint8]]) -> Scored:
-        """A fake: the only feature is the sum of the pixels."""
+        """A fake: its only feature is the sum of the pixels."""
         sums = np.array([[float(image.sum())] for image in images])
         return Scored(np.zeros((len(sums), 2), np.float32), np.zeros((len(sums), 2)), sums, 1)
 
     files = image_files(tmp_path, "*")
     population = score_population(files, None, ("embedding.0",), fake_score, CELLS, most=100, seed=3)
-    assert len(population.chosen) == 4  # of ten: a reference needs five, and some choice
+    assert len(population.chosen) == 4  # of ten: the reference needs five, with some to choose from
     assert population.clean[:, 0].tolist() == [float(standardise(image).sum()) for image in scenes]
     for cell in CELLS:
         expected = [float(corrupt(standardise(scenes[i]), *cell, 3 + int(i)).sum()) for i in population.chosen]
@@ -166,7 +166,7 @@ def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
         image_files(tmp_path, "*/*")
 
 
-def test_images_that_cannot_be_measured_with_are_refused_by_name(tmp_path: Path) -> None:
+def test_the_error_names_images_that_cannot_be_used(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     file = tmp_path / "a" / "0.png"
     file.write_bytes(b"nothing")

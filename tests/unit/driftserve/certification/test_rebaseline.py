@@ -23,7 +23,7 @@ module = import_module("driftserve.certification.rebaseline")
 
 
 def _brighter(contract: Contract, number: int, seed: int = 0) -> list[tuple[float, ...]]:
-    """Rows of the reference, all brighter."""
+    """Return rows of the reference with higher brightness."""
     rows = np.array(list(contract.reference.values())).T
     rows = rows[np.random.default_rng(seed).permutation(len(rows))[:number]]
     rows[:, contract.feature_names.index("brightness")] += 60
@@ -31,7 +31,7 @@ def _brighter(contract: Contract, number: int, seed: int = 0) -> list[tuple[floa
 
 
 def _record(digest: str, rows: Sequence[tuple[float, ...]]) -> list[bytes]:
-    """Each image twice, with a failure and a test between."""
+    """Return a record with each image twice, followed by a failed request and a test request."""
     others = (Observation(400, {}), Observation(200, {}, is_test=True))
     batches = [
         ObservationBatch(digest, 1.0, (Observation(200, {}, "red", 0.9, row, str(number)),) * 2 + others)
@@ -42,7 +42,7 @@ def _record(digest: str, rows: Sequence[tuple[float, ...]]) -> list[bytes]:
 
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hardly measures false alarms, for tests that are about something else."""
+    """Measure false alarms with few draws, for tests of other behaviour."""
     monkeypatch.setattr(module, "_CALM_ONLY", replace(module._CALM_ONLY, draws=1, windows=10))
 
 
@@ -69,9 +69,7 @@ def test_recorded_traffic_becomes_the_reference_of_a_new_version(archive: Path, 
 
 
 @pytest.mark.usefixtures("hasty")
-def test_power_is_measured_with_images_that_are_given(
-    archive: Path, tmp_path: Path, generator: np.random.Generator
-) -> None:
+def test_power_is_measured_with_the_given_images(archive: Path, tmp_path: Path, generator: np.random.Generator) -> None:
     contract, digest = read_archive(archive)
     (tmp_path / "images").mkdir()
     for number in range(150):
@@ -82,12 +80,12 @@ def test_power_is_measured_with_images_that_are_given(
     powers = {(cell.corruption, cell.severity): cell.power for cell in certificate.power}
     assert powers["brightness", 3] == 1.0
     assert "against references of 75" in certificate.source
-    assert (certificate.reference_images, certificate.images) == (150, 60)  # of the record's 300, of the 150
+    assert (certificate.reference_images, certificate.images) == (150, 60)  # 150 of the record's 300, 60 of these 150
     assert [alarms.size for alarms in certificate.false_alarms] == [50]
     assert all(cell.accuracy is None for cell in certificate.power)
 
 
-def test_too_small_a_record_is_refused(archive: Path, tmp_path: Path) -> None:
+def test_a_record_that_is_too_small_is_refused(archive: Path, tmp_path: Path) -> None:
     contract, digest = read_archive(archive)
     with pytest.raises(DataError, match="expected a record of at least 250 images, a long window, got 200"):
         rebaseline(archive, _record(digest, _brighter(contract, 200)), "8", tmp_path)
@@ -108,7 +106,7 @@ def test_another_models_record_the_same_version_and_no_images_are_refused(archiv
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_archive_is_not_written_over(archive: Path, tmp_path: Path) -> None:
+def test_an_existing_archive_is_not_overwritten(archive: Path, tmp_path: Path) -> None:
     contract, digest = read_archive(archive)
     copy = Path(shutil.copy(archive, tmp_path))
     with pytest.raises(DataError, match=r"expected no archive at .*tiny\.mar, got one; give another --output"):
@@ -117,7 +115,7 @@ def test_an_archive_is_not_written_over(archive: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("hasty")
-def test_of_very_many_recorded_images_a_part_becomes_the_reference(archive: Path, tmp_path: Path) -> None:
+def test_a_sample_of_very_many_recorded_images_becomes_the_reference(archive: Path, tmp_path: Path) -> None:
     contract, digest = read_archive(archive)
     rows = _brighter(contract, 300)
     brightness = contract.feature_names.index("brightness")
@@ -126,11 +124,11 @@ def test_of_very_many_recorded_images_a_part_becomes_the_reference(archive: Path
     values = read_archive(done.archive)[0].reference["brightness"]
     assert (done.rows, len(set(values))) == (MOST_ROWS, MOST_ROWS)
     assert set(values) < {float(n) for n in range(len(many))}
-    assert max(values) > MOST_ROWS  # not the first ones only
+    assert max(values) > MOST_ROWS  # not only the first ones
 
 
 @pytest.mark.usefixtures("hasty")
-def test_the_command_line_says_what_it_wrote(archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_prints_what_it_wrote(archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     contract, digest = read_archive(archive)
     record = tmp_path / "observations.jsonl"
     record.write_bytes(b"\n".join(_record(digest, _brighter(contract, 260))) + b"\n")

@@ -11,7 +11,7 @@ LEVEL = 0.001
 
 
 def _reference(generator: np.random.Generator, features: int, size: int = 1000) -> Reference:
-    """Two labels, always equally probable, and features of a normal distribution."""
+    """Return a reference with two labels of equal probability and normally distributed features."""
     return to_reference(("probability.a", "probability.b", *_names(features)), _rows(generator, features, size))
 
 
@@ -28,13 +28,13 @@ def _drifted(tests: tuple[FeatureTest, ...]) -> list[str]:
 
 
 def _ks_statistic(sample: np.ndarray, reference: np.ndarray) -> float:
-    """D by its definition: the largest distance of the two empirical distribution functions."""
+    """Return D by its definition: the largest distance between the two empirical distribution functions."""
     points = np.concatenate([sample, reference])
     return max(abs(float((sample <= x).mean()) - float((reference <= x).mean())) for x in points)
 
 
 @pytest.mark.parametrize(("size", "number"), [(150, 60), (300, 1200)])
-def test_statistics_and_p_values_are_those_of_scipy(generator: np.random.Generator, size: int, number: int) -> None:
+def test_statistics_and_p_values_agree_with_scipy(generator: np.random.Generator, size: int, number: int) -> None:
     rows = _rows(generator, 4, size)
     rows[:, 2:] = rows[:, 2:].round(1)  # with ties
     window = _rows(generator, 4, number) + np.array([0, 0, 0.1, 0.0, -0.2, 0.4])
@@ -50,7 +50,7 @@ def test_statistics_and_p_values_are_those_of_scipy(generator: np.random.Generat
             assert test.direction == ("lower" if expected.statistic_sign > 0 else "higher")
 
 
-def test_the_asymptotic_p_value_is_near_the_exact_one_where_alarms_begin(generator: np.random.Generator) -> None:
+def test_the_asymptotic_p_value_is_near_the_exact_one_at_the_alarm_level(generator: np.random.Generator) -> None:
     for shift in (0.5, 0.6, 0.7):
         rows, window = _rows(generator, 1, 200), _rows(generator, 1, 1200) + np.array([0, 0, shift])
         exact = stats.ks_2samp(window[:, 2], rows[:, 2], method="exact").pvalue
@@ -58,17 +58,17 @@ def test_the_asymptotic_p_value_is_near_the_exact_one_where_alarms_begin(generat
         assert got == pytest.approx(exact, rel=0.1)
 
 
-def test_nine_references_of_ten_err_less_than_they_are_taken_to(generator: np.random.Generator) -> None:
+def test_nine_in_ten_references_are_within_the_assumed_error(generator: np.random.Generator) -> None:
     error = _reference(generator, 1, 500).error
     distances = [stats.kstest(generator.normal(size=500), "norm").statistic for _ in range(1000)]
     assert np.mean(np.array(distances) < error) == pytest.approx(0.9, abs=0.03)
 
 
-def test_a_reference_that_is_off_by_chance_does_not_break_the_level(generator: np.random.Generator) -> None:
+def test_a_reference_with_a_large_sampling_error_does_not_exceed_the_level(generator: np.random.Generator) -> None:
     level, rows = 0.02, _rows(generator, 1, 1200)
-    rows[:, 2] = stats.norm.ppf((np.arange(1200) + 0.5) / 1200)  # of the distribution itself
+    rows[:, 2] = stats.norm.ppf((np.arange(1200) + 0.5) / 1200)  # quantiles of the exact distribution
     error = _reference(generator, 1, 1200).error
-    rows[:, 2] += 2 * stats.norm.ppf(0.5 + error / 2)  # as far as one in ten is
+    rows[:, 2] += 2 * stats.norm.ppf(0.5 + error / 2)  # as far off as one reference in ten
     reference = to_reference(("probability.a", "probability.b", *_names(1)), rows)
     windows = [_rows(generator, 1, 200) for _ in range(700)]
     two_sample = [stats.ks_2samp(window[:, 2], rows[:, 2], method="asymp").pvalue for window in windows]
@@ -76,7 +76,7 @@ def test_a_reference_that_is_off_by_chance_does_not_break_the_level(generator: n
     assert np.mean([p_values_of(window, reference)[2] <= level for window in windows]) <= level
 
 
-def test_the_mix_of_predicted_classes_is_tested_as_scipy_does(generator: np.random.Generator) -> None:
+def test_the_test_of_predicted_classes_agrees_with_scipy(generator: np.random.Generator) -> None:
     labels = ("a", "b", "c")
     rows, window = generator.dirichlet([1, 1, 1], 900), generator.dirichlet([2, 1, 1], 150)
     reference = to_reference([f"probability.{label}" for label in labels], rows)
@@ -94,12 +94,12 @@ def test_rare_classes_are_tested_together(generator: np.random.Generator) -> Non
     labels, shares = "abcde", [0.01, 0.02, 0.05, 0.12, 0.8]
     rows, window = (np.eye(5)[generator.choice(5, size, p=shares)] for size in (1000, 200))
     counts = np.array([sample.sum(axis=0) for sample in (window, rows)])
-    grouped = np.column_stack([counts[:, :4].sum(axis=1), counts[:, 4]])  # some 2, 4, 10, 24 and 160 are expected
+    grouped = np.column_stack([counts[:, :4].sum(axis=1), counts[:, 4]])  # about 2, 4, 10, 24 and 160 are expected
     got = p_values_of(window, to_reference([f"probability.{label}" for label in labels], rows))[-1]
     assert got == pytest.approx(stats.chi2_contingency(grouped, correction=False).pvalue)
 
 
-def test_the_mix_of_many_classes_holds_its_level_and_is_seen_to_change(generator: np.random.Generator) -> None:
+def test_the_class_test_keeps_its_level_with_many_classes_and_detects_a_change(generator: np.random.Generator) -> None:
     names = [f"probability.{label}" for label in range(50)]
 
     def rows(size: int, shares: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -112,28 +112,28 @@ def test_the_mix_of_many_classes_holds_its_level_and_is_seen_to_change(generator
     assert p_values_of(rows(200, changed), to_reference(names, rows(1200, even)))[-1] < 1e-3
 
 
-def test_classes_that_are_hardly_seen_raise_no_alarm(generator: np.random.Generator) -> None:
+def test_single_images_of_unseen_classes_raise_no_alarm(generator: np.random.Generator) -> None:
     rows = np.zeros((1000, 40))
     rows[np.arange(1000), generator.integers(0, 2, 1000)] = 1.0
     window = rows[:100].copy()
-    window[0] = np.eye(40)[7]  # of a class that the reference has not
+    window[0] = np.eye(40)[7]  # a class that is not in the reference
     window[1] = np.eye(40)[8]
     reference = to_reference([f"probability.{label}" for label in range(40)], rows)
     assert p_values_of(window, reference)[-1] > LEVEL
 
 
-def test_p_values_are_uniform_without_drift_where_the_reference_is_large(generator: np.random.Generator) -> None:
+def test_p_values_are_uniform_without_drift_for_a_large_reference(generator: np.random.Generator) -> None:
     p_values = [p_values_of(_rows(generator, 1, 100), _reference(generator, 1, 20_000))[2] for _ in range(250)]
     assert np.mean(np.array(p_values) < 0.05) == pytest.approx(0.04, abs=0.035)
     assert np.mean(p_values) == pytest.approx(0.55, abs=0.07)
 
 
-def test_calm_windows_are_ok_within_the_budget(generator: np.random.Generator) -> None:
+def test_false_alarms_stay_within_the_budget(generator: np.random.Generator) -> None:
     alarms = sum(is_drift(_rows(generator, 8, 200), _reference(generator, 8), 0.05) for _ in range(200))
     assert alarms <= 20  # 10 expected at level .05; P(more than 20) < .002
 
 
-def test_there_is_drift_where_any_feature_has_moved(generator: np.random.Generator) -> None:
+def test_there_is_drift_exactly_if_any_feature_has_drifted(generator: np.random.Generator) -> None:
     reference = _reference(generator, 5)
     for shift in np.linspace(0.0, 1.0, 30):
         window = _rows(generator, 5, 100) + np.array([0, 0, 0, shift, 0, 0, 0])
@@ -141,7 +141,7 @@ def test_there_is_drift_where_any_feature_has_moved(generator: np.random.Generat
 
 
 @pytest.mark.parametrize(("shift", "direction"), [(1.0, "higher"), (-1.0, "lower")])
-def test_a_moved_feature_is_named_with_its_direction_and_quantiles(
+def test_a_drifted_feature_is_reported_with_its_direction_and_quantiles(
     generator: np.random.Generator, shift: float, direction: str
 ) -> None:
     window = _rows(generator, 5, 200) + np.array([0, 0, 0, 0, 0, shift, 0])
@@ -158,7 +158,7 @@ def test_columns_that_do_not_fit_the_reference_are_refused(generator: np.random.
         detect_drift(np.zeros((10, 3)), _reference(generator, 2), LEVEL)
 
 
-def test_holm_against_its_adjusted_p_values(generator: np.random.Generator) -> None:
+def test_holm_agrees_with_adjusted_p_values(generator: np.random.Generator) -> None:
     for _ in range(200):
         p_values = generator.uniform(0, 0.05, 7)
         order = np.argsort(p_values)

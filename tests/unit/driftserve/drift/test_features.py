@@ -20,13 +20,13 @@ def _columns(image: np.ndarray, probabilities: np.ndarray | None = None) -> dict
 
 
 def _photo(generator: np.random.Generator, side: int = 160) -> np.ndarray:
-    """Smooth structures of many sizes under a little noise, as a photograph has."""
+    """Return an image with smooth structures of many sizes and a little noise, like a photograph."""
     planes = [ndimage.gaussian_filter(generator.normal(size=(side, side, 3)), (s, s, 0)) * s for s in (1, 3, 9)]
     image = 128 + 60 * sum(planes) + generator.normal(0, 1.5, (side, side, 3))
     return np.asarray(image.clip(0, 255), np.uint8)
 
 
-def test_the_columns_are_those_that_are_named() -> None:
+def test_the_columns_match_their_names() -> None:
     columns = _columns(BLACK)
     assert list(columns) == [
         *("probability.a", "probability.b", "probability.c", "margin", "entropy"),
@@ -41,18 +41,18 @@ def test_every_feature_belongs_to_a_shift() -> None:
     assert shifts == ["label"] * 3 + ["confidence"] * 2 + ["input"] * 10
 
 
-def test_margin_and_entropy_against_scipy() -> None:
+def test_margin_and_entropy_agree_with_scipy() -> None:
     columns = _columns(BLACK)
     assert np.isclose(columns["margin"], 0.3)
     assert np.isclose(columns["entropy"], stats.entropy([0.6, 0.3, 0.1]))
 
 
-def test_certain_probabilities_have_no_entropy() -> None:
+def test_the_entropy_of_a_certain_prediction_is_zero() -> None:
     assert _columns(BLACK, np.array([[1.0, 0.0, 0.0]]))["entropy"] == 0.0
 
 
-def test_image_statistics_against_independent_ones(generator: np.random.Generator) -> None:
-    image = generator.integers(0, 256, (16, 12, 3)).astype(np.uint8)  # smaller than a tile: all tiles are the image
+def test_image_statistics_agree_with_an_independent_computation(generator: np.random.Generator) -> None:
+    image = generator.integers(0, 256, (16, 12, 3)).astype(np.uint8)  # smaller than a tile: the image is the only tile
     columns = _columns(image)
     whole = image.astype(np.int64)
     luma = whole @ np.array([77, 150, 29]) // 256
@@ -76,7 +76,7 @@ def test_brightness_is_near_the_luma_of_bt601(generator: np.random.Generator) ->
 
 
 @pytest.mark.parametrize("shift", [0, 3])
-def test_blocking_rises_where_there_are_blocks_wherever_they_begin(generator: np.random.Generator, shift: int) -> None:
+def test_blocking_rises_with_blocks_at_any_offset(generator: np.random.Generator, shift: int) -> None:
     photo = _photo(generator)
     buffer = io.BytesIO()
     Image.fromarray(photo).save(buffer, "JPEG", quality=20)
@@ -127,4 +127,4 @@ def test_a_raster_is_bounded_and_spread_over_the_image(shape: tuple[int, int], t
     assert raster.shape == (16, *tile, 3)
     if min(shape) > 32:
         assert (raster[..., 0].min(), raster[..., 1].min()) == (0, 0)
-        assert min(raster[..., 0].max(), raster[..., 1].max()) > 230  # but for what is left of the last block
+        assert min(raster[..., 0].max(), raster[..., 1].max()) > 230  # except for the incomplete last block

@@ -1,4 +1,4 @@
-"""Whatever the pixels, the windows and the record: numbers that can be used, or a refusal. Run by `make fuzz` too."""
+"""Fuzz tests: any pixels, windows and records give finite numbers or an error. `make fuzz` runs more examples."""
 
 import contextlib
 
@@ -49,6 +49,6 @@ def test_any_window_has_p_values_and_one_verdict(
 
 
 @given(st.lists(st.binary(max_size=60) | st.binary(max_size=30).map(lambda b: b'{"observations_before":' + b)))
-def test_any_lines_are_a_record_or_are_refused(contract: Contract, lines: list[bytes]) -> None:
+def test_any_lines_are_replayed_or_refused(contract: Contract, lines: list[bytes]) -> None:
     with contextlib.suppress(DataError):
         assert list(replay(lines, contract, "0" * 64)) == []

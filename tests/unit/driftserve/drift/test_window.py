@@ -4,7 +4,7 @@ import pytest
 from driftserve.drift.window import TumblingWindow, Window, merge_windows
 
 
-def test_a_window_comes_when_it_is_full_and_none_is_in_two() -> None:
+def test_a_window_is_returned_when_full_and_no_row_is_in_two_windows() -> None:
     window = TumblingWindow(3)
     given = [window.add((float(i), -float(i)), str(i)) for i in range(7)]
     full = [one for one in given if one is not None]
@@ -16,7 +16,7 @@ def test_a_window_comes_when_it_is_full_and_none_is_in_two() -> None:
 
 
 @pytest.mark.parametrize(("rows_before", "first"), [(0, 0), (1, 2), (5, 1), (6, 0)])
-def test_the_rest_of_a_window_whose_beginning_is_gone_is_passed_over(rows_before: int, first: int) -> None:
+def test_the_rest_of_a_window_with_a_missing_start_is_skipped(rows_before: int, first: int) -> None:
     window = TumblingWindow(3, rows_before)
     given = [window.add((float(i),)) for i in range(6)]
     full = next(one for one in given if one is not None)
@@ -28,17 +28,17 @@ def test_images_are_known_until_their_window_is_full() -> None:
     assert window.has("a")
     window.add((0.0,), "b")
     assert window.has("b")
-    window.add((0.0,), None)  # the end of the window that is passed over
+    window.add((0.0,), None)  # the last row of the skipped window
     assert [window.has(image_id) for image_id in ("a", "b", None)] == [False] * 3
 
 
-def test_of_an_image_in_several_windows_together_the_first_is_kept() -> None:
+def test_joining_windows_keeps_the_first_row_of_each_image() -> None:
     first = Window(np.array([[1.0], [2.0], [3.0]]), ("a", None, "b"))
     second = Window(np.array([[4.0], [5.0], [6.0]]), ("b", None, "c"))
     assert merge_windows([first, second])[:, 0].tolist() == [1.0, 2.0, 3.0, 5.0, 6.0]
 
 
-def test_images_of_a_window_that_is_full_are_not_known_to_the_next() -> None:
+def test_images_of_a_full_window_are_unknown_to_the_next() -> None:
     window = TumblingWindow(3, 6, ["a"])
     assert not window.has("a")
     given = [window.add((float(i),), str(i)) for i in range(3)]

@@ -30,21 +30,21 @@ def _v1(quota: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("files", [{"cpu.max": "50000 100000"}, _v1("50000"), _v1("100000"), {"cpu.max": "1 100000"}])
-def test_a_quota_of_up_to_one_processor_is_one(tmp_path: Path, files: Mapping[str, str]) -> None:
+def test_a_quota_of_at_most_one_processor_counts_as_one(tmp_path: Path, files: Mapping[str, str]) -> None:
     assert available_processors(_group(tmp_path, files)) == 1
 
 
 @pytest.mark.parametrize("files", [{}, {"cpu.max": "max 100000"}, _v1("-1"), {"cpu.max": "90000000 100000"}])
-def test_without_a_quota_it_is_the_affinity(tmp_path: Path, files: Mapping[str, str]) -> None:
+def test_without_a_quota_the_cpu_affinity_counts(tmp_path: Path, files: Mapping[str, str]) -> None:
     assert available_processors(_group(tmp_path, files)) == len(os.sched_getaffinity(0))
 
 
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="two processors are needed to take one away")
-def test_a_part_of_a_processor_counts(tmp_path: Path) -> None:
+def test_a_fraction_of_a_processor_counts_as_a_whole_one(tmp_path: Path) -> None:
     assert available_processors(_group(tmp_path, {"cpu.max": "150000 100000"})) == 2
 
 
-def test_memory_up_to_the_limit_with_what_only_caches_files(tmp_path: Path, proc: Path) -> None:
+def test_free_memory_is_the_rest_of_the_limit_plus_the_file_cache(tmp_path: Path, proc: Path) -> None:
     group = {
         "memory.max": str(2 * GIB),
         "memory.current": str(GIB),
@@ -53,7 +53,7 @@ def test_memory_up_to_the_limit_with_what_only_caches_files(tmp_path: Path, proc
     assert available_memory_bytes(_group(tmp_path, group), proc) == 1.5 * GIB
 
 
-def test_memory_of_version_1(tmp_path: Path, proc: Path) -> None:
+def test_free_memory_with_cgroup_version_1(tmp_path: Path, proc: Path) -> None:
     group = {
         "memory/memory.limit_in_bytes": str(GIB),
         "memory/memory.usage_in_bytes": str(GIB),
@@ -63,6 +63,6 @@ def test_memory_of_version_1(tmp_path: Path, proc: Path) -> None:
 
 
 @pytest.mark.parametrize("limit", ["max", str(64 * GIB)])
-def test_without_a_limit_it_is_the_machines(tmp_path: Path, proc: Path, limit: str) -> None:
+def test_without_a_limit_the_memory_of_the_machine_counts(tmp_path: Path, proc: Path, limit: str) -> None:
     group = {"memory.max": limit, "memory.current": "0", "memory.stat": "inactive_file 0\nactive_file 0"}
     assert available_memory_bytes(_group(tmp_path, group), proc) == 8 * GIB

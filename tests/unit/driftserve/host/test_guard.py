@@ -9,7 +9,7 @@ import pytest
 
 from processes import is_alive, wait_for
 
-# A command that starts a process of its own, as MMS does, and leaves it behind.
+# A command that starts a child process and leaves it running, as MMS does.
 LEAVES_A_CHILD = "import subprocess, sys; subprocess.Popen(['sleep', '60']); {then}"
 IGNORES_SIGTERM = (
     "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
@@ -30,22 +30,22 @@ def _family(guard: "subprocess.Popen[bytes]", number: int) -> list[psutil.Proces
     return wait_for(children, 20)
 
 
-def test_the_exit_status_of_the_command_is_its_own() -> None:
+def test_the_guard_exits_with_the_status_of_the_command() -> None:
     assert _guard("raise SystemExit(7)").wait(20) == 7
 
 
-def test_a_command_that_was_killed_counts_as_in_a_shell() -> None:
+def test_a_killed_command_gives_the_same_status_as_in_a_shell() -> None:
     assert _guard("import os; os.kill(os.getpid(), 9)").wait(20) == 137
 
 
-def test_what_the_command_leaves_behind_is_killed() -> None:
+def test_processes_that_the_command_leaves_running_are_killed() -> None:
     guard = _guard(LEAVES_A_CHILD.format(then="import time; time.sleep(2)"))
     family = _family(guard, 2)
     assert guard.wait(20) == 0
     assert not any(is_alive(process) for process in family)
 
 
-def test_sigterm_stops_the_command_and_what_it_started() -> None:
+def test_sigterm_stops_the_command_and_its_children() -> None:
     guard = _guard(LEAVES_A_CHILD.format(then="import time; time.sleep(60)"))
     family = _family(guard, 2)
     guard.terminate()
@@ -75,7 +75,7 @@ def test_the_death_of_the_guard_stops_the_command() -> None:
     wait_for(lambda: not is_alive(command), 20)
 
 
-def test_a_command_that_does_not_stop_is_killed_after_a_while(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_command_that_does_not_stop_is_killed_after_a_timeout(capfd: pytest.CaptureFixture[str]) -> None:
     guard = _guard(IGNORES_SIGTERM)
     (command,) = _family(guard, 1)
     wait_for(lambda: "deaf" in capfd.readouterr().out, 20)

@@ -13,11 +13,11 @@ def test_a_file_is_locked_for_one_open_file_at_a_time(tmp_path: Path) -> None:
         assert not try_lock(other)
         unlock(one)
         assert try_lock(other)
-    assert not is_locked(path)  # closed is unlocked
+    assert not is_locked(path)  # closing releases the lock
 
 
-def test_shared_locks_let_each_other_in(tmp_path: Path) -> None:
-    one, other, alone = (os.open(tmp_path, os.O_RDONLY) for _ in range(3))  # directories can be locked, too
+def test_shared_locks_do_not_exclude_each_other(tmp_path: Path) -> None:
+    one, other, alone = (os.open(tmp_path, os.O_RDONLY) for _ in range(3))  # a directory can be locked, too
     lock(one, is_shared=True)
     assert try_lock(other, is_shared=True)
     assert not try_lock(alone)
@@ -25,5 +25,5 @@ def test_shared_locks_let_each_other_in(tmp_path: Path) -> None:
         os.close(descriptor)
 
 
-def test_a_file_that_is_not_there_is_not_locked(tmp_path: Path) -> None:
+def test_a_missing_file_is_not_locked(tmp_path: Path) -> None:
     assert not is_locked(tmp_path / "nothing")

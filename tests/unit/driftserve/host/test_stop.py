@@ -26,8 +26,8 @@ def test_a_flag_is_set_once_and_stays_set() -> None:
     assert flag.wait(60)
 
 
-def test_a_burst_of_signals_in_the_midst_of_waiting_stops_once() -> None:
-    # With a threading.Event some one in fifteen of these hang for ever.
+def test_a_burst_of_signals_during_a_wait_stops_once() -> None:
+    # With a threading.Event, about one in fifteen of these processes hangs for ever.
     for _ in range(20):
         with subprocess.Popen([sys.executable, "-c", WAITS_UNTIL_STOPPED], stdout=subprocess.PIPE) as process:
             assert process.stdout is not None

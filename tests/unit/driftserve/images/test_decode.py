@@ -9,12 +9,12 @@ GRADIENT = np.stack([np.tile(np.arange(60, dtype=np.uint8), (40, 1))] * 3, axis=
 
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF"])
-def test_a_lossless_image_comes_back_as_it_was(kind: str) -> None:
+def test_a_lossless_image_is_decoded_exactly(kind: str) -> None:
     assert np.array_equal(decode(encode(GRADIENT, kind)), GRADIENT)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "WEBP"])
-def test_a_lossy_image_comes_back_nearly(kind: str) -> None:
+def test_a_lossy_image_is_decoded_approximately(kind: str) -> None:
     decoded = decode(encode(GRADIENT, kind, quality=95))
     assert decoded.shape == GRADIENT.shape
     assert np.abs(decoded.astype(int) - GRADIENT).mean() < 3
@@ -31,6 +31,6 @@ def test_an_image_at_every_limit_is_decoded() -> None:
     assert decode(encode(GRADIENT), ImageLimits(pixels=2400, side=60, frames=1)).shape == (40, 60, 3)
 
 
-def test_the_size_is_said_with_the_limit() -> None:
+def test_the_error_states_the_size_and_the_limit() -> None:
     with pytest.raises(ImageTooLarge, match="expected at most 2000 pixels and sides of at most 16384, got 60x40"):
         decode(encode(GRADIENT), ImageLimits(pixels=2000))

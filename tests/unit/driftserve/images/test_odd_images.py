@@ -1,4 +1,4 @@
-"""Every odd image gives the pixels of its plain RGB PNG, or a documented refusal."""
+"""Unusual images decode to the expected RGB pixels; hostile and unsupported ones give a documented error."""
 
 import io
 import struct
@@ -56,7 +56,7 @@ FLOATS = GREY.astype(np.float32)
 
 
 @pytest.mark.parametrize("name", ODD)
-def test_an_odd_image_has_the_pixels_of_its_plain_png(name: str) -> None:
+def test_an_odd_image_decodes_to_the_expected_pixels(name: str) -> None:
     odd = ODD[name]
     plain = decode(encode(np.ascontiguousarray(odd.pixels)))
     decoded = decode(odd.body)
@@ -79,7 +79,7 @@ def test_a_decode_can_be_repeated(kind: str) -> None:
     [Image.fromarray(FLOATS), Image.fromarray(GREY.astype(np.int32))],
     ids=["floats", "32-bit integers"],
 )
-def test_pixels_without_a_defined_range_are_refused_by_saying_so(image: Image.Image) -> None:
+def test_pixels_without_a_defined_range_are_refused_with_the_reason(image: Image.Image) -> None:
     with pytest.raises(UndecodableImage, match="whose range is not defined"):
         decode(saved(image, "TIFF"))
 
@@ -117,7 +117,7 @@ def test_pixels_without_a_defined_range_are_refused_by_saying_so(image: Image.Im
     }.items(),
     ids=lambda item: item[0],
 )
-def test_what_is_no_image_is_refused_with_a_reason(body: tuple[str, bytes]) -> None:
+def test_a_file_that_is_no_image_is_refused_with_a_reason(body: tuple[str, bytes]) -> None:
     with pytest.raises(UndecodableImage, match="expected"):
         decode(body[1])
 
@@ -131,7 +131,7 @@ def test_a_truncated_image_is_refused(name: str, share: float) -> None:
 
 
 def _headers(width: int, height: int) -> dict[str, bytes]:
-    """The first bytes of an image of that size in each format, and hardly any pixels."""
+    """Return a header for an image of this size in each format, followed by almost no pixels."""
     lossless = (width - 1) | (height - 1) << 14
     return {
         "PNG": png(SCENE, 8, 2)[:8]
@@ -166,7 +166,7 @@ def test_a_header_of_108_megapixels_is_refused_before_decoding(name: str) -> Non
 
 
 @pytest.mark.parametrize("name", [name for name in _headers(*WIDE) if name not in ("WebP VP8L", "WebP VP8")])
-def test_a_header_of_a_side_beyond_the_limit_is_refused_before_decoding(name: str) -> None:
+def test_a_header_with_a_side_beyond_the_limit_is_refused_before_decoding(name: str) -> None:
     with pytest.raises(ImageTooLarge, match="got 20000x100"):
         decode(_headers(*WIDE)[name])
 
@@ -190,7 +190,7 @@ def _polyglots() -> dict[str, OddImage]:
 
 
 @pytest.mark.parametrize("name", _polyglots())
-def test_an_image_that_is_something_else_too_is_an_image(name: str) -> None:
+def test_an_image_that_is_also_another_file_type_is_decoded(name: str) -> None:
     polyglot = _polyglots()[name]
     assert np.abs(decode(polyglot.body).astype(int) - polyglot.pixels).max() <= polyglot.tolerance
 
@@ -198,19 +198,19 @@ def test_an_image_that_is_something_else_too_is_an_image(name: str) -> None:
 @pytest.mark.parametrize(
     "body", [b"%PDF-1.7\n" + scene_as("JPEG"), b"PK\3\4" + png(SCENE, 8, 2)], ids=["PDF and JPEG", "ZIP and PNG"]
 )
-def test_something_else_with_an_image_in_it_is_refused(body: bytes) -> None:
+def test_another_file_type_that_contains_an_image_is_refused(body: bytes) -> None:
     with pytest.raises(UndecodableImage):
         decode(body)
 
 
 @pytest.mark.parametrize("tag", [34665, 34853, 40965], ids=["EXIF", "GPS", "interoperability"])
-def test_a_hostile_directory_within_a_tiff_is_passed_over(tag: int) -> None:
+def test_a_hostile_directory_inside_a_tiff_is_ignored(tag: int) -> None:
     started = time.process_time()
     assert np.array_equal(decode(_numbers_within(tag)), SCENE)
     assert time.process_time() - started < 1.0
 
 
-def test_pillow_finds_no_exif_in_a_jpeg_but_those_that_we_find() -> None:
+def test_pillow_finds_no_exif_in_a_jpeg_that_we_do_not_find() -> None:
     block = b"Exif\0\0" + exif_block(6)
     segment = b"\xff\xe1" + struct.pack(">H", len(block) + 2) + block
     generator = np.random.default_rng(0)
@@ -238,7 +238,7 @@ def _animated_png(frames: int) -> bytes:
 
 
 def _chained_tiff(pages: int) -> bytes:
-    """A TIFF whose further directories are empty: six bytes each."""
+    """Return a TIFF with more directories, all empty, of six bytes each."""
     plain = tiff(SCENE, 8, 2)
     chain = b"".join(struct.pack("<HL", 0, len(plain) + 6 * page) for page in range(1, pages - 1)) + b"\0" * 6
     return tiff(SCENE, 8, 2, next_directory=len(plain)) + chain
@@ -260,14 +260,14 @@ def test_two_frames_of_an_animated_webp_and_an_mpo_are_counted() -> None:
 
 
 def _overlapping_tags(size: int) -> bytes:
-    """A TIFF directory of 65,535 tags that each claim the whole file as their value."""
+    """Return a TIFF directory of 65,535 tags; the value of each is the whole file."""
     number = min(65_535, size // 12 - 2)
     tags = b"".join(struct.pack("<HHLL", tag, 1, size, 0) for tag in range(number))
     return (b"II*\0" + struct.pack("<LH", 8, number) + tags).ljust(size, b"\0")
 
 
 def _tiff_of(tags: dict[int, tuple[int, int, int]], tail: bytes = b"") -> bytes:
-    """A grey TIFF of 8x8 whose directory has these tags too, as (kind, count, value or offset); `tail` is at 512."""
+    """Return a grey 8x8 TIFF with additional tags, as (kind, count, value or offset); `tail` is at byte 512."""
     plain = {256: (3, 1, 8), 257: (3, 1, 8), 258: (3, 1, 8), 259: (3, 1, 8), 262: (3, 1, 1), 277: (3, 1, 1)}
     entries = b"".join(struct.pack("<HHLL", tag, *rest) for tag, rest in sorted((plain | tags).items()))
     directory = struct.pack("<H", len(plain | tags)) + entries + b"\0" * 4
@@ -275,7 +275,7 @@ def _tiff_of(tags: dict[int, tuple[int, int, int]], tail: bytes = b"") -> bytes:
 
 
 def _tile_bomb() -> bytes:
-    """An image of 8x8 in one tile of 16,384x16,384: 268 MB from 0.26."""
+    """Return an 8x8 image stored in one tile of 16,384x16,384: 0.26 MB that unpack to 268 MB."""
     deflater = zlib.compressobj(9)
     tile = b"".join(deflater.compress(bytes(1 << 20)) for _ in range(256)) + deflater.flush()
     tiles = {322: (4, 1, 16_384), 323: (4, 1, 16_384), 324: (4, 1, 512), 325: (4, 1, len(tile))}
@@ -283,12 +283,12 @@ def _tile_bomb() -> bytes:
 
 
 def _rationals(*tags: int) -> bytes:
-    """Tags that share 3,000,000 rationals."""
+    """Return tags that share 3,000,000 rationals."""
     return _tiff_of(dict.fromkeys(tags, (5, 3_000_000, 512)), struct.pack("<LL", 4294967291, 4294967279) * 3_000_000)
 
 
 def _numbers_within(tag: int) -> bytes:
-    """A good TIFF with a directory of its own for EXIF or GPS: 200 tags that share 100,000 rationals."""
+    """Return a valid TIFF with an EXIF or GPS directory of 200 tags that share 100,000 rationals."""
     plain = tiff(SCENE, 8, 2, extra={tag: (0,)})
     at = len(plain)
     entries = b"".join(struct.pack("<HHLL", 40_000 + number, 5, 100_000, at + 8192) for number in range(200))
@@ -349,22 +349,22 @@ def test_a_hostile_body_of_25_megabytes_is_refused_within_a_second(name: str) ->
     ],
     ids=["PNG", "WebP", "JPEG"],
 )
-def test_a_hostile_exif_block_is_passed_over(make) -> None:  # type: ignore[no-untyped-def]
+def test_a_hostile_exif_block_is_ignored(make) -> None:  # type: ignore[no-untyped-def]
     started = time.process_time()
     assert np.abs(decode(make(_overlapping_tags(1 << 20))).astype(int) - SCENE).max() <= 4
     assert time.process_time() - started < 1.0
 
 
 @pytest.mark.parametrize("place", range(len(exif_block(6))))
-def test_no_byte_of_an_exif_block_can_refuse_the_image(place: int) -> None:
+def test_no_changed_byte_in_an_exif_block_refuses_the_image(place: int) -> None:
     for value in (0, 1, 7, 0x7F, 0xFF):
         exif = bytearray(exif_block(6))
         exif[place] = value
         assert set(decode(jpeg_with(b"Exif\0\0" + bytes(exif))).shape[:2]) == {HEIGHT, WIDTH}
 
 
-def test_an_exif_that_pillow_cannot_open_is_passed_over() -> None:
-    tags = struct.pack("<HHLLHHLL", 0x011A, 2, 1, 0, 0x0128, 3, 1, 2)  # the resolution is an empty text
+def test_an_exif_block_that_pillow_cannot_open_is_ignored() -> None:
+    tags = struct.pack("<HHLLHHLL", 0x011A, 2, 1, 0, 0x0128, 3, 1, 2)  # the resolution is an empty string
     body = jpeg_with(b"Exif\0\0II" + struct.pack("<HLH", 42, 8, 2) + tags + b"\0" * 4)
     with pytest.raises(UnidentifiedImageError):
         Image.open(io.BytesIO(body))
@@ -376,12 +376,12 @@ def test_an_exif_that_pillow_cannot_open_is_passed_over() -> None:
     [scene_as("JPEG", progressive=True)[:-2] + _SCAN * 150, png(SCENE, 8, 2)[:-12] + _TEXT_BOMB * 150],
     ids=["scans of a JPEG", "texts of a PNG"],
 )
-def test_parts_that_cost_more_than_their_bytes_are_counted(body: bytes) -> None:
+def test_the_number_of_expensive_parts_is_limited(body: bytes) -> None:
     with pytest.raises(UndecodableImage, match="expected at most 100 scans"):
         decode(body)
 
 
-def test_pillow_prints_and_warns_of_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+def test_pillow_prints_nothing_and_does_not_warn(capfd: pytest.CaptureFixture[str]) -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         for body in [*(odd.body for odd in ODD.values()), tiff(GREY16, 16, 1)[:-8]]:
@@ -393,7 +393,7 @@ def test_pillow_prints_and_warns_of_nothing(capfd: pytest.CaptureFixture[str]) -
     assert capfd.readouterr() == ("", "")
 
 
-def test_an_image_beyond_the_memory_is_too_large() -> None:
+def test_an_image_that_does_not_fit_into_memory_is_too_large() -> None:
     program = (
         "import io, resource; from PIL import Image; from driftserve.images.decode import decode\n"
         "from driftserve.errors import ImageTooLarge\n"

@@ -6,22 +6,22 @@ from driftserve.archive.contract import ImageSpec
 from driftserve.images.preprocess import preprocess
 
 
-def test_shapes_and_dtype_whatever_the_images_sizes(generator: np.random.Generator, spec: ImageSpec) -> None:
+def test_shape_and_dtype_do_not_depend_on_the_image_sizes(generator: np.random.Generator, spec: ImageSpec) -> None:
     sizes = [(48, 64), (64, 48), (1, 1), (5, 500), (32, 32)]
     batch = preprocess([generator.integers(0, 255, (*size, 3)).astype(np.uint8) for size in sizes], spec)
     assert batch.shape == (5, 3, 32, 32)
     assert batch.dtype == np.uint8
 
 
-def test_an_image_of_the_resized_size_is_only_cropped(generator: np.random.Generator) -> None:
+def test_an_image_that_already_has_the_resized_size_is_only_cropped(generator: np.random.Generator) -> None:
     spec = ImageSpec(height=32, width=32, resize_shorter_side=36, interpolation="bilinear")
     image = generator.integers(0, 255, (36, 36, 3)).astype(np.uint8)
     assert np.array_equal(preprocess([image], spec)[0], image[2:34, 2:34].transpose(2, 0, 1))
 
 
 @pytest.mark.parametrize("side", [224, 240, 299])
-def test_a_crop_of_the_whole_shorter_side_never_passes_the_edge(side: int) -> None:
-    """Rounding puts the box of a 29-pixel side to 224 at -1.8e-15, which Pillow refuses."""
+def test_a_crop_of_the_whole_shorter_side_stays_inside_the_image(side: int) -> None:
+    """For a 29-pixel side and size 224, rounding gives a box that starts at -1.8e-15, which Pillow would refuse."""
     spec = ImageSpec(height=side, width=side, resize_shorter_side=side, interpolation="nearest")
     for length in range(1, 400):
         preprocess([np.zeros((length, length + 3, 3), np.uint8)], spec)
@@ -29,10 +29,10 @@ def test_a_crop_of_the_whole_shorter_side_never_passes_the_edge(side: int) -> No
 
 @pytest.mark.parametrize("size", [(150, 150), (120, 90), (300, 420)])
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
-def test_agrees_with_timms_evaluation_transform(
+def test_preprocessing_agrees_with_timms_evaluation_transform(
     generator: np.random.Generator, size: tuple[int, int], interpolation: str
 ) -> None:
-    """One resampling of the crop, against timm's resize to whole pixels and then crop: nearly the same image."""
+    """We resample the crop once; timm resizes to whole pixels and then crops. The results are nearly equal."""
     from timm.data import create_transform
 
     import driftserve_training  # noqa: F401  makes torchvision importable

@@ -1,4 +1,4 @@
-"""Whatever bytes come: an answer or a refusal, nothing else. `make fuzz` runs these with many more examples."""
+"""Fuzz tests: any bytes give a response or a documented error. `make fuzz` runs many more examples."""
 
 import base64
 import json
@@ -37,7 +37,7 @@ JSON = st.recursive(
 
 @st.composite
 def mutated(draw: st.DrawFn, body: bytes) -> bytes:
-    """A body with a few places overwritten, inserted into, cut out, or with its end cut off."""
+    """Return a body with some bytes overwritten, inserted or removed, or with its end cut off."""
     for _ in range(draw(st.integers(1, 4))):
         start = draw(st.integers(0, len(body)))
         end = start + draw(st.integers(0, 12))
@@ -55,12 +55,12 @@ def _is_decoded_or_refused(body: bytes) -> None:
 
 
 @given(st.sampled_from(BODIES).flatmap(mutated))
-def test_a_mutated_image_is_an_image_or_a_bad_request(body: bytes) -> None:
+def test_a_mutated_image_is_decoded_or_refused(body: bytes) -> None:
     _is_decoded_or_refused(body)
 
 
 @given(st.sampled_from(MAGICS), st.binary(max_size=400))
-def test_any_bytes_are_an_image_or_a_bad_request(magic: bytes, rest: bytes) -> None:
+def test_any_bytes_are_decoded_or_refused(magic: bytes, rest: bytes) -> None:
     _is_decoded_or_refused(magic + rest)
 
 
@@ -79,17 +79,17 @@ def _is_read_or_refused(body: bytes) -> None:
 
 
 @given(JSON)
-def test_any_json_is_instances_or_a_bad_request(document: object) -> None:
+def test_any_json_is_read_or_refused(document: object) -> None:
     _is_read_or_refused(json.dumps(document).encode())
 
 
 @given(st.lists(INSTANCE, min_size=1, max_size=3).flatmap(lambda i: mutated(json.dumps({"instances": i}).encode())))
-def test_a_mutated_json_body_is_instances_or_a_bad_request(body: bytes) -> None:
+def test_a_mutated_json_body_is_read_or_refused(body: bytes) -> None:
     _is_read_or_refused(body)
 
 
 @given(st.binary(max_size=200))
-def test_any_bytes_as_json_are_instances_or_a_bad_request(body: bytes) -> None:
+def test_any_bytes_as_json_are_read_or_refused(body: bytes) -> None:
     _is_read_or_refused(body)
 
 

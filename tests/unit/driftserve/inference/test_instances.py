@@ -16,7 +16,7 @@ def _b64(content: bytes) -> str:
     return base64.b64encode(content).decode()
 
 
-def test_the_instances_come_in_order_as_bytes() -> None:
+def test_instances_are_read_in_order_as_bytes() -> None:
     assert read_instances(_body(_b64(b"one"), _b64(b"two!"), _b64(bytes(range(256)))), 3) == [
         b"one",
         b"two!",
@@ -24,12 +24,12 @@ def test_the_instances_come_in_order_as_bytes() -> None:
     ]
 
 
-def test_a_byte_order_mark_and_other_keys_of_the_body_are_passed_over() -> None:
+def test_a_byte_order_mark_and_other_keys_of_the_body_are_ignored() -> None:
     body = b'\xef\xbb\xbf{"signature_name": "x", "instances": [{"b64": "b25l"}]}'
     assert read_instances(body, 1) == [b"one"]
 
 
-def test_one_bad_instance_fails_alone_and_says_which() -> None:
+def test_a_bad_instance_fails_alone_and_its_error_names_it() -> None:
     good, bad, also_good = read_instances(_body(_b64(b"one"), "***", _b64(b"two")), 3)
     assert (good, also_good) == (b"one", b"two")
     assert isinstance(bad, InvalidJson)
@@ -65,7 +65,7 @@ def test_one_bad_instance_fails_alone_and_says_which() -> None:
         ({"b64": "data:image/png;base64,b25l"}, "after its comma"),
     ],
 )
-def test_a_bad_instance_is_told_what_was_expected(instance: object, message: str) -> None:
+def test_the_error_for_a_bad_instance_says_what_was_expected(instance: object, message: str) -> None:
     (result,) = read_instances(json.dumps({"instances": [instance]}).encode(), 1)
     assert isinstance(result, InvalidJson)
     assert result.status == 400
@@ -102,7 +102,7 @@ def test_a_body_without_instances_is_refused_as_a_whole(body: bytes, message: st
     assert message in str(caught.value)
 
 
-def test_more_instances_than_are_taken_are_refused_by_number() -> None:
+def test_the_error_for_too_many_instances_states_their_number() -> None:
     with pytest.raises(RequestTooLarge, match="expected at most 2 instances, got 3") as caught:
         read_instances(_body("b25l", "b25l", "b25l"), 2)
     assert caught.value.status == 413
@@ -115,7 +115,7 @@ def test_a_message_never_repeats_a_long_body() -> None:
 
 
 @pytest.mark.parametrize("value", [b"{}", b"1", b'"a":0'], ids=["objects", "numbers", "keys"])
-def test_millions_of_values_are_refused_before_they_are_read(value: bytes) -> None:
+def test_millions_of_values_are_refused_before_parsing(value: bytes) -> None:
     started = time.process_time()
     with pytest.raises(RequestTooLarge, match="expected at most 64 instances"):
         read_instances(b'{"instances": [' + (value + b",") * 4_000_000, 64)

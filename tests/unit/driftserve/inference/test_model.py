@@ -21,7 +21,7 @@ def test_a_worker_runs_on_one_thread(graph_file: Path, spec: ImageSpec) -> None:
     assert torch.get_num_threads() == 1
 
 
-def test_what_is_no_graph_is_refused(tmp_path: Path, spec: ImageSpec) -> None:
+def test_an_invalid_graph_is_refused(tmp_path: Path, spec: ImageSpec) -> None:
     path = tmp_path / "model.pt"
     path.write_bytes(b"nothing")
     with pytest.raises(ArchiveError, match=r"model\.pt: expected a TorchScript graph"):
@@ -36,7 +36,7 @@ def test_a_graph_with_one_output_is_a_model_error(tmp_path: Path, spec: ImageSpe
 
 
 class Raising(torch.nn.Module):
-    """A graph with a `raise` of its own, which reaches Python as torch.jit.Error: no RuntimeError."""
+    """A graph that raises. Python receives torch.jit.Error, which is not a RuntimeError."""
 
     def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         if pixels.float().mean() > 200:
@@ -45,7 +45,7 @@ class Raising(torch.nn.Module):
         return means, means
 
 
-def test_what_a_graph_raises_is_a_model_error(tmp_path: Path, spec: ImageSpec) -> None:
+def test_an_exception_of_a_graph_is_a_model_error(tmp_path: Path, spec: ImageSpec) -> None:
     path = tmp_path / "model.pt"
     torch.jit.script(Raising()).save(str(path))
     model = load_graph(path, spec)

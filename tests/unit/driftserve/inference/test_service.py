@@ -25,7 +25,7 @@ LIMITS = RequestLimits(max_bytes=20_000, max_instances=3, image=ImageLimits(pixe
 
 
 class FakeModel(Model):
-    """Zero logits; an image whose first value is 1 gives NaN, one of 2 breaks the batch that it is in."""
+    """Returns zero logits. An image with first value 1 gives NaN; first value 2 makes the whole batch fail."""
 
     def __init__(self) -> None:
         self.batch_sizes: list[int] = []
@@ -106,7 +106,7 @@ def test_an_error_has_type_and_message(service: Service) -> None:
 
 
 @pytest.mark.parametrize("content_type", ["image/png", "application/json", "text/plain"])
-def test_a_body_beyond_the_limit_is_refused_whatever_it_is(service: Service, content_type: str) -> None:
+def test_a_body_beyond_the_limit_is_refused_for_every_content_type(service: Service, content_type: str) -> None:
     (response,) = service.predict([_request(b" " * 20_001, content_type)])
     assert response.status == 413
     assert response.body["error"] == {
@@ -124,7 +124,7 @@ def test_the_documented_content_types_are_served(service: Service, content_type:
 
 
 @pytest.mark.parametrize("content_type", ["", "text/plain", "application/jsonlines", "imagejpeg", "image"])
-def test_other_content_types_are_refused_with_advice(service: Service, content_type: str) -> None:
+def test_the_error_for_other_content_types_suggests_a_header(service: Service, content_type: str) -> None:
     (response,) = service.predict([_request(encode(GREEN), content_type)])
     assert response.status == 415
     assert "-H 'Content-Type: image/jpeg'" in str(response.body["error"])
@@ -148,7 +148,7 @@ def test_instances_are_answered_in_order_as_they_would_be_alone(service: Service
 
 
 @pytest.mark.parametrize("content_type", ["application/json", "Application/JSON; charset=utf-8"])
-def test_json_is_known_by_its_content_type(service: Service, content_type: str) -> None:
+def test_json_is_recognised_by_its_content_type(service: Service, content_type: str) -> None:
     assert service.predict([_request(_instances(encode(RED)).body, content_type)])[0].status == 200
 
 
@@ -160,7 +160,7 @@ def test_one_bad_instance_fails_alone(service: Service) -> None:
     assert _types(response) == ["red", "UndecodableImage", "ImageTooLarge"]
 
 
-def test_when_no_instance_succeeds_the_answer_is_the_first_error_and_all_of_them(service: Service) -> None:
+def test_if_every_instance_fails_the_response_is_the_first_error_and_lists_all(service: Service) -> None:
     (response,) = service.predict([_instances(encode(np.zeros((200, 200, 3), np.uint8)), b"garbage")])
     assert response.status == 413
     error: Any = response.body["error"]
@@ -169,27 +169,27 @@ def test_when_no_instance_succeeds_the_answer_is_the_first_error_and_all_of_them
     assert response.body["request_id"] == "r-1"
 
 
-def test_more_instances_than_are_taken_are_refused_together(service: Service, seen: list[Observation]) -> None:
+def test_a_request_with_too_many_instances_is_refused_as_a_whole(service: Service, seen: list[Observation]) -> None:
     (response,) = service.predict([_instances(*[encode(RED)] * 4)])
     assert response.status == 413
     assert list(response.body) == ["error"]
     assert [observation.status for observation in seen] == [413]
 
 
-def test_instances_that_are_dear_to_decode_are_refused_after_a_while(contract: Contract, graph_file: Path) -> None:
+def test_instances_are_refused_once_the_decoding_time_is_used_up(contract: Contract, graph_file: Path) -> None:
     limits = RequestLimits(max_decode_seconds=0.05)
-    dear = encode(np.zeros((2000, 2000, 3), np.uint8))  # some 20 ms
+    slow = encode(np.zeros((2000, 2000, 3), np.uint8))  # about 20 ms to decode
     service = Service(contract, load_graph(graph_file, contract.image_spec), None, limits)
-    (response,) = service.predict([_instances(*[dear] * 30)])
+    (response,) = service.predict([_instances(*[slow] * 30)])
     assert response.status == 200
     types = _types(response)
     assert types[0] in LABELS
     assert types[-1] == "RequestTooLarge"
-    (response,) = service.predict([_instances(*[encode(GREEN)] * 3)])  # each request has its own time
+    (response,) = service.predict([_instances(*[encode(GREEN)] * 3)])  # each request has its own time limit
     assert _types(response) == ["green"] * 3
 
 
-def test_images_and_instances_of_a_batch_go_through_the_model_together_in_bounded_chunks(contract: Contract) -> None:
+def test_images_and_instances_of_a_server_batch_share_model_batches_of_limited_size(contract: Contract) -> None:
     model = FakeModel()
     service = Service(contract, model, None, RequestLimits(max_instances=50))
     body = encode(GREEN)
@@ -208,7 +208,7 @@ def test_an_image_that_the_model_fails_on_fails_alone(contract: Contract, seen: 
     assert [observation.status for observation in seen] == [200] * 3 + [500] + [200] * 36
 
 
-def test_an_answer_that_is_no_number_is_a_500_and_enters_no_window(contract: Contract, seen: list[Observation]) -> None:
+def test_a_prediction_of_nan_is_a_500_and_enters_no_window(contract: Contract, seen: list[Observation]) -> None:
     service = Service(contract, FakeModel(), seen.extend, LIMITS)
     responses = service.predict([_request(DIVERGING), _request(encode(GREEN)), _instances(DIVERGING, encode(GREEN))])
     assert [response.status for response in responses] == [500, 200, 200]
@@ -216,7 +216,7 @@ def test_an_answer_that_is_no_number_is_a_500_and_enters_no_window(contract: Con
     assert [observation.features is None for observation in seen] == [True, False, True, False]
 
 
-def test_a_model_that_fails_answers_500_and_keeps_bad_requests_apart(
+def test_a_failing_model_answers_500_and_bad_requests_keep_their_400(
     contract: Contract, seen: list[Observation]
 ) -> None:
     service = Service(contract, FakeModel(), seen.extend, LIMITS)
@@ -226,7 +226,7 @@ def test_a_model_that_fails_answers_500_and_keeps_bad_requests_apart(
     assert [observation.status for observation in seen] == [500, 400]
 
 
-def test_what_is_observed_are_features_class_confidence_status_and_latency(
+def test_an_observation_has_features_class_confidence_status_and_latency(
     service: Service, seen: list[Observation], contract: Contract
 ) -> None:
     service.predict([_request(encode(GREEN)), _request(b"garbage")])
@@ -239,7 +239,7 @@ def test_what_is_observed_are_features_class_confidence_status_and_latency(
     assert set(bad.latency_ms) == {"decode", "total"}
 
 
-def test_each_instance_is_an_observation_and_unreadable_json_is_one(service: Service, seen: list[Observation]) -> None:
+def test_each_instance_is_one_observation_and_unreadable_json_is_one(service: Service, seen: list[Observation]) -> None:
     service.predict([_instances(encode(RED), b"garbage", encode(BLUE)), _request(b"{}", "application/json")])
     assert [(observation.status, observation.label) for observation in seen] == [
         (200, "red"),
@@ -249,7 +249,7 @@ def test_each_instance_is_an_observation_and_unreadable_json_is_one(service: Ser
     ]
 
 
-def test_features_do_not_depend_on_who_else_is_watched(service: Service, seen: list[Observation]) -> None:
+def test_features_do_not_depend_on_other_images_in_the_batch(service: Service, seen: list[Observation]) -> None:
     service.predict([_request(encode(RED)), _request(encode(GREEN), is_test=True), _request(encode(BLUE))])
     service.predict([_request(encode(RED)), _request(encode(BLUE))])
     first, test, second, *alone = [observation.features for observation in seen]
@@ -257,7 +257,7 @@ def test_features_do_not_depend_on_who_else_is_watched(service: Service, seen: l
     assert [first, second] == alone
 
 
-def test_a_test_is_answered_and_counted_but_not_watched(service: Service, seen: list[Observation]) -> None:
+def test_a_test_request_is_answered_and_counted_but_not_monitored(service: Service, seen: list[Observation]) -> None:
     responses = service.predict([_request(encode(GREEN), is_test=True), _instances(encode(RED), b"x", is_test=True)])
     assert [response.status for response in responses] == [200, 200]
     assert [(observation.status, observation.is_test) for observation in seen] == [
@@ -268,23 +268,23 @@ def test_a_test_is_answered_and_counted_but_not_watched(service: Service, seen: 
     assert {(observation.features, observation.image_id) for observation in seen} == {(None, None)}
 
 
-def test_the_same_bytes_are_the_same_image_wherever_they_stand(service: Service, seen: list[Observation]) -> None:
+def test_the_same_bytes_get_the_same_image_id_in_any_request(service: Service, seen: list[Observation]) -> None:
     service.predict([_request(encode(RED)), _instances(encode(GREEN), encode(RED))])
     first, other, again = (observation.image_id for observation in seen)
     assert first == again != other
 
 
-def test_features_are_not_computed_for_what_is_not_watched(contract: Contract) -> None:
+def test_features_are_computed_only_for_monitored_images(contract: Contract) -> None:
     raster = to_raster(np.zeros((40, 40, 3), np.uint8))
     pixels = np.zeros((1, 3, 32, 32), np.uint8)
     read = [Item(True, pixels=pixels, raster=raster), Item(False, pixels=pixels)]
     watched, unwatched = Classifier(contract, FakeModel()).classify(read)
-    assert all(item.prediction is None for item in read)  # a stage changes nothing that it was given
+    assert all(item.prediction is None for item in read)  # a stage does not change its input
     assert watched.features is not None
     assert (unwatched.status, unwatched.features) == (200, None)
 
 
-def test_watching_never_breaks_serving(contract: Contract, graph_file: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_monitor_errors_fail_no_request(contract: Contract, graph_file: Path, caplog: pytest.LogCaptureFixture) -> None:
     def broken(_: tuple[Observation, ...]) -> None:
         raise RuntimeError("the monitor's fault")
 
@@ -315,7 +315,7 @@ def test_an_answer_is_one_log_line_at_the_level_of_its_status(
     assert ("expected an image" in record.getMessage()) == (level == "INFO")
 
 
-def test_answers_below_the_log_level_leave_no_line(contract: Contract, caplog: pytest.LogCaptureFixture) -> None:
+def test_responses_below_the_log_level_are_not_logged(contract: Contract, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "driftserve")
     Service(contract, FakeModel(), None, LIMITS).predict([_request(encode(GREEN))])
     assert caplog.records == []

@@ -24,7 +24,7 @@ from sample_images import LABELS, encode
 
 
 class Scaled(torch.nn.Module):
-    """A graph of the tiny network's shapes, which weighs the channels otherwise."""
+    """A graph with the shapes of the tiny network but different channel weights."""
 
     def __init__(self, scale: float) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class Scaled(torch.nn.Module):
         return means * self.scale, means - 2
 
 
-def test_a_good_archive_is_verified_into_the_directory_to_serve_it_from(archive: Path, tmp_path: Path) -> None:
+def test_a_valid_archive_is_verified_and_unpacked_into_the_serving_directory(archive: Path, tmp_path: Path) -> None:
     verified = verify_archive(archive, tmp_path / "model", allowed=())
     assert verified.directory == tmp_path / "model"
     assert verified.digest == read_archive(archive)[1] == directory_digest(verified.directory, verified.contract)
@@ -46,12 +46,12 @@ def test_a_good_archive_is_verified_into_the_directory_to_serve_it_from(archive:
     assert not any((verified.directory / name).stat().st_mode & (stat.S_IXUSR | stat.S_IWOTH) for name in files)
 
 
-def test_an_archive_on_the_list_is_verified(archive: Path, tmp_path: Path) -> None:
+def test_an_archive_on_the_allow_list_is_verified(archive: Path, tmp_path: Path) -> None:
     digest = read_archive(archive)[1]
     assert verify_archive(archive, tmp_path / "model", allowed=("0" * 64, digest)).digest == digest
 
 
-def test_an_archive_that_is_not_on_the_list_is_refused_before_its_graph_is_loaded(
+def test_an_archive_not_on_the_allow_list_is_refused_before_its_graph_is_loaded(
     contract: Contract, golden: Mapping[str, bytes], tmp_path: Path
 ) -> None:
     (tmp_path / "model.pt").write_bytes(b"no graph")
@@ -61,7 +61,7 @@ def test_an_archive_that_is_not_on_the_list_is_refused_before_its_graph_is_loade
 
 
 @pytest.mark.parametrize("scale", [1.02, -1.0, math.nan])
-def test_another_graph_of_the_same_shapes_is_refused(
+def test_a_different_graph_with_the_same_shapes_is_refused(
     contract: Contract, golden: Mapping[str, bytes], tmp_path: Path, scale: float
 ) -> None:
     torch.jit.script(Scaled(scale)).save(str(tmp_path / "other.pt"))
@@ -71,7 +71,7 @@ def test_another_graph_of_the_same_shapes_is_refused(
         verify_archive(archive, tmp_path / "model", allowed=())
 
 
-def test_another_temperature_is_refused(
+def test_a_different_temperature_is_refused(
     contract: Contract, graph_file: Path, golden: Mapping[str, bytes], tmp_path: Path
 ) -> None:
     other = contract.model_copy(update={"temperature": 1.02})
@@ -88,7 +88,7 @@ def test_permuted_labels_are_refused(
         write_archive(tmp_path, other, graph_file, golden)
 
 
-def test_another_image_than_the_golden_one_is_refused(
+def test_a_replaced_golden_image_is_refused(
     contract: Contract, graph_file: Path, golden: Mapping[str, bytes], tmp_path: Path
 ) -> None:
     names = list(golden)
@@ -106,7 +106,7 @@ def test_another_image_than_the_golden_one_is_refused(
         (b"\x89PNG\r\n\x1a\n", "expected an image"),
     ],
 )
-def test_a_golden_image_that_is_none_or_lossy_is_refused_in_one_line_before_the_graph_is_loaded(
+def test_an_invalid_or_lossy_golden_image_is_a_one_line_error_before_the_graph_is_loaded(
     contract: Contract, golden: Mapping[str, bytes], tmp_path: Path, body: bytes, message: str
 ) -> None:
     (tmp_path / "model.pt").write_bytes(b"no graph")
@@ -116,7 +116,7 @@ def test_a_golden_image_that_is_none_or_lossy_is_refused_in_one_line_before_the_
     assert str(refused.value).isprintable()
 
 
-def test_a_graph_of_other_shapes_is_refused_in_one_line(
+def test_a_graph_with_other_shapes_is_a_one_line_error(
     contract: Contract, golden: Mapping[str, bytes], tmp_path: Path
 ) -> None:
     class Broken(torch.nn.Module):
@@ -130,7 +130,7 @@ def test_a_graph_of_other_shapes_is_refused_in_one_line(
     assert str(refused.value).isprintable()
 
 
-def test_an_answer_within_the_tolerance_is_right(contract: Contract) -> None:
+def test_a_prediction_within_the_tolerance_is_accepted(contract: Contract) -> None:
     golden = contract.golden[0]
     answer = dict(zip(LABELS, golden.probabilities, strict=True))
     near = answer | {"red": answer["red"] + 0.9 * GOLDEN_TOLERANCE}
@@ -140,7 +140,7 @@ def test_an_answer_within_the_tolerance_is_right(contract: Contract) -> None:
     assert "expected red at" in (golden_mismatch(golden, LABELS, far) or "")
 
 
-def test_an_answer_of_permuted_missing_or_other_labels_is_wrong(contract: Contract) -> None:
+def test_a_prediction_with_permuted_missing_or_other_labels_is_refused(contract: Contract) -> None:
     golden = contract.golden[0]
     permuted = dict(zip((*LABELS[1:], LABELS[0]), golden.probabilities, strict=True))
     assert f"expected {golden.label} at" in (golden_mismatch(golden, LABELS, permuted) or "")
@@ -148,6 +148,6 @@ def test_an_answer_of_permuted_missing_or_other_labels_is_wrong(contract: Contra
 
 
 @pytest.mark.parametrize("number", [math.nan, math.inf])
-def test_an_answer_that_is_not_finite_is_wrong(contract: Contract, number: float) -> None:
+def test_a_prediction_that_is_not_finite_is_refused(contract: Contract, number: float) -> None:
     golden = contract.golden[0]
     assert golden_mismatch(golden, LABELS, dict.fromkeys(LABELS, number)) is not None

@@ -19,7 +19,7 @@ from driftserve.observations.observation import PHASES
 from driftserve.runtime.status import Losses
 
 
-def test_a_period_holds_sums_and_distributions_and_the_next_starts_empty() -> None:
+def test_a_period_contains_sums_and_distributions_and_the_next_starts_empty() -> None:
     aggregator = Aggregator(common_dimensions("scenes", "AllTraffic", "scenes/1"))
     for value in (0.50001, 0.9, 0.5):
         aggregator.count(IMAGES, 2)
@@ -30,7 +30,7 @@ def test_a_period_holds_sums_and_distributions_and_the_next_starts_empty() -> No
     assert aggregator.drain(8.0) == []
 
 
-def test_every_series_is_there_once_with_its_dimensions(contract: Contract) -> None:
+def test_every_series_is_listed_once_with_its_dimensions(contract: Contract) -> None:
     series = all_series(contract, "scenes", "AllTraffic")
     assert len(set(series)) == len(series)
     assert Counter(name for name, _ in series) == Counter(
@@ -47,10 +47,10 @@ def test_every_series_is_there_once_with_its_dimensions(contract: Contract) -> N
     assert (LOST_OBSERVATIONS.name, (*common, ("Cause", "queue_full"))) in series
 
 
-def test_every_loss_of_the_watch_is_told_but_a_gap_in_the_record() -> None:
+def test_every_kind_of_loss_is_a_metric_except_a_gap_in_the_record() -> None:
     assert {*LOSS_CAUSES, "not_recorded"} == {field.name for field in fields(Losses)}
 
 
-def test_a_metric_is_defined_once_and_says_when_it_is_sent() -> None:
+def test_a_metric_is_defined_once_and_documents_when_it_is_sent() -> None:
     assert len({definition.name for definition in DEFINITIONS}) == len(DEFINITIONS)
     assert all(definition.meaning and definition.when for definition in DEFINITIONS)

@@ -14,7 +14,7 @@ def _period(number: int, size: int = 1) -> list[Metric]:
 
 
 class FakeSink:
-    """Keeps what it gets; does first what it is told to, a call at a time, which may raise or wait."""
+    """Keeps the metrics that it gets. Each call first runs the next step of a script, which may raise or wait."""
 
     name = "fake"
 
@@ -65,7 +65,7 @@ def test_every_sink_gets_every_period_before_close_returns() -> None:
     assert [sink.values() for sink in sinks] == [[1.0, 2.0]] * 2
 
 
-def test_losses_are_told_with_every_period_under_the_sinks_name() -> None:
+def test_every_period_reports_losses_with_the_name_of_the_sink() -> None:
     sink = FakeSink()
     publisher = Publisher([sink], common_dimensions("scenes", "AllTraffic"))
     publisher.publish(_period(1))
@@ -75,7 +75,7 @@ def test_losses_are_told_with_every_period_under_the_sinks_name() -> None:
     assert sink.got[1].dimensions == (("EndpointName", "scenes"), ("VariantName", "AllTraffic"), ("Sink", "fake"))
 
 
-def test_a_period_that_failed_is_tried_again_until_it_is_delivered_once() -> None:
+def test_a_failed_period_is_retried_until_it_is_delivered_once() -> None:
     sink = FakeSink(_away, _away)
     publisher = Publisher([sink], delay=_at_once)
     publisher.publish(_period(1))
@@ -86,7 +86,7 @@ def test_a_period_that_failed_is_tried_again_until_it_is_delivered_once() -> Non
     assert sink.lost() == [0.0, 0.0]
 
 
-def test_only_what_was_not_delivered_is_sent_again() -> None:
+def test_only_undelivered_metrics_are_sent_again() -> None:
     sink = FakeSink()
 
     def takes_one(metrics: Sequence[Metric]) -> None:
@@ -101,7 +101,7 @@ def test_only_what_was_not_delivered_is_sent_again() -> None:
     assert [metric.name for metric in sink.got] == ["Metric0", "Metric1", "Metric2", LOST.name]
 
 
-def test_the_oldest_periods_are_lost_when_too_many_wait_and_every_metric_is_counted(
+def test_the_oldest_periods_are_dropped_when_too_many_wait_and_their_metrics_are_counted(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     tried, go_on = threading.Event(), threading.Event()
@@ -119,7 +119,7 @@ def test_the_oldest_periods_are_lost_when_too_many_wait_and_every_metric_is_coun
         publisher.publish(_period(number, size=2))
     go_on.set()
     publisher.close(5.0)
-    # 66 periods came; the 60 youngest arrive, in order
+    # 66 periods were published; the 60 newest arrive, in order.
     assert sink.values() == [float(number) for number in range(6, 66) for _ in range(2)]
     assert sum(sink.lost()) == 6 * 2
     assert sink.lost()[0] == 12.0
@@ -127,7 +127,7 @@ def test_the_oldest_periods_are_lost_when_too_many_wait_and_every_metric_is_coun
     assert "fake delivers again after 1 failures; 12 metrics were lost" in caplog.text
 
 
-def test_what_can_never_be_delivered_is_dropped_at_once_and_counted(caplog: pytest.LogCaptureFixture) -> None:
+def test_undeliverable_metrics_are_dropped_at_once_and_counted(caplog: pytest.LogCaptureFixture) -> None:
     sink = FakeSink(_refuses)
     publisher = Publisher([sink], delay=_much_later)
     publisher.publish(_period(1, size=3))
@@ -139,7 +139,7 @@ def test_what_can_never_be_delivered_is_dropped_at_once_and_counted(caplog: pyte
     assert "fake lost 3 metrics: not like that" in caplog.text
 
 
-def test_losses_that_could_not_be_told_are_told_later_and_once() -> None:
+def test_losses_that_could_not_be_reported_are_reported_later_and_once() -> None:
     sink = FakeSink(_refuses, _away, _refuses, _away)
     publisher = Publisher([sink], delay=_at_once)
     for number, size in enumerate((3, 5, 1, 1)):
@@ -149,7 +149,7 @@ def test_losses_that_could_not_be_told_are_told_later_and_once() -> None:
     assert sink.lost() == [8.0, 0.0]
 
 
-def test_parts_of_a_metric_that_are_lost_count_as_one() -> None:
+def test_lost_parts_of_a_metric_count_as_one() -> None:
     def refuses_parts(metrics: Sequence[Metric]) -> None:
         raise DeliveryError("no", [metrics[0], metrics[0], metrics[1]], is_permanent=True)
 
@@ -161,7 +161,7 @@ def test_parts_of_a_metric_that_are_lost_count_as_one() -> None:
     assert sink.lost() == [2.0]
 
 
-def test_a_fault_of_one_sink_is_logged_with_its_traceback_and_harms_no_other(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_error_in_a_sink_is_logged_and_does_not_affect_other_sinks(caplog: pytest.LogCaptureFixture) -> None:
     broken, good = FakeSink(_is_broken), FakeSink()
     publisher = Publisher([broken, good])
     publisher.publish(_period(1))
@@ -173,7 +173,7 @@ def test_a_fault_of_one_sink_is_logged_with_its_traceback_and_harms_no_other(cap
     assert "RuntimeError: a fault of the sink" in caplog.text
 
 
-def test_a_sink_that_hangs_delays_no_other_and_close_keeps_its_timeout(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_hanging_sink_delays_no_other_and_close_keeps_its_timeout(caplog: pytest.LogCaptureFixture) -> None:
     gate = threading.Event()
     slow, quick = FakeSink(lambda _: gate.wait() and None), FakeSink()
     publisher = Publisher([slow, quick])
@@ -185,7 +185,7 @@ def test_a_sink_that_hangs_delays_no_other_and_close_keeps_its_timeout(caplog: p
     gate.set()
 
 
-def test_close_waits_for_no_back_off_and_tries_once_more() -> None:
+def test_close_does_not_wait_for_the_retry_delay_and_tries_once_more() -> None:
     sink = FakeSink(_away)
     publisher = Publisher([sink], delay=_much_later)
     publisher.publish(_period(1))
@@ -194,17 +194,17 @@ def test_close_waits_for_no_back_off_and_tries_once_more() -> None:
     assert sink.values() == [1.0]
 
 
-def test_close_ends_early_when_the_next_try_would_come_too_late(caplog: pytest.LogCaptureFixture) -> None:
+def test_close_ends_early_if_the_next_retry_would_be_too_late(caplog: pytest.LogCaptureFixture) -> None:
     sink = FakeSink(*[_away] * 9)
     publisher = Publisher([sink], delay=_much_later)
     publisher.publish(_period(1))
     wait_for(lambda: sink.calls == 1)
-    publisher.close(60.0)  # longer than this test may take
+    publisher.close(60.0)  # longer than this test may run
     assert sink.calls == 2
     assert "fake: 1 metrics lost at shutdown" in caplog.text
 
 
-def test_an_outage_is_logged_at_its_beginning_at_its_end_and_rarely_between(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_outage_is_logged_at_start_and_end_and_rarely_in_between(caplog: pytest.LogCaptureFixture) -> None:
     sink = FakeSink(*[_away] * 100)
     publisher = Publisher([sink], delay=_at_once)
     publisher.publish(_period(1))
@@ -218,7 +218,7 @@ def test_an_outage_is_logged_at_its_beginning_at_its_end_and_rarely_between(capl
 
 
 @pytest.mark.parametrize(("failures", "bound"), [(1, 2.0), (3, 8.0), (6, 60.0), (100_000, 60.0)])
-def test_the_delay_is_drawn_under_a_bound_that_doubles_up_to_a_minute(failures: int, bound: float) -> None:
+def test_the_retry_delay_is_random_with_a_bound_that_doubles_up_to_a_minute(failures: int, bound: float) -> None:
     delays = [retry_delay(failures) for _ in range(300)]
     assert 1.0 <= min(delays) < 1.0 + bound / 10
     assert 0.9 * bound < max(delays) <= bound

@@ -18,7 +18,7 @@ DIGEST = "d" * 64
 
 
 class _Kept:
-    """A sink that keeps each period's metrics, and fails where it is told."""
+    """A sink that keeps the metrics of each period, or fails if `is_broken`."""
 
     name = "kept"
 
@@ -44,12 +44,12 @@ def _observations(contract: Contract, number: int, shift: float = 0.0) -> list[O
 
 
 def _lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
-    """The log lines with observations, as they are written."""
+    """Return the log lines with observations, in their written form."""
     lines = [json.loads(JsonFormatter().format(record)) for record in caplog.records]
     return [line for line in lines if "observations" in line]
 
 
-def test_each_request_is_a_period_whose_metrics_go_out_at_once(contract: Contract) -> None:
+def test_each_request_is_one_period_and_its_metrics_are_sent_at_once(contract: Contract) -> None:
     sink = _Kept()
     inline = _inline(contract, sink)
     one, two, three = _observations(contract, 3)
@@ -60,7 +60,7 @@ def test_each_request_is_a_period_whose_metrics_go_out_at_once(contract: Contrac
 
 
 @pytest.mark.parametrize(("shift", "state"), [(0.0, "OK"), (9.0, "DRIFT")])
-def test_the_state_is_insufficient_data_until_this_very_process_has_filled_a_window(
+def test_the_state_is_insufficient_data_until_this_process_has_filled_a_window(
     contract: Contract, caplog: pytest.LogCaptureFixture, shift: float, state: str
 ) -> None:
     sink = _Kept()
@@ -72,14 +72,14 @@ def test_the_state_is_insufficient_data_until_this_very_process_has_filled_a_win
     assert drift == [(float(state == "DRIFT"),)]
 
 
-def test_a_sink_that_fails_takes_nothing_from_the_others(contract: Contract, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failing_sink_does_not_affect_other_sinks(contract: Contract, caplog: pytest.LogCaptureFixture) -> None:
     sink = _Kept()
     _inline(contract, _Kept(is_broken=True), sink).observe((_observations(contract, 1)[0],))
     assert len(sink.periods) == 1
     assert "kept lost" in caplog.text
 
 
-def test_what_could_not_be_watched_is_logged_all_the_same(contract: Contract, caplog: pytest.LogCaptureFixture) -> None:
+def test_observations_are_logged_if_the_monitor_fails(contract: Contract, caplog: pytest.LogCaptureFixture) -> None:
     class Broken(Monitor):
         def observe(self, _: Any) -> None:
             raise ZeroDivisionError

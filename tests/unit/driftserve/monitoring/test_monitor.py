@@ -19,7 +19,7 @@ def monitor(contract: Contract) -> Monitor:
 
 
 def _calm(contract: Contract, number: int, seed: int = 0) -> list[Observation]:
-    """Observations whose features are rows of the reference itself."""
+    """Return observations without drift: their features are rows of the reference."""
     columns = np.array(list(contract.reference.values()))
     rows = columns[:, np.random.default_rng(seed).permutation(columns.shape[1])[:number]].T
     return [Observation(200, {"decode": 1.0, "total": 9.0}, "red", 0.9, tuple(row)) for row in rows.tolist()]
@@ -44,7 +44,7 @@ def _by_name(metrics: list[Metric]) -> dict[str, list[Metric]]:
     return names
 
 
-def test_the_verdict_waits_for_the_first_window_then_follows_the_last(monitor: Monitor, contract: Contract) -> None:
+def test_the_state_needs_a_first_window_and_then_follows_the_last_one(monitor: Monitor, contract: Contract) -> None:
     _send(monitor, _calm(contract, 49))
     assert monitor.status()[DIGEST].state is Verdict.INSUFFICIENT_DATA
     _send(monitor, _calm(contract, 1))
@@ -58,7 +58,7 @@ def test_the_verdict_waits_for_the_first_window_then_follows_the_last(monitor: M
     assert monitor.status()[DIGEST].state is Verdict.OK
 
 
-def test_the_windows_of_all_workers_are_one(monitor: Monitor, contract: Contract) -> None:
+def test_all_workers_fill_the_same_window(monitor: Monitor, contract: Contract) -> None:
     for start in range(0, 50, 10):
         _send(monitor, _calm(contract, 50)[start : start + 10])
     assert monitor.status()[DIGEST].windows == 1
@@ -72,7 +72,7 @@ def test_errors_are_counted_but_fill_no_window(monitor: Monitor) -> None:
     assert monitor.status()[DIGEST].windows == 0
 
 
-def test_drops_that_a_sender_reports_are_added_up(monitor: Monitor, contract: Contract) -> None:
+def test_dropped_observations_reported_by_senders_are_summed(monitor: Monitor, contract: Contract) -> None:
     _send(monitor, _calm(contract, 1), dropped=4)
     _send(monitor, _calm(contract, 1), dropped=3)
     assert monitor.status()[DIGEST].dropped == 7
@@ -94,13 +94,13 @@ def test_metrics_carry_their_dimensions_and_units(monitor: Monitor, contract: Co
     assert all(metric.timestamp == 123.0 for same in metrics.values() for metric in same)
 
 
-def test_a_period_starts_empty_but_the_verdict_is_sent_again_with_its_age(monitor: Monitor, contract: Contract) -> None:
+def test_a_period_starts_empty_but_repeats_the_verdict_with_its_age(monitor: Monitor, contract: Contract) -> None:
     _send(monitor, _moved(contract, 50), answered_at=1000.0)
     monitor.collect(1001.0)
     later = {metric.name: metric.values for metric in monitor.collect(1090.0)}
     assert later == {"DriftState": (1.0,), "DriftWindowAge": (90.0,)}
     _send(monitor, _calm(contract, 50), answered_at=1100.0)  # the next verdict replaces the alarm
-    metrics = _by_name(monitor.collect(1050.0))  # a clock that was set back gives no negative age
+    metrics = _by_name(monitor.collect(1050.0))  # a clock that was set back must not give a negative age
     assert (metrics["DriftState"][0].values, metrics["DriftWindowAge"][0].values) == ((0.0,), (0.0,))
 
 
@@ -115,7 +115,7 @@ def test_equal_values_are_sent_once_with_their_count(monitor: Monitor, contract:
     assert [(metric.values, metric.counts) for metric in latency] == [((1.0,), (30,)), ((9.0,), (30,))]
 
 
-def test_a_report_says_which_window_it_is_and_when_that_ended_by_the_data(monitor: Monitor, contract: Contract) -> None:
+def test_a_report_has_its_windows_number_and_end_time(monitor: Monitor, contract: Contract) -> None:
     for answered_at in (10.0, 20.0, 30.0):
         _send(monitor, _calm(contract, 40, seed=int(answered_at)), answered_at=answered_at)
     report = monitor.status()[DIGEST].last_report
@@ -126,7 +126,7 @@ def test_a_report_says_which_window_it_is_and_when_that_ended_by_the_data(monito
     assert (status.name, status.observations_in_window, status.window_size) == ("tiny/7", 20, 50)
 
 
-def test_a_batch_tells_of_every_window_that_it_fills(monitor: Monitor, contract: Contract) -> None:
+def test_a_batch_gives_a_report_for_every_window_that_it_fills(monitor: Monitor, contract: Contract) -> None:
     rows = tuple(_calm(contract, 120))
     assert monitor.observe(ObservationBatch(DIGEST, 0.0, rows[:30])) == ()
     reports = monitor.observe(ObservationBatch(DIGEST, 5.0, rows[30:]))
@@ -141,7 +141,7 @@ def test_the_same_batches_give_the_same_reports_at_another_time(contract: Contra
     assert first == second
 
 
-def test_what_an_operator_set_otherwise_holds_and_is_named(contract: Contract) -> None:
+def test_settings_of_the_operator_override_the_archive_and_are_named(contract: Contract) -> None:
     monitor = Monitor({DIGEST: contract}.get, "my-endpoint", "AllTraffic", 20, 10)
     _send(monitor, _calm(contract, 20))
     status = monitor.status()[DIGEST]
@@ -154,7 +154,7 @@ def test_what_an_operator_set_otherwise_holds_and_is_named(contract: Contract) -
     assert (status.last_report.level, status.last_report.overrides) == (0.05, overrides)
 
 
-def test_a_setting_that_says_what_the_archive_says_overrides_nothing(contract: Contract) -> None:
+def test_a_setting_equal_to_the_archives_value_is_no_override(contract: Contract) -> None:
     monitor = Monitor({DIGEST: contract}.get, "my-endpoint", "AllTraffic", 50, 1000)
     monitor.watch(DIGEST)
     assert monitor.status()[DIGEST].overrides == ()
@@ -162,12 +162,12 @@ def test_a_setting_that_says_what_the_archive_says_overrides_nothing(contract: C
 
 def test_a_model_is_known_before_its_first_observation(monitor: Monitor) -> None:
     assert monitor.watch(DIGEST)
-    assert not monitor.watch("e" * 64)  # no contract: nothing to know
+    assert not monitor.watch("e" * 64)  # it has no contract
     (status,) = monitor.status().values()
     assert (status.name, status.state, status.observations) == ("tiny/7", Verdict.INSUFFICIENT_DATA, 0)
 
 
-def test_two_archives_of_one_name_are_two_models(contract: Contract) -> None:
+def test_two_archives_with_the_same_name_are_two_models(contract: Contract) -> None:
     monitor = Monitor({"a": contract, "b": contract}.get, "my-endpoint", "AllTraffic")
     for digest, number in (("a", 30), ("b", 40)):
         monitor.observe(ObservationBatch(digest, 0.0, tuple(_calm(contract, number))))
@@ -177,7 +177,7 @@ def test_two_archives_of_one_name_are_two_models(contract: Contract) -> None:
     }
 
 
-def test_observations_of_a_model_without_contract_are_counted_and_said_once(
+def test_observations_of_a_model_without_contract_are_counted_and_logged_once(
     monitor: Monitor, caplog: pytest.LogCaptureFixture
 ) -> None:
     for _ in range(3):
@@ -187,7 +187,7 @@ def test_observations_of_a_model_without_contract_are_counted_and_said_once(
     assert caplog.text.count("no contract for model eee") == 1
 
 
-def test_a_model_whose_contract_comes_late_is_watched_from_then_on(contract: Contract) -> None:
+def test_a_model_is_monitored_as_soon_as_its_contract_appears(contract: Contract) -> None:
     contracts: dict[str, Contract] = {}
     monitor = Monitor(contracts.get, "my-endpoint", "AllTraffic")
     _send(monitor, _calm(contract, 1))
@@ -197,7 +197,7 @@ def test_a_model_whose_contract_comes_late_is_watched_from_then_on(contract: Con
     assert (monitor.lost, monitor.progress()) == (1, {DIGEST: Progress(2)})
 
 
-def test_features_that_do_not_fit_the_contract_are_not_watched(
+def test_features_that_do_not_match_the_contract_are_not_monitored(
     monitor: Monitor, caplog: pytest.LogCaptureFixture
 ) -> None:
     _send(monitor, [Observation(200, {}, "red", 0.9, (1.0,))])
@@ -205,7 +205,7 @@ def test_features_that_do_not_fit_the_contract_are_not_watched(
     assert "expected" in caplog.text
 
 
-def test_the_line_of_a_verdict_says_the_model_in_a_field(
+def test_the_log_line_of_a_verdict_has_the_model_in_a_field(
     monitor: Monitor, contract: Contract, caplog: pytest.LogCaptureFixture
 ) -> None:
     _send(monitor, _moved(contract, 50))
@@ -221,9 +221,9 @@ def _numbered(observations: list[Observation]) -> list[Observation]:
     return [dataclasses.replace(one, image_id=str(number)) for number, one in enumerate(observations)]
 
 
-def test_what_enters_no_window_is_counted_by_its_reason(monitor: Monitor, contract: Contract) -> None:
+def test_observations_that_enter_no_window_are_counted_by_reason(monitor: Monitor, contract: Contract) -> None:
     calm = _calm(contract, 4)
-    _send(monitor, _with(calm[:3], image_id="a") + calm[3:])  # twice the same again
+    _send(monitor, _with(calm[:3], image_id="a") + calm[3:])  # two duplicates
     _send(monitor, [Observation(400, {"total": 1.0}), *_with(calm[:3], features=None, is_test=True)])
     status = monitor.status()[DIGEST]
     assert status.excluded == {"test": 3, "failed": 1, "duplicate": 2}
@@ -231,7 +231,7 @@ def test_what_enters_no_window_is_counted_by_its_reason(monitor: Monitor, contra
     metrics = _by_name(monitor.collect(0.0))
     counts = {metric.dimensions[3]: metric.values for metric in metrics["ExcludedObservations"]}
     assert counts == {("Reason", "test"): (3.0,), ("Reason", "failed"): (1.0,), ("Reason", "duplicate"): (2.0,)}
-    assert metrics["Images"][0].values == (5.0,)  # a test is none of them
+    assert metrics["Images"][0].values == (5.0,)  # tests do not count
     assert metrics["Observations"][0].values == (2.0,)
 
 
@@ -242,13 +242,13 @@ def test_an_image_counts_again_in_the_next_window(monitor: Monitor, contract: Co
     assert monitor.status()[DIGEST].excluded["duplicate"] == 0
 
 
-def test_a_retry_storm_is_no_drift(monitor: Monitor, contract: Contract) -> None:
+def test_many_retries_of_one_image_are_no_drift(monitor: Monitor, contract: Contract) -> None:
     _send(monitor, _with(_calm(contract, 1) * 500, image_id="a"))
     status = monitor.status()[DIGEST]
     assert (status.state, status.observations, status.excluded["duplicate"]) == (Verdict.INSUFFICIENT_DATA, 1, 499)
 
 
-def test_five_windows_are_a_long_one_at_its_own_level(monitor: Monitor, contract: Contract) -> None:
+def test_five_windows_form_a_long_window_with_its_own_level(monitor: Monitor, contract: Contract) -> None:
     for seed in range(4):
         _send(monitor, _calm(contract, 50, seed))
     assert monitor.status()[DIGEST].last_long_report is None
@@ -263,7 +263,7 @@ def test_five_windows_are_a_long_one_at_its_own_level(monitor: Monitor, contract
     assert (status.long_windows, status.last_report, status.last_long_report) == (1, *reports)
 
 
-def test_a_long_window_has_each_image_once(monitor: Monitor, contract: Contract) -> None:
+def test_a_long_window_contains_each_image_once(monitor: Monitor, contract: Contract) -> None:
     for _ in range(5):
         _send(monitor, _numbered(_calm(contract, 50)))
     report = monitor.status()[DIGEST].last_long_report
@@ -271,7 +271,7 @@ def test_a_long_window_has_each_image_once(monitor: Monitor, contract: Contract)
     assert report.observations == 50
 
 
-def test_a_drift_too_small_for_a_window_is_seen_by_the_long_one_and_lasts(monitor: Monitor, contract: Contract) -> None:
+def test_drift_too_small_for_a_window_is_found_by_the_long_one_and_stays(monitor: Monitor, contract: Contract) -> None:
     column, moved = contract.feature_names.index("brightness"), []
     for seed in range(5):
         for one in _calm(contract, 50, seed):
@@ -289,7 +289,7 @@ def test_a_drift_too_small_for_a_window_is_seen_by_the_long_one_and_lasts(monito
     assert _by_name(monitor.collect(0.0))["DriftState"][0].values == (1.0,)
 
 
-def test_a_report_tells_label_shift_apart_and_estimates_the_accuracy(monitor: Monitor, contract: Contract) -> None:
+def test_a_report_identifies_label_shift_and_estimates_the_accuracy(monitor: Monitor, contract: Contract) -> None:
     columns = np.array(list(contract.reference.values()))
     reds = columns[:, columns[:3].argmax(axis=0) == 0].T[:50]
     _send(monitor, [Observation(200, {}, "red", 0.9, tuple(row)) for row in reds.tolist()])
@@ -304,7 +304,7 @@ def test_a_report_tells_label_shift_apart_and_estimates_the_accuracy(monitor: Mo
     assert report.reference_accuracy == contract.reference_accuracy
 
 
-def test_a_model_without_a_contract_is_looked_for_until_it_is_lost(contract: Contract) -> None:
+def test_a_missing_contract_is_looked_up_only_rarely(contract: Contract) -> None:
     looked_for: list[str] = []
 
     def find(digest: str) -> Contract | None:

@@ -45,13 +45,13 @@ def _fill_the_queue(path: Path) -> None:
             stranger.send(to_datagram(ObservationBatch("other", 0.0, ONE)))
 
 
-def test_a_server_batch_is_one_datagram_with_the_time_of_its_answers(path: Path) -> None:
+def test_a_server_batch_is_one_datagram_with_its_response_time(path: Path) -> None:
     receiver = Receiver(path)
     Sender(path, "m", clock=lambda: 12.5).send(_numbered(1, 2, 3))
     assert _received(receiver) == [ObservationBatch("m", 12.5, _numbered(1, 2, 3))]
 
 
-def test_without_a_monitor_sending_neither_fails_nor_waits_and_goes_out_later_in_order(path: Path) -> None:
+def test_without_a_monitor_sending_does_not_fail_and_observations_are_sent_later_in_order(path: Path) -> None:
     times = iter([1.0, 2.0, 3.0, 4.0])
     sender = Sender(path, "m", clock=lambda: next(times), retry_seconds=NEVER)
     for number in range(3):
@@ -61,10 +61,10 @@ def test_without_a_monitor_sending_neither_fails_nor_waits_and_goes_out_later_in
     assert _received(receiver) == [ObservationBatch("m", 4.0, _numbered(0, 1, 2, 3))]
 
 
-def test_what_waits_goes_out_without_another_request(path: Path) -> None:
+def test_waiting_observations_are_sent_without_another_request(path: Path) -> None:
     sender = Sender(path, "m", retry_seconds=0.05)
     sender.send(_numbered(1, 2))
-    time.sleep(0.2)  # tried again in vain
+    time.sleep(0.2)  # retries fail in this time
     receiver = Receiver(path)
     assert receiver.receive(5.0) is not None
     sender.send(_numbered(3))
@@ -79,7 +79,7 @@ def test_more_than_the_backlog_drops_the_oldest_and_reports_them_once(path: Path
     sender.send(_numbered(300))
     sender.send(_numbered(301))
     batches = _received(receiver)
-    assert _numbers(batches) == list(range(44, 302))  # 256 that waited, and two
+    assert _numbers(batches) == list(range(44, 302))  # the 256 that waited, and two new ones
     assert [batch.dropped for batch in batches] == [44, 0]
 
 
@@ -99,7 +99,7 @@ def test_a_full_queue_loses_nothing_that_fits_the_backlog(path: Path) -> None:
 def test_every_observation_is_delivered_or_reported_as_dropped(path: Path) -> None:
     receiver = Receiver(path)
     sender = Sender(path, "m", retry_seconds=NEVER)
-    for number in range(700):  # nobody reads
+    for number in range(700):  # without a reader
         sender.send(_numbered(number))
     batches = _received(receiver)
     sender.send(_numbered(700))
@@ -116,7 +116,7 @@ def _wide(number: int, kilobytes: int) -> Observation:
 
 def test_a_batch_that_is_too_long_is_split_and_drops_are_reported_once(path: Path) -> None:
     sender = Sender(path, "m", retry_seconds=NEVER)
-    for number in range(257):  # one more than can wait
+    for number in range(257):  # one more than the backlog holds
         sender.send(_numbered(number))
     receiver = Receiver(path)
     sender.send(tuple(_wide(257 + number, 25) for number in range(8)))
@@ -125,7 +125,7 @@ def test_a_batch_that_is_too_long_is_split_and_drops_are_reported_once(path: Pat
     assert [(len(batch.observations), batch.dropped) for batch in batches] == [(257, 1), (2, 0), (2, 0), (2, 0), (1, 0)]
 
 
-def test_what_waits_goes_out_with_an_empty_send(path: Path) -> None:
+def test_an_empty_send_delivers_waiting_observations(path: Path) -> None:
     sender = Sender(path, "m", clock=lambda: 3.0)
     sender.send(ONE)
     receiver = Receiver(path)
@@ -134,17 +134,17 @@ def test_what_waits_goes_out_with_an_empty_send(path: Path) -> None:
     assert _received(receiver) == [ObservationBatch("m", 3.0, ONE)]
 
 
-def test_a_send_pays_for_two_datagrams_more_at_most(path: Path) -> None:
+def test_a_send_delivers_at_most_two_waiting_datagrams(path: Path) -> None:
     sender = Sender(path, "m", retry_seconds=NEVER)
     for number in range(12):
-        sender.send((_wide(number, 40),))  # one fills a datagram
+        sender.send((_wide(number, 40),))  # each fills a datagram
     receiver = Receiver(path)
     for expected in ([0, 1, 2], [3, 4, 5]):
         sender.send((_wide(12, 40),))
         assert _numbers(_received(receiver)) == expected
 
 
-def test_an_observation_that_no_datagram_can_hold_is_dropped_and_reported(
+def test_an_observation_larger_than_a_datagram_is_dropped_and_reported(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     receiver = Receiver(path)
@@ -163,7 +163,7 @@ def test_a_sender_finds_a_restarted_monitor(path: Path) -> None:
     sender = Sender(path, "m", retry_seconds=NEVER)
     sender.send(_numbered(1))
     first.close()
-    sender.send(_numbered(2))  # the socket is there, but nobody listens
+    sender.send(_numbered(2))  # the socket file exists, but nobody listens
     second = Receiver(path)
     sender.send(_numbered(3))
     assert _numbers(_received(second)) == [2, 3]
@@ -171,13 +171,13 @@ def test_a_sender_finds_a_restarted_monitor(path: Path) -> None:
 
 @pytest.fixture
 def no_more_threads() -> Iterator[None]:
-    """Every thread wants more memory than there are addresses."""
+    """Make every new thread fail: its stack is larger than the address space."""
     before = threading.stack_size(1 << 47)
     yield
     threading.stack_size(before)
 
 
-def test_where_there_can_be_no_more_threads_the_next_send_tries_again(path: Path, no_more_threads: None) -> None:  # noqa: ARG001
+def test_if_no_thread_can_start_the_next_send_tries_again(path: Path, no_more_threads: None) -> None:  # noqa: ARG001
     sender = Sender(path, "m", retry_seconds=0.05)
     for number in range(2):
         sender.send(_numbered(number))
@@ -201,7 +201,7 @@ def test_a_small_datagram_takes_little_memory(path: Path) -> None:
     assert most_bytes < 10_000
 
 
-def test_an_inbox_gives_the_oldest_first_and_is_bounded_in_number_and_bytes() -> None:
+def test_an_inbox_returns_the_oldest_first_and_limits_number_and_bytes() -> None:
     inbox = Inbox(max_datagrams=3, max_bytes=100)
     assert [inbox.put(bytes(size)) for size in (40, 50, 20, 10, 0)] == [True, True, False, True, False]
     assert len(inbox.take()) == 40
@@ -210,7 +210,7 @@ def test_an_inbox_gives_the_oldest_first_and_is_bounded_in_number_and_bytes() ->
     assert inbox.put(bytes(100))
 
 
-def test_by_itself_an_inbox_takes_64_mebibytes_of_the_longest_datagrams() -> None:
+def test_the_default_inbox_holds_64_mebibytes_of_the_longest_datagrams() -> None:
     inbox, datagram = Inbox(), bytes(60_000)
     while inbox.put(datagram):
         assert len(inbox) <= (64 << 20) // 60_000

@@ -18,7 +18,7 @@ OTHERS = [
     b'{"time": "t", "level": "INFO", "logger": "driftserve.inference.service", "message": "answered 400"}\n',
     b'{"time":"t","type":"platform.report","record":{"requestId":"8286a188"}}\n',
     b"REPORT RequestId: 8286a188\tDuration: 1.00 ms\n",
-    # what a caller sent, as a message shows it
+    # a caller's input inside a message
     json.dumps({"message": '{"logger": "driftserve.observation_log", "observations": {}}'}).encode() + b"\n",
 ]
 
@@ -38,17 +38,17 @@ def _logged(caplog: pytest.LogCaptureFixture, *batches: tuple[float, list[Observ
     return [JsonFormatter().format(record).encode() + b"\n" for record in caplog.records]
 
 
-def test_a_batch_comes_back_to_the_byte(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_logged_batch_is_read_back_byte_for_byte(caplog: pytest.LogCaptureFixture) -> None:
     observations = [*_observations(0.1, -0.2), Observation(400, {"decode": 3.0})]
     (line,) = _logged(caplog, (1e9 + 0.123456, observations))
     assert batches_in_log([line]) == [to_datagram(ObservationBatch(DIGEST, 1e9 + 0.123456, tuple(observations)))]
     document = json.loads(line)
     assert list(document) == ["time", "level", "logger", "message", "state", "observations"]
     assert document["state"] == "INSUFFICIENT_DATA"
-    assert document["logger"] == "driftserve.observation_log"  # exported logs are found by it, wherever the code lies
+    assert document["logger"] == "driftserve.observation_log"  # a fixed mark: it finds exported logs
 
 
-def test_all_else_in_a_functions_log_is_passed_over(caplog: pytest.LogCaptureFixture) -> None:
+def test_other_lines_of_a_function_log_are_ignored(caplog: pytest.LogCaptureFixture) -> None:
     one, two = _logged(caplog, (1.0, _observations(0.1)), (2.0, _observations(0.2)))
     assert batches_in_log([*OTHERS, one, *OTHERS, two]) == batches_in_log([one, two])
 
@@ -56,12 +56,12 @@ def test_all_else_in_a_functions_log_is_passed_over(caplog: pytest.LogCaptureFix
 @pytest.mark.parametrize(
     "prefix", [b"2026-11-23T12:00:00.000Z ", b"2026-11-23T12:00:00 2026/11/23/[$LATEST]ab12 ", b"\t"]
 )
-def test_what_an_export_puts_before_a_line_does_no_harm(caplog: pytest.LogCaptureFixture, prefix: bytes) -> None:
+def test_prefixes_that_an_export_adds_to_lines_are_ignored(caplog: pytest.LogCaptureFixture, prefix: bytes) -> None:
     (line,) = _logged(caplog, (1.0, _observations(0.1)))
     assert batches_in_log([prefix + line]) == batches_in_log([line])
 
 
-def test_batches_are_in_the_order_of_their_time_and_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_batches_are_sorted_by_time_without_duplicates(caplog: pytest.LogCaptureFixture) -> None:
     one, two, three = _logged(caplog, *((float(time), _observations(time / 10)) for time in (1, 2, 3)))
     assert batches_in_log([three, one, two, one, three]) == batches_in_log([one, two, three])
     assert [batch_from_bytes(batch).answered_at for batch in batches_in_log([three, one, two])] == [1, 2, 3]
@@ -79,14 +79,14 @@ def test_a_line_is_never_too_long_for_the_log(caplog: pytest.LogCaptureFixture) 
     assert back == observations
 
 
-def test_a_torn_line_is_an_error_with_its_number(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_incomplete_line_is_an_error_with_its_number(caplog: pytest.LogCaptureFixture) -> None:
     (line,) = _logged(caplog, (1.0, _observations(0.1)))
     for torn in (line[:-30], line.replace(b'"status"', b'"state"'), line.replace(b'"observations": {', b'"other": {')):
         with pytest.raises(DataError, match="line 9: expected a log line with observations"):
             batches_in_log([*OTHERS, line, torn])
 
 
-def test_a_file_that_is_no_functions_log_is_refused() -> None:
+def test_a_file_that_is_not_a_function_log_is_refused() -> None:
     with pytest.raises(DataError, match="got none in 7"):
         batches_in_log(OTHERS)
     with pytest.raises(DataError, match="got none in 0"):

@@ -11,7 +11,7 @@ from driftserve.observations.observation import PHASES, Observation, Observation
 from observation_datagrams import to_datagram
 
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
-TEXTS = st.text(st.characters(exclude_categories=()))  # lone surrogates too
+TEXTS = st.text(st.characters(exclude_categories=()))  # including lone surrogates
 OBSERVATIONS = st.builds(
     Observation,
     status=st.integers(100, 599),
@@ -34,7 +34,7 @@ JSON = st.recursive(
 
 
 @given(BATCHES)
-def test_a_batch_survives_the_datagram_bit_by_bit(batch: ObservationBatch) -> None:
+def test_a_batch_is_restored_exactly_from_its_datagram(batch: ObservationBatch) -> None:
     datagram = to_datagram(batch)
     assert batch_from_bytes(datagram) == batch
     assert b"\n" not in datagram
@@ -46,17 +46,17 @@ def _is_batch_or_value_error(datagram: bytes) -> None:
 
 
 @given(st.binary())
-def test_any_bytes_are_a_batch_or_a_value_error(datagram: bytes) -> None:
+def test_any_bytes_give_a_batch_or_a_value_error(datagram: bytes) -> None:
     _is_batch_or_value_error(datagram)
 
 
 @given(BATCHES, st.sampled_from(["model", "answered_at", "dropped", "observations"]), JSON)
-def test_any_field_is_a_batch_or_a_value_error(batch: ObservationBatch, field: str, value: Any) -> None:
+def test_any_field_gives_a_batch_or_a_value_error(batch: ObservationBatch, field: str, value: Any) -> None:
     _is_batch_or_value_error(json.dumps(json.loads(to_datagram(batch)) | {field: value}).encode())
 
 
 @given(OBSERVATIONS, st.sampled_from(["status", "latency_ms", "label", "confidence", "features"]), JSON)
-def test_any_field_of_an_observation_is_a_batch_or_a_value_error(
+def test_any_field_of_an_observation_gives_a_batch_or_a_value_error(
     observation: Observation, field: str, value: Any
 ) -> None:
     document = json.loads(to_datagram(ObservationBatch("m", 0.0, (observation,))))
@@ -78,7 +78,7 @@ def test_any_field_of_an_observation_is_a_batch_or_a_value_error(
     ],
     ids=range(12),
 )
-def test_a_strange_datagram_is_a_value_error(datagram: bytes) -> None:
+def test_an_invalid_datagram_is_a_value_error(datagram: bytes) -> None:
     with pytest.raises(ValueError, match="expected a batch of observations, got"):
         batch_from_bytes(datagram)
 

@@ -37,7 +37,7 @@ def _numbers(directory: Path) -> list[int]:
     return [line["number"] for line in lines if "number" in line]
 
 
-def test_batches_and_reports_are_appended_a_line_each(tmp_path: Path) -> None:
+def test_batches_and_reports_are_appended_one_per_line(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path / "record", 1_000_000)
     _append(recorder, b'{"a":1}')
     _append(recorder, b'{"a":2}', 1, (REPORT, REPORT))
@@ -45,12 +45,12 @@ def test_batches_and_reports_are_appended_a_line_each(tmp_path: Path) -> None:
     assert (tmp_path / "record" / "reports.jsonl").read_text() == 2 * (report_to_json(REPORT) + "\n")
 
 
-def test_the_directory_is_for_this_user_only(tmp_path: Path) -> None:
+def test_only_this_user_can_access_the_directory(tmp_path: Path) -> None:
     _record(Recorder(tmp_path / "a" / "record", 100_000), 1)
     assert (tmp_path / "a" / "record").stat().st_mode & 0o777 == 0o700
 
 
-def test_the_record_keeps_the_newest_within_its_bound(tmp_path: Path) -> None:
+def test_the_record_keeps_the_newest_batches_within_its_size_limit(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path, 100_000)
     for number in range(500):
         _record(recorder, number)
@@ -61,7 +61,7 @@ def test_the_record_keeps_the_newest_within_its_bound(tmp_path: Path) -> None:
     assert [file.name for file in _files(tmp_path)] == [f"observations.jsonl{n}" for n in (".3", ".2", ".1", "")]
 
 
-def test_every_file_says_how_many_observations_came_before(tmp_path: Path) -> None:
+def test_the_header_of_each_file_counts_the_observations_before_it(tmp_path: Path) -> None:
     _record(Recorder(tmp_path, 100_000), *range(60))
     assert len(_files(tmp_path)) == 3
     for file in _files(tmp_path):
@@ -69,7 +69,7 @@ def test_every_file_says_how_many_observations_came_before(tmp_path: Path) -> No
         assert header["observations_before"] == ({"abc": first["number"]} if first["number"] else {})
 
 
-def test_a_monitor_that_starts_again_goes_on_after_a_header(tmp_path: Path) -> None:
+def test_a_restarted_monitor_appends_a_header_and_continues(tmp_path: Path) -> None:
     for _ in range(2):
         recorder = Recorder(tmp_path, 100_000)
         _append(recorder, b"{}")
@@ -77,7 +77,7 @@ def test_a_monitor_that_starts_again_goes_on_after_a_header(tmp_path: Path) -> N
     assert (tmp_path / "observations.jsonl").read_bytes() == 2 * (EMPTY_HEADER + b"\n{}\n")
 
 
-def test_the_header_says_what_an_operator_set(tmp_path: Path) -> None:
+def test_the_header_contains_the_settings_of_the_operator(tmp_path: Path) -> None:
     _append(Recorder(tmp_path, 100_000, 30, 10), b"{}")
     header = json.loads((tmp_path / "observations.jsonl").read_text().splitlines()[0])
     assert header == {
@@ -88,7 +88,7 @@ def test_the_header_says_what_an_operator_set(tmp_path: Path) -> None:
     }
 
 
-def test_a_window_of_too_many_images_for_a_header_is_recorded_without_their_ids(tmp_path: Path) -> None:
+def test_a_header_omits_image_ids_that_do_not_fit(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path, 100_000)
     progress = {"abc": Progress(3000, tuple(f"{number:016x}" for number in range(2000)))}
     recorder.record_batch(b"{}", lambda: progress)
@@ -99,7 +99,7 @@ def test_a_window_of_too_many_images_for_a_header_is_recorded_without_their_ids(
 
 @pytest.mark.parametrize("torn", [b'{"number":3,"fil', b"x" * 100_000, b""], ids=["short", "long", "none"])
 @pytest.mark.parametrize("whole", [b"", b'{"number":1}\n{"number":2}\n'], ids=["nothing", "two lines"])
-def test_a_line_that_a_killed_monitor_did_not_end_is_cut_off(tmp_path: Path, torn: bytes, whole: bytes) -> None:
+def test_an_incomplete_line_of_a_killed_monitor_is_removed(tmp_path: Path, torn: bytes, whole: bytes) -> None:
     for name in ("observations.jsonl", "reports.jsonl"):
         (tmp_path / name).write_bytes(whole + torn)
     _append(Recorder(tmp_path, 1_000_000), b"{}", reports=(REPORT,))
@@ -107,7 +107,7 @@ def test_a_line_that_a_killed_monitor_did_not_end_is_cut_off(tmp_path: Path, tor
     assert (tmp_path / "reports.jsonl").read_bytes() == whole + report_to_json(REPORT).encode() + b"\n"
 
 
-def test_of_two_that_record_in_one_directory_only_the_first_does(
+def test_only_the_first_of_two_recorders_writes_to_a_directory(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     first, second = (Recorder(tmp_path, 100_000) for _ in range(2))
@@ -125,7 +125,7 @@ def test_of_two_that_record_in_one_directory_only_the_first_does(
     assert _numbers(tmp_path) == [1, 4, 5]
 
 
-# Writes past the limit come back short, then fail, as on a full disk. In a process of its own: it holds for all files.
+# Writes beyond the limit are short, then fail, as on a full disk. The limit applies to all files of the process.
 ON_A_FULL_DISK = """
 import resource, sys
 from pathlib import Path
@@ -136,11 +136,11 @@ recorder = Recorder(Path(sys.argv[1]), 100_000)
 for number in range(5):
     recorder.record_batch(b'{"number":%d,"filling":"%s"}' % (number, b"x" * 1000), lambda: {"abc": Progress(number)})
 assert recorder.lost == 3, recorder.lost
-recorder.record_batch(b'{"number":9}', lambda: {"abc": Progress(9)})  # there is room for a little
+recorder.record_batch(b'{"number":9}', lambda: {"abc": Progress(9)})  # a short line still fits
 """
 
 
-def test_a_full_disk_is_said_once_and_counted_and_no_line_is_cut(tmp_path: Path) -> None:
+def test_a_full_disk_is_logged_once_and_leaves_no_partial_line(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", ON_A_FULL_DISK, str(tmp_path)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("cannot write to") == 1
@@ -149,7 +149,7 @@ def test_a_full_disk_is_said_once_and_counted_and_no_line_is_cut(tmp_path: Path)
     assert (tmp_path / "observations.jsonl").read_bytes().endswith(end)
 
 
-def test_a_place_that_cannot_be_a_directory_stops_nobody(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unusable_directory_is_logged_once_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "file").touch()
     recorder = Recorder(tmp_path / "file", 100_000)
     _append(recorder, _line(1), reports=(REPORT,))
@@ -157,7 +157,7 @@ def test_a_place_that_cannot_be_a_directory_stops_nobody(tmp_path: Path, caplog:
     assert caplog.text.count("cannot write to") == 1
 
 
-def test_a_line_longer_than_a_file_is_counted_as_lost(tmp_path: Path) -> None:
+def test_a_line_longer_than_the_file_limit_is_counted_as_lost(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path, 100_000)
     _record(recorder, 1)
     _append(recorder, b"x" * 30_000, 1)

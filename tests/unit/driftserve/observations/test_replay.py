@@ -20,7 +20,7 @@ OTHER = "e" * 64
 
 
 def _batches(contract: Contract, number: int, seed: int = 0, model: str = DIGEST) -> list[ObservationBatch]:
-    """Batches of one to nine observations, some without features, some sent again; calm and bright ones by turns."""
+    """Return batches of one to nine observations; some have no features, some repeat; bright periods alternate."""
     generator = np.random.default_rng(seed)
     columns = np.array(list(contract.reference.values()))
     brightness = contract.feature_names.index("brightness")
@@ -43,7 +43,7 @@ def _batches(contract: Contract, number: int, seed: int = 0, model: str = DIGEST
 def _live(
     directory: Path, contract: Contract, batches: Sequence[ObservationBatch], *policy: int, max_bytes: int = 10**8
 ) -> None:
-    """What a monitor process does with batches, from its start to its end."""
+    """Record and observe batches as a monitor process does from start to end."""
     monitor = Monitor({DIGEST: contract, OTHER: contract}.get, "e", "v", *policy)
     recorder = Recorder(directory, max_bytes, *policy)
     for batch in batches:
@@ -66,7 +66,7 @@ def _replayed(directory: Path, contract: Contract, *policy: int) -> list[bytes]:
 
 
 @pytest.mark.parametrize("policy", [(), (30, 10)])
-def test_a_replay_gives_the_reports_of_the_live_monitor_byte_for_byte(
+def test_a_replay_equals_the_reports_of_the_live_monitor_byte_for_byte(
     tmp_path: Path, contract: Contract, policy: tuple[int, ...]
 ) -> None:
     _live(tmp_path, contract, _batches(contract, 120), *policy)
@@ -78,7 +78,7 @@ def test_a_replay_gives_the_reports_of_the_live_monitor_byte_for_byte(
 
 
 @pytest.mark.parametrize("number", [400, 430, 460])
-def test_a_record_whose_beginning_is_gone_gives_the_whole_windows_that_it_has(
+def test_a_record_with_a_missing_start_gives_its_complete_windows(
     tmp_path: Path, contract: Contract, number: int
 ) -> None:
     _live(tmp_path, contract, _batches(contract, number), max_bytes=500_000)
@@ -96,7 +96,7 @@ def test_a_record_whose_beginning_is_gone_gives_the_whole_windows_that_it_has(
     assert (len(windows[0]), len(long_windows[0])) >= (10, 1)
 
 
-def test_a_monitor_that_started_again_began_new_windows(tmp_path: Path, contract: Contract) -> None:
+def test_a_restarted_monitor_began_new_windows(tmp_path: Path, contract: Contract) -> None:
     for seed in (1, 2):
         _live(tmp_path, contract, _batches(contract, 45, seed))
     reports = _replayed(tmp_path, contract)
@@ -104,7 +104,7 @@ def test_a_monitor_that_started_again_began_new_windows(tmp_path: Path, contract
     assert sum(b'"window":1,' in report for report in reports) == 2
 
 
-def test_each_part_of_a_record_is_judged_by_the_policy_of_its_time(tmp_path: Path, contract: Contract) -> None:
+def test_each_part_of_a_record_uses_its_recorded_policy(tmp_path: Path, contract: Contract) -> None:
     for seed, policy in enumerate(((), (30, 10), (40,), ())):
         _live(tmp_path, contract, _batches(contract, 45, seed), *policy)
     reports = _replayed(tmp_path, contract)
@@ -112,7 +112,7 @@ def test_each_part_of_a_record_is_judged_by_the_policy_of_its_time(tmp_path: Pat
     assert {json.loads(report)["observations"] for report in reports if b'"horizon":"window"' in report} == {30, 40, 50}
 
 
-def test_a_policy_that_is_given_holds_instead_of_the_recorded_one(tmp_path: Path, contract: Contract) -> None:
+def test_a_given_policy_replaces_the_recorded_one(tmp_path: Path, contract: Contract) -> None:
     batches = _batches(contract, 120)
     _live(tmp_path / "a", contract, batches, 30, 10)
     _live(tmp_path / "b", contract, batches, 60, 10)
@@ -120,7 +120,7 @@ def test_a_policy_that_is_given_holds_instead_of_the_recorded_one(tmp_path: Path
 
 
 @pytest.mark.parametrize("size", [25, 40, 75])
-def test_another_size_of_window_loses_nothing_where_a_file_ends(tmp_path: Path, contract: Contract, size: int) -> None:
+def test_another_window_size_loses_no_observation_between_files(tmp_path: Path, contract: Contract, size: int) -> None:
     batches = _batches(contract, 200)
     _live(tmp_path / "a", contract, batches, max_bytes=600_000)
     _live(tmp_path / "b", contract, batches, size, 1000)
@@ -129,7 +129,7 @@ def test_another_size_of_window_loses_nothing_where_a_file_ends(tmp_path: Path, 
 
 
 @pytest.mark.parametrize(("size", "number", "windows"), [(50, 600, 12), (60, 490, 8)])
-def test_images_that_were_in_a_window_of_another_size_are_not_known(
+def test_image_ids_of_a_window_of_another_size_are_ignored(
     contract: Contract, size: int, number: int, windows: int
 ) -> None:
     generator = np.random.default_rng(3)
@@ -142,7 +142,7 @@ def test_images_that_were_in_a_window_of_another_size_are_not_known(
     assert [report.observations for report in reports if report.horizon == "window"] == [size] * windows
 
 
-def test_a_monitor_that_was_killed_in_mid_line_harms_no_replay(tmp_path: Path, contract: Contract) -> None:
+def test_an_incomplete_line_of_a_killed_monitor_does_not_affect_the_replay(tmp_path: Path, contract: Contract) -> None:
     for seed in (1, 2):
         _live(tmp_path, contract, _batches(contract, 45, seed))
         with (tmp_path / "observations.jsonl").open("ab") as file:
@@ -150,7 +150,7 @@ def test_a_monitor_that_was_killed_in_mid_line_harms_no_replay(tmp_path: Path, c
     assert _replayed(tmp_path, contract) == _recorded(tmp_path, "reports") != []
 
 
-def test_batches_of_another_model_are_passed_over(tmp_path: Path, contract: Contract) -> None:
+def test_batches_of_another_model_are_ignored(tmp_path: Path, contract: Contract) -> None:
     mine, others = _batches(contract, 60), _batches(contract, 60, 1, OTHER)
     mixed = [batch for pair in zip(mine, others, strict=True) for batch in pair]
     _live(tmp_path / "mixed", contract, mixed)
@@ -158,7 +158,7 @@ def test_batches_of_another_model_are_passed_over(tmp_path: Path, contract: Cont
     assert _replayed(tmp_path / "mixed", contract) == _recorded(tmp_path / "mine", "reports") != []
 
 
-def test_a_record_of_other_models_only_is_refused(contract: Contract) -> None:
+def test_a_record_of_only_other_models_is_refused(contract: Contract) -> None:
     lines = [to_datagram(batch) for batch in _batches(contract, 3, model=OTHER)]
     with pytest.raises(ArchiveError, match=f"expected observations of {DIGEST}, got {OTHER}"):
         list(replay(lines, contract, DIGEST))

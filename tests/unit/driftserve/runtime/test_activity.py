@@ -10,11 +10,11 @@ from driftserve.runtime.activity import BusyMark, last_activity, last_finished, 
 from processes import wait_for
 
 
-def test_no_worker_was_ever_at_work(tmp_path: Path) -> None:
+def test_the_last_activity_is_zero_before_any_worker_starts(tmp_path: Path) -> None:
     assert last_activity(tmp_path, 100.0) == 0.0
 
 
-def test_a_worker_is_at_work_until_its_batch_ends(tmp_path: Path) -> None:
+def test_a_worker_is_busy_until_its_batch_ends(tmp_path: Path) -> None:
     mark = BusyMark(tmp_path)
     future = time.time() + 1000
     with mark:
@@ -22,7 +22,7 @@ def test_a_worker_is_at_work_until_its_batch_ends(tmp_path: Path) -> None:
     assert abs(last_activity(tmp_path, future) - time.time()) < 60
 
 
-def test_a_batch_between_two_looks_is_seen(tmp_path: Path) -> None:
+def test_a_batch_between_two_checks_is_noticed(tmp_path: Path) -> None:
     mark = BusyMark(tmp_path)
     os.utime(tmp_path / "workers" / str(os.getpid()), (5.0, 5.0))
     assert last_activity(tmp_path, time.time()) == last_finished(tmp_path) == 5.0
@@ -31,14 +31,14 @@ def test_a_batch_between_two_looks_is_seen(tmp_path: Path) -> None:
     assert last_finished(tmp_path) > 5.0
 
 
-def test_workers_live_by_their_process_id(tmp_path: Path) -> None:
+def test_workers_count_as_live_by_their_process_id(tmp_path: Path) -> None:
     assert living_workers(tmp_path) == 0
     BusyMark(tmp_path)
     (tmp_path / "workers" / "9999999").touch()
     assert living_workers(tmp_path) == 1
 
 
-def test_a_worker_that_died_lives_no_more_though_nobody_waited_for_it(tmp_path: Path) -> None:
+def test_a_zombie_worker_does_not_count_as_live(tmp_path: Path) -> None:
     code = (
         f"import pathlib; from driftserve.runtime.activity import BusyMark; BusyMark(pathlib.Path({str(tmp_path)!r}))"
     )
@@ -49,7 +49,7 @@ def test_a_worker_that_died_lives_no_more_though_nobody_waited_for_it(tmp_path: 
     worker.wait()
 
 
-def test_a_worker_that_died_at_work_is_not_at_work(tmp_path: Path) -> None:
+def test_a_worker_that_died_while_busy_is_not_busy(tmp_path: Path) -> None:
     code = f"""
 import os, pathlib
 from driftserve.runtime.activity import BusyMark

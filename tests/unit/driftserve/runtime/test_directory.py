@@ -49,13 +49,13 @@ def root(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
     return runtime.runtime_root()
 
 
-def test_a_contract_that_a_worker_left_is_found(tmp_path: Path, contract: Contract) -> None:
+def test_a_contract_that_a_worker_wrote_is_found(tmp_path: Path, contract: Contract) -> None:
     assert runtime.find_contract(tmp_path, "abc") is None
     runtime.write_contract(tmp_path, "abc", contract)
     assert runtime.find_contract(tmp_path, "abc") == contract
 
 
-def test_the_one_running_monitor_is_found(root: Path) -> None:
+def test_the_only_running_monitor_is_found(root: Path) -> None:
     (root / "dead").mkdir(parents=True)
     (root / "dead" / "monitor.lock").touch()
     with runtime.lock_runtime(root / "1"):
@@ -69,7 +69,7 @@ def test_the_one_running_monitor_is_found(root: Path) -> None:
         read_status(root / "1")
 
 
-def test_the_status_is_by_digest_and_holds_reports_as_they_are_written_elsewhere(tmp_path: Path) -> None:
+def test_the_status_is_by_digest_and_contains_reports_in_their_usual_form(tmp_path: Path) -> None:
     with runtime.lock_runtime(tmp_path):
         write_status(tmp_path, {"abc": STATUS, "def": STATUS}, Losses(unknown_model=4))
         status = read_status(tmp_path)
@@ -88,7 +88,7 @@ def test_a_report_is_one_line_of_json() -> None:
     )
 
 
-def test_the_contracts_that_workers_left_are_known_by_their_digests(tmp_path: Path, contract: Contract) -> None:
+def test_known_digests_are_those_of_the_written_contracts(tmp_path: Path, contract: Contract) -> None:
     assert runtime.known_digests(tmp_path) == set()
     runtime.write_contract(tmp_path, "abc", contract)
     runtime.write_contract(tmp_path, "def", contract)
@@ -131,9 +131,7 @@ def test_a_directory_that_others_can_write_to_is_refused(root: Path) -> None:
         runtime.make_runtime(root)
 
 
-def test_a_link_in_place_of_the_directory_of_them_all_is_refused_and_nothing_behind_it_removed(
-    root: Path, tmp_path: Path
-) -> None:
+def test_a_link_in_place_of_the_root_directory_is_refused_and_its_target_is_kept(root: Path, tmp_path: Path) -> None:
     (tmp_path / "9999999").mkdir()
     root.symlink_to(tmp_path)
     with pytest.raises(SettingsError, match=r"expected a directory of this user .* got lrwxrwxrwx"):
@@ -141,7 +139,7 @@ def test_a_link_in_place_of_the_directory_of_them_all_is_refused_and_nothing_beh
     assert (tmp_path / "9999999").exists()
 
 
-def test_what_a_killed_supervisor_left_is_swept_away(root: Path) -> None:
+def test_the_directory_of_a_killed_supervisor_is_removed(root: Path) -> None:
     with runtime.make_runtime(root / "9999999") as mine:
         runtime.own_runtime_dir()
         assert (root / "9999999").exists()  # locked
@@ -153,14 +151,14 @@ def test_what_a_killed_supervisor_left_is_swept_away(root: Path) -> None:
     assert {path.name for path in root.iterdir()} == {str(os.getpid()), "kept"}
 
 
-def test_a_monitor_starts_without_the_status_of_the_one_before(tmp_path: Path) -> None:
+def test_a_monitor_starts_without_the_status_of_its_predecessor(tmp_path: Path) -> None:
     with runtime.lock_runtime(tmp_path):
         write_status(tmp_path, {"abc": STATUS}, Losses())
     with runtime.lock_runtime(tmp_path):
         assert read_status(tmp_path) == {"models": {}}
 
 
-def test_a_silent_monitor_is_seen(tmp_path: Path) -> None:
+def test_a_silent_monitor_is_noticed(tmp_path: Path) -> None:
     with runtime.lock_runtime(tmp_path):
         write_status(tmp_path, {}, Losses())
         os.utime(tmp_path / "status.json", (1.0, 1.0))
@@ -174,7 +172,7 @@ def test_a_path_that_is_too_long_for_the_sockets_is_refused(tmp_path: Path) -> N
         runtime.make_runtime(tmp_path / ("d" * 80))
 
 
-def test_a_contract_that_cannot_be_read_is_as_none(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unreadable_contract_counts_as_missing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "abc.json").write_text("{")
     assert runtime.find_contract(tmp_path, "abc") is None

@@ -1,4 +1,4 @@
-"""Models that a multi-model server could not load are forgotten; all others are left alone."""
+"""The cleaner unregisters models that a multi-model server could not load, and keeps all others."""
 
 import json
 import threading
@@ -16,9 +16,9 @@ PAGE = 2
 
 
 class FakeTorchServe(ThreadingHTTPServer):
-    """Lists, describes and unregisters models as TorchServe 0.12 does, in pages of two.
+    """Lists (in pages of two), describes and unregisters models like TorchServe 0.12.
 
-    `models` maps a name to its maxWorkers and to the state of its worker, if it has one.
+    `models` maps a name to its maxWorkers and the state of its worker, None without a worker.
     """
 
     def __init__(self, **models: tuple[int, str | None]) -> None:
@@ -87,11 +87,11 @@ def test_a_model_that_stays_without_workers_is_unregistered(server: FakeTorchSer
     wait_for(lambda: set(server.models) == {"a", "b", "d"}, 10)
 
 
-def test_one_that_begins_to_be_loaded_is_left_alone_until_it_has_failed(server: FakeTorchServe) -> None:
+def test_a_model_that_starts_to_load_is_kept_until_it_fails(server: FakeTorchServe) -> None:
     wait_for(lambda: set(server.models) == {"a", "b", "d"}, 10)
-    server.models["new"] = FAILED  # registered, and its workers not asked for yet
+    server.models["new"] = FAILED  # registered, its workers are not requested yet
     wait_for(lambda: "new" in server.described, 10)
-    server.models["new"] = LOADING  # before the next look
+    server.models["new"] = LOADING  # before the next check
     lists = server.lists
     wait_for(lambda: server.lists >= lists + 4, 10)
     assert "new" in server.models
@@ -99,6 +99,6 @@ def test_one_that_begins_to_be_loaded_is_left_alone_until_it_has_failed(server: 
     wait_for(lambda: "new" not in server.models, 2)
 
 
-def test_a_model_that_is_well_is_not_looked_at_again_and_again(server: FakeTorchServe) -> None:
+def test_a_healthy_model_is_described_only_once(server: FakeTorchServe) -> None:
     wait_for(lambda: server.lists >= 6, 10)
     assert server.described.count("a") == 1

@@ -21,7 +21,7 @@ QUICK = Settings(start_timeout_seconds=1, probe_interval_seconds=0.5, probe_time
 
 
 class FakeServer(ThreadingHTTPServer):
-    """Answers by `answers`, one after another, and by the last one for ever; no model behind it."""
+    """A server without a model: it sends the given answers in turn and repeats the last one."""
 
     def __init__(self, *answers: tuple[int, object]) -> None:
         super().__init__(("127.0.0.1", 0), FakeHandler)
@@ -61,7 +61,7 @@ def model_dir(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def right(archive: Path) -> dict[str, object]:
-    """The answer to the first golden image."""
+    """The right response to the first golden image."""
     sealed = read_contract(archive)
     return {"probabilities": dict(zip(sealed.labels, sealed.golden[0].probabilities, strict=True))}
 
@@ -92,7 +92,7 @@ def _probe(server: FakeServer, contract: Contract, model_dir: Path) -> GoldenPro
     return GoldenProbe("127.0.0.1", server.server_address[1], contract, model_dir)
 
 
-def test_a_right_answer_is_right_and_the_probe_is_marked_as_a_test(
+def test_a_right_answer_is_accepted_and_the_probe_is_marked_as_a_test(
     serve: list[FakeServer], one_golden: Contract, model_dir: Path, right: dict[str, object]
 ) -> None:
     server = _started(serve, (200, right))
@@ -110,7 +110,7 @@ def test_a_right_answer_is_right_and_the_probe_is_marked_as_a_test(
         (200, ["hello"], "expected a prediction, got"),
     ],
 )
-def test_a_wrong_answer_is_said_to_be_wrong(
+def test_a_wrong_answer_is_a_problem(
     serve: list[FakeServer], one_golden: Contract, model_dir: Path, status: int, body: object, message: str
 ) -> None:
     server = _started(serve, (status, body))
@@ -120,19 +120,19 @@ def test_a_wrong_answer_is_said_to_be_wrong(
     assert re.search(message, str(problem))
 
 
-def test_nobody_listening_is_a_problem(one_golden: Contract, model_dir: Path) -> None:
+def test_a_refused_connection_is_a_problem(one_golden: Contract, model_dir: Path) -> None:
     problem = GoldenProbe("127.0.0.1", free_ports(1)[0], one_golden, model_dir).ask(0, 1.0)
     assert "expected an answer, got ConnectionRefusedError" in str(problem)
 
 
-def test_an_overloaded_server_that_takes_one_of_three_is_well(
+def test_an_overloaded_server_that_answers_one_of_three_probes_is_healthy(
     serve: list[FakeServer], one_golden: Contract, model_dir: Path, right: dict[str, object]
 ) -> None:
     server = _started(serve, (503, {}), (503, {}), (200, right))
     assert ask_until_right(_probe(server, one_golden, model_dir), 5.0, lambda: False) is None
 
 
-def test_a_server_that_never_answers_rightly_is_given_up_at_the_start(
+def test_a_server_without_a_right_answer_fails_after_the_start_timeout(
     serve: list[FakeServer], one_golden: Contract, model_dir: Path, tmp_path: Path
 ) -> None:
     watch = ProbeThread(_probe(_started(serve, (500, {})), one_golden, model_dir), QUICK, tmp_path, StopFlag())
@@ -141,8 +141,8 @@ def test_a_server_that_never_answers_rightly_is_given_up_at_the_start(
     assert "no right answer in 1 s: golden-00.png: expected status 200, got 500" in str(watch.problem)
 
 
-@pytest.mark.parametrize("status", [500, 503], ids=["wrong answers", "a full queue from which no worker takes"])
-def test_three_failed_probes_in_a_row_give_the_server_up(
+@pytest.mark.parametrize("status", [500, 503], ids=["wrong answers", "a full queue without active workers"])
+def test_three_failed_probes_in_a_row_end_the_watch_with_a_problem(
     serve: list[FakeServer],
     one_golden: Contract,
     model_dir: Path,
@@ -159,7 +159,7 @@ def test_three_failed_probes_in_a_row_give_the_server_up(
     assert "3 probes in a row failed" in str(watch.problem)
 
 
-def test_a_watch_ends_when_the_server_is_stopped(
+def test_the_watch_ends_when_the_server_is_stopped(
     serve: list[FakeServer], one_golden: Contract, model_dir: Path, right: dict[str, object], tmp_path: Path
 ) -> None:
     stop = StopFlag()
@@ -171,7 +171,7 @@ def test_a_watch_ends_when_the_server_is_stopped(
     assert watch.problem is None
 
 
-def test_an_overloaded_server_whose_workers_finish_others_is_not_given_up(
+def test_an_overloaded_server_is_healthy_while_its_workers_finish_requests(
     serve: list[FakeServer], one_golden: Contract, model_dir: Path, right: dict[str, object], tmp_path: Path
 ) -> None:
     server = _started(serve, (200, right))
@@ -181,7 +181,7 @@ def test_an_overloaded_server_whose_workers_finish_others_is_not_given_up(
     wait_for(lambda: watch.is_ready)
     server.answers[:] = [(503, {"error": "the queue is full"})]
     mark = BusyMark(tmp_path)
-    for _ in range(60):  # longer than three probes would take
+    for _ in range(60):  # longer than three probes take
         with mark:
             time.sleep(0.05)
     assert watch.is_alive()
@@ -194,10 +194,10 @@ def test_an_overloaded_server_whose_workers_finish_others_is_not_given_up(
     assert "3 probes in a row failed" in str(watch.problem)
 
 
-def test_a_ping_is_a_sign_of_life_and_no_more(serve: list[FakeServer]) -> None:
+def test_any_answer_to_a_ping_counts_as_alive(serve: list[FakeServer]) -> None:
     def ask(status: int) -> object:
         return PingProbe("127.0.0.1", _started(serve, (status, {})).server_address[1]).ask(0, 1.0)
 
     assert ask(200) is None
-    assert ask(500) is None  # one model's workers are not well
+    assert ask(500) is None  # the workers of one model have failed
     assert "expected an answer" in str(PingProbe("127.0.0.1", free_ports(1)[0]).ask(0, 1.0))

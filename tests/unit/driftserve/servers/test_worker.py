@@ -1,4 +1,4 @@
-"""What a multi-model server's worker serves, from the directory that it was started in."""
+"""Tests of a multi-model worker: which files it serves from its start directory, and which it refuses."""
 
 import fcntl
 import os
@@ -27,7 +27,7 @@ def settings(tmp_path: Path) -> Settings:
 
 
 def _placed(archive: Path, settings: Settings, name: str = "one") -> Path:
-    """The archive as SageMaker places it: the unpacked model.tar.gz."""
+    """Unpack the archive's model.tar.gz as SageMaker does; return the directory."""
     place = settings.models_dir / name / "model"
     place.mkdir(parents=True)
     tarball = place.parent / "model.tar.gz"
@@ -44,7 +44,7 @@ def test_a_verified_copy_is_served_and_workers_share_it(archive: Path, settings:
     assert served_directory(_placed(archive, settings, "two"), settings) == served
 
 
-def test_an_archive_that_the_server_unpacked_is_verified_as_well(archive: Path, settings: Settings) -> None:
+def test_an_archive_that_the_server_unpacked_is_verified_too(archive: Path, settings: Settings) -> None:
     place = settings.models_dir / "unpacked"
     unpack_archive(archive, place)
     assert served_directory(place, settings).name == read_archive(archive)[1]
@@ -69,7 +69,7 @@ def test_a_link_in_an_unpacked_archive_is_refused(archive: Path, settings: Setti
         served_directory(place, settings)
 
 
-def test_an_archive_elsewhere_is_refused(archive: Path, settings: Settings, tmp_path: Path) -> None:
+def test_an_archive_outside_the_models_directory_is_refused(archive: Path, settings: Settings, tmp_path: Path) -> None:
     place = tmp_path / "elsewhere"
     place.mkdir()
     shutil.copy(archive, place)
@@ -80,7 +80,7 @@ def test_an_archive_elsewhere_is_refused(archive: Path, settings: Settings, tmp_
         served_directory(settings.models_dir / "link", settings)
 
 
-def test_a_mar_alone_in_a_directory_cannot_be_served_and_is_said_to(archive: Path, settings: Settings) -> None:
+def test_a_directory_with_only_a_mar_file_is_refused(archive: Path, settings: Settings) -> None:
     place = settings.models_dir / "alone"
     place.mkdir()
     shutil.copy(archive, place)
@@ -94,7 +94,7 @@ def test_an_archive_that_is_not_on_the_allow_list_is_refused(archive: Path, sett
         served_directory(_placed(archive, settings), other)
 
 
-def test_a_copy_that_no_worker_holds_any_more_is_removed(archive: Path, settings: Settings) -> None:
+def test_a_copy_that_no_worker_uses_is_removed(archive: Path, settings: Settings) -> None:
     assert settings.runtime_dir is not None
     store = settings.runtime_dir / "store"
     held, left = "a" * 64, "b" * 64
@@ -111,7 +111,7 @@ def test_a_copy_that_no_worker_holds_any_more_is_removed(archive: Path, settings
     assert [path.stem for path in settings.runtime_dir.glob("models/*")] == [held]
 
 
-def test_the_worker_runs_on_the_copy_whatever_the_server_starts(
+def test_the_worker_uses_the_copy_for_every_program_that_the_server_starts(
     archive: Path, settings: Settings, tmp_path: Path
 ) -> None:
     script = tmp_path / "script.py"
@@ -130,7 +130,7 @@ def test_the_worker_runs_on_the_copy_whatever_the_server_starts(
 @pytest.mark.parametrize(
     "name", ["sitecustomize.py", "random.py", "driftserve_handler.py", "venv/bin/python", "evil.pt"]
 )
-def test_nothing_may_lie_beside_the_archive_and_nothing_of_it_runs(
+def test_other_files_beside_the_archive_are_refused_and_never_run(
     archive: Path, settings: Settings, tmp_path: Path, name: str
 ) -> None:
     place = _placed(archive, settings)
@@ -143,7 +143,7 @@ def test_nothing_may_lie_beside_the_archive_and_nothing_of_it_runs(
 
 
 @pytest.mark.parametrize("change", [("driftserve_handler.py", "base_handler"), ('"python"', '"python3"')])
-def test_the_manifest_beside_the_archive_is_its_own(archive: Path, settings: Settings, change: tuple[str, str]) -> None:
+def test_the_manifest_must_equal_the_one_in_the_mar(archive: Path, settings: Settings, change: tuple[str, str]) -> None:
     place = _placed(archive, settings)
     manifest = place / "MAR-INF" / "MANIFEST.json"
     manifest.write_text(manifest.read_text().replace(*change))
@@ -157,7 +157,7 @@ def _started(program: str, place: Path, settings: Settings, script: Path) -> "su
     return subprocess.run(command, cwd=place, env=os.environ | environment, capture_output=True, text=True)
 
 
-def test_without_memory_for_the_archive_the_handler_says_so(archive: Path, settings: Settings) -> None:
+def test_memory_is_reserved_only_if_enough_is_free(archive: Path, settings: Settings) -> None:
     place = settings.models_dir / "unpacked"
     unpack_archive(archive, place)
     with (place / "model.pt").open("ab") as file:
@@ -171,7 +171,7 @@ def _runtime_dir(settings: Settings) -> Path:
     return settings.runtime_dir
 
 
-def test_memory_that_another_worker_is_about_to_take_is_not_given_twice(archive: Path, settings: Settings) -> None:
+def test_memory_reserved_by_another_worker_is_not_reserved_twice(archive: Path, settings: Settings) -> None:
     runtime_dir, free = _runtime_dir(settings), 900 << 20
     other = subprocess.Popen(["sleep", "60"])
     try:
@@ -188,7 +188,7 @@ def test_memory_that_another_worker_is_about_to_take_is_not_given_twice(archive:
         other.wait()
 
 
-def test_the_mark_of_a_dead_worker_does_not_stand_for_the_next_of_its_number(archive: Path, settings: Settings) -> None:
+def test_the_mark_of_a_dead_worker_is_removed(archive: Path, settings: Settings) -> None:
     runtime_dir = _runtime_dir(settings)
     done = subprocess.Popen(["true"])
     done.wait()
@@ -198,7 +198,7 @@ def test_the_mark_of_a_dead_worker_does_not_stand_for_the_next_of_its_number(arc
     assert not (runtime_dir / "workers" / str(done.pid)).exists()
 
 
-def test_what_a_killed_verification_left_is_swept(archive: Path, settings: Settings) -> None:
+def test_files_of_a_killed_verification_are_removed(archive: Path, settings: Settings) -> None:
     left = _runtime_dir(settings) / "store" / f"unverified-{os.getpid()}"
     left.mkdir(parents=True)
     (left / "model.pt").write_text("half of it")

@@ -1,4 +1,4 @@
-"""What the rendered definitions say; no SDK is needed to read them."""
+"""Tests of the golden pipeline definitions. They do not need the SageMaker SDK."""
 
 import argparse
 import json
@@ -63,12 +63,12 @@ def definition(name: str) -> dict[str, Any]:
     return read_golden(name)
 
 
-def test_nothing_in_the_definition_tells_when_it_was_made(name: str) -> None:
+def test_the_definition_contains_no_date_or_time(name: str) -> None:
     text = (GOLDEN / name).read_text()
     assert re.findall(r"20[2-9]\d-(?!12-01)\d\d-\d\d|\b1[6-9]\d{8,}\b", text) == []
 
 
-def test_the_definition_is_of_the_pipeline_language(definition: dict[str, Any], name: str) -> None:
+def test_the_definition_matches_the_pipeline_schema(definition: dict[str, Any], name: str) -> None:
     steps = [step.name for step in Definition.model_validate(definition).flat_steps()]
     search = ["Tune"] if "tuning" in name else []
     assert steps == ["Fetch", "Preprocess", *search, "Train", "Evaluate", "Decide", "Register", "Refuse"]
@@ -93,14 +93,14 @@ def test_every_parameter_has_a_row_in_the_docs_with_its_default() -> None:
         ('"Step.THROTTLING"', '"Step.TIRED"'),
     ],
 )
-def test_a_definition_that_leads_nowhere_is_found(old: str, new: str) -> None:
+def test_an_invalid_definition_is_detected(old: str, new: str) -> None:
     text = (GOLDEN / "pipeline.json").read_text()
     assert old in text
     with pytest.raises(ValidationError):
         Definition.model_validate(json.loads(text.replace(old, new)))
 
 
-def test_sagemaker_would_take_every_request(definition: dict[str, Any], name: str) -> None:
+def test_every_request_is_valid_for_sagemaker(definition: dict[str, Any], name: str) -> None:
     sent = requests(definition)
     assert len(sent) == (6 if "tuning" in name else 5)
     assert [problem for kind, request in sent for problem in problems(kind, request)] == []
@@ -110,7 +110,7 @@ def test_sagemaker_would_take_every_request(definition: dict[str, Any], name: st
     ("step", "place", "value"),
     [
         ("Fetch", ("AppSpecification", "Arguments"), ["a"]),  # no such member
-        ("Fetch", ("AppSpecification", "ContainerArguments"), [1]),  # no text
+        ("Fetch", ("AppSpecification", "ContainerArguments"), [1]),  # not a string
         ("Fetch", ("ProcessingResources", "ClusterConfig", "VolumeSizeInGB"), 99999),
         ("Train", ("OutputDataConfig", "S3OutputPath"), "bucket/key"),
         ("Train", ("RoleArn",), "role"),
@@ -120,7 +120,7 @@ def test_sagemaker_would_take_every_request(definition: dict[str, Any], name: st
         ("Register", ("ModelApprovalStatus",), "Maybe"),
     ],
 )
-def test_what_sagemaker_would_refuse_is_found(step: str, place: tuple[str, ...], value: object) -> None:
+def test_an_invalid_request_is_detected(step: str, place: tuple[str, ...], value: object) -> None:
     definition = read_golden("pipeline.json")
     found = find_step(definition, step)
     arguments = resolved(found["Arguments"], definition)
@@ -134,7 +134,7 @@ def test_what_sagemaker_would_refuse_is_found(step: str, place: tuple[str, ...],
 
 def test_every_parameter_reaches_its_container(definition: dict[str, Any], name: str) -> None:
     expected = dict(PARAMETER_PLACES)
-    if "tuning" in name:  # what a search chooses is no parameter
+    if "tuning" in name:  # the search chooses these values instead
         expected = {key: places for key, places in expected.items() if key not in SEARCHED}
         expected |= {key: expected[key] | {f"Tune TrainingJobDefinition.{place}"} for key, place in TUNED.items()}
     found: dict[str, set[str]] = {parameter["Name"]: set() for parameter in definition["Parameters"]}
@@ -146,14 +146,14 @@ def test_every_parameter_reaches_its_container(definition: dict[str, Any], name:
     assert found == expected
 
 
-def test_the_searchs_choice_reaches_train() -> None:
+def test_the_training_step_uses_the_result_of_the_search() -> None:
     train = find_step(read_golden("pipeline-tuning.json"), "Train")
     for name in ("model", "optimizer", "learning_rate"):
         choice = {"Get": f"Steps.Tune.BestTrainingJob.TunedHyperParameters['{name}']"}
         assert train["Arguments"]["HyperParameters"][name] == choice
 
 
-def test_steps_read_what_the_ones_before_them_left(definition: dict[str, Any]) -> None:
+def test_steps_read_the_outputs_of_earlier_steps(definition: dict[str, Any]) -> None:
     steps = {step["Name"]: step["Arguments"] for step in definition["Steps"]}
     prepared = {"Get": "Steps.Preprocess.ProcessingOutputConfig.Outputs['prepared'].S3Output.S3Uri"}
     assert inputs(steps["Preprocess"]) == {
@@ -167,7 +167,7 @@ def test_steps_read_what_the_ones_before_them_left(definition: dict[str, Any]) -
     }
 
 
-def test_nothing_that_a_cache_key_holds_tells_one_execution_from_another(definition: dict[str, Any]) -> None:
+def test_cache_keys_do_not_depend_on_the_execution(definition: dict[str, Any]) -> None:
     keys = {  # docs.aws.amazon.com/sagemaker/latest/dg/pipelines-default-keys.html
         "Processing": ("AppSpecification", "Environment", "ProcessingInputs"),
         "Training": (
@@ -180,11 +180,11 @@ def test_nothing_that_a_cache_key_holds_tells_one_execution_from_another(definit
     assert [step["Name"] for step in cached if step["Type"] != "Tuning"] == ["Fetch", "Preprocess", "Train"]
     for step in cached:
         held = {key: value for key, value in step["Arguments"].items() if key in keys[step["Type"]]}
-        held.get("TrainingJobDefinition", {}).pop("OutputDataConfig", None)  # the one part of it that is not
+        held.get("TrainingJobDefinition", {}).pop("OutputDataConfig", None)  # the only part that is not in the key
         assert [place for place, reference in places(held, ()) if reference.startswith("Execution.")] == []
 
 
-def test_no_execution_writes_where_another_does(definition: dict[str, Any]) -> None:
+def test_every_execution_has_its_own_outputs(definition: dict[str, Any]) -> None:
     outputs = []
     for step in definition["Steps"]:
         arguments = step["Arguments"]
@@ -198,7 +198,7 @@ def test_no_execution_writes_where_another_does(definition: dict[str, Any]) -> N
     assert all("Execution.PipelineExecutionId" in text for text in texts)
 
 
-def test_the_step_programs_take_their_arguments(definition: dict[str, Any]) -> None:
+def test_the_step_programs_accept_their_arguments(definition: dict[str, Any]) -> None:
     steps = {
         request["AppSpecification"]["ContainerArguments"][0]: step_parser().parse_args(
             request["AppSpecification"]["ContainerArguments"]
@@ -214,7 +214,7 @@ def test_the_step_programs_take_their_arguments(definition: dict[str, Any]) -> N
     assert (steps["evaluate"].name, steps["evaluate"].threshold) == ("scenes", 0.85)
 
 
-def test_the_job_takes_its_hyperparameters(tmp_path: Path) -> None:
+def test_the_job_accepts_its_hyperparameters(tmp_path: Path) -> None:
     definition = read_golden("pipeline.json")
     file = tmp_path / "hyperparameters.json"
     file.write_text(json.dumps(resolved(find_step(definition, "Train")["Arguments"]["HyperParameters"], definition)))
@@ -226,7 +226,7 @@ def test_the_job_takes_its_hyperparameters(tmp_path: Path) -> None:
     assert training.augmentation == "realistic"
 
 
-def test_the_defaults_are_trainings_own() -> None:
+def test_the_default_parameters_are_those_of_the_training_package() -> None:
     defaults = {each["Name"]: each["DefaultValue"] for each in read_golden("pipeline.json")["Parameters"]}
     winner = {"Model": "model", "Optimizer": "optimizer", "LearningRate": "learning_rate"}
     assert {ours: defaults[ours] for ours in winner} == {ours: read_winner()[theirs] for ours, theirs in winner.items()}
@@ -235,7 +235,7 @@ def test_the_defaults_are_trainings_own() -> None:
         assert defaults[ours] == TrainingConfiguration.model_fields[theirs].default
 
 
-def test_the_search_has_the_ranges_of_trainings_own() -> None:
+def test_the_search_has_the_ranges_of_the_training_package() -> None:
     tune = find_step(read_golden("pipeline-tuning.json"), "Tune")
     ranges = tune["Arguments"]["HyperParameterTuningJobConfig"]["ParameterRanges"]
     own: argparse.Namespace = _parser().parse_args(["tune", "--models", "m", "--output", "o"])
@@ -247,7 +247,7 @@ def test_the_search_has_the_ranges_of_trainings_own() -> None:
     assert (float(rate["MinValue"]), float(rate["MaxValue"])) == (min(own.learning_rates), max(own.learning_rates))
 
 
-def test_the_metric_is_read_out_of_what_the_job_says() -> None:
+def test_the_metric_pattern_matches_the_output_of_the_job() -> None:
     train = find_step(read_golden("pipeline.json"), "Train")
     (metric,) = train["Arguments"]["AlgorithmSpecification"]["MetricDefinitions"]
     job = (ROOT / "training/driftserve_training/job/job.py").read_text()

@@ -1,4 +1,4 @@
-"""Rendering, in the environment that has the SageMaker SDK."""
+"""Tests of rendering. A process in the environment of the SageMaker SDK renders all variants."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from golden_pipelines import GOLDEN, VARIANTS, find_step, flat, inputs, requests
 from pipeline_definition_schema import Definition
 from sagemaker_request_shapes import problems
 
-# Ends at the first look at a network, whatever would have been made of the error; `diff`, the last, may ask one port.
+# Exits at the first network access, because a raised error could be caught. Only `diff`, at the end, may use one port.
 PROGRAM = """
 import contextlib, io, json, os, pathlib, sys
 work = json.loads(sys.argv[1])
@@ -31,7 +31,7 @@ def watch(event, arguments):
         os._exit(9)
 sys.addaudithook(watch)
 
-# The SDK proves the schema of its own settings some sixty times a rendering, five of six seconds: once is enough.
+# The SDK validates the schema of its settings about 60 times per rendering, 5 of 6 seconds. Once is enough.
 from jsonschema import Draft202012Validator
 check, proven = Draft202012Validator.check_schema, {}
 def check_once(schema, *rest, **options):
@@ -66,7 +66,7 @@ with contextlib.redirect_stdout(io.StringIO()) as said:
     status = main(["diff", "--tuning"])
 pathlib.Path(work["diff"]).write_text(json.dumps([status, said.getvalue()]))
 """
-# Every setting that a definition may do without.
+# Every optional setting.
 PRIVATE = {
     "SUBNETS": "subnet-1,subnet-2",
     "SECURITY_GROUPS": "sg-1",
@@ -83,14 +83,14 @@ PRIVATE = {
 
 @pytest.fixture(scope="module")
 def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """What a process writes without keys, a home or a network: the variants, one with all settings, one for local mode.
+    """Definitions that one process renders without credentials or network: all variants, all settings, local mode.
 
-    That it is the same in every process the golden files show, which another one has written. Last it compares the
-    variant with a search with an account that has it.
+    Another process wrote the golden files, so equality with them shows that rendering is deterministic. At the end the
+    process compares the variant with a search with an account that contains it.
     """
     python = ROOT / os.environ.get("VENV_PIPELINE", ".venv-pipeline") / "bin" / "python"
     if not python.exists():
-        pytest.skip(f"{python} is missing: `make install-pipeline` makes the environment of the SageMaker SDK")
+        pytest.skip(f"{python} is missing: run `make install-pipeline`")
     folder = tmp_path_factory.mktemp("rendered")
     private = {f"DRIFTSERVE_PIPELINE_{name}": value for name, value in PRIVATE.items()}
     calls = [({}, flags, name) for name, flags in VARIANTS.items()] + [(private, (), "private.json")]
@@ -131,13 +131,13 @@ def _deploy(account: Mapping[str, str], definition: str) -> None:
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-def test_the_definition_is_the_one_that_was_reviewed(rendered: dict[str, bytes], name: str) -> None:
+def test_the_rendered_definition_equals_the_golden_one(rendered: dict[str, bytes], name: str) -> None:
     flags = "".join(f" {flag}" for flag in VARIANTS[name])
     command = f".venv-pipeline/bin/driftserve-pipeline render{flags} --output tests/golden/{name}"
-    assert rendered[name] == (GOLDEN / name).read_bytes(), f"if that is meant: `{command}`, and read the difference"
+    assert rendered[name] == (GOLDEN / name).read_bytes(), f"if intended, run `{command}` and review the diff"
 
 
-def test_the_variant_with_a_search_is_compared_without_a_file(
+def test_the_variant_with_a_search_is_rendered_and_compared_with_the_account(
     rendered: dict[str, bytes], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert json.loads(rendered["diff.json"]) == [0, ""]
@@ -147,7 +147,7 @@ def test_the_variant_with_a_search_is_compared_without_a_file(
 
 
 @pytest.mark.skipif(find_spec("sagemaker") is not None, reason="this environment has the SageMaker SDK")
-def test_without_the_sdk_rendering_says_what_brings_it(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_the_sdk_rendering_says_how_to_install_it(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["render"]) == 2
     assert re.fullmatch(
         r"driftserve-pipeline: expected the SageMaker SDK, .*`make install-pipeline`.*\n", capsys.readouterr().err
@@ -163,7 +163,7 @@ def test_every_setting_reaches_the_requests(rendered: dict[str, bytes]) -> None:
     assert "CheckpointConfig" in find_step(definition, "Train")["Arguments"]
     network = {"SecurityGroupIds": ["sg-1"], "Subnets": ["subnet-1", "subnet-2"]}
     tags = [{"Key": "team", "Value": "vision"}, {"Key": "stage", "Value": "test"}]
-    for kind, request in sent[:-1]:  # the last one registers
+    for kind, request in sent[:-1]:  # the last request registers the model
         assert request["Tags"] == tags
         if kind == "Processing":
             assert request["NetworkConfig"]["VpcConfig"] == network
@@ -179,7 +179,7 @@ def test_every_setting_reaches_the_requests(rendered: dict[str, bytes]) -> None:
             assert [channel["ChannelName"] for channel in job["InputDataConfig"]] == ["data", "weights"]
 
 
-def test_in_containers_the_same_search_is_trainings_own(rendered: dict[str, bytes]) -> None:
+def test_local_mode_runs_the_same_search_with_the_training_package(rendered: dict[str, bytes]) -> None:
     definition, sagemakers = json.loads(rendered["containers.json"]), json.loads(rendered["private.json"])
     Definition.model_validate(definition)
     tune, train = find_step(definition, "Tune"), find_step(definition, "Train")

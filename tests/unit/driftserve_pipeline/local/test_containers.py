@@ -1,4 +1,4 @@
-"""The pipeline in containers, as far as it goes without any: its images, its parameters, its log, its engine."""
+"""Tests of the local-mode runner that need no container: images, parameters, log and engine."""
 
 import io
 from pathlib import Path
@@ -21,7 +21,7 @@ PARAMETERS = (
 )
 
 
-def test_images_are_taken_of_each_folder_whatever_the_layout(tmp_path: Path) -> None:
+def test_images_are_chosen_from_each_folder_in_any_layout(tmp_path: Path) -> None:
     write_images(tmp_path / "elsewhere", {"sea": 4})
     write_images(tmp_path / "kaggle/seg_train/seg_train", {"forest": 5, "street": 2})
     write_images(tmp_path / "kaggle/seg_pred", {"seg_pred": 4})
@@ -42,14 +42,14 @@ def test_images_are_taken_of_each_folder_whatever_the_layout(tmp_path: Path) -> 
     assert all(path.is_file() for path in chosen.files.values())
 
 
-def test_an_empty_class_is_refused_by_its_name(tmp_path: Path) -> None:
+def test_the_error_for_an_empty_class_names_it(tmp_path: Path) -> None:
     write_images(tmp_path / "train", {"forest": 2})
     (tmp_path / "train/sea").mkdir()
     with pytest.raises(PipelineError, match=r"train/sea: expected images, got an empty folder"):
         choose(tmp_path, 60)
 
 
-def test_images_that_are_not_there_are_refused(tmp_path: Path) -> None:
+def test_missing_images_are_refused(tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match=r"missing: expected a folder with train/ and test/"):
         choose(tmp_path / "missing", 60)
 
@@ -65,21 +65,19 @@ def test_images_that_are_not_there_are_refused(tmp_path: Path) -> None:
         ("Model", "nan", "nan"),
     ],
 )
-def test_a_parameter_has_the_type_that_is_declared_and_not_the_one_it_looks_like(
-    name: str, text: str, value: object
-) -> None:
+def test_a_parameter_is_converted_to_its_declared_type(name: str, text: str, value: object) -> None:
     given = typed(PARAMETERS, {name: text})[name]
     assert (type(given), given) == (type(value), value)
 
 
-def test_a_parameter_that_cannot_be_used_is_refused() -> None:
+def test_an_invalid_or_unknown_parameter_is_refused() -> None:
     with pytest.raises(PipelineError, match=r"Epochs: expected a value of type Integer"):
         typed(PARAMETERS, {"Epochs": "many"})
     with pytest.raises(PipelineError, match=r"'Epoch'"):
         typed(PARAMETERS, {"Epoch": "3"})
 
 
-def test_the_log_is_plain_and_the_reason_is_that_of_the_step_that_failed() -> None:
+def test_the_log_has_no_terminal_codes_and_finds_the_reason_of_the_failed_step() -> None:
     file = io.StringIO()
     log = ContainerLog(file)
     log.begin("Preprocess")
@@ -103,7 +101,7 @@ def test_the_log_is_plain_and_the_reason_is_that_of_the_step_that_failed() -> No
     )
 
 
-def test_the_engine_is_the_one_that_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_named_engine_is_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fake = tmp_path / "podman"
     fake.write_text("#!/bin/sh\n# A fake engine: it has no image.\necho $@ >> $0.asked\n")
     fake.chmod(0o755)

@@ -1,4 +1,4 @@
-"""What a definition's expressions mean, and which of them are refused."""
+"""Tests of how the local runner evaluates a definition's expressions, and which it refuses."""
 
 from typing import Any
 
@@ -36,7 +36,7 @@ def _join(glue: str, *values: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("tree", "value"),
     [
-        (get("Parameters.Epochs"), 3),  # a number stays one
+        (get("Parameters.Epochs"), 3),  # a number stays a number
         (get("Execution.PipelineExecutionId"), "abc"),
         (get("Steps.Train-it.ModelArtifacts.S3ModelArtifacts"), "s3://m"),
         (get("Steps.Fetch.ProcessingOutputConfig.Outputs['fetched'].S3Output.S3Uri"), "s3://f"),
@@ -50,7 +50,7 @@ def _join(glue: str, *values: Any) -> dict[str, Any]:
         ({"a": [{"b": get("Parameters.Epochs")}], "c": None}, {"a": [{"b": 3}], "c": None}),
     ],
 )
-def test_an_expression_is_replaced_by_its_value_wherever_it_stands(tree: Any, value: Any) -> None:
+def test_an_expression_is_replaced_by_its_value_at_any_depth(tree: Any, value: Any) -> None:
     check(tree, SCOPE, "here")
     assert resolve(tree, SCOPE) == value
 
@@ -74,17 +74,17 @@ def test_an_expression_is_replaced_by_its_value_wherever_it_stands(tree: Any, va
         (_join("", {"Std:Upper": "x"}), r"got Std:Upper"),
     ],
 )
-def test_an_expression_that_can_never_be_resolved_is_refused_with_its_place(tree: Any, reason: str) -> None:
+def test_the_error_for_an_unresolvable_expression_names_its_place(tree: Any, reason: str) -> None:
     with pytest.raises(PipelineError, match=rf"^here: .*{reason}"):
         check([{"deep": tree}], SCOPE, "here")
 
 
-def test_a_property_that_is_not_in_its_file_is_named() -> None:
+def test_the_error_for_a_missing_property_names_it() -> None:
     with pytest.raises(PipelineError, match=r"p_value of .*Verdict: expected 'p_value' to be there, got accuracy, nam"):
         resolve(json_get("Fetch", "Verdict", "p_value"), SCOPE)
 
 
-def test_the_steps_that_a_tree_waits_for_are_those_that_its_expressions_name() -> None:
+def test_a_step_waits_for_the_steps_that_its_expressions_name() -> None:
     tree = {"a": _join("", json_get("Judge", "Verdict", "x")), "b": [get("Steps.Train.X"), get("Parameters.Steps")]}
     assert steps_named_in(tree) == {"Judge", "Train"}
 
@@ -92,13 +92,13 @@ def test_the_steps_that_a_tree_waits_for_are_those_that_its_expressions_name() -
 @pytest.mark.parametrize(
     ("kind", "expected"), [("Equals", (False, True, False)), ("GreaterThanOrEqualTo", (False, True, True))]
 )
-def test_a_comparison_below_at_and_above(kind: str, expected: tuple[bool, ...]) -> None:
+def test_comparisons_with_values_below_at_and_above_the_limit(kind: str, expected: tuple[bool, ...]) -> None:
     found = [holds({"Type": kind, "LeftValue": left, "RightValue": 1.0}) for left in (0, 1, 2)]
     assert tuple(found) == expected
 
 
 @pytest.mark.parametrize("left", ["1", True, None])
-def test_values_of_two_kinds_are_not_compared(left: object) -> None:
+def test_values_of_different_types_are_not_compared(left: object) -> None:
     with pytest.raises(PipelineError, match=r"expected two values of one kind to compare, got .* and 1"):
         holds({"Type": "Equals", "LeftValue": left, "RightValue": 1})
 
@@ -112,7 +112,7 @@ def test_values_of_two_kinds_are_not_compared(left: object) -> None:
         {},
     ],
 )
-def test_a_condition_that_is_not_known_is_refused(condition: dict[str, Any]) -> None:
+def test_an_unknown_condition_is_refused(condition: dict[str, Any]) -> None:
     with pytest.raises(PipelineError, match=r"^Decide: expected a condition out of"):
         check_condition(condition, "Decide")
 
@@ -121,7 +121,7 @@ def _execution_id(defined: bytes, *assignments: str) -> str:
     return read_plan(defined, assignments).execution_id
 
 
-def test_an_execution_is_named_after_its_definition_and_its_values() -> None:
+def test_the_execution_id_depends_on_the_definition_and_the_parameters() -> None:
     first, other = definition(fail("Refuse", "a"), Epochs=3), definition(fail("Refuse", "b"), Epochs=3)
     assert _execution_id(first) == _execution_id(first.replace(b"\n", b"")) == _execution_id(first, "Epochs=3")
     assert len({_execution_id(first), _execution_id(first, "Epochs=4"), _execution_id(other)}) == 3
@@ -136,12 +136,12 @@ def test_an_execution_is_named_after_its_definition_and_its_values() -> None:
         *((f"Rate={text}", r"Rate: expected a value of type Float") for text in ("fast", "nan", "inf", "1_0.5")),
     ],
 )
-def test_a_parameter_that_is_unknown_or_of_another_type_is_refused(given: str, reason: str) -> None:
+def test_a_parameter_that_is_unknown_or_has_the_wrong_type_is_refused(given: str, reason: str) -> None:
     with pytest.raises(PipelineError, match=reason):
         read_plan(definition(fail("Refuse", "a"), Epochs=3, Rate=0.1), [given])
 
 
-def test_steps_that_wait_for_one_another_are_refused() -> None:
+def test_steps_that_depend_on_each_other_are_refused() -> None:
     first, second = fail("First", "a"), fail("Second", "b")
     first["DependsOn"], second["DependsOn"] = ["Second"], ["First"]
     with pytest.raises(PipelineError, match=r"expected no step to wait for itself, got First, Second"):
@@ -149,7 +149,7 @@ def test_steps_that_wait_for_one_another_are_refused() -> None:
 
 
 @pytest.mark.parametrize("defined", [b"{", b"[]", b"{}"])
-def test_what_is_no_definition_is_refused(defined: bytes) -> None:
+def test_an_invalid_definition_is_refused(defined: bytes) -> None:
     with pytest.raises(PipelineError, match=r"expected a pipeline's definition as `driftserve-pipeline render` gives"):
         read_plan(defined, [])
 

@@ -1,4 +1,4 @@
-"""What the flags of a run on this machine make of its settings and parameters."""
+"""Tests of the settings and parameters that the flags of a local run give."""
 
 import argparse
 from pathlib import Path
@@ -27,7 +27,7 @@ def _parameters(*arguments: str, tuning: bool = False) -> dict[str, str]:
     return local_parameters(_options(*arguments), PipelineSettings(tuning=tuning))
 
 
-def test_a_run_on_this_machine_is_short_and_starts_from_random_weights_on_drawn_scenes_alone() -> None:
+def test_a_local_run_is_short_and_uses_random_weights_only_for_generated_scenes() -> None:
     short = (24, 4, "ours:training")
     for arguments, pretrained in (
         (("--images", "mine"), True),
@@ -39,7 +39,7 @@ def test_a_run_on_this_machine_is_short_and_starts_from_random_weights_on_drawn_
         assert settings.pretrained == pretrained
 
 
-def test_a_setting_of_the_environment_holds_unless_it_is_empty() -> None:
+def test_a_setting_from_the_environment_takes_precedence_unless_it_is_empty() -> None:
     environment = {"robustness_images": "3", "explained_images": "", "pretrained": "true", "training_image": "x:y"}
     settings = _settings(*DRAWN, **environment)
     assert (settings.robustness_images, settings.explained_images) == (3, 4)
@@ -48,21 +48,21 @@ def test_a_setting_of_the_environment_holds_unless_it_is_empty() -> None:
         _settings(yaml="x")
 
 
-def test_the_parameters_are_those_of_a_short_run() -> None:
+def test_the_default_parameters_give_a_short_run() -> None:
     drawn = {"ImageSize": "64", "Epochs": "4", "AccuracyThreshold": "0.6"}
     assert _parameters("--images", "mine") == {"Epochs": "3"}
     assert _parameters(*DRAWN) == {**drawn, "Model": "test_resnet", "LearningRate": "0.004"}
     assert _parameters(*DRAWN, tuning=True) == drawn
 
 
-def test_the_last_value_of_a_parameter_holds_before_those_of_a_short_run() -> None:
+def test_the_last_given_value_of_a_parameter_replaces_the_default() -> None:
     given = ("--param", "Epochs=1", "--param", "Epochs=2", "--param", "CodeRevision=a=b")
     assert _parameters("--images", "mine", *given) == {"Epochs": "2", "CodeRevision": "a=b"}
     with pytest.raises(PipelineError, match=r"--param: expected NAME=VALUE, got 'Epochs'"):
         _parameters("--images", "mine", "--param", "Epochs")
 
 
-def test_a_record_beside_the_weights_comes_with_them(tmp_path: Path) -> None:
+def test_a_record_beside_the_weights_is_included(tmp_path: Path) -> None:
     weights = tmp_path / "a b.safetensors"
     weights.touch()
     assert with_record(weights) == (weights,)
@@ -71,7 +71,7 @@ def test_a_record_beside_the_weights_comes_with_them(tmp_path: Path) -> None:
     assert with_record(weights) == (weights, record)
 
 
-def test_settings_are_read_again_from_their_variables() -> None:
+def test_settings_survive_the_conversion_to_variables_and_back() -> None:
     given = {
         "subnets": "a,b",
         "security_groups": "c",

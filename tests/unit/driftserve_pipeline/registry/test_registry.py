@@ -1,4 +1,4 @@
-"""What a person does with registered versions, against moto's registry over HTTP."""
+"""Tests of the commands for registered versions (approve, reject, compare, rollback), against moto over HTTP."""
 
 import json
 import os
@@ -27,7 +27,7 @@ BUCKET, GROUP = "scenes", "scenes"
 
 @dataclass(frozen=True)
 class _Account:
-    """Its clients are made once, for that takes longer than most tests."""
+    """An account with clients that are created once, because that takes longer than most tests."""
 
     environment: Mapping[str, str]
     sagemaker: Any
@@ -55,7 +55,7 @@ def aws() -> Iterator[_Account]:
 
 @pytest.fixture
 def registry(aws: _Account, monkeypatch: pytest.MonkeyPatch) -> Iterator[_Account]:
-    """An account with an empty bucket and an empty registry, which the environment leads to."""
+    """An account with an empty bucket and registry; the environment points to it."""
     for name, value in {**aws.environment, "AWS_EC2_METADATA_DISABLED": "true", "NO_PROXY": "127.0.0.1"}.items():
         monkeypatch.setenv(name, value)
     aws.s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
@@ -64,7 +64,7 @@ def registry(aws: _Account, monkeypatch: pytest.MonkeyPatch) -> Iterator[_Accoun
 
 
 def _register(account: _Account, number: int, accuracy: float = 0.9, images: str = "a" * 64, **given: str) -> str:
-    """A version whose model data and evaluation are in S3."""
+    """Register a version with its model data and evaluation in S3; return its ARN."""
     place = f"driftserve/executions/{number}"
     evaluation = {
         "multiclass_classification_metrics": {"accuracy": {"value": accuracy, "standard_deviation": 0.01}},
@@ -125,7 +125,7 @@ def test_the_newest_approved_version_is_the_champion(registry: _Account, capsys:
     assert registry.statuses() == {1: "Rejected", 2: "Rejected", 3: "PendingManualApproval"}
 
 
-def test_a_decision_leaves_what_is_known_of_the_version(registry: _Account) -> None:
+def test_a_decision_keeps_the_metadata_of_the_version(registry: _Account) -> None:
     _register(registry, 1)
     [before] = list_versions(registry.sagemaker, GROUP)
     registry.approve(1)
@@ -134,7 +134,7 @@ def test_a_decision_leaves_what_is_known_of_the_version(registry: _Account) -> N
 
 
 def _register_foreign(account: _Account, status: str = "PendingManualApproval") -> None:
-    """A version of two containers, as somebody registers an inference pipeline by hand."""
+    """Register a version with two containers, like an inference pipeline that somebody registered by hand."""
     container = {"Image": "other:1", "ModelDataUrl": f"s3://{BUCKET}/other/model.tar.gz"}
     account.sagemaker.create_model_package(
         ModelPackageGroupName=GROUP,
@@ -162,7 +162,7 @@ def test_a_foreign_version_blocks_no_other(registry: _Account, capsys: pytest.Ca
     assert registry.statuses() == {1: "Approved", 2: "Rejected", 3: "PendingManualApproval"}
 
 
-def test_an_approved_foreign_version_is_no_champion_and_is_got_rid_of(
+def test_an_approved_foreign_version_is_not_champion_and_can_be_rejected(
     registry: _Account, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for number in (1, 2):
@@ -189,7 +189,7 @@ def test_a_version_without_its_model_data_is_not_approved(
     _done(capsys, "reject", "1", "--reason", "gone")
 
 
-def test_a_version_with_its_model_data_elsewhere_is_not_approved(
+def test_a_version_with_an_invalid_model_data_address_is_not_approved(
     registry: _Account, capsys: pytest.CaptureFixture[str]
 ) -> None:
     address = "https://scenes.s3.amazonaws.com/model.tar.gz"
@@ -208,7 +208,7 @@ def test_a_version_with_its_model_data_elsewhere_is_not_approved(
         (("compare", "1", "2"), "expected version 2"),
     ],
 )
-def test_a_decision_that_cannot_be_is_refused(
+def test_an_invalid_decision_is_refused(
     arguments: tuple[str, ...], said: str, registry: _Account, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _register(registry, 1)
@@ -233,7 +233,7 @@ def test_versions_are_listed_with_the_champion_marked(registry: _Account, capsys
     assert [(version["version"], version["is_champion"]) for version in listed] == [(2, False), (1, True)]
 
 
-def test_what_cannot_be_printed_ends_without_a_traceback(registry: _Account) -> None:
+def test_an_error_while_printing_gives_no_traceback(registry: _Account) -> None:
     assert registry
     command = [sys.executable, "-m", "driftserve_pipeline", "versions"]
     reading, writing = os.pipe()
@@ -261,7 +261,7 @@ def test_two_versions_are_compared_side_by_side(registry: _Account, capsys: pyte
     assert read["same_test_images"] is True
 
 
-def test_versions_of_other_test_images_or_none_are_said_not_to_compare(
+def test_versions_without_common_test_images_are_marked_as_not_comparable(
     registry: _Account, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _register(registry, 1)
@@ -270,14 +270,14 @@ def test_versions_of_other_test_images_or_none_are_said_not_to_compare(
     for number in (1, 2):
         registry.delete(f"{number}/evaluation/evaluation.json")
     read = json.loads(_done(capsys, "compare", "1", "2", "--json"))
-    assert read["rows"]["accuracy"] == ["0.9000", "0.9000"]  # of the metadata
+    assert read["rows"]["accuracy"] == ["0.9000", "0.9000"]  # from the metadata
     assert read["rows"]["ece"] == [None, None]
     assert read["same_test_images"] is False
     registry.s3.put_object(Bucket=BUCKET, Key="driftserve/executions/1/evaluation/evaluation.json", Body=b"{")
     assert "1/evaluation/evaluation.json: expected an evaluation" in _refused(capsys, "compare", "1", "2")
 
 
-def test_a_rollback_makes_the_version_before_the_champion(
+def test_a_rollback_makes_the_previous_version_the_champion(
     registry: _Account, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arns = [_register(registry, number) for number in (1, 2, 3)]
@@ -292,7 +292,7 @@ def test_a_rollback_makes_the_version_before_the_champion(
     assert "before the champion, got 1 as the approved ones" in _refused(capsys, "rollback", "--reason", "again")
 
 
-def test_a_rollback_to_a_version_rejects_all_after_it(registry: _Account, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_rollback_to_a_version_rejects_all_later_ones(registry: _Account, capsys: pytest.CaptureFixture[str]) -> None:
     for number in (1, 2, 3, 4):
         _register(registry, number)
     registry.approve(1, 2, 4)
@@ -305,7 +305,7 @@ def test_a_rollback_to_a_version_rejects_all_after_it(registry: _Account, capsys
     assert registry.statuses() == {1: "Approved", 2: "Rejected", 3: "PendingManualApproval", 4: "Rejected"}
 
 
-def test_a_rollback_to_lost_model_data_changes_nothing(registry: _Account, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_rollback_without_model_data_changes_nothing(registry: _Account, capsys: pytest.CaptureFixture[str]) -> None:
     for number in (1, 2):
         _register(registry, number)
         registry.approve(number)

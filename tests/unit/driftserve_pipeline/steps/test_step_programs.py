@@ -1,4 +1,4 @@
-"""The parts of the step programs: what they unpack, what they make of a command that fails, their verdict."""
+"""Tests of the parts of the step programs: unpacking, running commands, verdicts and folders."""
 
 import contextlib
 import io
@@ -70,7 +70,7 @@ def _judged(run: Path, threshold: float = 0.75, champion: str | None = ARN, is_c
     ],
     ids=["more right", "fewer right", "as many", "the same"],
 )
-def test_a_champion_is_beaten_by_more_right_answers(run: Path, alone: tuple[int, int], beats: int, reason: str) -> None:
+def test_more_right_predictions_beat_the_champion(run: Path, alone: tuple[int, int], beats: int, reason: str) -> None:
     write_evaluation(run, comparison=_comparison(*alone), robustness=robustness(0.6))
     verdict = _judged(run)
     assert (verdict.beats_champion, verdict.champion) == (beats, ARN)
@@ -87,7 +87,7 @@ def test_a_champion_is_beaten_by_more_right_answers(run: Path, alone: tuple[int,
     assert all(map(is_metadata_value, verdict.metadata.values()))
 
 
-def test_what_nothing_can_be_held_against_beats_it(run: Path) -> None:
+def test_a_model_without_a_comparable_champion_beats_it(run: Path) -> None:
     write_evaluation(run)
     first, other = _judged(run, champion=None, is_comparable=False), _judged(run, is_comparable=False)
     assert (first.beats_champion, first.champion, first.metadata["p_value"]) == (1, "none", "none")
@@ -98,20 +98,20 @@ def test_what_nothing_can_be_held_against_beats_it(run: Path) -> None:
     assert other.reason.endswith(f"test images, the champion {ARN} knows other classes and was not compared")
 
 
-def test_a_champion_that_was_to_be_compared_and_was_not_is_no_victory(run: Path) -> None:
+def test_a_missing_comparison_with_the_champion_is_an_error(run: Path) -> None:
     write_evaluation(run)
     with pytest.raises(PipelineError, match=r"expected a comparison with arn:aws:.*, got none"):
         _judged(run)
 
 
-def test_every_reason_against_a_model_is_said(run: Path) -> None:
+def test_the_verdict_names_every_reason_against_a_model(run: Path) -> None:
     write_evaluation(run, comparison=_comparison(1, 2))
-    assert _judged(run, 0.8).reason.startswith("the champion is not beaten: ")  # the threshold itself is enough
+    assert _judged(run, 0.8).reason.startswith("the champion is not beaten: ")  # equal to the threshold is enough
     said = "accuracy 0.8000 is below the threshold 0.85; the champion is not beaten: accuracy 0.8000 on 30 test images"
     assert _judged(run, 0.85).reason.startswith(said)
 
 
-def test_a_verdict_is_read_as_it_was_written(run: Path, tmp_path: Path) -> None:
+def test_a_verdict_is_read_back_unchanged(run: Path, tmp_path: Path) -> None:
     write_evaluation(run)
     verdict = _judged(run, champion=None)
     write_verdict(verdict, tmp_path)
@@ -128,7 +128,7 @@ def test_the_training_record_is_read(run: Path) -> None:
     assert read_evidence(run / "trained.json", Trained).labels == ("forest", "glacier", "sea")
 
 
-def test_a_certificate_is_one_line_that_metadata_may_have() -> None:
+def test_the_certificate_summary_is_one_line_that_metadata_allows() -> None:
     false_alarms = [{"size": 200, "budget": 5e-4, "windows": 200, "rate": 0.001, "upper_bound": 0.003, "worst": 0.0}]
     power = [{"corruption": "fog", "severity": 1, "power": power} for power in (0.75, 1.0, None)]
     given = {"kind": "short", "source": "val", "images": 300, "false_alarms": false_alarms, "power": power}
@@ -139,7 +139,7 @@ def test_a_certificate_is_one_line_that_metadata_may_have() -> None:
     assert few == "short - 300 images"
 
 
-def test_a_tarball_is_unpacked_as_it_was_packed(tmp_path: Path) -> None:
+def test_a_tarball_is_unpacked_unchanged(tmp_path: Path) -> None:
     packed = _tarball(tmp_path / "a.tar.gz", _member("./", tarfile.DIRTYPE), _member("./run/a/b"), _member("run/c"))
     folder = unpack(packed, tmp_path / "out")
     assert sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*")) == [
@@ -173,7 +173,7 @@ def test_a_hostile_tarball_is_refused(members: list[tuple[tarfile.TarInfo, bytes
 
 
 @pytest.mark.parametrize("body", [b"no tarball", None])
-def test_what_is_no_tarball_is_refused(body: bytes | None, tmp_path: Path) -> None:
+def test_an_invalid_tarball_is_refused(body: bytes | None, tmp_path: Path) -> None:
     packed = tmp_path / "model.tar.gz"
     if body is not None:
         packed.write_bytes(body)
@@ -181,20 +181,20 @@ def test_what_is_no_tarball_is_refused(body: bytes | None, tmp_path: Path) -> No
         unpack(packed, tmp_path / "out")
 
 
-def test_a_damaged_tarball_is_refused_wherever_the_damage_is(tmp_path: Path) -> None:
+def test_a_tarball_damaged_at_any_byte_is_refused(tmp_path: Path) -> None:
     content = random.Random(0).randbytes(300)
     member, _ = _member("run/a")
     packed = _tarball(tmp_path / "model.tar.gz", (member, content))
     whole, wrong = packed.read_bytes(), []
-    for place in range(whole.index(b"\0", 10) + 1, len(whole)):  # behind gzip's header, which may say anything
+    for place in range(whole.index(b"\0", 10) + 1, len(whole)):  # after gzip's header, which may contain anything
         packed.write_bytes(bytes((*whole[:place], whole[place] ^ 0x10, *whole[place + 1 :])))
-        with contextlib.suppress(PipelineError):  # some bits of deflate's mean the same either way
+        with contextlib.suppress(PipelineError):  # some bits of a deflate stream have no effect
             if (unpack(packed, tmp_path / str(place)) / "run/a").read_bytes() != content:
                 wrong.append(place)
     assert wrong == []
 
 
-def test_no_room_to_unpack_is_not_the_tarballs_fault(tmp_path: Path) -> None:
+def test_a_full_disk_is_not_reported_as_a_damaged_tarball(tmp_path: Path) -> None:
     member, _ = _member("run/a")
     packed = _tarball(tmp_path / "model.tar.gz", (member, b"0" * 200_000))
     with small_files(100_000), pytest.raises(OSError, match=r"^\[Errno 27\] File too large$"):
@@ -203,12 +203,14 @@ def test_no_room_to_unpack_is_not_the_tarballs_fault(tmp_path: Path) -> None:
 
 @pytest.fixture
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A module that can be run as `python -m spoken`."""
+    """Path of a module that can be run as `python -m spoken`."""
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
     return tmp_path / "spoken.py"
 
 
-def test_what_a_command_writes_is_given_back_and_shown(module: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+def test_a_commands_stdout_is_returned_its_stderr_shown(
+    module: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
     module.write_text("import sys; print(sys.argv[1:]); print('half', file=sys.stderr)")
     assert run_command("spoken", "a", "b c") == "['a', 'b c']\n"
     assert capfdbinary.readouterr() == (b"", b"half\n")
@@ -226,14 +228,14 @@ def test_what_a_command_writes_is_given_back_and_shown(module: Path, capfdbinary
         ("os.kill(os.getpid(), 9)", "spoken now: ended by SIGKILL; if memory was short, choose a larger instance"),
     ],
 )
-def test_the_reason_of_a_command_that_fails_is_passed_on(module: Path, source: str, said: str) -> None:
+def test_the_error_of_a_failing_command_is_passed_on(module: Path, source: str, said: str) -> None:
     module.write_text(f"import os, sys\n{source}")
     with pytest.raises(PipelineError) as caught:
         run_command("spoken", "now")
     assert str(caught.value) == said
 
 
-def test_an_output_begins_empty_and_stays_the_same_folder(tmp_path: Path) -> None:
+def test_an_output_folder_is_emptied_but_not_replaced(tmp_path: Path) -> None:
     output = tmp_path / "processing" / "output" / "fetched"
     (output / "seg_train" / "sea").mkdir(parents=True)
     (output / ".hidden").touch()

@@ -54,7 +54,7 @@ ATTACK = Attack("fgsm", 2, 12, Interval(0.31, 0.21, 0.41))
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    """The least that a card can be made of."""
+    """A run with the minimum that a card needs."""
     folder = tmp_path / "run"
     folder.mkdir()
     write_run(folder)
@@ -63,7 +63,7 @@ def run(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of which everything is known; the tests only read it."""
+    """A run with all optional results. Tests only read it."""
     run = tmp_path_factory.mktemp("full") / "run"
     run.mkdir()
     write_run(run)
@@ -91,7 +91,7 @@ def page(files: CardFiles) -> "Page":
 
 
 class Page(HTMLParser):
-    """The elements of a page, and its text."""
+    """The HTML elements and the text of a page."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -123,7 +123,7 @@ def _parse(files: CardFiles) -> Page:
     return page
 
 
-def test_the_card_and_its_json_are_the_same_bytes_in_another_process(
+def test_another_process_gives_the_same_card_and_json_byte_for_byte(
     full: Path, files: CardFiles, tmp_path: Path
 ) -> None:
     command = [sys.executable, "-m", "driftserve_training", "report", "--trained", str(full), "--output"]
@@ -144,7 +144,7 @@ def test_a_card_is_written_into_the_runs_folder(run: Path) -> None:
     assert (run / "card.json").read_bytes() == files.document
 
 
-def test_the_page_asks_for_nothing_and_names_no_path_of_this_machine(full: Path, files: CardFiles, page: Page) -> None:
+def test_the_page_loads_no_resource_and_contains_no_local_path(full: Path, files: CardFiles, page: Page) -> None:
     text = files.page.decode()
     assert all(str(image["src"]).startswith("data:image/") for image in page.all("img"))
     assert {tag for tag, _ in page.elements}.isdisjoint({"script", "link", "iframe", "object", "base", "form", "svg"})
@@ -156,7 +156,7 @@ def test_the_page_asks_for_nothing_and_names_no_path_of_this_machine(full: Path,
     assert "my.json" in text
 
 
-def test_every_picture_has_words_and_every_table_says_what_its_rows_and_columns_are(page: Page) -> None:
+def test_every_picture_has_a_description_and_every_table_has_headers(page: Page) -> None:
     images = page.all("img")
     assert len(images) == 2 + 2 + 1 + 1 + 2  # curves, confusion and reliability, robustness, power, explanations
     assert all(len(str(image["alt"])) > 20 for image in images)
@@ -169,10 +169,10 @@ def test_the_page_shows_what_was_measured(page: Page) -> None:
     for fact in (
         *LABELS,
         "0.800 (0.700 to 0.900)",  # scores
-        "no weights",  # what training began with
+        "no weights",  # initial weights
         "lion",  # a parameter
         "0.021",  # calibration
-        "0.550 (0.500 to 0.600)",  # corrupted
+        "0.550 (0.500 to 0.600)",  # corrupted images
         "brightness low 0.1 0.25 11 0.640 (0.540 to 0.740)",  # a slice
         "FGSM 2 12 0.310 (0.210 to 0.410)",  # an attack
         "0.085 (0.012 to 0.155)",  # against the champion
@@ -188,7 +188,7 @@ def test_the_page_shows_what_was_measured(page: Page) -> None:
     assert "This card does not show" not in page.text
 
 
-def test_what_was_not_measured_is_said(run: Path) -> None:
+def test_the_page_lists_what_was_not_measured(run: Path) -> None:
     files = render(gather(run))
     page = _parse(files)
     assert len(page.all("img")) == 2
@@ -207,7 +207,7 @@ def test_what_was_not_measured_is_said(run: Path) -> None:
     assert document["evaluation"]["robustness"] is None
 
 
-def test_a_certificate_says_what_there_were_too_few_images_for(card: ModelCard, page: Page) -> None:
+def test_the_page_names_measurements_that_had_too_few_images(card: ModelCard, page: Page) -> None:
     assert "Not measured: false alarms of long windows" in page.text
     bare = CERTIFICATE.model_copy(update={"false_alarms": (), "power": ()})
     text = _parse(render(replace(card, certificate=bare))).text
@@ -219,7 +219,7 @@ def test_a_certificate_says_what_there_were_too_few_images_for(card: ModelCard, 
     assert "jpeg compression" in text
 
 
-def test_the_json_has_the_content_of_the_page(full: Path, files: CardFiles) -> None:
+def test_the_json_contains_the_content_of_the_page(full: Path, files: CardFiles) -> None:
     document = json.loads(files.document)
     record, classifier = load_trained(full)
     assert document["trained"]["manifest_sha256"] == record.manifest_sha256
@@ -236,13 +236,13 @@ def test_the_json_has_the_content_of_the_page(full: Path, files: CardFiles) -> N
     ]
 
 
-def test_the_pictures_are_in_the_page_as_they_are(full: Path, page: Page) -> None:
+def test_the_pictures_are_embedded_unchanged(full: Path, page: Page) -> None:
     sources = [str(image["src"]) for image in page.all("img")]
     shown = [b64decode(source.split(",")[1]) for source in sources if source.startswith("data:image/png")]
     assert shown == [path.read_bytes() for path in sorted((full / "explanations").glob("*.png"))]
 
 
-def test_a_label_cannot_put_markup_into_the_page(run: Path) -> None:
+def test_a_label_cannot_add_markup_to_the_page(run: Path) -> None:
     hostile = '<img src="https://elsewhere">'
     card = gather(run)
     labels = (hostile, *LABELS[1:])
@@ -273,7 +273,7 @@ def test_an_evaluation_of_another_network_or_other_images_is_refused(
         gather(run)
 
 
-def test_an_evaluation_of_validation_images_is_no_test(run: Path) -> None:
+def test_an_evaluation_on_validation_images_is_refused(run: Path) -> None:
     write_evaluation(run, split="val")
     (run / "evaluation-val.json").replace(run / "evaluation.json")
     with pytest.raises(DataError, match="expected the split test, got val"):
@@ -308,7 +308,7 @@ def test_a_manifest_of_other_images_is_refused(run: Path) -> None:
         ("explanations/0.png", None, "expected the picture of an explanation, got No such file"),
     ],
 )
-def test_what_a_card_cannot_be_made_of_is_said_in_one_line(
+def test_an_invalid_file_of_the_run_is_a_one_line_error(
     full: Path, file: str, content: str | None, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     broken = Path(shutil.copytree(full, tmp_path / "broken"))
@@ -322,7 +322,7 @@ def test_what_a_card_cannot_be_made_of_is_said_in_one_line(
     assert not (broken / "card.html").exists()
 
 
-def test_a_page_that_is_no_html_file_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_output_name_that_is_not_html_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["report", "--trained", "t", "--output", "card.json"])
     assert ended.value.code == 2
@@ -330,14 +330,14 @@ def test_a_page_that_is_no_html_file_is_wrong_usage(capsys: pytest.CaptureFixtur
 
 
 def _drawn(svg: bytes) -> list[ElementTree.Element]:
-    """The drawn paths of an SVG that has no time in it and no text that would need a font."""
+    """Return the paths of an SVG; assert that it contains no date and no text that would need a font."""
     assert b"<dc:date>" not in svg
     root = ElementTree.fromstring(svg)  # noqa: S314
     assert not root.findall(".//{http://www.w3.org/2000/svg}text")
     return root.findall(".//{http://www.w3.org/2000/svg}path")
 
 
-def test_a_heat_map_is_the_darker_the_higher_and_empty_where_nothing_is_known() -> None:
+def test_higher_values_in_a_heat_map_are_darker_and_missing_ones_are_empty() -> None:
     values = np.array([[0.0, 1.0], [0.5, np.nan]])
     fills = [
         style for path in _drawn(draw_heat_map(["a", "b"], ["1", "2"], values, "x")) if (style := path.get("style"))
@@ -349,7 +349,7 @@ def test_a_heat_map_is_the_darker_the_higher_and_empty_where_nothing_is_known() 
 
 
 @pytest.mark.parametrize("rows", [2, 40])
-def test_plots_of_any_number_of_classes_and_epochs_are_drawn_and_repeat(rows: int) -> None:
+def test_plots_work_for_any_number_of_classes_and_epochs_and_are_deterministic(rows: int) -> None:
     labels = [f"class {number}" for number in range(rows)]
     drawings = [
         (draw_confusion, (labels, np.eye(rows))),

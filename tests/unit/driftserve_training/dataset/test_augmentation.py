@@ -16,34 +16,34 @@ def image(generator: np.random.Generator) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", ["light", "realistic"])
-def test_augmentation_keeps_size_and_type_and_follows_from_the_seed(name: str, image: np.ndarray) -> None:
+def test_augmentation_keeps_size_and_type_and_depends_only_on_the_seed(name: str, image: np.ndarray) -> None:
     first, second = build_augmentation(name), build_augmentation(name)
     assert first is not None
     assert second is not None
     changed = {seed: first(image, seed) for seed in range(40)}
     assert all(other.shape == image.shape and other.dtype == np.uint8 for other in changed.values())
-    assert all(np.array_equal(changed[seed], second(image, seed)) for seed in (7, 3, 39))  # whatever came before
+    assert all(np.array_equal(changed[seed], second(image, seed)) for seed in (7, 3, 39))  # in any order of calls
     assert len({other.tobytes() for other in changed.values()}) > 30
 
 
-def test_none_is_no_augmentation() -> None:
+def test_the_name_none_means_no_augmentation() -> None:
     assert build_augmentation("none") is None
 
 
-def test_a_pipeline_of_ones_own_is_read_from_json(image: np.ndarray, tmp_path: Path) -> None:
+def test_a_custom_pipeline_is_read_from_json(image: np.ndarray, tmp_path: Path) -> None:
     A.save(A.Compose([A.VerticalFlip(p=1.0)]), tmp_path / "own.json", data_format="json")
     augment = build_augmentation(str(tmp_path / "own.json"))
     assert augment is not None
     assert np.array_equal(augment(image, 1), image[::-1])
 
 
-def test_a_pipeline_that_does_not_give_an_image_is_refused(tmp_path: Path) -> None:
+def test_a_pipeline_that_does_not_return_an_image_is_refused(tmp_path: Path) -> None:
     A.save(A.Compose([A.Normalize()]), tmp_path / "own.json", data_format="json")
     with pytest.raises(DataError, match=r"expected a pipeline that gives \(H, W, 3\) uint8, got \(64, 64, 3\) float32"):
         build_augmentation(str(tmp_path / "own.json"))
 
 
-def test_two_seeds_share_no_order() -> None:
+def test_different_seeds_and_epochs_give_different_orders() -> None:
     orders = {}
     for seed in (0, 1):
         order = EpochOrder(range(30), Ranks(), seed)
@@ -61,14 +61,14 @@ def test_two_seeds_share_no_order() -> None:
         ('{"transform": {"__class_fullname__": "os.system"}}', r"own\.json: expected a pipeline as albumentations"),
     ],
 )
-def test_what_is_no_pipeline_is_refused(text: str | None, message: str, tmp_path: Path) -> None:
+def test_an_invalid_pipeline_is_refused(text: str | None, message: str, tmp_path: Path) -> None:
     if text is not None:
         (tmp_path / "own.json").write_text(text)
     with pytest.raises(DataError, match=message):
         build_augmentation(str(tmp_path / "own.json"))
 
 
-def test_an_epochs_order_is_shared_without_overlap_and_differs_from_the_next() -> None:
+def test_processes_share_an_epoch_without_overlap_and_epochs_differ() -> None:
     shares = [EpochOrder(range(10), Ranks(rank, 2, 2), seed=3) for rank in (0, 1)]
     first = [list(share) for share in shares]
     assert sorted(draw.index for share in first for draw in share) == list(range(10))
@@ -79,7 +79,7 @@ def test_an_epochs_order_is_shared_without_overlap_and_differs_from_the_next() -
     assert [draw.index for draw in second] != [draw.index for draw in first[0]]
 
 
-def test_every_draw_has_a_seed_of_its_own() -> None:
+def test_every_draw_has_its_own_seed() -> None:
     seeds = {seed_of(seed, Draw(epoch, index)) for seed in (0, 1) for epoch in range(3) for index in range(50)}
     assert len(seeds) == 300
     assert max(seeds) < 2**32

@@ -29,14 +29,14 @@ def test_every_image_is_listed_with_split_label_and_digest(folder: Path, tmp_pat
     assert len(rows[0]["sha256"]) == 64
 
 
-def test_the_digest_follows_the_images(folder: Path) -> None:
+def test_the_digest_depends_on_the_images(folder: Path) -> None:
     before = scan(folder).sha256
     assert scan(folder).sha256 == before
     (folder / "test" / "sea" / "0000.jpg").unlink()
     assert scan(folder).sha256 != before
 
 
-def test_corrupt_images_are_refused_by_file_name(folder: Path) -> None:
+def test_the_error_for_corrupt_images_names_the_files(folder: Path) -> None:
     broken = folder / "val" / "sea" / "0001.jpg"
     broken.write_bytes(broken.read_bytes()[:300])
     (folder / "train" / "forest" / "0002.jpg").write_text("no image")
@@ -44,32 +44,32 @@ def test_corrupt_images_are_refused_by_file_name(folder: Path) -> None:
         scan(folder)
 
 
-def test_the_same_image_in_two_splits_is_refused_by_file_name(folder: Path) -> None:
+def test_the_error_for_an_image_in_two_splits_names_the_files(folder: Path) -> None:
     shutil.copyfile(folder / "train" / "sea" / "0001.jpg", folder / "test" / "street" / "copy.jpg")
     with pytest.raises(DataError, match=r"train/sea/0001\.jpg = test/street/copy\.jpg"):
         scan(folder)
 
 
-def test_the_same_image_twice_in_one_split_is_no_leak(folder: Path) -> None:
+def test_duplicates_within_one_split_are_allowed(folder: Path) -> None:
     shutil.copyfile(folder / "train" / "sea" / "0001.jpg", folder / "train" / "sea" / "copy.jpg")
     scan(folder)
 
 
-def test_a_missing_split_is_named(folder: Path) -> None:
+def test_the_error_for_a_missing_split_names_it(folder: Path) -> None:
     shutil.rmtree(folder / "val")
     with pytest.raises(DataError, match=r"expected images as val/<class>/<image>\.jpg, got none"):
         scan(folder)
 
 
-def test_splits_with_other_classes_are_refused(folder: Path) -> None:
+def test_splits_with_different_classes_are_refused(folder: Path) -> None:
     shutil.rmtree(folder / "test" / "sea")
     with pytest.raises(DataError, match=r"expected the classes .* in test/, got"):
         scan(folder)
 
 
-def test_a_folder_is_held_against_the_manifest_that_lies_in_it(folder: Path) -> None:
+def test_a_folder_must_match_the_manifest_in_it(folder: Path) -> None:
     write_manifest(scan(folder), folder / "manifest.csv")
-    assert scan(folder, ("train", "val")).split("test") == ()  # a part of it is as promised, too
+    assert scan(folder, ("train", "val")).split("test") == ()  # a subset of the splits matches, too
     changed = folder / "val" / "sea" / "0001.jpg"
     changed.write_bytes(encode(scene(np.random.default_rng(8)), "JPEG"))
     with pytest.raises(DataError, match=r"expected the images that it names, got others: val/sea/0001.jpg; preprocess"):
@@ -79,6 +79,6 @@ def test_a_folder_is_held_against_the_manifest_that_lies_in_it(folder: Path) -> 
         scan(folder, ("train", "val"))
 
 
-def test_a_manifest_of_others_is_passed_over(folder: Path) -> None:
+def test_a_manifest_in_another_format_is_ignored(folder: Path) -> None:
     (folder / "manifest.csv").write_text("path,label,sha256\ntrain/sea/0000.jpg,sea,0\n")
     assert len(scan(folder).entries) == 6 * 7

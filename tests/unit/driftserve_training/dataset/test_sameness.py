@@ -15,14 +15,14 @@ ENTRIES = tuple(
 TRAINED = Manifest(Path("run"), ENTRIES)
 
 
-def test_the_images_of_the_run_pass_and_those_of_other_splits_do_not_count() -> None:
+def test_the_images_of_the_run_pass_and_other_splits_are_ignored() -> None:
     check_same_images(Manifest(Path("data"), ENTRIES[:24]), TRAINED, ("train", "val"))
     check_same_images(Manifest(Path("data"), ENTRIES), TRAINED, ("test",))
     changed = (*ENTRIES[:24], replace(ENTRIES[24], sha256="other"))
     check_same_images(Manifest(Path("data"), changed), TRAINED, ("train", "val"))
 
 
-def test_a_stream_that_the_run_was_not_given_passes() -> None:
+def test_a_stream_split_that_the_run_did_not_have_passes() -> None:
     stream = Manifest(Path("data"), (Entry("stream/sea/0.jpg", "stream", "sea", "0"),))
     check_same_images(stream, TRAINED, ("stream",))
 
@@ -41,14 +41,14 @@ def test_a_stream_that_the_run_was_not_given_passes() -> None:
     ],
     ids=["removed", "changed", "moved", "added", "many"],
 )
-def test_other_images_are_named(entries: tuple[Entry, ...], named: str) -> None:
+def test_the_error_names_images_that_differ(entries: tuple[Entry, ...], named: str) -> None:
     with pytest.raises(DataError) as refused:
         check_same_images(Manifest(Path("data"), entries), TRAINED, ("train", "val"))
     assert str(refused.value).startswith("data: expected the images that were trained with, got others: ")
     assert named in str(refused.value)
 
 
-def test_a_runs_manifest_is_read_as_it_was_written_and_another_is_refused(tmp_path: Path) -> None:
+def test_the_manifest_of_a_run_is_read_back_and_another_is_refused(tmp_path: Path) -> None:
     write_manifest(TRAINED, tmp_path / MANIFEST_FILE)
     assert read_trained_images(tmp_path, TRAINED.sha256).entries == ENTRIES
     with pytest.raises(DataError, match=r"expected the manifest 0000.* that was trained on, got .*; train again"):

@@ -27,14 +27,14 @@ from driftserve_training.network.classifier import Classifier
 def _guesses(
     generator: np.random.Generator, number: int, classes: int, right: float
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Predicted and right class indices; so large a share of the predictions is right, the others by chance."""
+    """Return predicted and right class indices. A share `right` of predictions is right; the rest are random."""
     targets = generator.integers(0, classes, number)
     return np.where(generator.random(number) < right, targets, generator.integers(0, classes, number)), targets
 
 
 @pytest.mark.parametrize("absent", [None, "no image", "neither image nor prediction"])
-def test_scores_are_those_of_torchmetrics(generator: np.random.Generator, absent: str | None) -> None:
-    from torchmetrics.functional import classification  # after driftserve_training, which makes it importable
+def test_scores_agree_with_torchmetrics(generator: np.random.Generator, absent: str | None) -> None:
+    from torchmetrics.functional import classification  # importable only after driftserve_training
 
     predicted, targets = _guesses(generator, 200, 5, 0.6)
     if absent:
@@ -52,7 +52,7 @@ def test_scores_are_those_of_torchmetrics(generator: np.random.Generator, absent
         assert getattr(scores, name) == pytest.approx(reference(*arguments, average=None).numpy(), abs=1e-6)
 
 
-def test_scores_by_their_definitions() -> None:
+def test_scores_agree_with_their_definitions() -> None:
     scores = scores_of(confusion_matrix(np.array([0, 0, 1, 2, 2, 2]), np.array([0, 1, 1, 2, 2, 0]), 3))
     assert scores.macro_precision == pytest.approx((1 / 2 + 1 + 2 / 3) / 3)
     assert scores.macro_recall == pytest.approx((1 / 2 + 1 / 2 + 1) / 3)
@@ -60,7 +60,7 @@ def test_scores_by_their_definitions() -> None:
     assert f_score(np.array([[3, 1], [2, 4]]), 2.0)[0] == pytest.approx(5 * 0.6 * 0.75 / (4 * 0.6 + 0.75))
 
 
-def test_quality_is_that_of_the_example_in_sagemakers_documentation() -> None:
+def test_quality_metrics_agree_with_the_example_in_sagemakers_documentation() -> None:
     metrics = quality_metrics(np.array([[1180, 510], [268, 138]]), seed=0)
     expected = {
         "accuracy": 0.6288167938931297,
@@ -78,7 +78,7 @@ def test_quality_is_that_of_the_example_in_sagemakers_documentation() -> None:
 
 
 @pytest.mark.parametrize("score", ["accuracy", "macro_f1", "weighted_precision"])
-def test_intervals_are_those_of_resampled_images(generator: np.random.Generator, score: str) -> None:
+def test_intervals_agree_with_a_bootstrap_of_images(generator: np.random.Generator, score: str) -> None:
     predicted, targets = _guesses(generator, 150, 3, 0.7)
     confusion = confusion_matrix(predicted, targets, 3)
     value = float(getattr(scores_of(confusion), score))
@@ -93,7 +93,7 @@ def test_intervals_are_those_of_resampled_images(generator: np.random.Generator,
     assert (interval.value, interval.low, interval.high) == pytest.approx((value, *reference), abs=0.012)
 
 
-def test_resamples_of_many_classes_are_drawn_a_part_at_a_time(generator: np.random.Generator) -> None:
+def test_resamples_of_many_classes_are_drawn_in_parts(generator: np.random.Generator) -> None:
     confusion = generator.integers(0, 3, (130, 130))
     parts: list[int] = []
 
@@ -108,8 +108,8 @@ def test_resamples_of_many_classes_are_drawn_a_part_at_a_time(generator: np.rand
     assert np.array_equal(resampled, at_once[:, :130])
 
 
-def test_the_interval_of_a_mean_draws_an_images_results_together(generator: np.random.Generator) -> None:
-    results = generator.random((60, 1)) < generator.random((60, 40))  # alike within an image
+def test_the_interval_of_a_mean_resamples_all_results_of_an_image_together(generator: np.random.Generator) -> None:
+    results = generator.random((60, 1)) < generator.random((60, 40))  # correlated within an image
     interval = mean_interval(results.mean(axis=1), 3)
     reference = stats.bootstrap(
         (results.mean(axis=1),), np.mean, n_resamples=2000, method="percentile", rng=4
@@ -119,7 +119,7 @@ def test_the_interval_of_a_mean_draws_an_images_results_together(generator: np.r
     assert interval.high - interval.low > 1.5 * (alone.high - alone.low)
 
 
-def test_of_many_intervals_95_in_100_hold_the_truth(generator: np.random.Generator) -> None:
+def test_95_percent_of_the_intervals_contain_the_true_value(generator: np.random.Generator) -> None:
     held = 0
     for seed in range(300):
         right = (generator.random(200) < 0.8).astype(np.float64)
@@ -133,7 +133,7 @@ def test_the_same_seed_gives_the_same_interval(generator: np.random.Generator) -
     assert mean_interval(values, 7) == mean_interval(values, 7) != mean_interval(values, 8)
 
 
-def test_calibration_against_independent_references(generator: np.random.Generator) -> None:
+def test_calibration_agrees_with_independent_references(generator: np.random.Generator) -> None:
     from torchmetrics.classification import MulticlassCalibrationError
 
     logits = generator.normal(0, 2, (500, 4)).astype(np.float32)
@@ -153,13 +153,13 @@ def test_calibration_against_independent_references(generator: np.random.Generat
     assert calibration.brier == pytest.approx(float(np.mean(squares)))
 
 
-def test_a_network_that_is_wrong_and_certain_is_the_worst_there_is() -> None:
+def test_a_certain_but_wrong_network_has_the_worst_calibration() -> None:
     calibration = measure_calibration(np.eye(3)[[0, 0, 1]], np.array([1, 2, 0]))
     assert (calibration.ece, calibration.brier) == (1.0, 2.0)
     assert math.isfinite(calibration.nll)
 
 
-def test_a_bin_holds_its_upper_end_and_empty_ones_are_left_out() -> None:
+def test_a_bin_includes_its_upper_end_and_empty_bins_are_omitted() -> None:
     probabilities = np.array([[1.0, 0.0], [0.4, 0.6], [0.61, 0.39]])
     low, middle, high = reliability(probabilities, np.array([0, 0, 0]))
     assert (low.high, low.images, low.confidence, low.accuracy) == pytest.approx((0.6, 1, 0.6, 0.0))
@@ -168,7 +168,7 @@ def test_a_bin_holds_its_upper_end_and_empty_ones_are_left_out() -> None:
 
 
 def _predictions(is_right: list[int]) -> Predictions:
-    """Predictions of two classes, the first being right for every image, told right where there is a 1."""
+    """Return predictions for images of the first of two classes; 1 means a right prediction, 0 a wrong one."""
     right = np.array(is_right)
     return Predictions(
         ("sea", "forest"),
@@ -178,7 +178,7 @@ def _predictions(is_right: list[int]) -> Predictions:
     )
 
 
-def test_a_challenger_is_tested_on_the_images_that_one_alone_tells_right() -> None:
+def test_the_comparison_uses_images_that_only_one_model_predicts_right() -> None:
     challenger = _predictions([1] * 10 + [0] * 2 + [1] * 80 + [0] * 8)
     champion = _predictions([0] * 10 + [1] * 2 + [1] * 80 + [0] * 8)
     comparison = compare(challenger, champion, "old", seed=0)
@@ -192,7 +192,7 @@ def test_a_challenger_is_tested_on_the_images_that_one_alone_tells_right() -> No
     )
 
 
-def test_the_champions_order_of_images_and_classes_does_not_matter() -> None:
+def test_the_order_of_the_champions_images_and_classes_does_not_matter() -> None:
     challenger, champion = _predictions([1, 1, 0, 0]), _predictions([1, 0, 0, 0])
     turned = Predictions(
         champion.labels[::-1], champion.paths[::-1], champion.targets[::-1], champion.probabilities[::-1, ::-1]
@@ -200,7 +200,7 @@ def test_the_champions_order_of_images_and_classes_does_not_matter() -> None:
     assert compare(challenger, turned, "old", 0) == compare(challenger, champion, "old", 0)
 
 
-def test_equal_networks_do_not_differ() -> None:
+def test_equal_predictions_show_no_difference() -> None:
     comparison = compare(_predictions([1, 0, 1]), _predictions([1, 0, 1]), "old", 0)
     assert (comparison.p_value, comparison.difference) == (1.0, Interval(0.0, 0.0, 0.0))
 
@@ -214,14 +214,14 @@ def test_equal_networks_do_not_differ() -> None:
         ({"labels": ("sea", "street")}, r"expected predictions of sea, forest, got sea, street"),
     ],
 )
-def test_a_champion_of_other_images_is_refused(change: dict[str, tuple[str, ...]], message: str) -> None:
+def test_a_champion_with_other_images_or_labels_is_refused(change: dict[str, tuple[str, ...]], message: str) -> None:
     ours = _predictions([1, 0])
     theirs = {"labels": ours.labels, "paths": ours.paths, "targets": ours.targets} | change
     with pytest.raises(DataError, match=message):
         compare(ours, Predictions(**theirs, probabilities=ours.probabilities), "old", 0)
 
 
-def test_predictions_are_read_as_they_were_written(tmp_path: Path, generator: np.random.Generator) -> None:
+def test_predictions_are_read_back_unchanged(tmp_path: Path, generator: np.random.Generator) -> None:
     probabilities = generator.dirichlet(np.ones(2), 3)
     entries = [Entry(f"val/sea/{place}, odd.jpg", "val", "sea", "") for place in range(3)]
     write_predictions(tmp_path / "p.csv", entries, ("forest", "sea"), probabilities)
@@ -236,7 +236,7 @@ def test_predictions_are_read_as_they_were_written(tmp_path: Path, generator: np
     ["", "path,label,sea\n", "path,label,sea\na,sea,much\n", "path,label,sea\na,sea\n", "a,b,c\na,sea,1\n"],
     ids=["empty", "no rows", "no number", "a row too short", "other columns"],
 )
-def test_what_holds_no_predictions_is_refused(tmp_path: Path, text: str) -> None:
+def test_an_invalid_predictions_file_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "p.csv").write_text(text)
     with pytest.raises(DataError, match=r"p\.csv: expected .*; run `evaluate` to write them"):
         read_predictions(tmp_path / "p.csv")
@@ -251,7 +251,7 @@ def _manifest(**images: int) -> Manifest:
     return Manifest(Path(), tuple(entries))
 
 
-def test_images_are_chosen_as_equally_from_the_labels_as_they_allow() -> None:
+def test_images_are_chosen_evenly_across_labels_as_far_as_possible() -> None:
     manifest = _manifest(forest=20, sea=3, street=20)
     places = choose(manifest, "test", 13, seed=1)
     labels = [manifest.entries[place].label for place in places]
@@ -262,7 +262,7 @@ def test_images_are_chosen_as_equally_from_the_labels_as_they_allow() -> None:
 
 
 class FakeClassifier(Classifier):
-    """Takes an image for the class that its first pixel says."""
+    """Predicts the class whose index is the first pixel."""
 
     def __init__(self) -> None:
         super().__init__(torch.nn.Identity(), (0.5,) * 3, (0.5,) * 3)
@@ -288,15 +288,15 @@ def test_robustness_is_the_accuracy_on_each_view(generator: np.random.Generator)
     assert mean.low < mean.value < mean.high
 
 
-def _told(is_right: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-    """Probabilities of two classes, and targets, of images of which so many are told right."""
+def _outcomes(is_right: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+    """Return probabilities of two classes and targets, so that predictions are right where `is_right`."""
     return np.eye(2)[is_right.astype(int)], np.ones(len(is_right), np.int64)
 
 
-def test_slices_are_thirds_of_the_images_by_what_they_look_like() -> None:
+def test_slices_are_thirds_of_the_images_by_attribute() -> None:
     levels = np.arange(10, 250, 20)  # twelve images, dark to bright
     images = [np.full((40, 40, 3), level, np.uint8) for level in levels]
-    slices = slices_of(images, *_told(levels > 80), seed=0)
+    slices = slices_of(images, *_outcomes(levels > 80), seed=0)
     by_brightness = [part for part in slices if part.attribute == "brightness"]
     assert [(part.part, part.images) for part in by_brightness] == [("low", 4), ("middle", 4), ("high", 4)]
     assert [part.accuracy.value for part in by_brightness] == [0.0, 1.0, 1.0]
@@ -304,15 +304,15 @@ def test_slices_are_thirds_of_the_images_by_what_they_look_like() -> None:
     assert {part.attribute for part in slices} == set(ATTRIBUTES)
 
 
-def test_images_of_another_size_than_most_are_slices_of_their_own() -> None:
+def test_images_of_an_unusual_size_form_their_own_slices() -> None:
     images = [np.zeros((side, 50, 3), np.uint8) for side in [20, 30] + [50] * 17 + [80]]
-    slices = slices_of(images, *_told(np.array([False] * 2 + [True] * 18)), seed=0)
+    slices = slices_of(images, *_outcomes(np.array([False] * 2 + [True] * 18)), seed=0)
     sizes = [(part.part, part.images, part.accuracy.value) for part in slices if part.attribute == "pixels"]
     assert sizes == [("low", 2, 0.0), ("middle", 17, 1.0), ("high", 1, 1.0)]
 
 
 class FakeLinearClassifier(Classifier):
-    """Tells two classes by the mean of the pixels: the second above 128."""
+    """Predicts the second of two classes if the mean of the pixels is above 128."""
 
     def __init__(self) -> None:
         super().__init__(torch.nn.Identity(), (0.5,) * 3, (0.5,) * 3)
@@ -322,19 +322,19 @@ class FakeLinearClassifier(Classifier):
         return torch.stack([-distance, distance], dim=1)
 
 
-def test_attacks_go_the_way_that_misleads_and_no_further_than_epsilon() -> None:
+def test_attacks_move_towards_the_wrong_class_by_at_most_epsilon() -> None:
     classifier, generator = FakeLinearClassifier(), torch.Generator().manual_seed(0)
     pixels = torch.stack([torch.full((3, 4, 4), level, dtype=torch.uint8) for level in (124, 131, 118, 140)])
     targets = torch.tensor([0, 1, 0, 1])
-    expected = torch.tensor([128, 127, 122, 136], dtype=torch.uint8)  # by hand: towards the other class
+    expected = torch.tensor([128, 127, 122, 136], dtype=torch.uint8)  # computed by hand: towards the other class
     for changed in (fgsm(classifier, pixels, targets, 4), pgd(classifier, pixels, targets, 4, generator)):
         assert changed.dtype == torch.uint8
         assert torch.equal(changed, expected[:, None, None, None].expand_as(changed))
 
 
-def test_an_attack_stays_a_picture() -> None:
+def test_an_attacked_image_stays_within_the_pixel_range() -> None:
     pixels = torch.stack([torch.full((3, 2, 2), level, dtype=torch.uint8) for level in (1, 254)])
-    targets = torch.tensor([1, 0])  # so that the way that misleads leads out of 0 to 255
+    targets = torch.tensor([1, 0])  # so that the attack would leave the range 0 to 255
     generator = torch.Generator().manual_seed(0)
     for changed in (
         fgsm(FakeLinearClassifier(), pixels, targets, 8),
@@ -344,7 +344,7 @@ def test_an_attack_stays_a_picture() -> None:
         assert changed[1].unique().tolist() == [255]
 
 
-def test_the_accuracy_under_attack_falls_where_the_images_are_within_epsilon() -> None:
+def test_accuracy_under_attack_falls_for_images_within_epsilon_of_the_boundary() -> None:
     pixels = torch.stack([torch.full((3, 4, 4), level, dtype=torch.uint8) for level in (131, 135, 150)])
     batches = [(pixels[:2], torch.tensor([1, 1])), (pixels[2:], torch.tensor([1]))]
     attacks = {(attack.name, attack.epsilon): attack for attack in measure_attacks(FakeLinearClassifier(), batches, 0)}

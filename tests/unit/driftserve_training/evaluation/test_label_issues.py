@@ -11,16 +11,16 @@ from driftserve_training.evaluation.predictions import Predictions
 from training_evidence import write_evaluation, write_run
 
 LABELS = ("forest", "glacier", "sea")
-# Worked out by hand. The thresholds are the means of the marked probabilities: .55, .45, .69.
+# Computed by hand. The thresholds are the means of the probabilities marked *: .55, .45, .69.
 WORKED = (
-    ("forest", (0.90, 0.05, 0.05)),  # *.90: itself
+    ("forest", (0.90, 0.05, 0.05)),  # *.90: keeps its label
     ("forest", (0.20, 0.10, 0.70)),  # *.20: sea reaches .69
     ("forest", (0.30, 0.55, 0.15)),  # *.30: glacier reaches .45
-    ("forest", (0.80, 0.10, 0.10)),  # *.80: itself
-    ("glacier", (0.45, 0.50, 0.05)),  # *.50: itself
-    ("glacier", (0.52, 0.40, 0.08)),  # *.40: forest is ahead, and below .55
-    ("sea", (0.02, 0.08, 0.90)),  # *.90: itself
-    ("sea", (0.06, 0.46, 0.48)),  # *.48: glacier reaches .45, but is not ahead of sea
+    ("forest", (0.80, 0.10, 0.10)),  # *.80: keeps its label
+    ("glacier", (0.45, 0.50, 0.05)),  # *.50: keeps its label
+    ("glacier", (0.52, 0.40, 0.08)),  # *.40: forest is higher, but below .55
+    ("sea", (0.02, 0.08, 0.90)),  # *.90: keeps its label
+    ("sea", (0.06, 0.46, 0.48)),  # *.48: glacier reaches .45, but sea is higher
 )
 
 
@@ -29,13 +29,13 @@ def _predictions(rows: tuple[tuple[str, tuple[float, ...]], ...]) -> Predictions
     return Predictions(LABELS, tuple(f"{n}.jpg" for n in range(len(rows))), targets, np.array(probabilities))
 
 
-def test_an_example_worked_out_by_hand() -> None:
+def test_an_example_computed_by_hand() -> None:
     targets = np.array([LABELS.index(label) for label, _ in WORKED])
     probabilities = np.array([row for _, row in WORKED])
     assert suggest_labels(probabilities, targets).tolist() == [0, 2, 1, 0, 1, 1, 2, 2]
 
 
-def test_the_widest_margin_is_first_and_the_file_says_so(tmp_path: Path) -> None:
+def test_issues_are_written_with_the_widest_margin_first(tmp_path: Path) -> None:
     issues = find_label_issues(_predictions(WORKED))
     write_label_issues(tmp_path / "issues.csv", issues)
     with (tmp_path / "issues.csv").open(newline="") as file:
@@ -47,20 +47,20 @@ def test_the_widest_margin_is_first_and_the_file_says_so(tmp_path: Path) -> None
     ]
 
 
-def test_a_class_needs_more_confidence_where_the_network_gives_it_more() -> None:
-    """All of sea are told at .9, so .8 is too little to take a forest for sea; of glacier, told at .5, .6 is enough."""
+def test_the_threshold_of_a_class_follows_the_networks_confidence_in_it() -> None:
+    """The network predicts sea at .9, so .8 is too low to suggest sea. It predicts glacier at .5, so .6 is enough."""
     sure = [("sea", (0.05, 0.05, 0.9))] * 3 + [("glacier", (0.25, 0.5, 0.25))] * 3
     issues = find_label_issues(_predictions((*sure, ("forest", (0.1, 0.1, 0.8)), ("forest", (0.1, 0.6, 0.3)))))
     assert [(issue.path, issue.suggested_label) for issue in issues] == [("7.jpg", "glacier")]
 
 
-def test_a_class_without_images_is_suggested_for_none() -> None:
+def test_a_class_without_images_is_never_suggested() -> None:
     assert suggest_labels(np.array([[0.0, 0.0, 1.0], [0.4, 0.6, 0.0]]), np.array([0, 1])).tolist() == [0, 1]
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_most_of_planted_flips_are_found_and_given_their_label_back(seed: int) -> None:
-    """Four overlapping bells, told apart by Bayes' rule as well as can be (about 93 %); 5 % of 2,000 labels flipped."""
+def test_most_flipped_labels_are_found_and_corrected(seed: int) -> None:
+    """Four overlapping normal distributions, classified by Bayes' rule (about 93 % right); 5 % of labels are wrong."""
     generator = np.random.default_rng(seed)
     right = generator.integers(0, 4, 2000)
     densities = stats.norm.pdf(generator.normal(4.0 * right, 1.0)[:, None], 4.0 * np.arange(4))
@@ -75,7 +75,7 @@ def test_most_of_planted_flips_are_found_and_given_their_label_back(seed: int) -
     assert (suggested[flipped] == right[flipped]).mean() > 0.85
 
 
-def test_the_card_says_how_many_labels_are_doubtful(tmp_path: Path) -> None:
+def test_the_card_states_the_number_of_doubtful_labels(tmp_path: Path) -> None:
     write_run(tmp_path)
     limits = " ".join(to_limits(write_evaluation(tmp_path, label_issues=4), None))
     assert "Of the 30 evaluated images, 4 have a label that the network contradicts" in limits

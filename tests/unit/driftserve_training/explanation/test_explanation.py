@@ -1,4 +1,4 @@
-"""Attributions, the deletion test, and the command `explain`, on tiny networks."""
+"""Tests of attributions, the deletion test and the command `explain`, with tiny networks."""
 
 import json
 import shutil
@@ -41,7 +41,7 @@ GREY = (0.5, 0.5, 0.5)
 
 
 class FakeBackbone(nn.Module):
-    """timm's two steps, with weights that are planted: the features are the input, the head is linear."""
+    """A backbone with timm's two steps and given weights: the features are the input, the head is linear."""
 
     num_features = 3
 
@@ -59,7 +59,7 @@ class FakeBackbone(nn.Module):
 
 
 class FakeSteepBackbone(FakeBackbone):
-    """The same with a step in it, which a quadrature of few points does not see."""
+    """The same backbone with a steep output, which a quadrature with few points misses."""
 
     def forward_head(self, feature_map: torch.Tensor, pre_logits: bool = False) -> torch.Tensor:
         return 10 * torch.sigmoid(20 * super().forward_head(feature_map, pre_logits) - 23)
@@ -128,8 +128,8 @@ def test_integrated_gradients_of_a_real_network_add_up_to_the_change_of_the_logi
         assert attribution.completeness_error == pytest.approx(missed, abs=1e-3)
 
 
-def test_too_few_steps_are_doubled_until_they_are_enough(pixels: np.ndarray) -> None:
-    pixels[0, :, :16] //= 2  # so that the weighted half lies off the mean
+def test_the_number_of_steps_is_doubled_until_the_error_is_small(pixels: np.ndarray) -> None:
+    pixels[0, :, :16] //= 2  # so that the weighted half differs from the mean colour
     network = DifferentiableNetwork(
         Classifier(FakeSteepBackbone(torch.full((2, 3, 32, 32), -0.002), torch.zeros(2)), GREY, GREY)
     )
@@ -151,7 +151,7 @@ def test_too_few_steps_are_doubled_until_they_are_enough(pixels: np.ndarray) -> 
     assert doubled.completeness_error == pytest.approx(errors[-1], abs=1e-3)
 
 
-def test_grad_cam_is_the_papers_formula_before_its_relu(
+def test_grad_cam_follows_the_papers_formula_without_its_final_relu(
     network: DifferentiableNetwork, test_inputs: torch.Tensor
 ) -> None:
     one = test_inputs[1:2].clone().requires_grad_()
@@ -167,7 +167,7 @@ def test_grad_cam_is_the_papers_formula_before_its_relu(
     assert got.completeness_error is None
 
 
-def test_occlusion_is_the_fall_of_the_logit_without_a_square(
+def test_occlusion_is_the_drop_of_the_logit_when_a_square_is_hidden(
     network: DifferentiableNetwork, test_inputs: torch.Tensor
 ) -> None:
     one, side = test_inputs[:1], SIDE // 8
@@ -181,9 +181,9 @@ def test_occlusion_is_the_fall_of_the_logit_without_a_square(
     assert np.allclose(attribute(network, one, 2, "occlusion", steps=0).heat_map, falls, atol=1e-4)
 
 
-def test_a_patch_that_alone_decides_is_found_and_its_deletion_fells_the_label(pixels: np.ndarray) -> None:
+def test_the_only_relevant_patch_is_found_and_its_deletion_changes_the_prediction(pixels: np.ndarray) -> None:
     weight = torch.zeros(2, 3, 32, 32)
-    weight[1, :, 8:12, 20:24] = 0.5  # the cell in row 2 and column 5
+    weight[1, :, 8:12, 20:24] = 0.5  # the cell in row 2, column 5
     network = _linear_network(weight, torch.tensor([0.0, -2.0]))
     pixels[0, :, 8:12, 20:24] = 200
     inputs = network.normalise(pixels[:1])
@@ -199,7 +199,7 @@ def test_a_patch_that_alone_decides_is_found_and_its_deletion_fells_the_label(pi
     assert last == pytest.approx((15.5 * before + after / 2) / 16, abs=1e-4)
 
 
-def test_heat_maps_of_noise_say_no_more_than_chance_and_true_ones_do(generator: np.random.Generator) -> None:
+def test_noise_heat_maps_have_no_deletion_gain_and_true_ones_have(generator: np.random.Generator) -> None:
     weight = torch.from_numpy(generator.normal(0, 0.02, (4, 3, 32, 32)).astype(np.float32))
     network = _linear_network(weight)
     noise, true = [], []
@@ -219,7 +219,7 @@ def test_heat_maps_of_noise_say_no_more_than_chance_and_true_ones_do(generator: 
     assert found.better_than_random == 1.0
 
 
-def test_a_moved_map_has_the_same_patches_elsewhere(generator: np.random.Generator) -> None:
+def test_a_moved_map_has_the_same_patch_at_another_place(generator: np.random.Generator) -> None:
     cells = np.zeros((8, 8))
     cells[1:3, 1:4] = 1.0
     moved = [_moved(cells, generator) for _ in range(200)]
@@ -228,12 +228,12 @@ def test_a_moved_map_has_the_same_patches_elsewhere(generator: np.random.Generat
         rows, columns = each.any(axis=1), each.any(axis=0)
         assert sorted((rows.sum(), columns.sum())) == [2, 3]
         assert each[np.ix_(rows, columns)].all()
-    assert len({each.tobytes() for each in moved}) > 64  # 64 places, upright or lying
+    assert len({each.tobytes() for each in moved}) > 64  # 64 places, each in two orientations
 
 
-def test_the_interval_of_the_gain_is_that_of_paired_differences(generator: np.random.Generator) -> None:
+def test_the_interval_of_the_gain_uses_paired_differences(generator: np.random.Generator) -> None:
     gains = generator.normal(0.1, 0.05, 400)
-    offsets = generator.uniform(0.3, 0.9, 400)  # differ between images far more than the gains do
+    offsets = generator.uniform(0.3, 0.9, 400)  # vary between images much more than the gains
     deletions = [Deletion(o - g, o, o - 2 * g) for o, g in zip(offsets, gains, strict=True)]
     faithfulness = summarise(deletions, seed=0)
     half = 1.96 * gains.std() / 20
@@ -245,7 +245,7 @@ def test_the_interval_of_the_gain_is_that_of_paired_differences(generator: np.ra
     assert faithfulness.better_than_moved == pytest.approx((gains < 0).mean())
 
 
-def test_the_surest_mistakes_and_right_ones_of_every_class_are_chosen(generator: np.random.Generator) -> None:
+def test_confident_mistakes_and_right_ones_of_every_class_are_chosen(generator: np.random.Generator) -> None:
     targets = np.repeat([0, 1, 2], 20)
     probabilities = generator.dirichlet([1, 1, 1], 60)
     predicted, sureness = probabilities.argmax(axis=1), probabilities.max(axis=1)
@@ -263,7 +263,7 @@ def test_the_surest_mistakes_and_right_ones_of_every_class_are_chosen(generator:
 
 
 @pytest.mark.parametrize(("mistakes", "chosen_mistakes"), [(0, 0), (1, 1), (10, 8)])
-def test_where_one_kind_is_too_few_the_other_fills_up(mistakes: int, chosen_mistakes: int) -> None:
+def test_missing_mistakes_are_replaced_by_right_predictions_and_vice_versa(mistakes: int, chosen_mistakes: int) -> None:
     targets = np.zeros(12, np.int64)
     probabilities = np.eye(2)[np.where(np.arange(12) < mistakes, 1, 0)]
     chosen = select(probabilities, targets, 10, seed=0)
@@ -271,7 +271,7 @@ def test_where_one_kind_is_too_few_the_other_fills_up(mistakes: int, chosen_mist
     assert sum(index < mistakes for index in chosen) == chosen_mistakes
 
 
-def test_attributions_are_held_against_those_of_a_network_that_forgets(
+def test_attributions_change_when_the_networks_weights_are_randomised(
     network: DifferentiableNetwork, test_inputs: torch.Tensor
 ) -> None:
     targets = network.logits(test_inputs[:2]).argmax(axis=1).tolist()
@@ -283,27 +283,27 @@ def test_attributions_are_held_against_those_of_a_network_that_forgets(
     assert stages == randomise(network, test_inputs[:2], targets, "integrated_gradients", steps=16, seed=2)
 
 
-def test_attributions_that_see_the_image_alone_stay_as_they_are(generator: np.random.Generator) -> None:
-    """Of weights that are all the same, what is drawn anew from their mean and spread is what it was."""
+def test_attributions_that_depend_only_on_the_image_do_not_change(generator: np.random.Generator) -> None:
+    """All weights are equal, so random weights with the same mean and deviation are equal to them."""
     network = _linear_network(torch.full((2, 3, 32, 32), 0.3))
     inputs = network.normalise(generator.integers(0, 256, (2, 3, 32, 32)).astype(np.uint8))
     stages = randomise(network, inputs, [0, 1], "integrated_gradients", steps=2, seed=2)
     assert [stage.rank_correlation for stage in stages] == pytest.approx([1.0, 1.0], abs=1e-3)
 
 
-def test_every_parameter_is_forgotten_in_the_end(network: DifferentiableNetwork) -> None:
-    forgotten = [id(parameter) for _, parameters in _cascade(network.classifier.backbone) for parameter in parameters]
-    assert sorted(forgotten) == sorted(id(parameter) for parameter in network.classifier.backbone.parameters())
+def test_in_the_end_every_parameter_is_randomised(network: DifferentiableNetwork) -> None:
+    randomised = [id(parameter) for _, parameters in _cascade(network.classifier.backbone) for parameter in parameters]
+    assert sorted(randomised) == sorted(id(parameter) for parameter in network.classifier.backbone.parameters())
 
 
-def test_the_rank_correlation_is_of_ranks_and_none_where_a_map_is_flat(generator: np.random.Generator) -> None:
+def test_the_rank_correlation_uses_ranks_and_is_zero_for_a_flat_map(generator: np.random.Generator) -> None:
     first, second = generator.normal(size=(2, 6, 7)).astype(np.float32)
     ranks = np.stack([each.ravel().argsort().argsort() for each in (first, second)])
     assert rank_correlation(first, second) == pytest.approx(np.corrcoef(ranks)[0, 1])
     assert rank_correlation(first, np.zeros_like(first)) == 0.0
 
 
-def test_the_picture_shows_the_image_and_red_where_it_speaks_for_the_label(pixels: np.ndarray) -> None:
+def test_the_picture_shows_the_image_and_supporting_regions_in_red(pixels: np.ndarray) -> None:
     heat_map = np.zeros((32, 32), np.float32)
     heat_map[:16], heat_map[24:] = 1.0, -1.0
     png = draw(pixels[0], heat_map)
@@ -314,15 +314,15 @@ def test_the_picture_shows_the_image_and_red_where_it_speaks_for_the_label(pixel
     heat = picture[:, 196:]
     assert (heat[:80, :, 0] > heat[:80, :, 2] + 100).all()
     assert (heat[160:, :, 2] > heat[160:, :, 0] + 100).all()
-    assert (heat[116:124].std(axis=2) < 4).all()  # no colour, but for what the smoothing carries over
+    assert (heat[116:124].std(axis=2) < 4).all()  # no colour, except from smoothing
     assert png == draw(pixels[0], heat_map)
 
 
-def test_a_heat_map_of_nothing_is_drawn(pixels: np.ndarray) -> None:
+def test_an_empty_heat_map_is_drawn(pixels: np.ndarray) -> None:
     assert draw(pixels[0], np.zeros((32, 32), np.float32)).startswith(b"\x89PNG")
 
 
-def test_the_document_tells_what_was_explained(explained: Explanations, trained: Path, data: Path) -> None:
+def test_the_document_describes_the_explained_images(explained: Explanations, trained: Path, data: Path) -> None:
     record, classifier = load_trained(trained)
     assert explained == read_explanations(trained)
     pixels = read_pixels(data, [one.image for one in explained.explanations], record.network.image_spec)
@@ -342,7 +342,7 @@ def test_the_document_tells_what_was_explained(explained: Explanations, trained:
     assert len(explained.randomisation) == 6
 
 
-def test_the_same_seed_gives_the_same_files_in_place_of_the_earlier_ones(
+def test_the_same_seed_gives_the_same_files_and_replaces_earlier_ones(
     explained: Explanations, trained: Path, data: Path, tmp_path: Path
 ) -> None:
     run = shutil.copytree(trained, tmp_path / "run")
@@ -355,7 +355,7 @@ def test_the_same_seed_gives_the_same_files_in_place_of_the_earlier_ones(
     assert not list(run.glob(".*"))
 
 
-def test_the_proof_gives_torch_its_threads_back(pixels: np.ndarray) -> None:
+def test_the_agreement_check_restores_torchs_threads(pixels: np.ndarray) -> None:
     spec = ImageSpec(height=32, width=32, resize_shorter_side=32, interpolation="bilinear")
     network = _linear_network(torch.full((2, 3, 32, 32), 0.001))
     torch.set_num_threads(2)
@@ -363,7 +363,7 @@ def test_the_proof_gives_torch_its_threads_back(pixels: np.ndarray) -> None:
     assert torch.get_num_threads() == 2
 
 
-def test_a_network_that_is_not_what_is_served_is_refused(
+def test_a_network_that_differs_from_its_scripted_form_is_refused(
     trained: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forward: Callable[..., tuple[torch.Tensor, torch.Tensor]] = graph.ExportGraph.forward
@@ -379,7 +379,7 @@ def test_a_network_that_is_not_what_is_served_is_refused(
     assert read_explanations(run) is None
 
 
-def test_an_archives_graph_is_held_against_the_explained_network(
+def test_the_graph_of_an_archive_is_compared_with_the_explained_network(
     explained: Explanations, trained: Path, data: Path, tmp_path: Path
 ) -> None:
     record, classifier = load_trained(trained)
@@ -423,7 +423,7 @@ def test_the_data_of_another_run_is_refused(trained: Path, data: Path, tmp_path:
         explain(trained, changed)
 
 
-def test_the_command_explains_and_says_where(
+def test_the_command_explains_and_prints_where_the_result_is(
     trained: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = shutil.copytree(trained, tmp_path / "run", ignore=shutil.ignore_patterns("explanations"))
@@ -460,7 +460,7 @@ def test_the_command_explains_and_says_where(
         (["--seed", "-1"], "expected a whole number from 0 to"),
     ],
 )
-def test_wrong_usage_is_said_in_one_line(wrong: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_usage_is_a_one_line_error(wrong: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["explain", "--trained", "t", "--data", "d", *wrong])
     assert ended.value.code == 2
@@ -468,7 +468,7 @@ def test_wrong_usage_is_said_in_one_line(wrong: list[str], message: str, capsys:
     assert f"argument {wrong[0]}: {message}" in line
 
 
-def test_what_cannot_be_explained_is_said_in_one_line(
+def test_a_run_that_cannot_be_explained_is_a_one_line_error(
     tmp_path: Path, trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for arguments in ([str(tmp_path), str(tmp_path)], [str(trained), str(tmp_path)]):

@@ -32,8 +32,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _configuration(data: Path, output: Path, **chosen: object) -> TrainingConfiguration:
     small = {"model": "test_resnet", "pretrained": False, "image_size": 32, "epochs": 1}
-    small["batch_size"] = 7  # of 48 images: odd batches, and an even one in the end
-    small["label_smoothing"] = 0.0  # what mixing does shows without it
+    small["batch_size"] = 7  # 48 images: six batches of odd size and a last one of even size
+    small["label_smoothing"] = 0.0  # smoothing would hide the effect of mixing
     return TrainingConfiguration(data=data, output=output, **(small | chosen))  # type: ignore[arg-type]
 
 
@@ -50,7 +50,7 @@ EARLY = {"epochs": 40, "learning_rate": 5.0, "warmup": 0.0, "optimizer": "sgd", 
 
 @pytest.fixture(scope="module")
 def plain(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of one epoch, in a folder that had what was known of another one; the tests leave it as it is."""
+    """A run of one epoch in a folder with results of another run. Tests do not change it."""
     folder = tmp_path_factory.mktemp("plain")
     (folder / "explanations").mkdir()
     for name in (*STALE, "notes.txt"):
@@ -61,13 +61,13 @@ def plain(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def early(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that ended early, in `run`, its checkpoints in `checkpoints`."""
+    """A run that stopped early, in `run`, with its checkpoints in `checkpoints`."""
     folder = tmp_path_factory.mktemp("early")
     train(_configuration(data, folder / "run", **EARLY), folder / "checkpoints")
     return folder
 
 
-def test_the_rate_rises_then_falls_as_half_a_cosine() -> None:
+def test_the_learning_rate_warms_up_and_then_follows_half_a_cosine() -> None:
     shares = [rate_share(step, 100, 0.1) for step in range(101)]
     assert shares[:10] == pytest.approx([step / 11 for step in range(1, 11)])
     assert shares[10:] == pytest.approx([(1 + np.cos(np.pi * step / 90)) / 2 for step in range(91)])
@@ -75,7 +75,7 @@ def test_the_rate_rises_then_falls_as_half_a_cosine() -> None:
 
 
 @pytest.mark.parametrize("name", ["adamw", "sgd", "lamb", "lion", "lookahead_adam"])
-def test_timms_optimizers_take_a_rate_of_their_own_for_the_features(name: str) -> None:
+def test_timms_optimizers_support_a_separate_rate_for_the_features(name: str) -> None:
     head, features = (torch.nn.Parameter(torch.ones(3)) for _ in range(2))
     optimizer = create_optimizer(name, [{"params": [head]}, {"params": [features], "lr": 0.01}], 0.1, 0.0)
     assert [group["lr"] for group in optimizer.param_groups] == [0.1, 0.01]
@@ -84,12 +84,12 @@ def test_timms_optimizers_take_a_rate_of_their_own_for_the_features(name: str) -
     assert (1 - head).sum() > (1 - features).sum() > 0
 
 
-def test_an_unknown_optimizer_is_refused_with_those_near_it() -> None:
+def test_the_error_for_an_unknown_optimizer_suggests_similar_names() -> None:
     with pytest.raises(DataError, match=r"expected one of timm's optimizers, got 'adamx'; near it: .*adamw"):
         check_optimizer("adamx")
 
 
-def test_what_is_watched_can_end_a_run(data: Path, tmp_path: Path) -> None:
+def test_an_exception_of_the_epoch_callback_ends_the_run(data: Path, tmp_path: Path) -> None:
     class Enough(Exception):
         pass
 
@@ -107,36 +107,36 @@ def test_what_is_watched_can_end_a_run(data: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "trained.json").exists()
 
 
-def test_training_ends_early_without_a_better_loss(early: Path) -> None:
+def test_training_stops_early_if_the_loss_does_not_improve(early: Path) -> None:
     losses = [float(line.split(",")[2]) for line in (early / "run/history.csv").read_text().splitlines()[1:]]
     assert len(losses) < 30
     assert losses.index(min(losses)) == len(losses) - 3
 
 
-def test_a_new_run_leaves_nothing_of_what_was_known_of_the_one_before(plain: Path) -> None:
+def test_a_new_run_removes_the_results_of_the_previous_one(plain: Path) -> None:
     assert not any((plain / name).exists() for name in STALE)
     assert (plain / "notes.txt").exists()
 
 
 @pytest.mark.parametrize("chosen", [{"mixup": 0.2}, {"cutmix": 1.0}], ids=["mixup", "cutmix"])
-def test_images_are_mixed_with_their_labels(data: Path, plain: Path, tmp_path: Path, chosen: dict[str, float]) -> None:
+def test_mixing_changes_the_training(data: Path, plain: Path, tmp_path: Path, chosen: dict[str, float]) -> None:
     train(_configuration(data, tmp_path, **chosen))
     assert (plain / "history.csv").read_text() != (tmp_path / "history.csv").read_text()
 
 
-def test_the_average_of_the_weights_is_what_is_kept(data: Path, plain: Path, tmp_path: Path) -> None:
+def test_the_averaged_weights_are_saved(data: Path, plain: Path, tmp_path: Path) -> None:
     train(_configuration(data, tmp_path, ema_decay=0.999))
-    torch.manual_seed(0)  # the runs' own
+    torch.manual_seed(0)  # the seed of the runs
     start, _ = create_classifier(_configuration(data, tmp_path), 6)
     expected = [parameter.detach() for parameter in start.head_parameters()]
     moved = []
     for folder in (plain, tmp_path):
         weights = load_trained(folder)[1].head_parameters()
         moved.append(max(float((new.detach() - old).abs().max()) for new, old in zip(weights, expected, strict=True)))
-    assert 0 < moved[1] < 0.3 * moved[0]  # the average begins with the first step
+    assert 0 < moved[1] < 0.3 * moved[0]  # the average starts with the first step
 
 
-def test_tensorboard_has_all_that_is_promised(data: Path, tmp_path: Path) -> None:
+def test_tensorboard_has_everything_that_the_docs_promise(data: Path, tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     checkpoints = tmp_path / "elsewhere"
@@ -168,7 +168,7 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
         find_checkpoint(folder, ours | {"seed": 5})
 
 
-def test_two_runs_are_one_wherever_their_files_lie_and_not_with_other_files(tmp_path: Path) -> None:
+def test_the_identity_of_a_run_depends_on_file_contents_not_on_paths(tmp_path: Path) -> None:
     record = create_classifier(_configuration(tmp_path, tmp_path), 6)[1]
     for name, text in (("a.json", "1"), ("same.json", "1"), ("other.json", "2")):
         (tmp_path / name).write_text(text)
@@ -181,7 +181,7 @@ def test_two_runs_are_one_wherever_their_files_lie_and_not_with_other_files(tmp_
     assert identify(given, record, "n", 1) != ours
 
 
-def test_a_run_that_has_ended_is_given_back_and_not_overwritten(data: Path, plain: Path) -> None:
+def test_a_finished_run_is_returned_and_not_overwritten(data: Path, plain: Path) -> None:
     written = (plain / "network.pt").stat().st_mtime_ns
     assert train(_configuration(data, plain)) == load_trained(plain)[0]
     with pytest.raises(DataError, match="epochs 1, got 2"):
@@ -192,13 +192,13 @@ def test_a_run_that_has_ended_is_given_back_and_not_overwritten(data: Path, plai
 
 
 class _Cut(Exception):
-    """Ends a run as kill -9 does, but for the process."""
+    """Ends a run like kill -9, but keeps the process."""
 
 
-def test_a_run_goes_on_after_a_worse_epoch_elsewhere_and_keeps_the_best(
+def test_a_run_resumes_after_a_worse_epoch_in_a_moved_folder_and_keeps_the_best(
     data: Path, tmp_path: Path, recwarn: pytest.WarningsRecorder
 ) -> None:
-    """A rate so high that later epochs are worse; the checkpoints are moved in between."""
+    """The rate is so high that later epochs are worse. The checkpoints are moved before the run resumes."""
     chosen = {"epochs": 4, "learning_rate": 3.0, "warmup": 0.0, "optimizer": "sgd", "seed": 1}
     whole: list[float] = []
     expected = train(
@@ -225,7 +225,7 @@ def test_a_run_goes_on_after_a_worse_epoch_elsewhere_and_keeps_the_best(
     assert not [warning for warning in recwarn if "is not empty" in str(warning.message)]
 
 
-def test_a_run_that_ended_early_stays_ended(data: Path, early: Path, tmp_path: Path) -> None:
+def test_a_run_that_stopped_early_does_not_resume(data: Path, early: Path, tmp_path: Path) -> None:
     checkpoints = shutil.copytree(early / "checkpoints", tmp_path / "checkpoints")
     seen: list[int] = []
     record = train(_configuration(data, tmp_path / "second", **EARLY), checkpoints, lambda epoch, _: seen.append(epoch))
@@ -234,14 +234,14 @@ def test_a_run_that_ended_early_stays_ended(data: Path, early: Path, tmp_path: P
     assert record.epochs == len((early / "run/history.csv").read_text().splitlines()) - 1
 
 
-def test_sixteen_bits_without_a_gpu_are_refused(data: Path, tmp_path: Path) -> None:
+def test_16_bit_precision_without_a_gpu_is_refused(data: Path, tmp_path: Path) -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
     with pytest.raises(DataError, match="precision: expected 32-true or bf16-mixed on a processor, got 16-mixed"):
         train(_configuration(data, tmp_path, precision="16-mixed"))
 
 
-def test_mistakes_are_drawn_the_surest_first(data: Path) -> None:
+def test_the_most_confident_mistakes_are_drawn_first(data: Path) -> None:
     manifest = scan(data)
     images = ImageDataset(manifest, "val", SPEC)
     targets = np.array([images[index][1] for index in range(len(images))])
@@ -264,7 +264,7 @@ def test_the_confusion_matrix_is_drawn() -> None:
 
 
 class _Branching(torch.nn.Module):
-    """Looks at its input to choose what to do: a trace keeps one of the two ways."""
+    """A network with a branch on its input. A trace keeps only one of the two branches."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -282,7 +282,7 @@ class _Branching(torch.nn.Module):
 
 
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
-def test_a_network_that_a_trace_does_not_keep_is_refused_before_it_is_trained() -> None:
+def test_a_network_that_cannot_be_traced_is_refused_before_training() -> None:
     classifier = Classifier(_Branching(), (0.5,) * 3, (0.25,) * 3)
     with pytest.raises(DataError, match="expected a graph of branching that gives the network's logits"):
         check_exportable(classifier, SPEC, "branching")

@@ -31,7 +31,7 @@ Write = Callable[[object], Path]
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
-    """Writes a file as SageMaker does."""
+    """A function that writes a configuration file like SageMaker."""
 
     def write(content: object) -> Path:
         path = tmp_path / "given.json"
@@ -51,32 +51,32 @@ def _channels(tmp_path: Path, *names: str) -> Path:
     return tmp_path / "data"
 
 
-def test_hyperparameters_are_strings_of_what_they_mean(write: Write) -> None:
+def test_hyperparameter_strings_are_converted_to_their_types(write: Write) -> None:
     given = {"model": "resnet18", "epochs": "7", "learning_rate": "1e-4", "pretrained": "false", "image_size": "64"}
     chosen = _training(write(given))
     assert (chosen.model, chosen.epochs, chosen.learning_rate) == ("resnet18", 7, 1e-4)
     assert (chosen.pretrained, chosen.image_size, chosen.batch_size) == (False, 64, 32)
 
 
-def test_strings_that_an_sdk_wrote_as_json_are_read(write: Write) -> None:
+def test_strings_that_the_sdk_encoded_as_json_are_read(write: Write) -> None:
     given = {"model": '"mobilenetv2_100"', "version": '"3"', "epochs": '"7"', "certificate": '"full"'}
     job, training = read_hyperparameters(write(given)).job, _training(write(given))
     assert (training.model, job.version, training.epochs, job.certificate) == ("mobilenetv2_100", "3", 7, "full")
 
 
-def test_a_hyphen_is_an_underscore_but_not_beside_one(write: Write) -> None:
+def test_hyphens_in_names_are_accepted_but_not_both_spellings_at_once(write: Write) -> None:
     assert _training(write({"batch-size": "8"})).batch_size == 8
     with pytest.raises(DataError, match="expected batch_size once, got it as batch_size and batch-size"):
         read_hyperparameters(write({"batch-size": "8", "batch_size": "8"}))
 
 
-def test_what_the_platform_adds_is_passed_over(write: Write) -> None:
+def test_hyperparameters_that_the_platform_adds_are_ignored(write: Write) -> None:
     given = {"sagemaker_program": '"a.py"', "sagemaker_region": "x", "_tuning_objective_metric": "loss", "epochs": "2"}
     assert read_hyperparameters(write(given)) == Hyperparameters(JobParameters(), {"epochs": "2"})
 
 
 @pytest.mark.parametrize("key", ["learning_rte", "sagemaker", "data", "weights", "lr\nx"])
-def test_an_unknown_hyperparameter_is_refused_with_those_that_are_known(write: Write, key: str) -> None:
+def test_the_error_for_an_unknown_hyperparameter_lists_the_known_ones(write: Write, key: str) -> None:
     with pytest.raises(DataError) as caught:
         read_hyperparameters(write({key: "1"}))
     assert f"got {key!r}" in str(caught.value)
@@ -104,17 +104,17 @@ def test_an_unknown_hyperparameter_is_refused_with_those_that_are_known(write: W
         ("{", r"given\.json: Invalid JSON"),
     ],
 )
-def test_a_wrong_value_is_named(write: Write, given: object, message: str) -> None:
+def test_the_error_for_a_wrong_value_names_the_hyperparameter(write: Write, given: object, message: str) -> None:
     with pytest.raises(DataError, match=message):
         read_hyperparameters(write(given))
 
 
-def test_without_a_file_the_defaults_are_those_of_the_command(tmp_path: Path) -> None:
+def test_without_a_file_the_defaults_of_the_command_apply(tmp_path: Path) -> None:
     chosen = read_hyperparameters(tmp_path / "none.json").to_training(tmp_path, tmp_path, None)
     assert chosen == to_configuration({"data": tmp_path, "output": tmp_path})
 
 
-def test_folders_of_a_job_are_no_variables(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_folders_of_a_job_cannot_be_set_by_variables(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DRIFTSERVE_TRAINING_EPOCHS", "7")
     assert _training(write({})).epochs == 7
     monkeypatch.setenv("DRIFTSERVE_TRAINING_TEST_DATA", "elsewhere")
@@ -122,7 +122,7 @@ def test_folders_of_a_job_are_no_variables(write: Write, monkeypatch: pytest.Mon
         read_hyperparameters(write({}))
 
 
-def test_every_choice_of_a_run_is_a_hyperparameter_and_reaches_it(tmp_path: Path) -> None:
+def test_every_parameter_of_a_run_can_be_a_hyperparameter(tmp_path: Path) -> None:
     other: dict[str, object] = {"model": "resnet18", "pretrained": False, "image_size": 40, "label_smoothing": 0.5}
     other |= {"optimizer": "sgd", "warmup": 0.5, "augmentation": "none", "precision": "bf16-mixed", "ema_decay": 0.5}
     other |= dict.fromkeys(set(TRAINING_NAMES) - set(other), 9)
@@ -143,7 +143,7 @@ def test_every_hyperparameter_has_a_row_in_the_docs_with_its_default() -> None:
             assert rows[name] == f"`{str(default).lower()}`"
 
 
-def test_hosts_with_suffixes_are_counted_alike_on_every_host(write: Write) -> None:
+def test_every_host_computes_the_same_order_of_hosts(write: Write) -> None:
     names = ["algo-2-9f24b", "algo-1-9f24b", "algo-3-9f24b"]
     commands = [
         read_hosts(write({"hosts": order, "current_host": host, "instance_groups": []})).torchrun(4, "a.module")
@@ -155,7 +155,7 @@ def test_hosts_with_suffixes_are_counted_alike_on_every_host(write: Write) -> No
         assert command[-2:] == ["-m", "a.module"]
 
 
-def test_without_a_file_this_host_is_alone(tmp_path: Path) -> None:
+def test_without_a_file_this_host_is_the_only_one(tmp_path: Path) -> None:
     assert read_hosts(tmp_path / "none.json") == Hosts(hosts=("localhost",), current_host="localhost")
 
 
@@ -167,12 +167,12 @@ def test_without_a_file_this_host_is_alone(tmp_path: Path) -> None:
         ({"hosts": "algo-1", "current_host": "algo-1"}, "hosts: Input should be a valid"),
     ],
 )
-def test_hosts_that_make_no_sense_are_refused(write: Write, given: object, message: str) -> None:
+def test_invalid_hosts_are_refused(write: Write, given: object, message: str) -> None:
     with pytest.raises(DataError, match=message):
         read_hosts(write(given))
 
 
-def test_the_processes_meet_on_the_network_that_the_platform_names_and_share_the_cores() -> None:
+def test_processes_use_the_network_interface_of_the_platform_and_share_the_cores() -> None:
     cores = len(os.sched_getaffinity(0))
     environment = Hosts(network_interface_name="eth7").environment(1)
     assert environment == {
@@ -183,7 +183,7 @@ def test_the_processes_meet_on_the_network_that_the_platform_names_and_share_the
     assert Hosts().environment(2 * cores) == {"OMP_NUM_THREADS": "1"}
 
 
-def test_one_channel_of_any_name_is_the_folder_of_images(tmp_path: Path) -> None:
+def test_a_single_channel_of_any_name_is_the_image_folder(tmp_path: Path) -> None:
     folder = _channels(tmp_path, "training")
     channels = find_channels(folder, tmp_path / "none.json")
     with channels.data() as found:
@@ -191,7 +191,7 @@ def test_one_channel_of_any_name_is_the_folder_of_images(tmp_path: Path) -> None
     assert channels.weights is None
 
 
-def test_channels_by_split_become_one_folder(tmp_path: Path) -> None:
+def test_one_channel_per_split_is_combined_into_one_folder(tmp_path: Path) -> None:
     folder = _channels(tmp_path, "train", "validation", "test", "stream")
     (folder / "validation" / "sea" / "0.jpg").touch()
     with find_channels(folder, tmp_path / "none.json").data() as found:
@@ -210,7 +210,7 @@ def test_channels_by_split_become_one_folder(tmp_path: Path) -> None:
         (("train", "val", "test", "extra"), "got extra, test, train, val"),
     ],
 )
-def test_channels_that_are_no_data_set_are_refused(tmp_path: Path, names: tuple[str, ...], message: str) -> None:
+def test_channels_that_do_not_form_a_data_set_are_refused(tmp_path: Path, names: tuple[str, ...], message: str) -> None:
     with pytest.raises(DataError, match=message):
         find_channels(_channels(tmp_path, *names), tmp_path / "none.json")
 
@@ -223,14 +223,14 @@ def test_channels_that_are_no_data_set_are_refused(tmp_path: Path, names: tuple[
         ("File", r"given\.json: training: Input should be"),
     ],
 )
-def test_channels_that_are_not_here_as_a_whole_are_refused(
+def test_channels_that_are_not_fully_copied_to_this_host_are_refused(
     tmp_path: Path, write: Write, channel: object, message: str
 ) -> None:
     with pytest.raises(DataError, match=message):
         find_channels(_channels(tmp_path, "training"), write({"training": channel}))
 
 
-def test_the_channels_are_those_that_the_platform_names(tmp_path: Path, write: Write) -> None:
+def test_only_channels_that_the_platform_names_are_used(tmp_path: Path, write: Write) -> None:
     folder = _channels(tmp_path, "training", "lost+found")
     with find_channels(folder, write({"training": {"TrainingInputMode": "File"}})).data() as found:
         assert found == folder / "training"
@@ -238,7 +238,7 @@ def test_the_channels_are_those_that_the_platform_names(tmp_path: Path, write: W
         find_channels(folder, write({"training": {}, "weights": {}}))
 
 
-def test_a_channel_of_weights_holds_a_file_or_several_of_which_the_model_takes_its_own(tmp_path: Path) -> None:
+def test_a_weights_channel_contains_one_file_or_a_folder_of_several(tmp_path: Path) -> None:
     folder = _channels(tmp_path, "training", "weights")
     with pytest.raises(DataError, match=r"weights: expected weights files, .* got none"):
         find_channels(folder, tmp_path / "none.json")
@@ -250,19 +250,19 @@ def test_a_channel_of_weights_holds_a_file_or_several_of_which_the_model_takes_i
     assert find_channels(folder, tmp_path / "none.json").weights == folder / "weights"
 
 
-def test_torchruns_variables_say_which_process_this_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_rank_is_read_from_torchruns_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     assert read_ranks() == Ranks(rank=0, processes=1, processes_per_host=1)
     for name, value in {"RANK": "5", "WORLD_SIZE": "6", "LOCAL_WORLD_SIZE": "2"}.items():
         monkeypatch.setenv(name, value)
-    assert read_ranks() == Ranks()  # some other launcher's
+    assert read_ranks() == Ranks()  # without TORCHELASTIC_RUN_ID: set by another launcher
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
     ranks = read_ranks()
     assert (ranks.rank, ranks.processes, ranks.hosts, ranks.is_first) == (5, 6, 3, False)
 
 
-def test_the_processes_share_every_epoch_in_equal_parts_and_in_another_order(tmp_path: Path) -> None:
+def test_processes_get_equal_shares_of_an_epoch_and_each_epoch_has_another_order(tmp_path: Path) -> None:
     entries = []
-    for number in range(9):  # an image's brightness is its number
+    for number in range(9):  # the brightness of an image encodes its number
         Image.new("RGB", (8, 8), (number * 20,) * 3).save(tmp_path / f"{number}.png")
         entries.append(Entry(f"{number}.png", "train", "sea" if number % 2 else "ice", str(number)))
     manifest = Manifest(tmp_path, tuple(entries))
@@ -274,7 +274,7 @@ def test_the_processes_share_every_epoch_in_equal_parts_and_in_another_order(tmp
         for loader in loaders:
             loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
             shares.append([draw.index for draw in loader.sampler])
-            assert sum(len(targets) for _, targets in loader) == 5  # none is dropped from a share of one batch
+            assert sum(len(targets) for _, targets in loader) == 5  # no image of the incomplete batch is dropped
         assert set(np.concatenate(shares)) == set(range(9))
         orders.append(shares)
     assert orders[0] != orders[1]

@@ -19,11 +19,11 @@ from driftserve_training.preparation.perceptual_hash import perceptual_hash
 from driftserve_training.preparation.preparation import PreparationRules, prepare
 from image_folders import listing, write_images
 
-SPLITS = ("test", "val", "stream", "train")  # each takes precedence over those behind it
+SPLITS = ("test", "val", "stream", "train")  # each takes precedence over later ones
 
 
 def _picture(seed: int) -> Image.Image:
-    """Blurred noise, 120x90: like a photo in that its coarse parts differ most."""
+    """Return blurred noise, 120x90. Like in a photo, coarse structures have the most contrast."""
     generator = np.random.default_rng(seed)
     picture = Image.new("RGB", (120, 90))
     for side, weight in ((4, 1.0), (12, 0.4), (60, 0.2)):
@@ -64,8 +64,8 @@ def _candidates(split: str, hashes: Sequence[int | None]) -> list[Candidate]:
     ]
 
 
-def test_the_hash_is_that_of_the_cosine_transform_by_its_definition() -> None:
-    """In the size of the thumbnail, and grey, nothing comes before the transform."""
+def test_the_hash_follows_the_definition_of_the_cosine_transform() -> None:
+    """The image is grey and already has the thumbnail's size, so that only the transform is applied."""
     grey = np.random.default_rng(3).integers(0, 256, (32, 32), np.uint8)
     frequency, pixel = np.arange(1, 9)[:, None], np.arange(32)[None]
     cosines = np.cos(np.pi * frequency * (2 * pixel + 1) / 64)
@@ -75,7 +75,7 @@ def test_the_hash_is_that_of_the_cosine_transform_by_its_definition() -> None:
 
 
 @pytest.mark.parametrize("name", DISTORTED)
-def test_a_distorted_copy_is_near_and_other_pictures_are_not(name: str) -> None:
+def test_a_distorted_copy_is_a_near_duplicate_and_other_pictures_are_not(name: str) -> None:
     pictures = [_picture(seed) for seed in range(12)]
     for place, picture in enumerate(pictures):
         copy = DISTORTED[name](picture)
@@ -83,20 +83,20 @@ def test_a_distorted_copy_is_near_and_other_pictures_are_not(name: str) -> None:
         assert all(_distance(other, copy) > MOST_DISTANCE for other in pictures[:place] + pictures[place + 1 :])
 
 
-def test_a_mirrored_copy_is_another_picture() -> None:
+def test_a_mirrored_copy_is_not_a_near_duplicate() -> None:
     picture = _picture(0)
     assert _distance(picture, picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)) > MOST_DISTANCE
 
 
 @pytest.mark.parametrize("level", [0, 90])
-def test_where_there_is_nothing_to_see_there_is_no_hash(level: int) -> None:
+def test_an_image_without_contrast_has_no_hash(level: int) -> None:
     noise = np.random.default_rng(level).integers(0, 7, (64, 64, 3), np.uint8)
     assert perceptual_hash(noise + np.uint8(level)) is None
     assert find_near_duplicates([*_candidates("train", [None, None]), *_candidates("test", [None])]) == ()
 
 
-def test_the_nearest_are_those_of_all_pairs_counted_bit_by_bit() -> None:
-    """Of so many that they are compared in blocks; every third is a copy of one in test with 0 to 15 bits changed."""
+def test_near_duplicates_agree_with_a_comparison_of_all_pairs() -> None:
+    """There are enough images for several blocks. Every third is a copy of a test image with 0 to 15 bits changed."""
     generator = np.random.default_rng(8)
     test = generator.integers(0, 2, (1500, 64))
     train = generator.integers(0, 2, (3000, 64))
@@ -118,7 +118,7 @@ def _packed(bits: npt.NDArray[np.int64]) -> list[int]:
     return [int("".join(map(str, row)), 2) for row in bits.tolist()]
 
 
-def test_each_image_is_held_against_the_splits_that_take_precedence_and_not_against_its_own() -> None:
+def test_an_image_is_compared_only_with_splits_that_take_precedence() -> None:
     candidates = [one for split in reversed(SPLITS) for one in _candidates(split, [5, 5])]
     found = find_near_duplicates(candidates)
     assert [(near.path, near.split, near.other_path, near.other_split) for near in found] == [
@@ -130,7 +130,7 @@ def test_each_image_is_held_against_the_splits_that_take_precedence_and_not_agai
 
 @pytest.fixture
 def fetched(tmp_path: Path) -> Path:
-    """Two classes of noise; in train a distorted copy of a picture that is in test, and of one that is in val."""
+    """Two classes of noise; train has distorted copies of a test picture and of a val picture."""
     folder = write_images(
         tmp_path / "fetched",
         {f"seg_{split}/{label}": 2 for split in ("train", "val", "test") for label in ("sea", "ice")},
@@ -141,7 +141,7 @@ def fetched(tmp_path: Path) -> Path:
     return folder
 
 
-def test_they_are_listed_by_default_and_left_where_they_are(fetched: Path, tmp_path: Path) -> None:
+def test_near_duplicates_are_listed_and_kept_by_default(fetched: Path, tmp_path: Path) -> None:
     prepared = prepare(fetched, tmp_path / "out")
     assert (prepared.near_duplicates, prepared.rejected, prepared.images["train"]["sea"]) == (2, 0, 4)
     with (tmp_path / "out" / "near_duplicates.csv").open(newline="") as file:
@@ -156,7 +156,7 @@ def test_they_are_listed_by_default_and_left_where_they_are(fetched: Path, tmp_p
     ]
 
 
-def test_dropped_ones_are_in_no_split_and_among_the_rejected(fetched: Path, tmp_path: Path) -> None:
+def test_dropped_near_duplicates_are_in_no_split_and_listed_as_rejected(fetched: Path, tmp_path: Path) -> None:
     rules = PreparationRules(near_duplicates="drop")
     prepared = prepare(fetched, tmp_path / "out", rules)
     assert (prepared.near_duplicates, prepared.rejected) == (2, 2)
@@ -170,7 +170,7 @@ def test_dropped_ones_are_in_no_split_and_among_the_rejected(fetched: Path, tmp_
     assert prepare(fetched, tmp_path / "out", rules).is_unchanged
 
 
-def test_a_class_that_is_all_copies_is_named_when_they_are_dropped(fetched: Path, tmp_path: Path) -> None:
+def test_the_error_names_a_class_that_becomes_empty_when_copies_are_dropped(fetched: Path, tmp_path: Path) -> None:
     for path in (fetched / "seg_train" / "sea").iterdir():
         path.unlink()
     _recompressed(_picture(0)).save(fetched / "seg_train" / "sea" / "copy-0.png")
@@ -178,7 +178,7 @@ def test_a_class_that_is_all_copies_is_named_when_they_are_dropped(fetched: Path
         prepare(fetched, tmp_path / "out", PreparationRules(near_duplicates="drop"))
 
 
-def test_copies_that_the_choice_of_validation_parts_are_found(tmp_path: Path) -> None:
+def test_copies_that_the_validation_split_separates_are_found(tmp_path: Path) -> None:
     source = write_images(tmp_path / "source", {"seg_train/ice": 8, "seg_test/ice": 1, "seg_test/sea": 1})
     (source / "seg_train" / "sea").mkdir()
     for number in range(8):
@@ -190,7 +190,7 @@ def test_copies_that_the_choice_of_validation_parts_are_found(tmp_path: Path) ->
     assert prepared.near_duplicates == parted > 0
 
 
-def test_the_command_lists_drops_or_refuses_in_one_line(
+def test_the_command_lists_drops_or_refuses_near_duplicates(
     fetched: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["preprocess", "--data", str(fetched), "--output"]
@@ -206,8 +206,8 @@ def test_the_command_lists_drops_or_refuses_in_one_line(
     assert (dropped["near_duplicates"], dropped["images"]["train"]["sea"]) == (2, 2)
 
 
-def test_a_photo_that_was_published_twice_is_found(intel: Path) -> None:
-    """Two files of one forest, in train and in test, that differ in all pixels, by 9 grey levels on average."""
+def test_a_real_near_duplicate_is_found(intel: Path) -> None:
+    """Two files of the same photo, in train and in test. All pixels differ, by 9 grey levels on average."""
     one, other, unlike = (
         perceptual_hash(decode((intel / name).read_bytes()))
         for name in ("train/forest/5219.jpg", "test/forest/20938.jpg", "test/forest/21126.jpg")

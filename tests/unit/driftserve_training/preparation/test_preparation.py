@@ -21,7 +21,7 @@ DROP = PreparationRules(drop=True)
 
 @pytest.fixture
 def fetched(tmp_path: Path) -> Path:
-    """Two classes; of each 6 images to train with, 2 of validation, 2 of test."""
+    """Two classes, each with 6 training, 2 validation and 2 test images."""
     return write_images(
         tmp_path / "fetched",
         {f"seg_{split}/{label}": n for split, n in (("train", 6), ("val", 2), ("test", 2)) for label in ("sea", "ice")},
@@ -33,7 +33,7 @@ def _rejected(folder: Path) -> dict[str, str]:
         return {row["path"]: row["reason"] for row in csv.DictReader(file)}
 
 
-def test_prepared_images_are_what_scan_reads_under_the_same_digest(fetched: Path, tmp_path: Path) -> None:
+def test_scan_reads_the_prepared_images_with_the_same_digest(fetched: Path, tmp_path: Path) -> None:
     write_images(fetched, {"stream/sea": 1, "stream/ice": 1, "seg_pred": 1}, seed=100)
     prepared = prepare(fetched, tmp_path / "out")
     assert prepared.images == {
@@ -52,7 +52,7 @@ def test_prepared_images_are_what_scan_reads_under_the_same_digest(fetched: Path
     assert stat.S_IMODE((tmp_path / "out" / "manifest.csv").stat().st_mode) == 0o444
 
 
-def test_made_again_it_is_left_as_it_is(fetched: Path, tmp_path: Path) -> None:
+def test_preparing_again_leaves_the_folder_unchanged(fetched: Path, tmp_path: Path) -> None:
     first = prepare(fetched, tmp_path / "out")
     before = (tmp_path / "out" / "manifest.csv").stat()
     again = prepare(fetched, tmp_path / "out")
@@ -63,7 +63,7 @@ def test_made_again_it_is_left_as_it_is(fetched: Path, tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["fetched", "out"]
 
 
-def test_another_result_never_replaces_a_prepared_folder(fetched: Path, tmp_path: Path) -> None:
+def test_a_different_result_does_not_replace_a_prepared_folder(fetched: Path, tmp_path: Path) -> None:
     prepare(fetched, tmp_path / "out")
     before = listing(tmp_path / "out")
     (fetched / "seg_train" / "sea" / "new.png").write_bytes(png(500))
@@ -72,14 +72,14 @@ def test_another_result_never_replaces_a_prepared_folder(fetched: Path, tmp_path
     assert listing(tmp_path / "out") == before
 
 
-def test_a_prepared_folder_that_was_altered_does_not_pass_for_unchanged(fetched: Path, tmp_path: Path) -> None:
+def test_a_modified_prepared_folder_is_refused(fetched: Path, tmp_path: Path) -> None:
     prepare(fetched, tmp_path / "out")
     (tmp_path / "out" / "val" / "sea" / "12.png").unlink()
     with pytest.raises(DataError, match=r"val/sea/12\.png: expected the image that manifest\.csv lists"):
         prepare(fetched, tmp_path / "out")
 
 
-def test_a_folder_of_other_files_is_not_written_to(fetched: Path, tmp_path: Path) -> None:
+def test_a_folder_with_other_files_is_not_written_to(fetched: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("mine")
     with pytest.raises(DataError, match=r"expected a new or empty folder"):
@@ -111,7 +111,7 @@ def _under_two_labels(folder: Path) -> None:
         (_under_two_labels, r"got 2 .*seg_train/ice/6\.png.* sea/0\.png \(labelled sea, and ice as seg_train/ice/6"),
     ],
 )
-def test_images_that_cannot_be_used_are_refused_by_name_or_dropped(
+def test_unusable_images_are_named_in_the_error_or_dropped(
     break_: Callable[[Path], None], said: str, fetched: Path, tmp_path: Path
 ) -> None:
     break_(fetched)
@@ -123,10 +123,10 @@ def test_images_that_cannot_be_used_are_refused_by_name_or_dropped(
     assert prepared.rejected == len(rejected)
     assert "seg_train/sea/0.png" in rejected
     assert "train/sea/0.png" not in listing(tmp_path / "out")
-    scan(tmp_path / "out")  # as `train` would: no leak, no corrupt image, all classes everywhere
+    scan(tmp_path / "out")  # the checks of `train`: no leak, no corrupt image, all classes in each split
 
 
-def test_of_one_image_in_all_splits_the_one_in_test_is_kept(fetched: Path, tmp_path: Path) -> None:
+def test_an_image_in_all_splits_is_kept_only_in_test(fetched: Path, tmp_path: Path) -> None:
     for split in ("seg_train", "seg_val", "seg_test", "stream"):
         write_images(fetched, {f"{split}/sea": 1, f"{split}/ice": 1}, seed=200 + 10 * len(split))
         (fetched / split / "sea" / "same.png").write_bytes(png(800))
@@ -134,7 +134,7 @@ def test_of_one_image_in_all_splits_the_one_in_test_is_kept(fetched: Path, tmp_p
     assert [name for name in listing(tmp_path / "out") if name.endswith("same.png")] == ["test/sea/same.png"]
 
 
-def test_the_same_image_twice_in_one_split_counts_once_and_is_no_fault(fetched: Path, tmp_path: Path) -> None:
+def test_a_duplicate_within_one_split_is_counted_once_without_an_error(fetched: Path, tmp_path: Path) -> None:
     (fetched / "seg_train" / "sea" / "copy.png").write_bytes(png(0))
     prepared = prepare(fetched, tmp_path / "out")
     assert prepared.images["train"] == {"ice": 6, "sea": 6}
@@ -143,7 +143,7 @@ def test_the_same_image_twice_in_one_split_counts_once_and_is_no_fault(fetched: 
     }
 
 
-def test_ten_files_are_named_and_the_rest_are_counted(fetched: Path, tmp_path: Path) -> None:
+def test_the_error_names_ten_files_and_counts_the_rest(fetched: Path, tmp_path: Path) -> None:
     for path in (fetched / "seg_train").rglob("*.png"):
         path.write_bytes(b"broken")
     with pytest.raises(DataError, match=r"got 12 that cannot: .* and 2 more;") as refusal:
@@ -159,7 +159,7 @@ def test_ten_files_are_named_and_the_rest_are_counted(fetched: Path, tmp_path: P
         ("seg_train/sea", r"got no sea in train"),
     ],
 )
-def test_a_missing_split_or_class_is_named_and_nothing_to_drop(
+def test_a_missing_split_or_class_is_an_error_even_with_drop(
     gone: str, said: str, fetched: Path, tmp_path: Path
 ) -> None:
     shutil.rmtree(fetched / gone)
@@ -168,21 +168,21 @@ def test_a_missing_split_or_class_is_named_and_nothing_to_drop(
             prepare(fetched, tmp_path / "out", rules)
 
 
-def test_a_class_that_dropping_emptied_is_named(fetched: Path, tmp_path: Path) -> None:
+def test_the_error_names_a_class_that_became_empty(fetched: Path, tmp_path: Path) -> None:
     for path in (fetched / "seg_test" / "sea").iterdir():
         path.write_bytes(b"broken")
     with pytest.raises(DataError, match=r"got no sea in test"):
         prepare(fetched, tmp_path / "out", DROP)
 
 
-def test_one_class_alone_is_no_data_set(tmp_path: Path) -> None:
+def test_a_data_set_with_one_class_is_refused(tmp_path: Path) -> None:
     source = write_images(tmp_path / "fetched", {"seg_train/sea": 3, "seg_test/sea": 1})
     with pytest.raises(DataError, match=r"expected at least 2 classes, got sea"):
         prepare(source, tmp_path / "out")
 
 
-def test_validation_is_split_off_by_the_fraction_in_every_class(tmp_path: Path) -> None:
-    """Each image is drawn by itself, so a class's number is binomial: 200 times 0.3, give or take 4 deviations."""
+def test_every_class_gives_the_validation_fraction(tmp_path: Path) -> None:
+    """Images are drawn independently, so the number per class is binomial: 200 x 0.3, within 4 standard deviations."""
     numbers = {f"seg_{split}/{label}": n for split, n in (("train", 200), ("test", 1)) for label in ("sea", "ice")}
     source = write_images(tmp_path / "fetched", numbers)
     images = prepare(source, tmp_path / "out", PreparationRules(val_fraction=0.3)).images
@@ -191,7 +191,7 @@ def test_validation_is_split_off_by_the_fraction_in_every_class(tmp_path: Path) 
         assert images["val"][label] + images["train"][label] == 200
 
 
-def test_images_added_later_move_none_between_train_and_validation(fetched: Path, tmp_path: Path) -> None:
+def test_adding_images_does_not_move_others_between_train_and_validation(fetched: Path, tmp_path: Path) -> None:
     shutil.rmtree(fetched / "seg_val")
     write_images(fetched, {"seg_train/sea": 30, "seg_train/ice": 30}, seed=100)
     prepare(fetched, tmp_path / "before")
@@ -209,7 +209,7 @@ def test_another_seed_chooses_other_validation_images(fetched: Path, tmp_path: P
     assert first.manifest_sha256 != second.manifest_sha256
 
 
-def test_a_class_of_few_images_has_one_on_either_side(tmp_path: Path) -> None:
+def test_a_class_with_few_images_has_one_in_train_and_one_in_validation(tmp_path: Path) -> None:
     source = write_images(
         tmp_path / "fetched", {"seg_train/sea": 2, "seg_train/ice": 2, "seg_test/sea": 1, "seg_test/ice": 1}
     )
@@ -218,14 +218,14 @@ def test_a_class_of_few_images_has_one_on_either_side(tmp_path: Path) -> None:
         assert images["train"] == images["val"] == {"ice": 1, "sea": 1}
 
 
-def test_validation_shares_are_spread_evenly() -> None:
+def test_validation_shares_are_uniform() -> None:
     from scipy import stats
 
     shares = [validation_share(f"{number:064x}", seed=3) for number in range(5000)]
     assert stats.kstest(shares, "uniform").pvalue > 0.001
 
 
-def test_the_command_says_what_it_did_and_refuses_in_one_line(
+def test_the_command_prints_its_result_and_errors_are_one_line(
     fetched: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["preprocess", "--data", str(fetched), "--output", str(tmp_path / "out")]
@@ -249,8 +249,8 @@ def test_flags_out_of_range_are_refused(flags: tuple[str, str], said: str, capsy
     assert said in capsys.readouterr().err
 
 
-def test_real_images_go_the_whole_way(intel: Path, tmp_path: Path) -> None:
-    """A few of each class in a layout of its own, one of them broken."""
+def test_real_images_are_fetched_and_prepared(intel: Path, tmp_path: Path) -> None:
+    """A few images of each class in another layout, one of them broken."""
     source = tmp_path / "source"
     for split in ("train", "test"):
         for label in sorted(path for path in (intel / split).iterdir() if path.is_dir()):

@@ -31,7 +31,7 @@ TPE = {"sampler": "tpe", "pruner": "none"}
 
 
 class FakeTraining:
-    """Counts what it is given; does what it is told at one trial."""
+    """A fake training that records its assignments and raises `error` at trial `at`."""
 
     def __init__(self, at: int | None = None, error: BaseException | None = None) -> None:
         self.seen: list[Assignment] = []
@@ -48,20 +48,20 @@ class FakeTraining:
         return [assignment.number for assignment in self.seen]
 
 
-def test_a_grid_runs_each_combination_once_in_its_order(tmp_path: Path) -> None:
+def test_a_grid_search_runs_each_combination_once_in_order(tmp_path: Path) -> None:
     training = FakeTraining()
     search(tmp_path, plan_of(tmp_path, pruner="none"), training)
     assert [assignment.point for assignment in training.seen] == list(SPACE.combinations())
 
 
-def test_a_search_that_has_ended_trains_nothing_more(tmp_path: Path) -> None:
+def test_a_finished_search_trains_nothing(tmp_path: Path) -> None:
     search(tmp_path, plan_of(tmp_path))
     training = FakeTraining()
     search(tmp_path, plan_of(tmp_path), training)
     assert training.seen == []
 
 
-def test_tpe_draws_between_the_rates_the_same_for_the_same_seed_and_finds_the_better_half(tmp_path: Path) -> None:
+def test_tpe_samples_within_the_range_is_deterministic_and_finds_the_better_model(tmp_path: Path) -> None:
     training, other = FakeTraining(), FakeTraining()
     search(tmp_path / "a", plan_of(tmp_path, trials=30, **TPE), training)
     search(tmp_path / "b", plan_of(tmp_path, trials=30, **TPE), other)
@@ -70,11 +70,11 @@ def test_tpe_draws_between_the_rates_the_same_for_the_same_seed_and_finds_the_be
     assert min(rates) > 0.001
     assert max(rates) < 0.01
     assert len(set(rates)) == 30
-    assert abs(np.mean(np.log(rates[:10])) - np.log(0.001 * 0.01) / 2) < 0.5  # log-uniform before it knows anything
+    assert abs(np.mean(np.log(rates[:10])) - np.log(0.001 * 0.01) / 2) < 0.5  # log-uniform while it has no results
     assert np.mean([assignment.point.model == "large" for assignment in training.seen[15:]]) > 0.6
 
 
-def test_a_search_that_was_cut_off_draws_on_as_if_it_had_not_been(tmp_path: Path) -> None:
+def test_an_interrupted_search_continues_with_the_same_samples(tmp_path: Path) -> None:
     whole, begun, rest = FakeTraining(), FakeTraining(), FakeTraining()
     search(tmp_path / "whole", plan_of(tmp_path, trials=14, **TPE), whole)
     search(tmp_path / "parts", plan_of(tmp_path, trials=6, **TPE), begun)
@@ -82,12 +82,12 @@ def test_a_search_that_was_cut_off_draws_on_as_if_it_had_not_been(tmp_path: Path
     assert whole.seen == begun.seen + rest.seen
 
 
-def test_a_trial_far_below_the_others_is_given_up_but_not_at_once_nor_at_the_end(tmp_path: Path) -> None:
+def test_a_bad_trial_is_pruned_but_not_among_the_first_or_in_the_last_epoch(tmp_path: Path) -> None:
     points = Space(("large", "hopeless"), ("adamw",), (0.001, 0.002, 0.003, 0.004, 0.01))
     reported: dict[int, list[int]] = {}
 
     def training(assignment: Assignment, on_epoch: EpochCallback) -> Outcome:
-        late = assignment.number == 9  # falls below the median in the last epoch, in which the others leap
+        late = assignment.number == 9  # falls below the median only in the last epoch
         accuracy = accuracy_of(assignment.point)
         for epoch in range(1, 5):
             reported.setdefault(assignment.number, []).append(epoch)
@@ -100,13 +100,13 @@ def test_a_trial_far_below_the_others_is_given_up_but_not_at_once_nor_at_the_end
     assert reported[5] == [1]
 
 
-def test_no_trial_is_given_up_while_its_head_learns_alone(tmp_path: Path) -> None:
+def test_no_trial_is_pruned_while_only_its_head_is_trained(tmp_path: Path) -> None:
     pretrained = TrainingConfiguration(data=tmp_path, output=tmp_path, head_epochs=2)
     assert make_plan(pretrained, SPACE).warmup_epochs == 3
     assert plan_of(tmp_path).warmup_epochs == 1
 
 
-def test_a_trial_that_fails_is_noted_and_the_others_go_on_and_a_new_start_tries_it_again(tmp_path: Path) -> None:
+def test_a_failed_trial_does_not_stop_the_search_and_the_next_start_retries_it(tmp_path: Path) -> None:
     said: list[str] = []
     plan = plan_of(tmp_path, pruner="none")
     study = search(tmp_path, plan, FakeTraining(2, DataError("no such weights")), say=said.append)
@@ -122,7 +122,7 @@ def test_a_trial_that_fails_is_noted_and_the_others_go_on_and_a_new_start_tries_
     assert {trial.state for trial in rank(study, 8)} == {"complete"}
 
 
-def test_a_trial_that_is_tried_again_keeps_what_was_drawn_for_it(tmp_path: Path) -> None:
+def test_a_retried_trial_keeps_its_parameters(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, trials=20, **TPE)
     first, again = FakeTraining(11, DataError("the disk is full")), FakeTraining()
     search(tmp_path, plan, first)
@@ -130,7 +130,7 @@ def test_a_trial_that_is_tried_again_keeps_what_was_drawn_for_it(tmp_path: Path)
     assert [assignment.point for assignment in again.seen] == [first.seen[11].point]
 
 
-def test_a_trial_is_locked_while_it_trains_and_free_when_it_has_ended(tmp_path: Path) -> None:
+def test_a_trial_is_locked_only_while_it_trains(tmp_path: Path) -> None:
     code = "import fcntl, sys; fcntl.lockf(open(sys.argv[1], 'r+'), fcntl.LOCK_EX | fcntl.LOCK_NB)"
 
     def is_free() -> bool:
@@ -147,7 +147,7 @@ def test_a_trial_is_locked_while_it_trains_and_free_when_it_has_ended(tmp_path: 
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("a bug"), SystemExit()], ids=repr)
-def test_what_ends_the_process_leaves_its_trial_for_the_next_start(tmp_path: Path, error: BaseException) -> None:
+def test_a_trial_whose_process_ended_is_retried_by_the_next_start(tmp_path: Path, error: BaseException) -> None:
     plan = plan_of(tmp_path, pruner="none")
     with pytest.raises(type(error)):
         search(tmp_path, plan, FakeTraining(3, error))
@@ -158,7 +158,7 @@ def test_what_ends_the_process_leaves_its_trial_for_the_next_start(tmp_path: Pat
     assert [trial.number for trial in complete(rank(study, 8))] == [5, 7, 4, 6, 1, 3, 0, 2]
 
 
-def test_a_process_that_was_taken_to_be_dead_lets_go_of_its_trial_and_goes_on(tmp_path: Path) -> None:
+def test_a_process_presumed_dead_gives_up_its_trial_and_continues(tmp_path: Path) -> None:
     said: list[str] = []
     attempts: list[int] = []
 
@@ -175,19 +175,19 @@ def test_a_process_that_was_taken_to_be_dead_lets_go_of_its_trial_and_goes_on(tm
     assert len(complete(rank(study, 8))) == 8
 
 
-def test_an_accuracy_that_is_no_number_fails_its_trial(tmp_path: Path) -> None:
+def test_an_accuracy_of_nan_fails_its_trial(tmp_path: Path) -> None:
     study = search(tmp_path, plan_of(tmp_path), lambda *_: Outcome(float("nan")))
     assert {trial.error for trial in rank(study, 8)} == {"expected an accuracy to rank the trial by, got nan"}
 
 
-def test_processes_share_a_search_and_what_a_killed_one_had_begun_is_run_again(tmp_path: Path) -> None:
+def test_processes_share_a_search_and_retry_the_trial_of_a_killed_one(tmp_path: Path) -> None:
     log = tmp_path / "log"
     arguments = ("fake_searches", str(tmp_path), str(log), "-", "2")
     with running(*arguments, environment=ENVIRONMENT, log=tmp_path / "output") as killed, ThreadPoolExecutor() as pool:
         wait_for(lambda: log.exists() and log.read_text().count("\n"))
         other = pool.submit(main, tmp_path, log, None)
         wait_for(lambda: log.read_text().count("ended") == 7)
-        assert not other.done()  # it waits for what is said to run
+        assert not other.done()  # it waits for the trial that still seems to run
         killed.kill()
         killed.wait()
         other.result(60)
@@ -198,7 +198,7 @@ def test_processes_share_a_search_and_what_a_killed_one_had_begun_is_run_again(t
     assert [line for line in lines if "again" in line] == [f"begun {half} again"]
 
 
-def test_of_two_next_attempts_at_a_trial_the_first_counts() -> None:
+def test_the_first_of_two_concurrent_retries_counts() -> None:
     def entry(number: int, state: TrialState, **attributes: object) -> optuna.trial.FrozenTrial:
         made = create_trial(state=state, user_attrs=attributes, value=0.5 if state == TrialState.COMPLETE else None)
         made.number = number
@@ -255,13 +255,13 @@ def test_a_study_of_another_search_is_refused(
         check_same_search(identity, identify(make_plan(begun, space), begun, "0a"), "search")
 
 
-def test_the_identity_outlives_the_process_in_the_journal(tmp_path: Path) -> None:
+def test_the_journal_keeps_the_identity_of_the_search(tmp_path: Path) -> None:
     search(tmp_path, plan_of(tmp_path))
     with pytest.raises(DataError, match="expected plan grid, as in the study 'fake', got tpe"):
         search(tmp_path, plan_of(tmp_path, trials=3, **TPE))
 
 
-def test_a_broken_journal_is_said(tmp_path: Path) -> None:
+def test_a_broken_journal_is_an_error(tmp_path: Path) -> None:
     search(tmp_path, plan_of(tmp_path))
     journal = tmp_path / "study.journal"
     journal.write_bytes(b'{"op_code":' + journal.read_bytes())
@@ -278,20 +278,20 @@ def test_a_broken_journal_is_said(tmp_path: Path) -> None:
     ],
     ids=["nobody there", "no URL", "no driver"],
 )
-def test_a_storage_that_cannot_be_used_is_one_line_without_the_password(url: str, message: str) -> None:
+def test_the_error_for_an_unusable_storage_is_one_line_without_the_password(url: str, message: str) -> None:
     with pytest.raises(DataError, match=message) as refused:
         open_database(url)
     assert "\n" not in str(refused.value)
     assert "secret" not in str(refused.value)
 
 
-def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+def test_an_unwritable_folder_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match=r"study\.locks: expected a folder to write to"):
         search(tmp_path / "file", plan_of(tmp_path))
 
 
-def test_by_test_accuracy_where_it_is_asked_for(tmp_path: Path) -> None:
+def test_trials_can_be_ranked_by_test_accuracy(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, rank_by="test", pruner="none")
     study = search(tmp_path, plan, lambda assignment, _: Outcome(0.5, 1 - accuracy_of(assignment.point)))
     winner, *_ = ranking = rank(study, 8)
@@ -302,7 +302,7 @@ def test_by_test_accuracy_where_it_is_asked_for(tmp_path: Path) -> None:
     assert "| 1 | 0000 | small | adamw | 0.001 | 0.5000 | 0.3990 |" in table
 
 
-def test_the_tables_say_what_was_found(tmp_path: Path) -> None:
+def test_the_tables_contain_the_results(tmp_path: Path) -> None:
     plan = plan_of(tmp_path)
     ranking = rank(search(tmp_path, plan, FakeTraining(6, DataError("of a, b"))), 8)
     write_table(ranking, plan, WinnerScores(5, 0.75, 0.7), tmp_path / "table.md")
@@ -314,7 +314,7 @@ def test_the_tables_say_what_was_found(tmp_path: Path) -> None:
     assert (tmp_path / "trials.csv").read_text().splitlines()[7] == '6,failed,large,sgd,0.001,,,0,0,"of a, b"'
 
 
-def test_the_winners_parameters_are_a_configuration(tmp_path: Path) -> None:
+def test_the_winners_parameters_are_written_as_a_configuration(tmp_path: Path) -> None:
     plan = plan_of(tmp_path)
     write_winner(rank(search(tmp_path, plan), 8), plan, "fake", tmp_path / "best.yaml")
     assert read_yaml(tmp_path / "best.yaml") == {"model": "large", "optimizer": "adamw", "learning_rate": 0.01}
@@ -322,7 +322,7 @@ def test_the_winners_parameters_are_a_configuration(tmp_path: Path) -> None:
     assert first == "# The winner of the search 'fake': trial 0005 of 8 trials, validation accuracy 0.8100."
 
 
-def test_what_decides_is_found_most_important(tmp_path: Path) -> None:
+def test_the_decisive_parameter_is_the_most_important(tmp_path: Path) -> None:
     space = Space(("small", "large"), ("adamw", "sgd", "lamb"), (0.001, 0.002, 0.003))
     accuracies = {"small": 0.6, "large": 0.8}
     plan = plan_of(tmp_path, space, pruner="none")
@@ -332,7 +332,7 @@ def test_what_decides_is_found_most_important(tmp_path: Path) -> None:
     assert shares["optimizer"] == pytest.approx(0, abs=0.01)
 
 
-def test_the_plots_are_drawn_even_of_a_single_trial(tmp_path: Path) -> None:
+def test_the_plots_are_drawn_even_for_a_single_trial(tmp_path: Path) -> None:
     one = Space(("small",), ("adamw",), (0.001,))
     study = search(tmp_path, plan_of(tmp_path, one))
     assert importances(study) == {}
@@ -341,5 +341,5 @@ def test_the_plots_are_drawn_even_of_a_single_trial(tmp_path: Path) -> None:
     assert all((tmp_path / name).read_bytes().startswith(b"\x89PNG") for name in ("importances.png", "history.png"))
 
 
-def test_a_point_names_what_a_configuration_has() -> None:
+def test_the_fields_of_a_point_are_fields_of_the_configuration() -> None:
     assert set(Point.__dataclass_fields__) <= set(TrainingConfiguration.model_fields)

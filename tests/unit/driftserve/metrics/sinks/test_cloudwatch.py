@@ -24,7 +24,7 @@ def _metric(values: int, name: str = "Latency") -> Metric:
 
 
 @pytest.mark.parametrize("metrics", [[], [_metric(1)], [_metric(151)], [_metric(4000)] * 9, [_metric(1)] * 2500])
-def test_every_call_keeps_the_services_limits_and_nothing_is_lost(metrics: list[Metric]) -> None:
+def test_every_call_keeps_the_limits_of_the_service_and_nothing_is_lost(metrics: list[Metric]) -> None:
     calls = [[to_datum(part) for part in call] for call in to_calls(metrics)]
     sent = 0.0
     for call in calls:
@@ -36,7 +36,7 @@ def test_every_call_keeps_the_services_limits_and_nothing_is_lost(metrics: list[
     assert sent == sum(sum(metric.counts) for metric in metrics)
 
 
-def test_a_label_that_cloudwatch_would_refuse_is_sent_in_ascii() -> None:
+def test_a_label_that_cloudwatch_would_refuse_is_escaped_to_ascii() -> None:
     metrics = [
         Metric("PredictedClass", Unit.COUNT, (("Class", label),), (1.0,), (1,), 0.0) for label in ("Höhle", ":x", "")
     ]
@@ -44,7 +44,7 @@ def test_a_label_that_cloudwatch_would_refuse_is_sent_in_ascii() -> None:
     assert [to_datum(metric)["Dimensions"][0]["Value"] for metric in call] == ["H\\xf6hle", "x", "_"]
 
 
-def test_a_datum_says_name_unit_dimensions_and_time() -> None:
+def test_a_datum_has_name_unit_dimensions_and_time() -> None:
     datum = to_datum(_metric(2))
     assert datum["MetricName"] == "Latency"
     assert datum["Unit"] == "Milliseconds"
@@ -53,9 +53,9 @@ def test_a_datum_says_name_unit_dimensions_and_time() -> None:
     assert (datum["Values"], datum["Counts"]) == ([0.0, 1.0], [1.0, 2.0])
 
 
-def test_the_widest_call_is_smaller_than_the_service_takes() -> None:
+def test_the_largest_call_is_below_the_size_limit_of_the_service() -> None:
     dimensions = (("EndpointName", "e" * 63), ("VariantName", "v" * 63), ("Model", "m" * 129), ("Class", "c" * 100))
-    values = tuple(float(f"-1.{digits:02}e-10") for digits in range(10))  # three digits, as the aggregator rounds
+    values = tuple(float(f"-1.{digits:02}e-10") for digits in range(10))  # three digits, as the aggregator rounds to
     metric = Metric("DroppedObservations", Unit.MILLISECONDS, dimensions, values, (1_000_000,) * 10, 1e9)
     (call,) = to_calls([metric] * MAX_METRICS_PER_CALL)
     assert sum(len(part.values) for part in call) == MAX_VALUES_PER_CALL

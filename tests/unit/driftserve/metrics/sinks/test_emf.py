@@ -23,7 +23,7 @@ def _metric(
 
 
 def _events(metrics: Sequence[Metric]) -> list[dict[str, Any]]:
-    """What the sink wrote, each line held to the specification's limits."""
+    """Return the events that the sink writes; assert that each line keeps the limits of the specification."""
     stream = io.StringIO()
     EmfSink("driftserve", stream).emit(metrics)
     assert stream.getvalue().isascii()
@@ -52,7 +52,7 @@ def _all_samples(events: Sequence[dict[str, Any]], name: str) -> list[float]:
     return [sample for event in events if name in event for sample in _samples(event, name)]
 
 
-def test_metrics_of_the_same_dimensions_share_a_line_that_says_all() -> None:
+def test_metrics_with_the_same_dimensions_share_a_line() -> None:
     metrics = [_metric("Images", [12.0]), _metric("Confidence", [0.5, 0.9], [2, 1])]
     (event,) = _events([*metrics])
     assert event == {
@@ -75,19 +75,19 @@ def test_metrics_of_the_same_dimensions_share_a_line_that_says_all() -> None:
     }
 
 
-def test_each_class_has_a_line_of_its_own_in_ascii() -> None:
+def test_each_class_has_its_own_line_in_ascii() -> None:
     classes = [_metric("PredictedClass", [3.0], own=[("Class", label)]) for label in ("Höhle", "sea")]
     assert [event["Class"] for event in _events(classes)] == ["H\\xf6hle", "sea"]
 
 
-def test_nothing_is_lost_where_lines_are_full() -> None:
+def test_metrics_beyond_the_limits_of_a_line_go_to_further_lines() -> None:
     metrics = [_metric(f"Metric{index}", np.arange(index * 7 % 450, dtype=float).tolist()) for index in range(250)]
     events = _events([metric for metric in metrics if metric.values])
     for metric in metrics:
         assert _all_samples(events, metric.name) == list(metric.values)
 
 
-def test_one_metric_twice_goes_on_two_lines() -> None:
+def test_a_repeated_metric_goes_to_two_lines() -> None:
     assert [event["Images"] for event in _events([_metric("Images", [1.0]), _metric("Images", [2.0])])] == [1.0, 2.0]
 
 
@@ -105,15 +105,15 @@ def test_few_samples_are_all_written() -> None:
     assert _all_samples(_events([_metric("Latency", values)]), "Latency") == values
 
 
-def test_many_samples_are_thinned_to_quantiles_whatever_their_order(generator: np.random.Generator) -> None:
+def test_many_samples_are_thinned_to_quantiles_in_any_order(generator: np.random.Generator) -> None:
     samples = generator.lognormal(size=60_000).round(2)
     counts = Counter(samples.tolist())
     values = list(counts)
     generator.shuffle(values)
     thinned = _all_samples(_events([_metric("Latency", values, [counts[value] for value in values])]), "Latency")
     assert len(thinned) == MAX_SAMPLES_PER_METRIC
-    assert thinned == np.sort(samples)[30::60].tolist()  # the middle of each thousandth
-    for percentile in (1, 50, 90, 99, 99.8):  # right to a thousandth in rank
+    assert thinned == np.sort(samples)[30::60].tolist()  # the middle of each 1/1000 share
+    for percentile in (1, 50, 90, 99, 99.8):  # the rank error is at most 1/1000
         low, high = np.percentile(samples, (percentile - 0.1, percentile + 0.1))
         assert low <= np.percentile(thinned, percentile, method="inverted_cdf") <= high
     assert np.isclose(np.mean(thinned), samples.mean(), rtol=0.01)
@@ -124,24 +124,24 @@ def test_thinning_takes_the_middle_of_equal_shares() -> None:
     assert thin([7.0], [1_000_000], most=3) == [7.0] * 3
 
 
-def test_no_metric_is_named_as_a_dimension() -> None:
+def test_no_metric_has_the_name_of_a_dimension() -> None:
     names = {definition.name for definition in DEFINITIONS}
     assert not names & {name for definition in DEFINITIONS for name in (*definition.dimensions, *definition.common)}
 
 
-def test_a_number_that_is_no_json_is_refused() -> None:
+def test_a_number_that_json_does_not_allow_is_refused() -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         EmfSink("driftserve", io.StringIO()).emit([_metric("Latency", [float("nan")])])
 
 
 class FullStream(io.StringIO):
-    """A disk without space."""
+    """A stream on a full disk."""
 
     def flush(self) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def test_a_stream_that_cannot_be_written_to_is_a_failed_delivery() -> None:
+def test_a_failing_write_is_a_failed_delivery() -> None:
     metrics = [_metric("Images", [1.0])]
     with pytest.raises(DeliveryError, match="No space left") as raised:
         EmfSink("driftserve", FullStream()).emit(metrics)
