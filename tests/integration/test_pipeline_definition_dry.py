@@ -220,7 +220,7 @@ def test_a_search_is_told_the_ranges_and_what_is_fixed_and_its_best_is_trained(
     assert main(flags) == 0
     said = capsys.readouterr().out
     assert re.search(r"^Tune .* s  model mobilenetv2_035, optimizer sgd, learning_rate 0.00789$", said, re.MULTILINE)
-    assert re.search(r"^Tune .* done before", said, re.MULTILINE)
+    assert re.search(r"^Tune .* already done", said, re.MULTILINE)
     program, *told = json.loads((_base(work, "Tune") / "told.json").read_text())
     pairs = [*zip(told[::2], told[1::2], strict=True)]
     assert program == "tune"
@@ -244,7 +244,7 @@ def test_a_search_that_the_step_program_knows_nothing_of_is_refused_before_anyth
     assert main(_flags(other, tmp_path / "work", image, SEARCHED)) == 2
     assert re.search(r"Tune: expected one TrainingJobDefinition, .* IntegerParameterRanges", capsys.readouterr().err)
     assert main(_flags(SEARCHING, tmp_path / "work", image, SEARCHED | {"InstanceCount": "2"})) == 2
-    assert "Tune: expected one host, as there is one machine, got 2" in capsys.readouterr().err
+    assert "Tune: expected one host, because there is one machine, got 2" in capsys.readouterr().err
 
 
 @dataclass(frozen=True)
@@ -287,7 +287,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> _Whole:
 @pytest.mark.timeout(400)  # the whole run is its set-up, and a busy machine is no failure
 def test_the_real_steps_go_on_where_they_were_killed_and_end_in_the_registry(whole: _Whole) -> None:
     assert re.findall(r"^(\w+) +[0-9.]+ s", whole.killed, re.MULTILINE) == ["Fetch", "Preprocess"]
-    assert re.findall(r"^(\w+) .*done before", whole.said, re.MULTILINE) == ["Fetch", "Preprocess"]
+    assert re.findall(r"^(\w+) .*already done", whole.said, re.MULTILINE) == ["Fetch", "Preprocess"]
     epochs = re.findall(r"epoch=(\d) ", (whole.work.glob("executions/*/steps/Train/log").__next__()).read_text())
     assert epochs
     assert epochs[-1] == "4"

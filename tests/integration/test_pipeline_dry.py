@@ -292,7 +292,7 @@ def test_a_run_that_is_asked_to_do_it_again_keeps_nothing_of_the_earlier_one(
     for more in [], [], ["--again"]:
         assert main([*arguments, *more]) == 0
     said = capsys.readouterr().out
-    assert (said.count("done before; --again"), scenario.began("make"), scenario.began("train")) == (1, 2, 2)
+    assert (said.count("already done; use --again"), scenario.began("make"), scenario.began("train")) == (1, 2, 2)
     assert re.findall(r"^registered .*/(\d)$", said, re.MULTILINE) == ["1", "1", "1"]
 
 
@@ -363,7 +363,7 @@ def test_what_was_killed_in_mid_run_is_completed_without_repeating_what_had_ende
         (step if victim == "step" else runner).kill()
         assert runner.wait(30) == (1 if victim == "step" else -signal.SIGKILL)
     if victim == "step":
-        assert "failed: Train: ended without a word (exit status 137" in (scenario.folder / "log").read_text()
+        assert "failed: Train: ended without any output (exit status 137" in (scenario.folder / "log").read_text()
     # At once: what is left of the first try still holds the lock, until it has ended.
     assert main(arguments) == 0
     assert not is_alive(step)
@@ -395,7 +395,7 @@ def test_two_runs_started_at_once_make_one_execution_with_one_result(scenario: S
     logs = [scenario.folder / "first", scenario.folder / "second"]
     start = partial(running, "driftserve_pipeline.local.processes", *arguments, environment={})
     with start(log=logs[0]) as first, start(log=logs[1]) as second:
-        wait_for(lambda: any("another run has the folder" in log.read_text() for log in logs))
+        wait_for(lambda: any("another run uses the folder" in log.read_text() for log in logs))
         go.touch()  # not before, for what has failed when the other one comes is not its result
         assert [first.wait(30), second.wait(30)] == ([0, 0] if good else [1, 1])
     assert scenario.began("only") == 1
@@ -406,15 +406,18 @@ def test_two_runs_started_at_once_make_one_execution_with_one_result(scenario: S
 @pytest.mark.parametrize(
     ("step", "reason"),
     [
-        ({"Name": "Ask", "Type": "Lambda", "Arguments": {}}, "Ask: expected a step out of .* got one of type Lambda"),
+        ({"Name": "Ask", "Type": "Lambda", "Arguments": {}}, "Ask: expected a step of type .* got type Lambda"),
         (fail("Refuse", {"Std:Split": {}}), "Refuse: expected the expressions Get, .* got Std:Split"),
-        (fail("Refuse", get("Parameters.Nobody")), "Refuse: Parameters.Nobody: expected 'Nobody' to be there"),
+        (fail("Refuse", get("Parameters.Nobody")), "Refuse: Parameters.Nobody: expected the key 'Nobody'"),
         (fail("Refuse", get("Steps.Nobody.X")), "Refuse: expected to wait for .* got 'Nobody'"),
-        (fail("Refuse", get("Steps.Make.ModelArtifacts.S3ModelArtifacts")), "expected 'ModelArtifacts' to be there"),
-        (fail("Refuse", json_get("Make", "Card", "x")), "Refuse: Steps.Make.PropertyFiles.Card: expected 'Card'"),
-        (fail("Refuse", get("Execution.Colour")), "Refuse: Execution.Colour: expected 'Colour'"),
-        (condition("Decide", [{"Type": "And"}], [], []), "Decide: expected a condition out of .* got {'Type': 'And'}"),
-        (fail("Make", "twice"), "expected every step to have a name of its own"),
+        (fail("Refuse", get("Steps.Make.ModelArtifacts.S3ModelArtifacts")), "expected the key 'ModelArtifacts'"),
+        (
+            fail("Refuse", json_get("Make", "Card", "x")),
+            "Refuse: Steps.Make.PropertyFiles.Card: expected the key 'Card'",
+        ),
+        (fail("Refuse", get("Execution.Colour")), "Refuse: Execution.Colour: expected the key 'Colour'"),
+        (condition("Decide", [{"Type": "And"}], [], []), "Decide: expected a condition of type .* got {'Type': 'And'}"),
+        (fail("Make", "twice"), "expected a unique name for every step"),
     ],
 )
 def test_what_is_not_known_is_refused_before_anything_runs(
@@ -434,7 +437,7 @@ def test_a_job_that_cannot_be_run_here_is_refused_before_anything_runs(
     make, odd = (processing(name, scenario.program("make", "")) for name in ("Make", "Odd"))
     odd["Arguments"]["AppSpecification"]["ContainerEntrypoint"] = ["bash", "-c", "x"]
     assert scenario.run(definition(make, odd)) == 2
-    assert "Odd: expected /opt/venv/bin/python or `train` to be run, got bash -c x" in capsys.readouterr().err
+    assert "Odd: expected the program /opt/venv/bin/python or `train`, got bash -c x" in capsys.readouterr().err
     assert scenario.began("make") == 0
 
 

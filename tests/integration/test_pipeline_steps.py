@@ -278,8 +278,8 @@ def test_a_run_that_beats_the_champion_becomes_an_archive_that_is_accepted_and_r
     evidence = evaluating / "processing/output/evaluation"
     assert {path.name for path in evidence.iterdir()} >= {"evaluation.json", "card.html", "card.json", "explanations"}
     assert (verdict["beats_champion"], verdict["champion"]) == (1, best)
-    assert verdict["reason"].startswith("nothing speaks against it: accuracy 0.")
-    assert f"0 by the champion {best} alone (p " in verdict["reason"]
+    assert verdict["reason"].startswith("the model passes: accuracy 0.")
+    assert f"the champion {best} alone on 0 (p " in verdict["reason"]
     with tarfile.open(evaluating / "processing/output/model/model.tar.gz") as tarball:
         tarball.extractall(evaluating / "served", filter="data")
     verified = verify_archive(evaluating / "served" / "coast.mar", evaluating / "verified", allowed=())

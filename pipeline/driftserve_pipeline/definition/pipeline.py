@@ -1,4 +1,4 @@
-"""The pipeline: Fetch, Preprocess, Train, Evaluate, then Register what is better, or Refuse and say why."""
+"""The pipeline: Fetch, Preprocess, Train, Evaluate and Decide; then Register, or Refuse with a reason."""
 
 from collections.abc import Callable
 
@@ -17,7 +17,7 @@ from driftserve_pipeline.settings import PipelineSettings
 
 
 def build(settings: PipelineSettings) -> Pipeline:
-    """The pipeline of an account and a team, as the SDK has it; asks AWS nothing.
+    """Return the pipeline of the settings as an object of the SDK, without a call to AWS.
 
     Raises:
         PipelineError: the SDK is not installed.
@@ -31,12 +31,12 @@ def assemble(
     tuning: Callable[[Blueprint, Step], tuple[Step, Choice]],
     registering: Callable[[Blueprint, Step], Step],
 ) -> Pipeline:
-    """The steps as they follow from each other.
+    """Create the steps and connect them into a pipeline.
 
     Args:
-        blueprint: what they are drawn from.
-        tuning: draws the step that searches, where the settings want one, and says what it has chosen.
-        registering: draws the step that registers what was evaluated.
+        blueprint: the inputs that all steps share.
+        tuning: returns the search step and its choice. It is called only if the settings ask for a search.
+        registering: returns the step that registers the evaluated network.
     """
     settings = blueprint.settings
     fetched = fetch(blueprint)
