@@ -85,16 +85,16 @@ class PipelineSettings(BaseModel):
     """Image that serves a registered version."""
 
     processing_instance_type: str = Field(default="ml.m5.2xlarge", pattern=_INSTANCE)
-    """Instance type of Fetch, Preprocess and Evaluate."""
+    """Instance type of the processing steps Fetch, Preprocess and Evaluate."""
 
     processing_volume_gb: int = Field(default=50, ge=1, le=16384)
-    """Disk size of that instance, in GB."""
+    """Disk size of a processing instance, in GB."""
 
     processing_minutes: int = Field(default=180, ge=1, le=7200)
-    """Time limit of each of these steps, in minutes."""
+    """Time limit of a processing step, in minutes."""
 
     training_volume_gb: int = Field(default=50, ge=1, le=16384)
-    """Disk size of each training instance, in GB."""
+    """Disk size of a training instance, in GB."""
 
     training_minutes: int = Field(default=240, ge=1, le=40320)
     """Time limit of training, in minutes."""
@@ -121,7 +121,7 @@ class PipelineSettings(BaseModel):
     """Number of test images whose predictions are explained; 0: none."""
 
     certificate: Literal["short", "full"] = "short"
-    """Extent of the drift certificate."""
+    """Extent of the drift certificate: `short` or `full`."""
 
     tuning: bool = False
     """Whether a search chooses the model, optimizer and learning rate. If false, parameters set them."""

@@ -406,7 +406,7 @@ def test_two_runs_started_at_once_make_one_execution_with_one_result(scenario: S
 @pytest.mark.parametrize(
     ("step", "reason"),
     [
-        ({"Name": "Ask", "Type": "Lambda", "Arguments": {}}, "Ask: expected a step of type .* got type Lambda"),
+        ({"Name": "Ask", "Type": "Lambda", "Arguments": {}}, "Ask: expected a step of one of the types .* got Lambda"),
         (fail("Refuse", {"Std:Split": {}}), "Refuse: expected the expressions Get, .* got Std:Split"),
         (fail("Refuse", get("Parameters.Nobody")), "Refuse: Parameters.Nobody: expected the key 'Nobody'"),
         (fail("Refuse", get("Steps.Nobody.X")), "Refuse: expected to wait for .* got 'Nobody'"),

@@ -30,7 +30,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "--definition",
         type=Path,
         metavar="FILE",
-        help="definition that `render` wrote; it needs no SDK (default: render it now)",
+        help="file that `render` wrote, which needs no SDK (default: render now)",
     )
     _add_tuning_argument(either)
 

@@ -1,4 +1,4 @@
-"""`start`: run the pipeline, unless it already ran with the same manifest."""
+"""`start`: run the pipeline, unless it runs or has succeeded with the same manifest."""
 
 import argparse
 import json
@@ -22,7 +22,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         help="set a parameter of the deployed pipeline; repeat for more, the others keep their defaults",
     )
     parser.add_argument(
-        "--again", action="store_true", help="start again even if an execution with the same manifest succeeded"
+        "--again", action="store_true", help="start even if an execution on the same inputs has succeeded"
     )
     parser.add_argument("--json", action="store_true", help="print one line of JSON")
 
@@ -45,4 +45,6 @@ def _run(options: argparse.Namespace, account: Account) -> str:
     return f"{started.arn}\n{_CASES[started.case]}; manifest sha256:{manifest.sha256}\n"
 
 
-START = Command("run the pipeline, unless it already ran with the same manifest", _add_arguments, on_account(_run))
+START = Command(
+    "run the pipeline, unless it runs or has succeeded on the same inputs", _add_arguments, on_account(_run)
+)

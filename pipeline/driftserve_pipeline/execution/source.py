@@ -45,8 +45,8 @@ def list_source(client: Any, location: str) -> Source:
         bucket, key = bucket_and_key(location)
     except PipelineError as error:
         raise PipelineError(
-            f"{location}: expected s3://<bucket>/<prefix> or kaggle:<owner>/<name>, got neither; correct the location, "
-            "because a job in the account cannot read others"
+            f"{location}: expected s3://<bucket>/<prefix> or kaggle:<owner>/<name>, which a job in the account can "
+            "read, got neither; correct the location"
         ) from error
     folder = key.rstrip("/") + "/" if key else ""  # `a/b` must not match `a/bc`
     found = [

@@ -35,7 +35,7 @@ def main() -> int:
     parser.add_argument("--label", required=True, help="label of the containers")
     parser.add_argument("--log", type=Path, required=True, help="file for the output of the containers and the SDK")
     parser.add_argument("--result", type=Path, required=True, help="file for the result, as JSON")
-    parser.add_argument("--parameters", type=json.loads, required=True, help="the pipeline's, as JSON of strings")
+    parser.add_argument("--parameters", type=json.loads, required=True, help="parameters, as a JSON object of strings")
     options = parser.parse_args()
     terminal = sys.stdout
     with options.log.open("w") as file:

@@ -133,7 +133,11 @@ def _parser() -> Parser:
         help="Python to use in place of the training image's (default: this one)",
     )
     parser.add_argument(
-        "--upload", action="append", default=[], metavar="FILE=S3URI", help="before the run; can be repeated"
+        "--upload",
+        action="append",
+        default=[],
+        metavar="FILE=S3URI",
+        help="upload FILE to S3 before the run; can be repeated",
     )
     parser.add_argument(
         "--again", action="store_true", help="start from the first step, for example after a code change"

@@ -91,7 +91,7 @@ def _flattened(requests: list[dict[str, Any]], branch: tuple[str, bool] | None) 
     for request in requests:
         name, kind, arguments = request["Name"], request["Type"], dict(request["Arguments"])
         if kind not in _KINDS:
-            raise PipelineError(f"{name}: expected a step of type {', '.join(_KINDS)}, got type {kind}")
+            raise PipelineError(f"{name}: expected a step of one of the types {', '.join(_KINDS)}, got {kind}")
         branches = {True: arguments.pop("IfSteps", []), False: arguments.pop("ElseSteps", [])}
         waits = request.get("DependsOn", [])
         if not all(isinstance(other, str) for other in waits):
