@@ -18,7 +18,7 @@ _OURS = ("AWS_", "DRIFTSERVE_")  # could point a step to the real AWS, or change
 
 @contextmanager
 def local_aws(endpoint_url: str | None, address: str = _LOOPBACK) -> Iterator[dict[str, str]]:
-    """Yield the environment variables that point steps to a server. If none is given, run moto's until the exit.
+    """Yield the variables that point steps to a server. If none is given, run moto's server inside the context.
 
     Args:
         endpoint_url: URL of the server, or None for moto's.

@@ -39,7 +39,7 @@ class ModelVersion:
 
 
 def list_versions(client: Any, group: str) -> tuple[ModelVersion, ...]:
-    """Return the versions of a group, newest first. It has none if it does not exist yet.
+    """Return the versions of a group, newest first. A group that does not exist yet has none.
 
     Args:
         client: boto3's client for SageMaker.
@@ -110,7 +110,7 @@ def answered(place: str) -> Iterator[None]:
 
 
 def list_arns(client: Any, group: str, **chosen: str) -> Iterator[str]:
-    """Yield the ARNs of a group's versions, newest first. It has none if it does not exist yet.
+    """Yield the ARNs of a group's versions, newest first. A group that does not exist yet has none.
 
     Args:
         client: boto3's client for SageMaker.

@@ -47,7 +47,8 @@ def _run(options: argparse.Namespace, folders: Folders) -> str:
         configuration.write_text(json.dumps(fixed))  # JSON is YAML too
         places = ("--data", str(folders.input("data")), "--output", str(output), *_weights(folders.input("weights")))
         how = ("--sampler", "tpe", "--trials", options.trials, "--config", str(configuration))
-        *_, summary = run_command("driftserve_training", "tune", *places, *searched, *how).splitlines()  # after bars
+        # The summary is the last line, after progress bars.
+        *_, summary = run_command("driftserve_training", "tune", *places, *searched, *how).splitlines()
         shutil.copyfile(output / _TABLE_FILE, best / _TABLE_FILE)
     parameters = json.loads(summary)["parameters"]
     (best / BEST_FILE).write_text(json.dumps({name: str(value) for name, value in parameters.items()}) + "\n")

@@ -17,7 +17,7 @@ class Chosen:
 
 
 def choose(folder: Path, per_folder: int) -> Chosen:
-    """Return the first files of each folder at any depth. Any layout is allowed, because Fetch reads it later.
+    """Return the first files of each folder at any depth. The layout does not matter, because Fetch interprets it.
 
     Raises:
         PipelineError: there is no file, or a folder is empty. In S3, empty folders do not exist.
@@ -25,7 +25,7 @@ def choose(folder: Path, per_folder: int) -> Chosen:
     files: dict[str, Path] = {}
     there = 0
     for place, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith((".", "__")))  # Fetch skips the same
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "__")))  # Fetch skips these too
         shown = sorted(name for name in names if not name.startswith("."))
         if not shown and not folders:
             raise PipelineError(f"{place}: expected images, got an empty folder; add some, or remove it")

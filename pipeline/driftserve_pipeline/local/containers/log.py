@@ -1,4 +1,4 @@
-"""Makes the log of a run's containers, as docker-compose and the SDK write it, readable."""
+"""Makes the log of a run's containers readable. docker-compose and the SDK write it."""
 
 import io
 import re

@@ -93,7 +93,7 @@ def _run(
 ) -> Result:
     label, before = f"driftserve.pipeline={uuid.uuid4()}", run.engine.networks()
     folders = run.work / _FOLDERS
-    shutil.rmtree(folders, ignore_errors=True)  # without root, files of a container's root stay
+    shutil.rmtree(folders, ignore_errors=True)  # unless we are root, files of a container's root stay
     folders.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folders, ignore_cleanup_errors=True) as scratch:
         result = Path(scratch, "result.json")

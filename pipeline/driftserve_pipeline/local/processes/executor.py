@@ -64,7 +64,7 @@ class LocalExecutor:
         """Put a finished step's outputs into S3, and its package into the registry, because both may be new."""
         if ended.kind == "RegisterModel":
             register(self._registry, to_registration(ended.arguments))
-        elif ended.kind != "Tuning":  # which has no outputs besides its choice
+        elif ended.kind != "Tuning":  # a search has no outputs except its choice
             self._publish(ended.step, ended.kind, self._request(ended.step, ended.kind, ended.arguments))
 
     def property_files(self, step: Step, arguments: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -22,7 +22,7 @@ _NAMES = ("OutputName", "InputName", "ChannelName")  # fields that identify an e
 
 @dataclass(frozen=True)
 class Scope:
-    """The things that expressions can name. Before the steps run, placeholders replace the values."""
+    """The values that expressions can name. Before the steps run, placeholders stand for them."""
 
     parameters: Mapping[str, object]
     execution: Mapping[str, object]

@@ -63,7 +63,7 @@ class Plan:
 
 
 def read_plan(definition: bytes, assignments: Iterable[str], files: Iterable[Path] = ()) -> Plan:
-    """Return the plan of a definition (JSON), with some parameters given as `name=value`, and some more files.
+    """Return the plan of a definition (JSON), with parameters as `name=value`. More files change the execution ID.
 
     Raises:
         PipelineError: a parameter, a step or an expression is unknown, or steps wait for each other.

@@ -32,7 +32,7 @@ Say = Callable[[str], None]  # receives the progress: half a line when a step st
 
 
 def run_plan(plan: Plan, journal: Journal, executor: Executor, say: Say) -> dict[str, Mapping[str, Any]]:
-    """Run every step that the conditions reach, except the steps that an earlier attempt has finished.
+    """Run every step that the conditions reach. Restore the steps that an earlier attempt has finished.
 
     Args:
         plan: the steps and the parameters.
@@ -41,7 +41,7 @@ def run_plan(plan: Plan, journal: Journal, executor: Executor, say: Say) -> dict
         say: receives the progress when a step starts and when it ends.
 
     Returns:
-        The arguments and results of each step that ran, by its name.
+        The arguments and results of each step that was reached, by its name.
 
     Raises:
         PipelineError: a step failed, or is a Fail step. The message has the reason. Later steps have not run.
@@ -65,7 +65,7 @@ def run_plan(plan: Plan, journal: Journal, executor: Executor, say: Say) -> dict
 
 
 def _is_reached(step: Step, ended: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Return whether all steps before it have run, and its condition has the outcome that it needs."""
+    """Return whether all steps that it waits for have run, and its condition has the required outcome."""
     if not step.after <= set(ended):
         return False
     if step.branch is None:
