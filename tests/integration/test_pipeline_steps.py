@@ -26,7 +26,7 @@ from driftserve.inference.verification import verify_archive
 from driftserve_demo.local_aws import local_aws
 from driftserve_pipeline.registry import list_versions
 from driftserve_pipeline.registry.registration import Registration, register
-from driftserve_pipeline.steps.champion import bring_champion
+from driftserve_pipeline.steps.champion import download_champion
 from golden_pipelines import find_step, read_golden
 from image_folders import write_coloured
 from processes import is_alive, running
@@ -311,14 +311,14 @@ def test_a_run_that_beats_the_champion_becomes_an_archive_that_is_accepted_and_r
 def test_a_champion_is_brought_with_the_classes_that_it_knows(
     aws: dict[str, str], s3: Any, sagemaker: Any, contract: Contract, golden: Mapping[str, bytes], tmp_path: Path
 ) -> None:
-    assert bring_champion(sagemaker, s3, "none", tmp_path / "none") is None
+    assert download_champion(sagemaker, s3, "none", tmp_path / "none") is None
     arn = _approve(aws, "other", write_darkest(tmp_path, contract, golden, ("red", "green", "grey")))
-    brought = bring_champion(sagemaker, s3, "other", tmp_path / "other")
-    assert brought is not None
-    assert (brought.arn, brought.labels) == (arn, ("red", "green", "grey"))
-    assert read_contract(brought.archive).labels == brought.labels
-    assert brought.is_comparable(("green", "grey", "red"))
-    assert not brought.is_comparable(("blue", "green", "red"))
+    downloaded = download_champion(sagemaker, s3, "other", tmp_path / "other")
+    assert downloaded is not None
+    assert (downloaded.arn, downloaded.labels) == (arn, ("red", "green", "grey"))
+    assert read_contract(downloaded.archive).labels == downloaded.labels
+    assert downloaded.is_comparable(("green", "grey", "red"))
+    assert not downloaded.is_comparable(("blue", "green", "red"))
 
 
 def test_a_champion_whose_archive_is_gone_is_named(

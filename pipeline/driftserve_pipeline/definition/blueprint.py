@@ -38,6 +38,8 @@ class Blueprint:
         return join("s3:/", self.settings.bucket, self.settings.pipeline_name, *parts, by="/")
 
 
-def draw(settings: PipelineSettings, session: Session, environment: Mapping[str, Text] | None = None) -> Blueprint:
+def make_blueprint(
+    settings: PipelineSettings, session: Session, environment: Mapping[str, Text] | None = None
+) -> Blueprint:
     """Return a blueprint with new parameters. For local runs, the environment contains the address of their S3."""
     return Blueprint(settings, declare_parameters(), session, environment or {})

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from driftserve_pipeline.definition.blueprint import Blueprint, draw
+from driftserve_pipeline.definition.blueprint import Blueprint, make_blueprint
 from driftserve_pipeline.definition.decision import decide, refuse
 from driftserve_pipeline.definition.evaluation import evaluate
 from driftserve_pipeline.definition.fetching import fetch
@@ -23,7 +23,7 @@ def build(settings: PipelineSettings) -> Pipeline:
         PipelineError: the SDK is not installed.
     """
     with offline(settings):
-        return assemble(draw(settings, open_session(settings)), tune, register)
+        return assemble(make_blueprint(settings, open_session(settings)), tune, register)
 
 
 def assemble(

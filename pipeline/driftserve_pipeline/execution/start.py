@@ -91,7 +91,7 @@ def start(client: Any, pipeline: str, manifest: Manifest, *, again: bool = False
     if succeeded is not None and not again:
         return Started(succeeded.arn, "succeeded", manifest)
     arn = _start(client, pipeline, manifest, attempt=len(same) + 1)
-    _give_way(client, pipeline, arn)
+    _stop_if_later(client, pipeline, arn)
     return Started(arn, "started", manifest)
 
 
@@ -107,7 +107,7 @@ def _start(client: Any, pipeline: str, manifest: Manifest, attempt: int) -> str:
     return str(started["PipelineExecutionArn"])
 
 
-def _give_way(client: Any, pipeline: str, arn: str) -> None:
+def _stop_if_later(client: Any, pipeline: str, arn: str) -> None:
     """Stop the new execution if another one started just before it, when neither could see the other yet."""
     running = [execution for execution in list_executions(client, pipeline) if execution.is_running]
     mine = next((execution for execution in running if execution.arn == arn), None)

@@ -32,7 +32,7 @@ class Champion:
         return set(self.labels) == set(labels)
 
 
-def bring_champion(sagemaker: Any, s3: Any, group: str, folder: Path) -> Champion | None:
+def download_champion(sagemaker: Any, s3: Any, group: str, folder: Path) -> Champion | None:
     """Download the champion of a group and unpack it into a folder; return None if no version is approved.
 
     Args:

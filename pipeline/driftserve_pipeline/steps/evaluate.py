@@ -9,7 +9,7 @@ from pathlib import Path
 from driftserve_pipeline.errors import PipelineError
 from driftserve_pipeline.registry.metadata import metadata_value
 from driftserve_pipeline.steps.aws import client
-from driftserve_pipeline.steps.champion import Champion, bring_champion
+from driftserve_pipeline.steps.champion import Champion, download_champion
 from driftserve_pipeline.steps.command import run_command
 from driftserve_pipeline.steps.evidence import Certificate, Evaluation, Trained, read_evidence
 from driftserve_pipeline.steps.step import Folders, Step
@@ -57,7 +57,7 @@ def _run(options: argparse.Namespace, folders: Folders) -> str:
     evaluation, model = folders.fresh_output("evaluation"), folders.fresh_output("model")
     with tempfile.TemporaryDirectory() as scratch:
         run = _run_folder(folders.input(_RUN_FOLDER) / _PACKED, Path(scratch, "trained"))
-        champion = bring_champion(client("sagemaker"), client("s3"), options.group, Path(scratch, "champion"))
+        champion = download_champion(client("sagemaker"), client("s3"), options.group, Path(scratch, "champion"))
         rival = champion if champion and champion.is_comparable(_trained(run).labels) else None
         _gather(options, run, folders.input("data"), rival)
         archive = _export(options, run, folders.input("data"), Path(scratch, "exported"))

@@ -12,7 +12,7 @@ from typing import Any, TextIO
 
 from driftserve.command_line import Parser
 from driftserve.errors import DriftserveError
-from driftserve_pipeline.definition.blueprint import draw
+from driftserve_pipeline.definition.blueprint import make_blueprint
 from driftserve_pipeline.definition.pipeline import assemble
 from driftserve_pipeline.definition.registration import register_from_container
 from driftserve_pipeline.definition.tuning import tune_in_container
@@ -69,7 +69,7 @@ def _run(options: argparse.Namespace, log: ContainerLog, terminal: TextIO) -> di
     settings = read_settings(os.environ).model_copy(update={"processing_instance_type": LOCAL, "spot": False})
     session = open_local_session(settings, options.folder, options.label)
     environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-    pipeline = assemble(draw(settings, session, environment), tune_in_container, register_from_container)
+    pipeline = assemble(make_blueprint(settings, session, environment), tune_in_container, register_from_container)
     parameters = typed(declared_parameters(pipeline.definition()), {"InstanceType": LOCAL, **options.parameters})
 
     @contextmanager

@@ -44,7 +44,7 @@ def check_job(name: str, arguments: Mapping[str, Any], parameters: Mapping[str, 
         if program:
             to_command([*program.get("ContainerEntrypoint", _CONTAINERS_TRAIN)], Path())
         for mount in (*arguments.get("ProcessingInputs", ()), *_outputs(arguments)):
-            here(mount.get("S3Input", mount)["LocalPath"], Path())
+            local_folder(mount.get("S3Input", mount)["LocalPath"], Path())
         hosts = arguments.get("TrainingJobDefinition", arguments).get("ResourceConfig", {}).get("InstanceCount", 1)
         if (number := resolve(hosts, Scope(parameters, {}, {}))) != 1:
             raise PipelineError(f"expected one host, because there is one machine, got {number}; use 1")
@@ -60,9 +60,9 @@ def run_processing(arguments: Mapping[str, Any], base: Path, log: Path, machine:
     """
     shutil.rmtree(base, ignore_errors=True)
     for source in arguments.get("ProcessingInputs", ()):
-        machine.storage.download(source["S3Input"]["S3Uri"], here(source["S3Input"]["LocalPath"], base))
+        machine.storage.download(source["S3Input"]["S3Uri"], local_folder(source["S3Input"]["LocalPath"], base))
     for output in _outputs(arguments):
-        here(output["LocalPath"], base).mkdir(parents=True)
+        local_folder(output["LocalPath"], base).mkdir(parents=True)
     _write_json(base / "config" / "processingjobconfig.json", arguments)
     _write_json(base / "config" / "resourceconfig.json", _HOSTS)
     (base / "output").mkdir(exist_ok=True)
@@ -74,7 +74,7 @@ def run_processing(arguments: Mapping[str, Any], base: Path, log: Path, machine:
 def publish_processing(arguments: Mapping[str, Any], base: Path, storage: Storage) -> None:
     """Copy the outputs of a processing job to their locations in S3."""
     for output in _outputs(arguments):
-        storage.upload(here(output["LocalPath"], base), output["S3Uri"])
+        storage.upload(local_folder(output["LocalPath"], base), output["S3Uri"])
 
 
 def run_training(arguments: Mapping[str, Any], base: Path, log: Path, machine: Machine) -> None:
@@ -88,7 +88,7 @@ def run_training(arguments: Mapping[str, Any], base: Path, log: Path, machine: M
     for folder in ("input/data", "model", "output/data"):
         (base / folder).mkdir(parents=True)
     if checkpoints := arguments.get("CheckpointConfig"):
-        here(checkpoints.get("LocalPath", "/opt/ml/checkpoints"), base).mkdir(exist_ok=True)
+        local_folder(checkpoints.get("LocalPath", "/opt/ml/checkpoints"), base).mkdir(exist_ok=True)
     for channel in arguments.get("InputDataConfig", ()):
         source = channel["DataSource"]["S3DataSource"]["S3Uri"]
         machine.storage.download(source, base / "input" / "data" / channel["ChannelName"])
@@ -122,10 +122,10 @@ def final_metrics(arguments: Mapping[str, Any], log: Path) -> dict[str, float]:
     return {name: float(values[-1]) for name, values in found.items() if values}
 
 
-def here(path: str, base: Path) -> Path:
+def local_folder(path: str, base: Path) -> Path:
     """Return the local folder of a container's folder, under the base that stands for /opt/ml.
 
-    >>> here("/opt/ml/processing/input/data", Path("work")).as_posix()
+    >>> local_folder("/opt/ml/processing/input/data", Path("work")).as_posix()
     'work/processing/input/data'
 
     Raises:

@@ -107,7 +107,7 @@ def _flattened(requests: list[dict[str, Any]], branch: tuple[str, bool] | None) 
 
 
 def _check(steps: tuple[Step, ...], parameters: Mapping[str, object], types: Mapping[str, str]) -> None:
-    scope = Scope(parameters, {"PipelineExecutionId": ""}, {step.name: _foreseen(step) for step in steps})
+    scope = Scope(parameters, {"PipelineExecutionId": ""}, {step.name: _placeholders(step) for step in steps})
     if len(scope.steps) != len(steps):
         raise PipelineError(f"expected a unique name for every step, got {[step.name for step in steps]}")
     for step in steps:
@@ -120,7 +120,7 @@ def _check(steps: tuple[Step, ...], parameters: Mapping[str, object], types: Map
                 check_condition(condition, step.name)
 
 
-def _foreseen(step: Step) -> dict[str, Any]:
+def _placeholders(step: Step) -> dict[str, Any]:
     """Return placeholders for what SageMaker will report about a finished step, as far as expressions can name it."""
     made: dict[str, Any] = {"PropertyFiles": {file.name: None for file in step.property_files}}
     if step.kind == "Processing":
