@@ -72,16 +72,16 @@ among them is refused, and so is a value that is out of bounds.
 
 
 def pipeline_settings_page() -> str:
-    """docs/pipeline-settings.md: a row a setting of the pipeline."""
+    """Return docs/pipeline-settings.md, with one row per setting of the pipeline."""
     properties = PipelineSettings.model_json_schema(mode="serialization")["properties"]
     rows = map(_pipeline_setting, properties.items())
     return f"""# The pipeline's settings
 
 {_GENERATED}
 
-What differs from one account and team to another; [pipeline.md](pipeline.md) has what a single execution may be told.
-`driftserve-pipeline` and the local runs read these environment variables. A variable with the prefix
-`{PIPELINE_PREFIX}` that is not among them is refused, and so is a value that is out of bounds.
+These settings differ between accounts and teams. The parameters of a single execution are in
+[pipeline.md](pipeline.md#parameters). `driftserve-pipeline` and the local runs read these environment variables.
+They refuse an unknown variable with the prefix `{PIPELINE_PREFIX}`, and a value that is out of bounds.
 
 {_table(("Variable", "Default", "Meaning"), rows)}
 """

@@ -1,1 +1,1 @@
-"""The SageMaker pipeline: fetch, preprocess, train, evaluate, and register what is better."""
+"""The SageMaker pipeline: fetch images, preprocess, train, evaluate, and register a better model."""

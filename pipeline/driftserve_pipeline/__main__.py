@@ -1,7 +1,7 @@
 """The command line: `driftserve-pipeline COMMAND`.
 
-Exit status: 0 done, 2 what was given cannot be used or AWS refuses; one line on stderr says why. Besides, 1 where
-`diff` finds a difference, or the execution that `status --wait` waits for has not succeeded.
+Exit status: 0 on success, 2 if the input is invalid or AWS refuses the request. One line on stderr gives the reason.
+`diff` exits with 1 if it finds a difference, and `status --wait` if the execution did not succeed.
 """
 
 import os
@@ -37,7 +37,7 @@ COMMANDS: dict[str, Command] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit status."""
+    """Run one command and return the exit status."""
     options = _parser().parse_args(arguments)
     try:
         done = COMMANDS[options.command].run(options)
@@ -50,11 +50,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _write(text: str) -> None:
-    """Print the text; a reader that goes, as `head` does, has had enough."""
+    """Print the text. If the reader closes the pipe, as `head` does, ignore it."""
     try:
         print(text, end="", flush=True)
     except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python's end fails on the rest once more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the flush at exit fails again
         if not isinstance(error, BrokenPipeError):
             raise
 
@@ -62,7 +62,7 @@ def _write(text: str) -> None:
 def _parser() -> Parser:
     parser = Parser(
         prog="driftserve-pipeline",
-        description="The SageMaker pipeline, from images to a registered model.",
+        description="Deploy and run the SageMaker pipeline, and manage the model versions that it registers.",
         allow_abbrev=False,
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")

@@ -1,4 +1,4 @@
-"""Where an object lies in S3."""
+"""Parses S3 addresses."""
 
 from driftserve_pipeline.errors import PipelineError
 
@@ -6,13 +6,13 @@ _SCHEME = "s3://"
 
 
 def bucket_and_key(address: str) -> tuple[str, str]:
-    """The two parts of an address; the key is empty for a whole bucket.
+    """Split an address into bucket and key. The key is empty for a whole bucket.
 
     >>> bucket_and_key("s3://bucket/a/b")
     ('bucket', 'a/b')
 
     Raises:
-        PipelineError: it is no address in S3.
+        PipelineError: it is not an S3 address.
     """
     bucket, _, key = address.removeprefix(_SCHEME).partition("/")
     if not address.startswith(_SCHEME) or not bucket:

@@ -1,9 +1,9 @@
-"""The error that the pipeline raises on purpose, for whatever reason."""
+"""The error class of the pipeline."""
 
 from driftserve.errors import DriftserveError
 
 
 class PipelineError(DriftserveError):
-    """The SageMaker pipeline cannot be defined, started or read, or one of its steps has failed."""
+    """The SageMaker pipeline cannot be defined, started or read, or one of its steps failed."""
 
     status = 500

@@ -1,4 +1,4 @@
-"""What differs from one account and team to another: read from `DRIFTSERVE_PIPELINE_*`."""
+"""The settings that differ between accounts and teams, read from `DRIFTSERVE_PIPELINE_*`."""
 
 from collections.abc import Mapping
 from typing import Annotated, Literal
@@ -9,7 +9,7 @@ from driftserve.validation import first_problem
 from driftserve_pipeline.errors import PipelineError
 
 PREFIX = "DRIFTSERVE_PIPELINE_"
-_EXAMPLE_ACCOUNT = "111122223333"  # AWS's own, in its documentation
+_EXAMPLE_ACCOUNT = "111122223333"  # the example account of AWS's documentation
 
 _INSTANCE = r"^(ml\.[a-z0-9-]+\.[a-z0-9]+|local|local_gpu)$"
 _IMAGE = r"^[^\s@]{1,180}(@sha256:[0-9a-f]{64})?$"
@@ -18,12 +18,12 @@ _TAG = r"^[a-zA-Z0-9 _.:/=+@-]*$"
 
 
 def _split(value: object) -> object:
-    """The parts of a variable, separated by commas."""
+    """Split a variable at its commas."""
     return tuple(filter(None, (part.strip() for part in value.split(",")))) if isinstance(value, str) else value
 
 
 def _pairs(value: object) -> object:
-    """The tags of a variable, `name=value,name=value`."""
+    """Parse the tags of a variable, `name=value,name=value`."""
     parts = _split(value)
     return dict(str(part).partition("=")[::2] for part in parts) if isinstance(parts, tuple) else parts
 
@@ -43,140 +43,140 @@ Tags = Annotated[
 
 
 class PipelineSettings(BaseModel):
-    """Names, places and sizes; what a single run may be told is a parameter of the pipeline instead."""
+    """Names, locations and sizes. What a single execution can change is a parameter of the pipeline instead."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=())
 
     account: str = Field(default=_EXAMPLE_ACCOUNT, pattern=r"^\d{12}$")
-    """The account; role, bucket and images are named after it where they are not given."""
+    """AWS account ID. By default, the role, the bucket and the images are named after it."""
 
     region: str = Field(default="eu-central-1", pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")
-    """The region."""
+    """AWS region."""
 
     pipeline_name: str = Field(default="driftserve", pattern=r"^[a-zA-Z0-9](-*[a-zA-Z0-9]){0,80}$")
-    """Of the pipeline and its experiment, and the first part of its keys in the bucket."""
+    """Name of the pipeline and its experiment, and the first part of its keys in the bucket."""
 
     model_name: Name = "scenes"
-    """Of the model; its archive is `<name>.mar`."""
+    """Name of the model. Its archive is `<name>.mar`."""
 
     model_package_group: Name = Field(default_factory=lambda values: values["model_name"])
-    """Where the model's versions are registered; by default named as the model."""
+    """Group in which the model's versions are registered; by default the name of the model."""
 
     role_arn: str = Field(
         default_factory=lambda values: f"arn:aws:iam::{values['account']}:role/driftserve-pipeline",
         pattern=r"^arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+$",
     )
-    """The role of the pipeline and its jobs; by default `driftserve-pipeline` of the account."""
+    """Role of the pipeline and its jobs; by default the role `driftserve-pipeline` of the account."""
 
     bucket: str = Field(
         default_factory=lambda values: f"driftserve-{values['account']}-{values['region']}",
         pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$",
     )
-    """Where executions leave what they make; by default `driftserve-<account>-<region>`."""
+    """Bucket for the outputs of executions; by default `driftserve-<account>-<region>`."""
 
     training_image: str = Field(
         default_factory=lambda values: f"{_repository(values)}:training", pattern=_IMAGE, validate_default=True
     )
-    """The image of every step; named by digest (`...@sha256:...`), a new build is never taken for the cached one."""
+    """Image of every step. Name it by digest (`...@sha256:...`), so that the step cache notices a new build."""
 
     serving_image: str = Field(
         default_factory=lambda values: f"{_repository(values)}:serving", pattern=_IMAGE, validate_default=True
     )
-    """The image that a registered version is served by."""
+    """Image that serves a registered version."""
 
     processing_instance_type: str = Field(default="ml.m5.2xlarge", pattern=_INSTANCE)
-    """The machine of Fetch, Preprocess and Evaluate."""
+    """Instance type of the processing steps Fetch, Preprocess and Evaluate."""
 
     processing_volume_gb: int = Field(default=50, ge=1, le=16384)
-    """Its disk."""
+    """Disk size of a processing instance, in GB."""
 
     processing_minutes: int = Field(default=180, ge=1, le=7200)
-    """After which such a step is ended."""
+    """Time limit of a processing step, in minutes."""
 
     training_volume_gb: int = Field(default=50, ge=1, le=16384)
-    """The disk of each machine that trains."""
+    """Disk size of a training instance, in GB."""
 
     training_minutes: int = Field(default=240, ge=1, le=40320)
-    """Of training, after which it is ended."""
+    """Time limit of training, in minutes."""
 
     waiting_minutes: int = Field(default=480, ge=1, le=40320)
-    """Of training and of waiting for spot capacity together."""
+    """Time limit of training plus waiting for spot capacity, in minutes."""
 
     spot: bool = True
-    """Whether training takes spot capacity, with checkpoints to go on from when it is taken away."""
+    """Whether to train on spot capacity. After an interruption, training resumes from its last checkpoint."""
 
     weights: str | None = Field(default=None, pattern=_LOCATION)
-    """Folder of timm weights, each with its record; without it the network's own are downloaded."""
+    """S3 folder of timm weights, each with its record. If not set, the network's own weights are downloaded."""
 
     pretrained: bool = True
-    """Whether networks start from weights of timm's; else from random ones, and nothing is downloaded."""
+    """Whether networks start from timm's weights. If false, they start from random weights, without a download."""
 
     cache_days: int = Field(default=30, ge=0, le=365)
-    """How long a step's result is taken again where nothing that it depends on has changed; 0: never."""
+    """For how many days a step's result is reused if its image, arguments and inputs are unchanged; 0: never."""
 
     robustness_images: int = Field(default=240, ge=0)
-    """Test images of which the accuracy under corruption is measured; 0: none."""
+    """Number of test images to measure the accuracy under corruption; 0: do not measure it."""
 
     explained_images: int = Field(default=12, ge=0)
-    """Test images whose answers are explained; 0: none."""
+    """Number of test images whose predictions are explained; 0: none."""
 
     certificate: Literal["short", "full"] = "short"
-    """Extent of the drift certificate."""
+    """Extent of the drift certificate: `short` or `full`."""
 
     tuning: bool = False
-    """Whether a search chooses model, optimizer and learning rate, in place of the parameters of these names."""
+    """Whether a search chooses the model, optimizer and learning rate. If false, parameters set them."""
 
     tuning_models: Models = Field(default=("mobilenetv2_035", "mobilenetv2_100"), min_length=1, max_length=30)
-    """The timm models of the search."""
+    """timm models that the search tries."""
 
     tuning_jobs: int = Field(default=12, ge=1, le=500)
-    """Trainings of the search."""
+    """Number of trainings in the search."""
 
     tuning_parallel_jobs: int = Field(default=3, ge=1, le=100)
-    """Of them at once; fewer learn more from each other."""
+    """Number of trainings at the same time. With fewer, each one learns more from earlier results."""
 
     subnets: Ids = Field(default=(), max_length=16)
-    """Of the jobs' network, with a way to S3; none: SageMaker's own network."""
+    """Subnets of the jobs, with access to S3. If empty, the jobs use SageMaker's own network."""
 
     security_groups: Ids = Field(default=(), max_length=5)
-    """Of the jobs' network; given with `subnets`."""
+    """Security groups of the jobs. Set them together with `subnets`."""
 
     kms_key: str | None = Field(default=None, pattern=r"^[a-zA-Z0-9:/_-]{1,2048}$")
-    """The key for what the jobs leave in S3 and on the disks of processing; without it S3's own."""
+    """KMS key for the jobs' outputs in S3 and for the disks of processing jobs. If not set, S3 uses its own key."""
 
     tags: Tags = Field(default={"project": "driftserve"}, max_length=40)
-    """Of the pipeline and its jobs."""
+    """Tags of the pipeline and its jobs."""
 
     @model_validator(mode="after")
     def _agree(self) -> "PipelineSettings":
         if bool(self.subnets) != bool(self.security_groups):
-            raise ValueError("expected subnets and security_groups together, got one of them; give both")
+            raise ValueError("expected subnets and security_groups together, got only one of them; set both")
         if self.spot and self.waiting_minutes < self.training_minutes:
-            raise ValueError("expected waiting_minutes of at least training_minutes, which they contain")
+            raise ValueError("expected waiting_minutes of at least training_minutes, because they include them")
         if self.tuning_parallel_jobs > self.tuning_jobs:
             raise ValueError("expected tuning_parallel_jobs of at most tuning_jobs")
         return self
 
 
 def read_settings(environment: Mapping[str, str]) -> PipelineSettings:
-    """The settings in an environment; every other variable is none of ours.
+    """Read the settings from an environment, and ignore variables without our prefix.
 
     Raises:
-        PipelineError: a variable with our prefix is no setting, or its value is out of bounds; one line.
+        PipelineError: a variable with our prefix is not a setting, or its value is out of bounds.
     """
     texts = {name.removeprefix(PREFIX).lower(): value for name, value in environment.items() if name.startswith(PREFIX)}
     try:
         return PipelineSettings.model_validate(texts)
     except ValidationError as error:
         problem = first_problem(error)
-        if not problem.place:  # settings that do not go together
+        if not problem.place:  # a conflict between settings
             raise PipelineError(f"{PREFIX}*: {problem.reason.removeprefix('Value error, ')}") from error
-        name = problem.place.partition(".")[0]  # of a list or the tags, the place in it follows
+        name = problem.place.partition(".")[0]  # for a list or the tags, a position follows the dot
         raise PipelineError(f"{PREFIX}{name.upper()}: {problem.reason}, got {problem.got}") from error
 
 
 def to_variables(settings: PipelineSettings) -> dict[str, str]:
-    """The variables from which `read_settings` makes the same settings."""
+    """Return the variables from which `read_settings` reads the same settings."""
     chosen = settings.model_dump(mode="json", include=settings.model_fields_set)
     return {f"{PREFIX}{name.upper()}": _to_text(value) for name, value in chosen.items() if value is not None}
 

@@ -221,7 +221,7 @@ def test_a_search_gets_its_ranges_and_fixed_values_and_its_best_is_trained(
     assert main(flags) == 0
     said = capsys.readouterr().out
     assert re.search(r"^Tune .* s  model mobilenetv2_035, optimizer sgd, learning_rate 0.00789$", said, re.MULTILINE)
-    assert re.search(r"^Tune .* done before", said, re.MULTILINE)
+    assert re.search(r"^Tune .* already done", said, re.MULTILINE)
     program, *arguments = json.loads((_base(work, "Tune") / "arguments.json").read_text())
     pairs = [*zip(arguments[::2], arguments[1::2], strict=True)]
     assert program == "tune"
@@ -245,7 +245,7 @@ def test_an_unsupported_search_is_refused_before_anything_runs(
     assert main(_flags(other, tmp_path / "work", image, SEARCHED)) == 2
     assert re.search(r"Tune: expected one TrainingJobDefinition, .* IntegerParameterRanges", capsys.readouterr().err)
     assert main(_flags(SEARCHING, tmp_path / "work", image, SEARCHED | {"InstanceCount": "2"})) == 2
-    assert "Tune: expected one host, as there is one machine, got 2" in capsys.readouterr().err
+    assert "Tune: expected one host, because there is one machine, got 2" in capsys.readouterr().err
 
 
 @dataclass(frozen=True)
@@ -288,7 +288,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> _Whole:
 @pytest.mark.timeout(400)  # includes the whole run; a slow machine must not fail the test
 def test_the_real_steps_resume_after_a_kill_and_register_the_model(whole: _Whole) -> None:
     assert re.findall(r"^(\w+) +[0-9.]+ s", whole.killed, re.MULTILINE) == ["Fetch", "Preprocess"]
-    assert re.findall(r"^(\w+) .*done before", whole.said, re.MULTILINE) == ["Fetch", "Preprocess"]
+    assert re.findall(r"^(\w+) .*already done", whole.said, re.MULTILINE) == ["Fetch", "Preprocess"]
     epochs = re.findall(r"epoch=(\d) ", (whole.work.glob("executions/*/steps/Train/log").__next__()).read_text())
     assert epochs
     assert epochs[-1] == "4"

@@ -290,7 +290,7 @@ def test_a_run_with_again_keeps_nothing_of_the_earlier_one(
     for more in [], [], ["--again"]:
         assert main([*arguments, *more]) == 0
     said = capsys.readouterr().out
-    assert (said.count("done before; --again"), scenario.began("make"), scenario.began("train")) == (1, 2, 2)
+    assert (said.count("already done; use --again"), scenario.began("make"), scenario.began("train")) == (1, 2, 2)
     assert re.findall(r"^registered .*/(\d)$", said, re.MULTILINE) == ["1", "1", "1"]
 
 
@@ -359,7 +359,7 @@ def test_a_killed_run_is_completed_without_repeating_finished_steps(scenario: Sc
         (step if victim == "step" else runner).kill()
         assert runner.wait(30) == (1 if victim == "step" else -signal.SIGKILL)
     if victim == "step":
-        assert "failed: Train: ended without a word (exit status 137" in (scenario.folder / "log").read_text()
+        assert "failed: Train: ended without any output (exit status 137" in (scenario.folder / "log").read_text()
     # Start at once: the rest of the first run holds the lock until it has ended.
     assert main(arguments) == 0
     assert not is_alive(step)
@@ -391,7 +391,7 @@ def test_two_concurrent_runs_make_one_execution_with_one_result(scenario: Scenar
     logs = [scenario.folder / "first", scenario.folder / "second"]
     start = partial(running, "driftserve_pipeline.local.processes", *arguments, environment={})
     with start(log=logs[0]) as first, start(log=logs[1]) as second:
-        wait_for(lambda: any("another run has the folder" in log.read_text() for log in logs))
+        wait_for(lambda: any("another run uses the folder" in log.read_text() for log in logs))
         go.touch()  # not earlier: a run does not adopt an execution that had already failed
         assert [first.wait(30), second.wait(30)] == ([0, 0] if good else [1, 1])
     assert scenario.began("only") == 1
@@ -402,15 +402,18 @@ def test_two_concurrent_runs_make_one_execution_with_one_result(scenario: Scenar
 @pytest.mark.parametrize(
     ("step", "reason"),
     [
-        ({"Name": "Ask", "Type": "Lambda", "Arguments": {}}, "Ask: expected a step out of .* got one of type Lambda"),
+        ({"Name": "Ask", "Type": "Lambda", "Arguments": {}}, "Ask: expected a step of one of the types .* got Lambda"),
         (fail("Refuse", {"Std:Split": {}}), "Refuse: expected the expressions Get, .* got Std:Split"),
-        (fail("Refuse", get("Parameters.Nobody")), "Refuse: Parameters.Nobody: expected 'Nobody' to be there"),
+        (fail("Refuse", get("Parameters.Nobody")), "Refuse: Parameters.Nobody: expected the key 'Nobody'"),
         (fail("Refuse", get("Steps.Nobody.X")), "Refuse: expected to wait for .* got 'Nobody'"),
-        (fail("Refuse", get("Steps.Make.ModelArtifacts.S3ModelArtifacts")), "expected 'ModelArtifacts' to be there"),
-        (fail("Refuse", json_get("Make", "Card", "x")), "Refuse: Steps.Make.PropertyFiles.Card: expected 'Card'"),
-        (fail("Refuse", get("Execution.Colour")), "Refuse: Execution.Colour: expected 'Colour'"),
-        (condition("Decide", [{"Type": "And"}], [], []), "Decide: expected a condition out of .* got {'Type': 'And'}"),
-        (fail("Make", "twice"), "expected every step to have a name of its own"),
+        (fail("Refuse", get("Steps.Make.ModelArtifacts.S3ModelArtifacts")), "expected the key 'ModelArtifacts'"),
+        (
+            fail("Refuse", json_get("Make", "Card", "x")),
+            "Refuse: Steps.Make.PropertyFiles.Card: expected the key 'Card'",
+        ),
+        (fail("Refuse", get("Execution.Colour")), "Refuse: Execution.Colour: expected the key 'Colour'"),
+        (condition("Decide", [{"Type": "And"}], [], []), "Decide: expected a condition of type .* got {'Type': 'And'}"),
+        (fail("Make", "twice"), "expected a unique name for every step"),
     ],
 )
 def test_an_unsupported_step_is_refused_before_anything_runs(
@@ -430,7 +433,7 @@ def test_a_job_that_cannot_run_locally_is_refused_before_anything_runs(
     make, odd = (processing(name, scenario.program("make", "")) for name in ("Make", "Odd"))
     odd["Arguments"]["AppSpecification"]["ContainerEntrypoint"] = ["bash", "-c", "x"]
     assert scenario.run(definition(make, odd)) == 2
-    assert "Odd: expected /opt/venv/bin/python or `train` to be run, got bash -c x" in capsys.readouterr().err
+    assert "Odd: expected the program /opt/venv/bin/python or `train`, got bash -c x" in capsys.readouterr().err
     assert scenario.began("make") == 0
 
 

@@ -171,7 +171,7 @@ def test_an_execution_of_the_same_manifest_is_returned(
     account.executions[first.arn].status = "Succeeded"
     assert clients.start() == replace(first, case="succeeded")
     assert main(["start"]) == 0
-    assert "succeeded before with the same manifest; --again starts anew" in capsys.readouterr().out
+    assert "already succeeded with the same manifest; use --again" in capsys.readouterr().out
     assert len(account.executions) == 1
     assert clients.start(again=True).case == "started"
     assert len(account.executions) == 2
@@ -265,14 +265,14 @@ def test_the_manifest_includes_the_objects_of_every_location(clients: _Clients) 
 @pytest.mark.parametrize(
     ("assignment", "said"),
     [
-        ("Epoch=20", "known are Model, Epochs, LearningRate"),
+        ("Epoch=20", "the parameters are Model, Epochs, LearningRate"),
         ("Epochs", "expected NAME=VALUE"),
-        ("Epochs=many", "expected a value of type Integer, as is 7, got 'many'"),
+        ("Epochs=many", "expected a value of type Integer such as 7, got 'many'"),
         ("Epochs=1_0", "type Integer"),
         ("LearningRate=nan", "type Float"),
         ("LearningRate=1e999", "type Float"),
-        ("SourceDigest=0", "known are"),
-        ("Model=", "type String, as is mobilenetv2_100, got ''"),
+        ("SourceDigest=0", "the parameters are"),
+        ("Model=", "type String such as mobilenetv2_100, got ''"),
         ("Model=" + "m" * 1025, "at most 1024 characters"),
         ("TrainLocation=s3://scenes/2027", "expected objects there, got none"),
         ("TrainLocation=/mnt/images", "expected s3://<bucket>/<prefix> or kaggle:"),
@@ -291,7 +291,7 @@ def test_an_empty_location_means_none(clients: _Clients) -> None:
 
 
 def test_nothing_is_started_with_a_wrong_parameter(account: FakeExecutions, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "known are" in _refused(capsys, "start", "--param", "Epoch=20")
+    assert "the parameters are" in _refused(capsys, "start", "--param", "Epoch=20")
     assert "NoSuchBucket" in _refused(capsys, "start", "--param", "TrainLocation=s3://elsewhere/2026")
     assert account.starts == 0
 
@@ -385,7 +385,7 @@ def test_status_can_show_an_older_execution(
     report = json.loads(capsys.readouterr().out)
     assert (report["arn"], report["status"]) == (older, "Failed")
     assert [step["cached_from"] is not None for step in report["steps"]] == [True, False, False]
-    assert "expected an execution with the id or name 7" in _refused(capsys, "status", "7")
+    assert "expected an execution with the ID or name 7" in _refused(capsys, "status", "7")
 
 
 def test_waiting_polls_until_the_execution_ends(clients: _Clients, account: FakeExecutions) -> None:
@@ -429,7 +429,7 @@ def test_logs_of_all_hosts_are_sorted_by_time(
     lines = [line.split(maxsplit=2)[2] for line in capsys.readouterr().out.splitlines()]
     assert lines == ["algo-1-17 epoch=1 val_accuracy=0.5", "algo-2-17 rank 1", "algo-1-17 epoch=2 [2J"]
     assert "got Fetch, Preprocess, Train" in _refused(capsys, "logs", "--step", "Evaluate")
-    assert "aaaaaaaaaaaa taken again; read the logs there" in _refused(capsys, "logs", "--step", "Fetch")
+    assert "aaaaaaaaaaaa; read the logs there" in _refused(capsys, "logs", "--step", "Fetch")
     assert "pipelines-0-preprocess in /aws/sagemaker/ProcessingJobs" in _refused(capsys, "logs", "--step", "Preprocess")
 
 

@@ -26,7 +26,7 @@ from driftserve.inference.verification import verify_archive
 from driftserve_demo.local_aws import local_aws
 from driftserve_pipeline.registry import list_versions
 from driftserve_pipeline.registry.registration import Registration, register
-from driftserve_pipeline.steps.champion import bring_champion
+from driftserve_pipeline.steps.champion import download_champion
 from golden_pipelines import find_step, read_golden
 from image_folders import write_coloured
 from processes import is_alive, running
@@ -278,8 +278,8 @@ def test_a_run_that_beats_the_champion_becomes_a_valid_archive_with_a_verdict(
     evidence = evaluating / "processing/output/evaluation"
     assert {path.name for path in evidence.iterdir()} >= {"evaluation.json", "card.html", "card.json", "explanations"}
     assert (verdict["beats_champion"], verdict["champion"]) == (1, best)
-    assert verdict["reason"].startswith("nothing speaks against it: accuracy 0.")
-    assert f"0 by the champion {best} alone (p " in verdict["reason"]
+    assert verdict["reason"].startswith("the model passes: accuracy 0.")
+    assert f"the champion {best} alone on 0 (p " in verdict["reason"]
     with tarfile.open(evaluating / "processing/output/model/model.tar.gz") as tarball:
         tarball.extractall(evaluating / "served", filter="data")
     verified = verify_archive(evaluating / "served" / "coast.mar", evaluating / "verified", allowed=())
@@ -311,14 +311,14 @@ def test_a_run_that_beats_the_champion_becomes_a_valid_archive_with_a_verdict(
 def test_a_champion_is_downloaded_with_its_classes(
     aws: dict[str, str], s3: Any, sagemaker: Any, contract: Contract, golden: Mapping[str, bytes], tmp_path: Path
 ) -> None:
-    assert bring_champion(sagemaker, s3, "none", tmp_path / "none") is None
+    assert download_champion(sagemaker, s3, "none", tmp_path / "none") is None
     arn = _approve(aws, "other", write_darkest(tmp_path, contract, golden, ("red", "green", "grey")))
-    brought = bring_champion(sagemaker, s3, "other", tmp_path / "other")
-    assert brought is not None
-    assert (brought.arn, brought.labels) == (arn, ("red", "green", "grey"))
-    assert read_contract(brought.archive).labels == brought.labels
-    assert brought.is_comparable(("green", "grey", "red"))
-    assert not brought.is_comparable(("blue", "green", "red"))
+    downloaded = download_champion(sagemaker, s3, "other", tmp_path / "other")
+    assert downloaded is not None
+    assert (downloaded.arn, downloaded.labels) == (arn, ("red", "green", "grey"))
+    assert read_contract(downloaded.archive).labels == downloaded.labels
+    assert downloaded.is_comparable(("green", "grey", "red"))
+    assert not downloaded.is_comparable(("blue", "green", "red"))
 
 
 def test_the_error_for_a_champion_without_its_archive_names_it(

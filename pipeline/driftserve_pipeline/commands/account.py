@@ -1,4 +1,4 @@
-"""The account that a command works on: whose settings, by which clients."""
+"""The AWS account that a command works on: its settings and its clients."""
 
 import argparse
 import os
@@ -11,25 +11,25 @@ from driftserve_pipeline.errors import PipelineError
 from driftserve_pipeline.settings import PipelineSettings, read_settings
 
 _ADVICE = {
-    "AccessDenied": "let the caller's role do that",
-    "AccessDeniedException": "let the caller's role do that",
+    "AccessDenied": "grant the caller's role this permission",
+    "AccessDeniedException": "grant the caller's role this permission",
     "ExpiredToken": "renew the credentials",
     "ExpiredTokenException": "renew the credentials",
     "NoSuchBucket": "correct the location",
-    "ResourceNotFound": "see whether name, account and region are right",
-    "UnrecognizedClientException": "see whether the credentials are of this account",
+    "ResourceNotFound": "check the name, the account and the region",
+    "UnrecognizedClientException": "check that the credentials belong to this account",
 }
 
 
 @dataclass(frozen=True)
 class Account:
-    """An account's clients by the settings; boto3 finds the credentials as it always does."""
+    """The settings and boto3 clients of an account. boto3 finds the credentials in its usual way."""
 
     settings: PipelineSettings
     session: Any
 
     def client(self, service: str) -> Any:
-        """boto3's client of a service, in the settings' region."""
+        """Return boto3's client of a service, in the settings' region."""
         from botocore.config import Config
 
         return self.session.client(service, config=Config(retries={"mode": "standard", "max_attempts": 4}))
@@ -38,10 +38,10 @@ class Account:
 def on_account(
     run: Callable[[argparse.Namespace, Account], str | Outcome],
 ) -> Callable[[argparse.Namespace], str | Outcome]:
-    """A command's `run` that is given the account; what AWS has against it becomes one line.
+    """Return a command's `run` function that opens the account, calls `run`, and reports AWS errors in one line.
 
     Args:
-        run: what the command does.
+        run: the work of the command on the account.
     """
 
     def translated(options: argparse.Namespace) -> str | Outcome:
@@ -52,11 +52,11 @@ def on_account(
         try:
             return run(options, Account(settings, boto3.Session(region_name=settings.region)))
         except ClientError as error:
-            advice = _ADVICE.get(error.response["Error"]["Code"], "correct what it names")
-            raise PipelineError(f"expected AWS to do it, got: {error}; {advice}") from error
+            advice = _ADVICE.get(error.response["Error"]["Code"], "correct what the error names")
+            raise PipelineError(f"expected AWS to accept the request, got: {error}; {advice}") from error
         except BotoCoreError as error:
             raise PipelineError(
-                f"expected an answer of AWS, got: {error}; check credentials, region, network"
+                f"expected a response from AWS, got: {error}; check credentials, region, network"
             ) from error
 
     return translated

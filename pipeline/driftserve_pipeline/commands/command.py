@@ -1,4 +1,4 @@
-"""The shape that every command of `driftserve-pipeline` has."""
+"""The structure of every `driftserve-pipeline` command."""
 
 import argparse
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Outcome:
-    """The text that a command prints, whole lines or nothing, and its exit status where that is not 0."""
+    """The text that a command prints, complete lines or nothing, and its exit status."""
 
     text: str
     status: int = 0
@@ -15,10 +15,9 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Command:
-    """A command: a line of help, its flags, and what it does.
+    """A command: a line of help, its flags, and the function that runs it.
 
-    `run` gives the text that is printed, whole lines or nothing. It imports what is heavy itself, so that `--help` is
-    there at once.
+    `run` returns the text to print, complete lines or nothing. It imports slow modules itself, to keep `--help` fast.
     """
 
     help: str

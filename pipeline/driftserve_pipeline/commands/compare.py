@@ -1,4 +1,4 @@
-"""`compare`: two versions side by side."""
+"""`compare`: show two versions side by side."""
 
 import argparse
 import json
@@ -10,8 +10,8 @@ from driftserve_pipeline.registry.comparison import Compared, Value, compare
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("first", metavar="A", help="a version's number or ARN")
-    parser.add_argument("second", metavar="B", help="the other's")
+    parser.add_argument("first", metavar="A", help="number or ARN of a version")
+    parser.add_argument("second", metavar="B", help="number or ARN of the other version")
     parser.add_argument("--json", action="store_true", help="print one line of JSON")
 
 
@@ -29,10 +29,10 @@ def _run(options: argparse.Namespace, account: Account) -> str:
             "rows": {row.name: [row.first, row.second] for row in comparison.rows},
         }
         return json.dumps(written) + "\n"
-    heading = ["", "difference", f"version {first.version}", f"version {second.version}"]  # the widest last
+    heading = ["", "difference", f"version {first.version}", f"version {second.version}"]  # wide columns last
     text = table([heading, *map(_row, comparison.rows)])
     if not comparison.is_of_same_images:
-        text += "not known to be tested on the same images: the metrics need not compare\n"
+        text += "the test images may differ, so the metrics may not be comparable\n"
     return text
 
 

@@ -1,4 +1,4 @@
-"""`approve` and `reject`: whether a version may serve."""
+"""`approve` and `reject`: decide whether a version may serve."""
 
 import argparse
 import json
@@ -10,8 +10,8 @@ from driftserve_pipeline.registry.versions import ModelVersion, newest_approved
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("version", metavar="VERSION", help="its number or ARN")
-    parser.add_argument("--reason", required=True, help="kept with the version, one line")
+    parser.add_argument("version", metavar="VERSION", help="number or ARN of the version")
+    parser.add_argument("--reason", required=True, help="reason in one line, stored with the version")
     parser.add_argument("--json", action="store_true", help="print one line of JSON")
 
 
@@ -34,8 +34,8 @@ def _reject(options: argparse.Namespace, account: Account) -> str:
 
 
 def format_decision(client: Any, group: str, version: ModelVersion, decision: str, is_json: bool) -> str:
-    """The decision, and which version is the champion after it."""
-    current = newest_approved(client, group)  # the decision is made, whatever that one is
+    """Format the decision, and the champion after it."""
+    current = newest_approved(client, group)  # report the decision even if this version cannot serve
     if is_json:
         champion = current.arn if current is not None and current.model_data_url else None
         written = {"version": version.arn, "decision": decision, "champion": champion}
@@ -43,13 +43,15 @@ def format_decision(client: Any, group: str, version: ModelVersion, decision: st
     if current is None:
         after = "no version is approved now"
     elif not current.model_data_url:
-        after = f"version {current.version}, the newest approved one, is another model and cannot serve: reject it"
+        after = (
+            f"version {current.version}, the newest approved one, is another kind of model and cannot serve; reject it"
+        )
     elif current.version == version.version:
         after = "it is the champion"
     else:
-        after = f"version {current.version} is the champion, the newest approved one"
+        after = f"version {current.version} is the champion, because it is the newest approved one"
     return f"version {version.version} is {decision}; {after}\n"
 
 
-APPROVE = Command("let a version serve, and say why", _add_arguments, on_account(_approve))
-REJECT = Command("keep a version from serving, and say why", _add_arguments, on_account(_reject))
+APPROVE = Command("approve a version, so that it may serve", _add_arguments, on_account(_approve))
+REJECT = Command("reject a version, so that it does not serve", _add_arguments, on_account(_reject))

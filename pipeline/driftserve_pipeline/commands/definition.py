@@ -1,4 +1,4 @@
-"""`render`, `diff` and `upsert`: the pipeline's definition, written, compared with the deployed one, deployed."""
+"""`render`, `diff` and `upsert`: write, compare and deploy the pipeline's definition."""
 
 import argparse
 import os
@@ -11,7 +11,7 @@ from driftserve_pipeline.settings import PipelineSettings, read_settings
 
 
 def _add_render_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write it there, and say nothing")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write to FILE instead of stdout")
     _add_tuning_argument(parser)
 
 
@@ -30,7 +30,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "--definition",
         type=Path,
         metavar="FILE",
-        help="what `render` has written; no SDK is needed then (default: rendered now)",
+        help="file that `render` wrote, which needs no SDK (default: render now)",
     )
     _add_tuning_argument(either)
 
@@ -59,24 +59,24 @@ def _upsert(options: argparse.Namespace, account: Account) -> str:
 
 
 def _add_tuning_argument(parser: argparse._ActionsContainer) -> None:
-    """The flag that chooses the variant, in place of the setting."""
-    parser.add_argument("--tuning", action="store_true", help="the variant in which a search chooses the network")
+    """Add the flag for the variant with a search, which the setting `tuning` also selects."""
+    parser.add_argument("--tuning", action="store_true", help="use the variant in which a search chooses the network")
 
 
 def _chosen(options: argparse.Namespace, settings: PipelineSettings) -> str:
-    """The definition, as JSON: from the file that is named, or rendered now."""
+    """Return the definition as JSON, from the given file or rendered now."""
     if options.definition is not None:
         return str(options.definition.read_text(encoding="utf-8"))
     return _rendered(options, settings)
 
 
 def _rendered(options: argparse.Namespace, settings: PipelineSettings) -> str:
-    """The definition of the variant, as JSON, rendered now."""
+    """Render the definition of the chosen variant as JSON."""
     from driftserve_pipeline.definition.rendering import render
 
     return render(settings.model_copy(update={"tuning": settings.tuning or options.tuning}))
 
 
-RENDER = Command("write the definition as JSON, without a network and an account", _add_render_arguments, _render)
-DIFF = Command("show what `upsert` would change; exit status 1 if anything", _add_arguments, on_account(_diff))
-UPSERT = Command("put the rendered definition into the account", _add_arguments, on_account(_upsert))
+RENDER = Command("write the definition as JSON; this needs no network and no account", _add_render_arguments, _render)
+DIFF = Command("show what `upsert` would change; exit with 1 if there is a change", _add_arguments, on_account(_diff))
+UPSERT = Command("create or update the pipeline in the account", _add_arguments, on_account(_upsert))

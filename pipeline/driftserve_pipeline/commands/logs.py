@@ -1,4 +1,4 @@
-"""`logs`: what a step's containers have written."""
+"""`logs`: print the logs of a step's containers."""
 
 import argparse
 
@@ -9,9 +9,9 @@ from driftserve_pipeline.commands.command import Command
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "execution", nargs="?", metavar="EXECUTION", help="its ARN, id or display name (default: the newest)"
+        "execution", nargs="?", metavar="EXECUTION", help="ARN, ID or display name (default: the newest execution)"
     )
-    parser.add_argument("--step", required=True, metavar="NAME", help="as `status` shows it")
+    parser.add_argument("--step", required=True, metavar="NAME", help="name of the step, as `status` shows it")
 
 
 def _run(options: argparse.Namespace, account: Account) -> str:
@@ -25,4 +25,4 @@ def _run(options: argparse.Namespace, account: Account) -> str:
     return "".join(f"{line.written:%Y-%m-%d %H:%M:%S} {line.host} {printable(line.text.rstrip())}\n" for line in lines)
 
 
-LOGS = Command("print what a step's containers have written, in the order of time", _add_arguments, on_account(_run))
+LOGS = Command("print the logs of a step's containers, oldest line first", _add_arguments, on_account(_run))

@@ -9,9 +9,11 @@ from driftserve_pipeline.commands.command import Command
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--to", metavar="VERSION", help="number or ARN of an older approved one (default: the one before the champion)"
+        "--to",
+        metavar="VERSION",
+        help="number or ARN of an older approved version (default: the one before the champion)",
     )
-    parser.add_argument("--reason", required=True, help="kept with the versions that are rejected, one line")
+    parser.add_argument("--reason", required=True, help="reason in one line, stored with the rejected versions")
     parser.add_argument("--json", action="store_true", help="print one line of JSON")
 
 
@@ -31,8 +33,8 @@ def _run(options: argparse.Namespace, account: Account) -> str:
     number, rejected = done.champion.version, ", ".join(str(version.version) for version in done.rejected)
     return (
         f"version {number} is the champion; rejected: {rejected}\n"
-        "It was approved once more: an endpoint that follows the events of approval is deployed anew by that. See that "
-        f"it is; if not, run `approve {number}` again, or deploy {done.champion.model_data_url} by hand.\n"
+        "It was approved again, which deploys it if your endpoint follows approval events. Check the endpoint. "
+        f"If nothing was deployed, run `approve {number}` again, or deploy {done.champion.model_data_url} by hand.\n"
     )
 
 

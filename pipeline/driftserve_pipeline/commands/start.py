@@ -1,4 +1,4 @@
-"""`start`: run the pipeline, once for what it would run on."""
+"""`start`: run the pipeline, unless it runs or has succeeded with the same manifest."""
 
 import argparse
 import json
@@ -8,8 +8,8 @@ from driftserve_pipeline.commands.command import Command
 
 _CASES = {
     "started": "started",
-    "running": "already executing: started before with the same manifest",
-    "succeeded": "succeeded before with the same manifest; --again starts anew",
+    "running": "already running with the same manifest",
+    "succeeded": "already succeeded with the same manifest; use --again to run it again",
 }
 
 
@@ -19,10 +19,10 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="of the deployed pipeline's parameters; as often as needed, the others keep their defaults",
+        help="set a parameter of the deployed pipeline; repeat for more, the others keep their defaults",
     )
     parser.add_argument(
-        "--again", action="store_true", help="start anew although an execution of the same manifest has succeeded"
+        "--again", action="store_true", help="start even if an execution on the same inputs has succeeded"
     )
     parser.add_argument("--json", action="store_true", help="print one line of JSON")
 
@@ -45,4 +45,6 @@ def _run(options: argparse.Namespace, account: Account) -> str:
     return f"{started.arn}\n{_CASES[started.case]}; manifest sha256:{manifest.sha256}\n"
 
 
-START = Command("run the pipeline, once for what it would run on", _add_arguments, on_account(_run))
+START = Command(
+    "run the pipeline, unless it runs or has succeeded on the same inputs", _add_arguments, on_account(_run)
+)

@@ -1,4 +1,4 @@
-"""`status`: how far an execution is."""
+"""`status`: show the progress of an execution."""
 
 import argparse
 import json
@@ -17,13 +17,13 @@ _SECONDS_BETWEEN = 15.0
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "execution", nargs="?", metavar="EXECUTION", help="its ARN, id or display name (default: the newest)"
+        "execution", nargs="?", metavar="EXECUTION", help="ARN, ID or display name (default: the newest execution)"
     )
     parser.add_argument("--json", action="store_true", help="print one line of JSON")
     parser.add_argument(
         "--wait",
         action="store_true",
-        help="until it is over; the steps' statuses go to stderr, and the exit status is 1 where it has not succeeded",
+        help="wait until it ends; print each step's status to stderr; exit with 1 if the execution did not succeed",
     )
 
 
@@ -52,7 +52,7 @@ def _written(report: ExecutionReport, is_json: bool) -> str:
         lines.append(f"{report.failure_reason}\n")
     now = datetime.now(timezone.utc)
     rows = [["step", "status", "duration", "attempts", "cached", "reason"], *(_row(step, now) for step in report.steps)]
-    return "".join(lines) + (table(rows) if report.steps else "no step has begun\n")
+    return "".join(lines) + (table(rows) if report.steps else "no step has started\n")
 
 
 def _row(step: StepReport, now: datetime) -> list[str]:
@@ -62,4 +62,4 @@ def _row(step: StepReport, now: datetime) -> list[str]:
     return [step.name, step.status, duration, str(step.attempts), cached, step.failure_reason or ""]
 
 
-STATUS = Command("show how far an execution is, step by step", _add_arguments, on_account(_run))
+STATUS = Command("show the progress of an execution, step by step", _add_arguments, on_account(_run))

@@ -1,4 +1,4 @@
-"""Rows of text in columns."""
+"""Formats rows of text as columns."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ from driftserve.text import printable
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
-    """The rows as lines, each column as wide as its widest text; the first row is the heading.
+    """Return the rows as lines with aligned columns. The first row is the heading.
 
     >>> print(table([["step", "status"], ["Preprocess", "Failed"]]), end="")
     step        status

@@ -1,4 +1,4 @@
-"""`versions`: the registered versions of the model."""
+"""`versions`: list the registered versions of the model."""
 
 import argparse
 import json
@@ -12,7 +12,7 @@ from driftserve_pipeline.commands.table import table
 from driftserve_pipeline.registry.versions import APPROVED, ModelVersion, list_versions
 
 _DIGEST_LETTERS = 12
-_CERTIFICATE_LETTERS = 84  # the whole is in --json and in `compare`
+_CERTIFICATE_LETTERS = 84  # --json and `compare` show all of it
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,8 +48,8 @@ def _run(options: argparse.Namespace, account: Account) -> str:
 
 def _note(version: ModelVersion, is_champion: bool) -> str:
     if not version.model_data_url:
-        return "another model: cannot serve"
+        return "another kind of model: cannot serve"
     return "champion" if is_champion else ""
 
 
-VERSIONS = Command("list the registered versions, the champion among them", _add_arguments, on_account(_run))
+VERSIONS = Command("list the registered versions, and mark the champion", _add_arguments, on_account(_run))

@@ -1,1 +1,1 @@
-"""What the pipeline is: its parameters, its steps, its conditions. `pipeline.build` is where to begin reading."""
+"""The definition of the pipeline: its parameters, steps and conditions. Start reading at `pipeline.build`."""

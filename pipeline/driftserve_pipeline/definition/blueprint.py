@@ -1,4 +1,4 @@
-"""What every step is drawn from, and where executions leave what they make."""
+"""The inputs that all step definitions share, and the S3 locations of the steps' outputs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from driftserve_pipeline.settings import PipelineSettings
 
 @dataclass(frozen=True)
 class Blueprint:
-    """The settings, the parameters, the session, and the variables that every container is given."""
+    """The settings, the parameters, the session, and the environment variables of every container."""
 
     settings: PipelineSettings
     parameters: Parameters
@@ -19,18 +19,18 @@ class Blueprint:
     environment: Mapping[str, Text]
 
     def output(self, name: str) -> Expression:
-        """Where this execution leaves something, so that none overwrites another's.
+        """Return the location of an output of this execution. No execution overwrites the outputs of another.
 
-        Where an output goes is no part of a step's cache key (docs: 'Default cache key attributes by pipeline step
-        type'); a step whose result is taken from the cache points at the execution that has made it.
+        The location is not part of a step's cache key (docs: 'Default cache key attributes by pipeline step type').
+        If a step's result comes from the cache, its output locations are those of the execution that made the result.
         """
         return self._place("executions", execution_id(), name)
 
     def checkpoints(self, *run: Text) -> Expression:
-        """Where a training leaves its checkpoints: a place of its own for each set of choices on the same images.
+        """Return the location of a training's checkpoints. Each set of choices on the same images has its own location.
 
-        Not under the execution, for this place is part of the cache key; and an execution that is started in place of
-        one that was cut off goes on where that one was.
+        The location does not contain the execution's ID, because it is part of the cache key. Besides, an execution
+        that replaces an interrupted one resumes from its checkpoints.
         """
         return self._place("checkpoints", *run)
 
@@ -38,6 +38,8 @@ class Blueprint:
         return join("s3:/", self.settings.bucket, self.settings.pipeline_name, *parts, by="/")
 
 
-def draw(settings: PipelineSettings, session: Session, environment: Mapping[str, Text] | None = None) -> Blueprint:
-    """A blueprint with parameters of its own; local runs say in the environment where their S3 is."""
+def make_blueprint(
+    settings: PipelineSettings, session: Session, environment: Mapping[str, Text] | None = None
+) -> Blueprint:
+    """Return a blueprint with new parameters. For local runs, the environment contains the address of their S3."""
     return Blueprint(settings, declare_parameters(), session, environment or {})

@@ -1,4 +1,4 @@
-"""Decide: whether a version is worth an approver's look; Refuse: why it is not."""
+"""The steps Decide, which chooses between registering and refusing, and Refuse, which fails with a reason."""
 
 from driftserve_pipeline.definition.blueprint import Blueprint
 from driftserve_pipeline.definition.evaluation import accuracy_of, verdict_of
@@ -7,7 +7,7 @@ from driftserve_pipeline.sdk.expressions import Step, join
 
 
 def decide(blueprint: Blueprint, evaluated: Step, accepted: Step, refused: Step) -> Step:
-    """The step after which a network is registered, if it is accurate enough and better than the champion."""
+    """Return the step that runs `accepted` if the network is accurate enough and beats the champion, else `refused`."""
     return condition_step(
         "Decide",
         "Accurate enough, and better than the champion?",
@@ -21,7 +21,7 @@ def decide(blueprint: Blueprint, evaluated: Step, accepted: Step, refused: Step)
 
 
 def refuse(evaluated: Step) -> Step:
-    """The step that ends the execution with the verdict's reason."""
+    """Return the step that fails the execution with the verdict's reason."""
     return fail_step(
         "Refuse",
         "Say why nothing was registered",

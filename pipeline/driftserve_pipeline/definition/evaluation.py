@@ -1,4 +1,4 @@
-"""Evaluate: what the network is worth, alone and against the champion; its evidence and its archive."""
+"""The step Evaluate, which tests the network, compares it with the champion, and makes its evidence and archive."""
 
 from driftserve_pipeline.definition.blueprint import Blueprint
 from driftserve_pipeline.definition.preparation import PREPARED
@@ -13,7 +13,7 @@ _VERDICT_FILE = "Verdict"
 
 
 def evaluate(blueprint: Blueprint, prepared: Step, trained: Step) -> Step:
-    """The step that gathers the evidence; never from the cache, for meanwhile there may be another champion."""
+    """Return the step that evaluates the network. It never uses the cache, because the champion may have changed."""
     parameters, settings = blueprint.parameters, blueprint.settings
     return processing_step(
         blueprint.session,
@@ -44,10 +44,10 @@ def evaluate(blueprint: Blueprint, prepared: Step, trained: Step) -> Step:
 
 
 def accuracy_of(evaluated: Step) -> Expression:
-    """The accuracy on the test images."""
+    """Return the accuracy on the test images."""
     return read_json(evaluated, _EVALUATION_FILE, "multiclass_classification_metrics.accuracy.value")
 
 
 def verdict_of(evaluated: Step, path: str) -> Expression:
-    """A value of the verdict: `beats_champion`, `reason`, `metadata.<name>`."""
+    """Return a value of the verdict: `beats_champion`, `reason`, `metadata.<name>`."""
     return read_json(evaluated, _VERDICT_FILE, path)

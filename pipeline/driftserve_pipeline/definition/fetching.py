@@ -1,4 +1,4 @@
-"""Fetch: the images as they are where they come from."""
+"""The step Fetch, which copies the images without changing them."""
 
 from driftserve_pipeline.definition.blueprint import Blueprint
 from driftserve_pipeline.sdk.expressions import Step
@@ -8,7 +8,7 @@ FETCHED = "fetched"
 
 
 def fetch(blueprint: Blueprint) -> Step:
-    """The step that copies the sources; the digest is an argument, so that other images at one address are fetched."""
+    """Return the step that copies the images. A changed digest keeps it from using an outdated cached result."""
     parameters = blueprint.parameters
     return processing_step(
         blueprint.session,

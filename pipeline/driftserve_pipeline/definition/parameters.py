@@ -1,72 +1,72 @@
-"""What a single execution may be told."""
+"""The parameters that each execution can set."""
 
 from dataclasses import dataclass
 
 from driftserve_pipeline.sdk.expressions import Expression, declare_parameter
 
-NOT_GIVEN = "none"  # SageMaker takes no empty argument
+NOT_GIVEN = "none"  # because SageMaker accepts no empty argument
 
 
 @dataclass(frozen=True)
 class Parameters:
-    """The parameters of the pipeline; `ImageSize` is the parameter of the field `image_size`."""
+    """The parameters of the pipeline. The field `image_size` is the parameter `ImageSize`."""
 
     model: Expression
     """Any timm model."""
 
     batch_size: Expression
-    """Images of a step in each process."""
+    """Images per training step in each process."""
 
     optimizer: Expression
-    """Any of timm's optimizers."""
+    """Any timm optimizer."""
 
     learning_rate: Expression
-    """The highest, after the warm-up."""
+    """Peak learning rate, after the warm-up."""
 
     epochs: Expression
     """Passes over the training images."""
 
     image_size: Expression
-    """Side of the network's input in pixels."""
+    """Side length of the network's input, in pixels."""
 
     augmentation: Expression
     """`none`, `light` or `realistic`."""
 
     train_location: Expression
-    """Where the images are: `kaggle:<owner>/<set>` or an s3:// address."""
+    """Location of the images: `kaggle:<owner>/<set>` or an s3:// address."""
 
     test_location: Expression
-    """Where those to test on are; `none`: in the train location."""
+    """Location of the test images. `none`: they are in the train location."""
 
     annotation_release: Expression
-    """The s3:// address of a release of annotations; `none`: the images' folders are their labels."""
+    """The s3:// address of an annotation release. `none`: the folders of the images are the labels."""
 
     unusable_images: Expression
-    """What to do with images that are corrupt, too small, or there twice: `refuse` them all, or `drop` them."""
+    """What to do if images are corrupt, too small or duplicates: `refuse` the data set, or `drop` these images."""
 
     code_revision: Expression
-    """The commit that the images are built of; part of the version's provenance."""
+    """Commit from which the Docker images were built; part of the version's provenance."""
 
     source_digest: Expression
-    """SHA-256 of the sources' listing; another one means other images at the same address. `none`: not known."""
+    """SHA-256 of the sources' listing. A new value means new images at the same address. `none`: not known."""
 
     instance_type: Expression
-    """The machine that trains."""
+    """Instance type for training."""
 
     instance_count: Expression
-    """How many of them train together."""
+    """Number of training instances."""
 
     accuracy_threshold: Expression
-    """The test accuracy below which nothing is registered."""
+    """Lowest test accuracy at which a version is registered."""
 
     def declared(self, tuning: bool) -> list[Expression]:
-        """Those that a pipeline has; where a search chooses, what it chooses cannot be told."""
+        """Return the parameters of a pipeline. With tuning, the three that the search chooses are not among them."""
         searched = (self.model, self.optimizer, self.learning_rate) if tuning else ()
         return [parameter for parameter in vars(self).values() if not any(parameter is left for left in searched)]
 
 
 def declare_parameters() -> Parameters:
-    """The parameters with their defaults; those of the network are the winner's of training's own search."""
+    """Return the parameters. The network's defaults are from the best trial of the training package's search."""
     return Parameters(
         model=declare_parameter("Model", "mobilenetv2_100"),
         batch_size=declare_parameter("BatchSize", 32),

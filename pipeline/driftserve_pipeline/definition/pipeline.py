@@ -1,8 +1,8 @@
-"""The pipeline: Fetch, Preprocess, Train, Evaluate, then Register what is better, or Refuse and say why."""
+"""The pipeline: Fetch, Preprocess, Train, Evaluate and Decide; then Register, or Refuse with a reason."""
 
 from collections.abc import Callable
 
-from driftserve_pipeline.definition.blueprint import Blueprint, draw
+from driftserve_pipeline.definition.blueprint import Blueprint, make_blueprint
 from driftserve_pipeline.definition.decision import decide, refuse
 from driftserve_pipeline.definition.evaluation import evaluate
 from driftserve_pipeline.definition.fetching import fetch
@@ -17,13 +17,13 @@ from driftserve_pipeline.settings import PipelineSettings
 
 
 def build(settings: PipelineSettings) -> Pipeline:
-    """The pipeline of an account and a team, as the SDK has it; asks AWS nothing.
+    """Return the pipeline of the settings as an object of the SDK, without a call to AWS.
 
     Raises:
         PipelineError: the SDK is not installed.
     """
     with offline(settings):
-        return assemble(draw(settings, open_session(settings)), tune, register)
+        return assemble(make_blueprint(settings, open_session(settings)), tune, register)
 
 
 def assemble(
@@ -31,12 +31,12 @@ def assemble(
     tuning: Callable[[Blueprint, Step], tuple[Step, Choice]],
     registering: Callable[[Blueprint, Step], Step],
 ) -> Pipeline:
-    """The steps as they follow from each other.
+    """Create the steps and connect them into a pipeline.
 
     Args:
-        blueprint: what they are drawn from.
-        tuning: draws the step that searches, where the settings want one, and says what it has chosen.
-        registering: draws the step that registers what was evaluated.
+        blueprint: the inputs that all steps share.
+        tuning: returns the search step and its choice. It is called only if the settings ask for a search.
+        registering: returns the step that registers the evaluated network.
     """
     settings = blueprint.settings
     fetched = fetch(blueprint)

@@ -1,4 +1,4 @@
-"""Preprocess: the splits, without duplicates, leaks or images that cannot be read."""
+"""The step Preprocess, which makes the splits, without duplicates, leaks or unreadable images."""
 
 from driftserve_pipeline.definition.blueprint import Blueprint
 from driftserve_pipeline.definition.fetching import FETCHED
@@ -9,7 +9,7 @@ PREPARED = "prepared"
 
 
 def preprocess(blueprint: Blueprint, fetched: Step) -> Step:
-    """The step that makes the data set of what was fetched, with the labels of an annotation release."""
+    """Return the step that makes the data set from the fetched images and the labels of an annotation release."""
     parameters = blueprint.parameters
     return processing_step(
         blueprint.session,

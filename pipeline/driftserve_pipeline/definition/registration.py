@@ -1,4 +1,4 @@
-"""Register: a version of the model, with its evidence and where it comes from, for somebody to approve."""
+"""The step Register, which registers the model with its evidence and provenance, for somebody to approve."""
 
 from driftserve_pipeline.definition.blueprint import Blueprint
 from driftserve_pipeline.definition.evaluation import EVALUATION, MODEL, verdict_of
@@ -6,7 +6,7 @@ from driftserve_pipeline.sdk.expressions import Expression, Step, execution_id, 
 from driftserve_pipeline.sdk.processing import Processing, processing_step
 from driftserve_pipeline.sdk.registration import Version, registration_step
 
-# What Evaluate writes down as `metadata` in verdict.json, and approvers read.
+# Evaluate writes these as `metadata` in verdict.json, and approvers read them.
 VERDICT_METADATA = (
     *("archive_sha256", "card_sha256", "manifest_sha256", "certificate", "champion", "compared"),
     *("accuracy", "mean_corruption_accuracy", "p_value"),
@@ -14,7 +14,7 @@ VERDICT_METADATA = (
 
 
 def register(blueprint: Blueprint, evaluated: Step) -> Step:
-    """The step that puts the archive into the registry."""
+    """Return the step that registers the archive."""
     return registration_step(
         "Register",
         "Register the version, for somebody to approve",
@@ -30,7 +30,7 @@ def register(blueprint: Blueprint, evaluated: Step) -> Step:
 
 
 def register_from_container(blueprint: Blueprint, evaluated: Step) -> Step:
-    """The step that does the same by a call from the training image, for local mode refuses the other."""
+    """Return a step that registers from the training image instead, because local mode refuses RegisterModel."""
     settings = blueprint.settings
     return processing_step(
         blueprint.session,

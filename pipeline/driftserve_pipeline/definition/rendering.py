@@ -1,4 +1,4 @@
-"""The definition as SageMaker is given it: JSON that is the same wherever, and whenever, it is made."""
+"""Renders the definition as JSON for SageMaker. The same settings give the same bytes on every machine."""
 
 import json
 from typing import Any
@@ -9,17 +9,17 @@ from driftserve_pipeline.settings import PipelineSettings
 
 
 def render(settings: PipelineSettings) -> str:
-    """The definition of the settings' pipeline; needs no network and no account.
+    """Return the definition of the settings' pipeline as JSON. It needs no network and no account.
 
     Raises:
         PipelineError: the SDK is not installed.
     """
-    with offline(settings):  # the SDK draws the steps again as it writes them down
+    with offline(settings):  # definition() also creates steps
         return normalise(build(settings).definition())
 
 
 def normalise(definition: str) -> str:
-    """A definition as one of the same meaning always is: keys and dependencies sorted, steps in their order.
+    """Return a definition in one fixed form: keys and dependencies sorted, steps in their order, no top-level nulls.
 
     >>> print(normalise('{"Version": "2020-12-01", "Metadata": {}, "MlflowConfig": null}'), end="")
     {
@@ -32,7 +32,7 @@ def normalise(definition: str) -> str:
 
 
 def _sorted(value: Any) -> Any:
-    """With the lists whose order the SDK takes from a set in one that stays."""
+    """Sort the lists that the SDK makes from a set, because their order varies."""
     if isinstance(value, list):
         return [_sorted(part) for part in value]
     if isinstance(value, dict):

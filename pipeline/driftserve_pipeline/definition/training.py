@@ -1,4 +1,4 @@
-"""Train: one network, on one machine or several, going on after an interruption."""
+"""The step Train, which trains one network on one or more machines, and resumes after an interruption."""
 
 import hashlib
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from driftserve_pipeline.settings import PipelineSettings
 
 @dataclass(frozen=True)
 class Choice:
-    """What parameters or a search choose."""
+    """The values that either parameters or a search choose."""
 
     model: Text
     optimizer: Text
@@ -20,13 +20,13 @@ class Choice:
 
 
 def chosen_by_parameters(blueprint: Blueprint) -> Choice:
-    """The choice of whoever starts the execution."""
+    """Return the choice that the execution's parameters make."""
     parameters = blueprint.parameters
     return Choice(parameters.model, parameters.optimizer, parameters.learning_rate.to_string())
 
 
 def train(blueprint: Blueprint, prepared: Step, choice: Choice) -> Step:
-    """The step that trains what was chosen; evidence and archive are left to Evaluate."""
+    """Return the step that trains the chosen network. Evaluate makes the evidence and the archive."""
     chosen = {"model": choice.model, "optimizer": choice.optimizer, "learning_rate": choice.learning_rate}
     hyperparameters = chosen | fixed_hyperparameters(blueprint)
     parameters = blueprint.parameters
@@ -41,8 +41,8 @@ def train(blueprint: Blueprint, prepared: Step, choice: Choice) -> Step:
             output=blueprint.output("train"),
             instance_type=parameters.instance_type,
             instance_count=parameters.instance_count,
-            # Training refuses the checkpoints of other choices, images, weights or processes: each has a place of its
-            # own. The job that prepared the images stands for them.
+            # Training refuses checkpoints made with other choices, images, weights or numbers of processes, so each
+            # combination has its own location. The name of the Preprocess job identifies the images.
             checkpoints=blueprint.checkpoints(
                 _fingerprint(blueprint.settings),
                 prepared.properties.ProcessingJobName,
@@ -56,7 +56,7 @@ def train(blueprint: Blueprint, prepared: Step, choice: Choice) -> Step:
 
 
 def fixed_hyperparameters(blueprint: Blueprint) -> dict[str, Text]:
-    """What no search chooses."""
+    """Return the hyperparameters that no search chooses."""
     parameters, settings = blueprint.parameters, blueprint.settings
     return {
         "batch_size": parameters.batch_size.to_string(),
@@ -71,17 +71,17 @@ def fixed_hyperparameters(blueprint: Blueprint) -> dict[str, Text]:
 
 
 def channels(blueprint: Blueprint, prepared: Step) -> dict[str, Text]:
-    """The images, and the weights to start from where there are some."""
+    """Return the channels: the images, and the initial weights if the settings name any."""
     weights = blueprint.settings.weights
     return {"data": output_of(prepared, PREPARED)} | ({"weights": weights} if weights else {})
 
 
 def model_of(trained: Step) -> Expression:
-    """Where the trained network lies, one `model.tar.gz`."""
+    """Return the location of the trained network, a `model.tar.gz`."""
     location: Expression = trained.properties.ModelArtifacts.S3ModelArtifacts
     return location
 
 
 def _fingerprint(settings: PipelineSettings) -> str:
-    """Of what the settings, and not an execution, say of a training."""
+    """Return a digest of the settings that affect training and are not parameters."""
     return hashlib.sha256(f"{settings.training_image} {settings.weights}".encode()).hexdigest()[:12]

@@ -1,4 +1,4 @@
-"""Tune: the search for model, optimizer and learning rate."""
+"""The step Tune, which searches for the best model, optimizer and learning rate."""
 
 from driftserve_pipeline.definition.blueprint import Blueprint
 from driftserve_pipeline.definition.training import Choice, channels, fixed_hyperparameters
@@ -7,7 +7,7 @@ from driftserve_pipeline.sdk.processing import Processing, PropertyFile, process
 from driftserve_pipeline.sdk.training import Search, Training, best_of, tuning_step
 from driftserve_pipeline.settings import PipelineSettings
 
-# Those of `python -m driftserve_training tune`, whose sampler tpe draws rates in the same way.
+# The same as in `python -m driftserve_training tune`. Its TPE sampler also draws rates on a log scale.
 OPTIMIZERS = ("adamw", "sgd")
 LEARNING_RATES = (0.001, 0.01)
 _NAME = "Tune"
@@ -17,9 +17,9 @@ _BEST_FILE = "Best"
 
 
 def tune(blueprint: Blueprint, prepared: Step) -> tuple[Step, Choice]:
-    """The step that trains with many choices, and the one of the best validation accuracy.
+    """Return the step that trains with many choices, and the choice with the best validation accuracy.
 
-    Its trainings are jobs of SageMaker's, and keep no checkpoints, for each is short.
+    Each training is a SageMaker job. It keeps no checkpoints, because it is short.
     """
     parameters, settings = blueprint.parameters, blueprint.settings
     tuned = tuning_step(
@@ -41,7 +41,7 @@ def tune(blueprint: Blueprint, prepared: Step) -> tuple[Step, Choice]:
 
 
 def tune_in_container(blueprint: Blueprint, prepared: Step) -> tuple[Step, Choice]:
-    """The same by training's own search in one container, for local mode has no tuning."""
+    """Return the same for local mode, which has no tuning: the training package searches in one container."""
     settings = blueprint.settings
     search, fixed = _search(settings), fixed_hyperparameters(blueprint)
     tuned = processing_step(

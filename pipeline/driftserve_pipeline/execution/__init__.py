@@ -1,1 +1,1 @@
-"""Executions of the pipeline: started once, watched, read."""
+"""Starts executions of the pipeline, and reads their progress and their logs."""

@@ -1,4 +1,4 @@
-"""The definition of the pipeline in the account: read, compared with the rendered one, replaced by it."""
+"""Reads the pipeline's definition in the account, compares it with the rendered one, and replaces it."""
 
 import difflib
 import hashlib
@@ -12,11 +12,11 @@ from driftserve_pipeline.errors import PipelineError
 
 
 def deployed_definition(client: Any, pipeline: str) -> str | None:
-    """The definition of a pipeline in the account, as JSON; None where there is no such pipeline.
+    """Return the definition of a pipeline in the account, as JSON, or None if the pipeline does not exist.
 
     Args:
-        client: boto3's, for SageMaker.
-        pipeline: its name.
+        client: boto3's client for SageMaker.
+        pipeline: the name of the pipeline.
     """
     try:
         return str(client.describe_pipeline(PipelineName=pipeline)["PipelineDefinition"])
@@ -27,10 +27,10 @@ def deployed_definition(client: Any, pipeline: str) -> str | None:
 
 
 def required_definition(client: Any, pipeline: str) -> str:
-    """The definition of a pipeline in the account, as JSON.
+    """Return the definition of a pipeline in the account, as JSON.
 
     Raises:
-        PipelineError: there is no such pipeline.
+        PipelineError: the pipeline does not exist.
     """
     definition = deployed_definition(client, pipeline)
     if definition is None:
@@ -42,10 +42,10 @@ def required_definition(client: Any, pipeline: str) -> str:
 
 
 def comparable(definition: str) -> str:
-    """A definition in the one way of writing that is compared: keys sorted, a line a value.
+    """Return a definition in the form that is compared: keys sorted, one value per line.
 
     Raises:
-        PipelineError: it is no JSON object.
+        PipelineError: it is not a JSON object with Steps.
     """
     try:
         read = json.loads(definition)
@@ -57,12 +57,12 @@ def comparable(definition: str) -> str:
 
 
 def definition_digest(definition: str) -> str:
-    """The SHA-256 of a definition, in hexadecimal, whatever way it is written."""
+    """Return the SHA-256 of a definition, in hexadecimal. Formatting and the order of keys do not change it."""
     return hashlib.sha256(comparable(definition).encode()).hexdigest()
 
 
 def difference(deployed: str | None, rendered: str) -> str:
-    """What deploying would change, as a unified diff; empty where it would change nothing."""
+    """Return what deploying would change, as a unified diff. It is empty if nothing would change."""
     return "".join(
         difflib.unified_diff(
             comparable(deployed).splitlines(keepends=True) if deployed is not None else [],
@@ -74,17 +74,18 @@ def difference(deployed: str | None, rendered: str) -> str:
 
 
 def deploy(client: Any, pipeline: str, definition: str, role: str, tags: Mapping[str, str]) -> str:
-    """The ARN of the pipeline in the account, after it has this definition, role and tags.
+    """Create or update the pipeline in the account, and return its ARN.
 
     Args:
-        client: boto3's, for SageMaker.
-        pipeline: its name; it is made where there is none.
-        definition: as JSON.
-        role: the ARN of the role that it runs as.
-        tags: other tags that it has are left alone.
+        client: boto3's client for SageMaker.
+        pipeline: the name of the pipeline.
+        definition: the definition, as JSON.
+        role: the ARN of the role that the pipeline runs as.
+        tags: tags to add. Other tags of the pipeline stay.
 
     Raises:
-        PipelineError: it is no definition, or that of another pipeline or account; nothing is changed then.
+        PipelineError: the JSON is not a definition, or it was rendered for another pipeline or role. Nothing is
+            changed then.
     """
     _check_origin(json.loads(comparable(definition)), pipeline, role)
     written = [{"Key": name, "Value": text} for name, text in tags.items()]
@@ -98,17 +99,17 @@ def deploy(client: Any, pipeline: str, definition: str, role: str, tags: Mapping
 
 
 def _check_origin(definition: dict[str, Any], pipeline: str, role: str) -> None:
-    """Refuse what was rendered by other settings: its jobs would be another team's, or could not start."""
+    """Refuse a definition rendered with other settings: its jobs would belong to another team, or would not start."""
     expected = {"RoleArn": role, "ExperimentName": pipeline}
     for name, text in _strings(definition):
         if name in expected and text != expected[name]:
             raise PipelineError(
-                f"expected a definition with {name} {expected[name]}, got {text}; render it again by the same settings"
+                f"expected a definition with {name} {expected[name]}, got {text}; render it with the same settings"
             )
 
 
 def _strings(tree: Any) -> Iterator[tuple[str, str]]:
-    """Every string in JSON that is a member of an object, and the member's name."""
+    """Yield the name and the value of every string member in a JSON tree."""
     for name, value in tree.items() if isinstance(tree, dict) else (("", part) for part in tree):
         if isinstance(value, str):
             yield name, value
@@ -118,4 +119,4 @@ def _strings(tree: Any) -> Iterator[tuple[str, str]]:
 
 def _is_missing(error: ClientError) -> bool:
     code, message = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
-    return code == "ResourceNotFound" or "Could not find pipeline" in message  # the latter is moto's
+    return code == "ResourceNotFound" or "Could not find pipeline" in message  # moto's message

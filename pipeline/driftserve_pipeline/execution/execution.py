@@ -1,4 +1,4 @@
-"""Executions of a pipeline, as the account knows them."""
+"""Lists and finds the executions of a pipeline in the account."""
 
 import re
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ _MANIFEST = re.compile(r"\bsha256:([0-9a-f]{64})\b")
 
 @dataclass(frozen=True)
 class Execution:
-    """An execution; `manifest_sha256` is None for one that `start` did not start."""
+    """An execution. `manifest_sha256` is None if `start` did not start it."""
 
     arn: str
     name: str
@@ -24,21 +24,21 @@ class Execution:
 
     @property
     def is_running(self) -> bool:
-        """Whether it is not over."""
+        """Whether it has not ended."""
         return self.status in _RUNNING
 
 
 def describe_manifest(sha256: str) -> str:
-    """The description of an execution, which its manifest is read from again."""
+    """Return an execution's description, from which `list_executions` reads the manifest's digest."""
     return f"manifest sha256:{sha256}"
 
 
 def list_executions(client: Any, pipeline: str) -> Iterator[Execution]:
-    """The executions of a pipeline, the newest first.
+    """Yield the executions of a pipeline, newest first.
 
     Args:
-        client: boto3's, for SageMaker.
-        pipeline: its name.
+        client: boto3's client for SageMaker.
+        pipeline: the name of the pipeline.
     """
     pages = client.get_paginator("list_pipeline_executions").paginate(
         PipelineName=pipeline, SortBy="CreationTime", SortOrder="Descending"
@@ -56,15 +56,15 @@ def list_executions(client: Any, pipeline: str) -> Iterator[Execution]:
 
 
 def find_execution(client: Any, pipeline: str, wanted: str | None) -> str:
-    """The ARN of an execution that is given by its ARN, its id or its display name; by None the newest.
+    """Return the ARN of the execution with this ARN, ID or display name, or of the newest execution for None.
 
     Raises:
-        PipelineError: there is none.
+        PipelineError: there is no such execution.
     """
     if wanted is not None and wanted.startswith("arn:"):
         return wanted
     for execution in list_executions(client, pipeline):
         if wanted is None or wanted in (execution.name, execution.arn.rpartition("/")[2]):
             return execution.arn
-    what = "an execution" if wanted is None else f"an execution with the id or name {wanted}"
+    what = "an execution" if wanted is None else f"an execution with the ID or name {wanted}"
     raise PipelineError(f"pipeline {pipeline}: expected {what}, got none; `start` starts one")

@@ -1,4 +1,4 @@
-"""What the containers of a step have written."""
+"""Reads the logs of a step's containers."""
 
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -18,7 +18,7 @@ _GROUPS = {
 
 @dataclass(frozen=True)
 class LogLine:
-    """A line, when and by which container."""
+    """A log line, with its time and its container."""
 
     written: datetime
     host: str
@@ -26,31 +26,31 @@ class LogLine:
 
 
 def step_of(report: ExecutionReport, name: str) -> StepReport:
-    """A step of an execution, by its name.
+    """Return the step of an execution with this name.
 
     Raises:
-        PipelineError: it has not begun.
+        PipelineError: it has not started.
     """
     for step in report.steps:
         if step.name == name:
             return step
     known = ", ".join(step.name for step in report.steps) or "none"
-    raise PipelineError(f"expected step {name} to have begun, got {known}; correct --step, or wait")
+    raise PipelineError(f"expected a started step {name}, got {known}; correct --step, or wait")
 
 
 def read_logs(client: Any, step: StepReport) -> tuple[LogLine, ...]:
-    """The lines of all containers of a step, in the order of time; of a search, of all its trainings.
+    """Return the log lines of all containers of a step, oldest first. A search includes all its trainings.
 
     Args:
-        client: boto3's, for CloudWatch Logs.
-        step: with a job.
+        client: boto3's client for CloudWatch Logs.
+        step: a step with a job.
 
     Raises:
-        PipelineError: the step has no job, or nothing is written yet.
+        PipelineError: the step has no job, or no logs yet.
     """
     if step.cached_from is not None:
         raise PipelineError(
-            f"step {step.name}: expected a job, got the result of {step.cached_from} taken again; read the logs there"
+            f"step {step.name}: expected a job, got the cached result of {step.cached_from}; read the logs there"
         )
     kind, _, job = (step.job or "").rpartition(":")[2].partition("/")
     if kind not in _GROUPS:
@@ -62,14 +62,14 @@ def read_logs(client: Any, step: StepReport) -> tuple[LogLine, ...]:
             _line(event)
             for page in events
             for event in page["events"]
-            if event["logStreamName"].startswith(prefix)  # moto gives the whole group
+            if event["logStreamName"].startswith(prefix)  # moto returns the whole group
         ]
     except ClientError as error:
         if error.response["Error"]["Code"] != "ResourceNotFoundException":
             raise
         lines = []
     if not lines:
-        raise PipelineError(f"step {step.name}: expected logs of {job} in {_GROUPS[kind]}, got none; wait")
+        raise PipelineError(f"step {step.name}: expected logs of {job} in {_GROUPS[kind]}, got none; try again later")
     return tuple(sorted(lines, key=lambda line: line.written))
 
 

@@ -1,4 +1,4 @@
-"""The parameters that a pipeline's definition declares, and what one execution gives for them."""
+"""The parameters that a pipeline's definition declares, and their values in one execution."""
 
 import json
 import re
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from driftserve_pipeline.errors import PipelineError
 
-MOST_CHARACTERS = 1024  # botocore's shape of a parameter's value
-_NOTHING = "none"  # SageMaker takes no empty argument
+MOST_CHARACTERS = 1024  # from botocore's shape of a parameter value
+_NOTHING = "none"  # because SageMaker accepts no empty argument
 _FORMS = {
     "String": re.compile(".+", re.DOTALL),
     "Integer": re.compile(r"-?\d+", re.ASCII),
@@ -19,7 +19,7 @@ _FORMS = {
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter: String, Integer, Float or Boolean; without a default it has to be given."""
+    """A parameter of type String, Integer, Float or Boolean. Without a default, it is required."""
 
     name: str
     kind: str
@@ -28,7 +28,7 @@ class Parameter:
 
 
 def declared_parameters(definition: str) -> tuple[Parameter, ...]:
-    """The parameters of a pipeline's definition, as JSON, in its order."""
+    """Return the parameters of a pipeline's definition (JSON), in its order."""
     return tuple(
         Parameter(
             declared["Name"],
@@ -41,16 +41,16 @@ def declared_parameters(definition: str) -> tuple[Parameter, ...]:
 
 
 def resolve(declared: Iterable[Parameter], assignments: Iterable[str]) -> dict[str, str]:
-    """The value of every parameter: that of `name=value` where there is one, else its default.
+    """Return the value of every parameter: from its `name=value` if there is one, else its default.
 
-    Nothing after the sign is `none`, where `none` is the default.
+    An empty value means `none` if the default is `none`.
 
     >>> resolve([Parameter("Epochs", "Integer", "7"), Parameter("From", "String", "none")], ["Epochs=20", "From="])
     {'Epochs': '20', 'From': 'none'}
 
     Raises:
-        PipelineError: a name is unknown or given twice, a value is empty or has another type, or one without a default
-            is missing.
+        PipelineError: a name is unknown or given twice, a value is empty or has the wrong type, or a required one is
+            missing.
     """
     known = {parameter.name: parameter for parameter in declared}
     assigned: dict[str, str] = {}
@@ -59,19 +59,19 @@ def resolve(declared: Iterable[Parameter], assignments: Iterable[str]) -> dict[s
         if not sign or name not in known:
             raise PipelineError(
                 f"--param {assignment[:80]}: expected NAME=VALUE with a parameter of the pipeline, got "
-                f"{name[:80]!r}; known are {', '.join(known) or 'none'}"
+                f"{name[:80]!r}; the parameters are {', '.join(known) or 'none'}"
             )
         if name in assigned:
-            raise PipelineError(f"--param {name}: expected it once, got it twice; leave one out")
+            raise PipelineError(f"--param {name}: expected it once, got it twice; remove one")
         assigned[name] = _checked(known[name], text)
     resolved = {name: assigned.get(name, parameter.default) for name, parameter in known.items()}
     if missing := [name for name, text in resolved.items() if text is None]:
-        raise PipelineError(f"expected a value for {', '.join(missing)}, got none; give --param {missing[0]}=VALUE")
+        raise PipelineError(f"expected a value for {', '.join(missing)}, got none; add --param {missing[0]}=VALUE")
     return {name: text for name, text in resolved.items() if text is not None}
 
 
 def locations_of(resolved: Mapping[str, str], names: Iterable[str]) -> tuple[str, ...]:
-    """The values of some parameters that stand for a place; `none` stands for nowhere."""
+    """Return the values of the named parameters that are locations; leave out `none`."""
     return tuple(resolved[name] for name in names if resolved.get(name, _NOTHING) != _NOTHING)
 
 
@@ -85,7 +85,7 @@ def _checked(parameter: Parameter, text: str) -> str:
     if not _FORMS[parameter.kind].fullmatch(text):
         raise PipelineError(
             f"--param {parameter.name}: expected a value of type {parameter.kind}"
-            f"{f', as is {parameter.default}' if parameter.default else ''}, got {text[:80]!r}; correct the value"
+            f"{f' such as {parameter.default}' if parameter.default else ''}, got {text[:80]!r}; correct the value"
         )
     if parameter.choices and text not in parameter.choices:
         raise PipelineError(
@@ -95,5 +95,5 @@ def _checked(parameter: Parameter, text: str) -> str:
 
 
 def _written(value: object) -> str:
-    """As `start` and the console write it: SageMaker takes every value as a string."""
+    """Return the value as a string, as `start` and the console write it: SageMaker accepts only strings."""
     return value if isinstance(value, str) else json.dumps(value)

@@ -1,4 +1,4 @@
-"""What an execution does, step by step."""
+"""The progress of an execution, step by step."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ _OVER = frozenset({"Succeeded", "Failed", "Stopped", "CompletedWithFailures"})
 
 @dataclass(frozen=True)
 class StepReport:
-    """A step of an execution: the ARNs of its job and of the execution whose result it took again, if any."""
+    """A step of an execution. `job` and `cached_from` are the ARNs of its job and of the execution that it reuses."""
 
     name: str
     status: str
@@ -25,7 +25,7 @@ class StepReport:
 
 @dataclass(frozen=True)
 class ExecutionReport:
-    """An execution and those of its steps that have begun, in order."""
+    """An execution and its started steps, in order."""
 
     arn: str
     name: str
@@ -37,16 +37,16 @@ class ExecutionReport:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing changes any more."""
+        """Whether the execution has ended."""
         return self.status in _OVER
 
 
 def read_report(client: Any, arn: str) -> ExecutionReport:
-    """How far an execution is.
+    """Read the progress of an execution.
 
     Args:
-        client: boto3's, for SageMaker.
-        arn: of the execution.
+        client: boto3's client for SageMaker.
+        arn: the ARN of the execution.
     """
     execution = client.describe_pipeline_execution(PipelineExecutionArn=arn)
     pages = client.get_paginator("list_pipeline_execution_steps").paginate(
@@ -64,12 +64,12 @@ def read_report(client: Any, arn: str) -> ExecutionReport:
 
 
 def wait(read: Callable[[], ExecutionReport], sleep: Callable[[], None], say: Callable[[str], None]) -> ExecutionReport:
-    """The report of an execution when it is over.
+    """Wait until an execution has ended, and return its report.
 
     Args:
-        read: gives the report of now.
-        sleep: waits a while.
-        say: is told once of every status that a step comes to.
+        read: returns the current report.
+        sleep: pauses between two reads.
+        say: receives each new status of a step once, as a line.
     """
     reported: set[tuple[str, str]] = set()
     while True:

@@ -1,4 +1,4 @@
-"""What lies at a location that a pipeline reads: the objects in S3, or a data set of Kaggle's by its name."""
+"""Lists the objects at a location that the pipeline reads: S3 objects, or a Kaggle data set by its name."""
 
 import hashlib
 import json
@@ -23,21 +23,21 @@ class SourceObject:
 
 @dataclass(frozen=True)
 class Source:
-    """A location and the objects there; none for what counts by its name alone."""
+    """A location and its objects. A Kaggle data set has no objects here, only its name."""
 
     location: str
     objects: tuple[SourceObject, ...]
 
 
 def list_source(client: Any, location: str) -> Source:
-    """What lies at a location, sorted by key.
+    """List the objects at a location, sorted by key.
 
     Args:
-        client: boto3's, for S3.
+        client: boto3's client for S3.
         location: `s3://<bucket>/<prefix>`, the address of one object, or `kaggle:<owner>/<name>`.
 
     Raises:
-        PipelineError: it is neither, or nothing lies there.
+        PipelineError: the location is neither, or it is empty.
     """
     if location.startswith(_BY_NAME):
         return Source(location, ())
@@ -45,10 +45,10 @@ def list_source(client: Any, location: str) -> Source:
         bucket, key = bucket_and_key(location)
     except PipelineError as error:
         raise PipelineError(
-            f"{location}: expected s3://<bucket>/<prefix> or kaggle:<owner>/<name>, got neither, and a job in the "
-            "account reads nothing else; correct the location"
+            f"{location}: expected s3://<bucket>/<prefix> or kaggle:<owner>/<name>, which a job in the account can "
+            "read, got neither; correct the location"
         ) from error
-    folder = key.rstrip("/") + "/" if key else ""  # `a/b` is no prefix of `a/bc`
+    folder = key.rstrip("/") + "/" if key else ""  # `a/b` must not match `a/bc`
     found = [
         SourceObject(f"s3://{bucket}/{item['Key']}", item["ETag"].strip('"'), item["Size"])
         for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key.rstrip("/"))
@@ -61,7 +61,7 @@ def list_source(client: Any, location: str) -> Source:
 
 
 def digest_of(sources: Iterable[Source]) -> str:
-    """The SHA-256 of what lies at some locations, in hexadecimal; another object, size or content makes another."""
+    """Return the SHA-256 of the objects at some locations, in hexadecimal. It covers their names, ETags and sizes."""
     listed = [
         [source.location, [[item.address, item.etag, item.size] for item in source.objects]] for source in sources
     ]

@@ -1,4 +1,4 @@
-"""The start of an execution: one of a manifest, and one at a time."""
+"""Starts executions: one per manifest, and only one at a time."""
 
 import hashlib
 import json
@@ -23,18 +23,18 @@ class Manifest:
 
     definition_sha256: str
     parameters: Mapping[str, str]
-    """The sources' digest is among them."""
+    """They include the sources' digest."""
 
     @property
     def sha256(self) -> str:
-        """The digest of the whole, in hexadecimal."""
+        """Digest of the whole manifest, in hexadecimal."""
         whole = {"definition": self.definition_sha256, "parameters": dict(self.parameters)}
         return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class Started:
-    """The execution of a manifest: `started` just now, or `running` or `succeeded` before."""
+    """The execution of a manifest: `started` just now, or found as `running` or `succeeded`."""
 
     arn: str
     case: Literal["started", "running", "succeeded"]
@@ -42,23 +42,23 @@ class Started:
 
 
 def read_manifest(sagemaker: Any, s3: Any, pipeline: str, assignments: Iterable[str]) -> Manifest:
-    """What an execution that is started now would depend on.
+    """Return the manifest of an execution that would start now.
 
     Args:
-        sagemaker: boto3's client.
-        s3: boto3's client.
-        pipeline: its name.
-        assignments: `name=value`, of the deployed definition's parameters.
+        sagemaker: boto3's client for SageMaker.
+        s3: boto3's client for S3.
+        pipeline: the name of the pipeline.
+        assignments: values for parameters of the deployed definition, as `name=value`.
 
     Raises:
-        PipelineError: there is no such pipeline, it takes other parameters, or nothing lies at a location.
+        PipelineError: the pipeline does not exist, it has other parameters, or a location is empty.
     """
     definition = required_definition(sagemaker, pipeline)
     declared = declared_parameters(definition)
     if missing := {*_LOCATIONS, _DIGEST} - {parameter.name for parameter in declared}:
         raise PipelineError(
-            f"pipeline {pipeline}: expected the parameters {', '.join(sorted(missing))}, got a definition without; "
-            "run `upsert`"
+            f"pipeline {pipeline}: expected the parameters {', '.join(sorted(missing))}, got a definition without "
+            "them; run `upsert`"
         )
     parameters = resolve([parameter for parameter in declared if parameter.name != _DIGEST], assignments)
     sources = digest_of(list_source(s3, location) for location in locations_of(parameters, _LOCATIONS))
@@ -66,18 +66,18 @@ def read_manifest(sagemaker: Any, s3: Any, pipeline: str, assignments: Iterable[
 
 
 def start(client: Any, pipeline: str, manifest: Manifest, *, again: bool = False) -> Started:
-    """The execution of a manifest: the one that runs or has succeeded, else a new one.
+    """Return the running or succeeded execution of a manifest, or start a new one.
 
-    Two starts at once make one execution: both give the token of the manifest's next attempt.
+    Two starts at the same time make one execution, because both send the token of the manifest's next attempt.
 
     Args:
-        client: boto3's, for SageMaker.
-        pipeline: its name.
-        manifest: of the execution.
-        again: whether to start a new one although one has succeeded.
+        client: boto3's client for SageMaker.
+        pipeline: the name of the pipeline.
+        manifest: the manifest of the execution.
+        again: whether to start a new execution even if one has succeeded.
 
     Raises:
-        PipelineError: an execution of another manifest is running, or one of this is being stopped.
+        PipelineError: an execution of another manifest is running, or one of this manifest is stopping.
     """
     known = list(list_executions(client, pipeline))
     same = [execution for execution in known if execution.manifest_sha256 == manifest.sha256]
@@ -91,7 +91,7 @@ def start(client: Any, pipeline: str, manifest: Manifest, *, again: bool = False
     if succeeded is not None and not again:
         return Started(succeeded.arn, "succeeded", manifest)
     arn = _start(client, pipeline, manifest, attempt=len(same) + 1)
-    _give_way(client, pipeline, arn)
+    _stop_if_later(client, pipeline, arn)
     return Started(arn, "started", manifest)
 
 
@@ -107,19 +107,19 @@ def _start(client: Any, pipeline: str, manifest: Manifest, attempt: int) -> str:
     return str(started["PipelineExecutionArn"])
 
 
-def _give_way(client: Any, pipeline: str, arn: str) -> None:
-    """Stop what was just started where another was started a moment before: neither saw the other then."""
+def _stop_if_later(client: Any, pipeline: str, arn: str) -> None:
+    """Stop the new execution if another one started just before it, when neither could see the other yet."""
     running = [execution for execution in list_executions(client, pipeline) if execution.is_running]
     mine = next((execution for execution in running if execution.arn == arn), None)
     for other in running:
         if mine is not None and (other.started, other.arn) < (mine.started, mine.arn):
-            if mine.status == _EXECUTING:  # else another process with the same manifest has stopped it
+            if mine.status == _EXECUTING:  # else another process has already stopped it
                 client.stop_pipeline_execution(PipelineExecutionArn=arn)
-            raise _refusal(other, f"stopped {arn.rpartition('/')[2]} again, for at the same moment there was")
+            raise _refusal(other, f"stopped {arn.rpartition('/')[2]} again because of an earlier start:")
 
 
 def _refusal(running: Execution, got: str) -> PipelineError:
     return PipelineError(
-        f"expected no execution that is not over, {got} {running.arn} ({running.name or 'without a name'}, "
-        f"{running.status}); wait for it by `status --wait`, or stop it"
+        f"expected no running execution, {got} {running.arn} ({running.name or 'without a name'}, {running.status}); "
+        "wait for it with `status --wait`, or stop it"
     )

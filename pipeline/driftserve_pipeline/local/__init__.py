@@ -1,1 +1,1 @@
-"""The pipeline without AWS: as processes, or in containers by the SDK's local mode."""
+"""Runs the pipeline without AWS: as processes, or in containers with the SDK's local mode."""

@@ -1,4 +1,4 @@
-"""The AWS of a run without AWS: a server of S3 and of the model registry, moto's where none is named."""
+"""The server that replaces S3 and the model registry in a local run: a given one, or moto's."""
 
 import logging
 import os
@@ -13,23 +13,23 @@ from botocore.config import Config
 
 _LOOPBACK = "127.0.0.1"
 _REGION = "eu-central-1"
-_OURS = ("AWS_", "DRIFTSERVE_")  # would lead a step to another AWS, or to what its definition does not say
+_OURS = ("AWS_", "DRIFTSERVE_")  # could point a step to the real AWS, or change its settings
 
 
 @contextmanager
 def local_aws(endpoint_url: str | None, address: str = _LOOPBACK) -> Iterator[dict[str, str]]:
-    """The variables that lead steps to a server; where none is named, to one that lives as long as this, at an address.
+    """Yield the variables that point steps to a server. If none is given, run moto's server inside the context.
 
     Args:
-        endpoint_url: of the server; None: moto's.
-        address: where that one listens.
+        endpoint_url: URL of the server, or None for moto's.
+        address: the address on which moto's server listens.
     """
     if endpoint_url:
         yield _environment(endpoint_url)
         return
     from moto.server import ThreadedMotoServer
 
-    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # a line a call
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # otherwise one line per call
     server = ThreadedMotoServer(ip_address=address, port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -41,7 +41,7 @@ def local_aws(endpoint_url: str | None, address: str = _LOOPBACK) -> Iterator[di
 
 
 def make_client(service: str, environment: dict[str, str]) -> Any:
-    """A client of the server that the variables lead to."""
+    """Return a client of the server that the variables point to."""
     return boto3.client(
         service,
         endpoint_url=environment["AWS_ENDPOINT_URL"],
@@ -53,7 +53,7 @@ def make_client(service: str, environment: dict[str, str]) -> Any:
 
 
 def _forget(host: str, port: int) -> None:
-    """Empty the account, which moto keeps for its process: the next server would begin with what this one had."""
+    """Empty moto's account. It belongs to the process, so the next server would start with this one's content."""
     connection = HTTPConnection(host, port)
     connection.request("POST", "/moto-api/reset")
     connection.getresponse().read()

@@ -1,4 +1,4 @@
-"""The options of a run on this machine, whatever runs the steps: its flags, and what settings and parameters follow."""
+"""The flags that both kinds of local run share, and the settings and parameters that they lead to."""
 
 import argparse
 from collections.abc import Iterable, Mapping
@@ -7,39 +7,46 @@ from pathlib import Path
 from driftserve_pipeline.errors import PipelineError
 from driftserve_pipeline.settings import PREFIX, PipelineSettings, read_settings
 
-# Corruptions and explanations take longer than all else.
+# Corruptions and explanations take the most time.
 _SHORT = {"robustness_images": "24", "explained_images": "4"}
-# Drawn scenes are easy, and need neither large images nor a download.
+# Drawn scenes are easy. They need no large images and no downloaded weights.
 _DRAWN_PARAMETERS = {"ImageSize": "64", "Epochs": "4", "AccuracyThreshold": "0.6"}
-_DRAWN_CHOICE = {"Model": "test_resnet", "LearningRate": "0.004"}  # what a search chooses is no parameter
+_DRAWN_CHOICE = {"Model": "test_resnet", "LearningRate": "0.004"}  # not parameters if a search chooses them
 _PARAMETERS = {"Epochs": "3"}
 
 
 def add_local_arguments(parser: argparse.ArgumentParser, work: Path, *, images_required: bool) -> None:
-    """The flags that both kinds of runs have; the work folder is `work` by default."""
-    parser.add_argument("--work", type=Path, default=work, help="default: %(default)s")
+    """Add the flags. The default work folder is `work`."""
+    parser.add_argument("--work", type=Path, default=work, help="work folder (default: %(default)s)")
     parser.add_argument(
-        "--images", type=Path, required=images_required, help="folder with train/ and test/, each <class>/<image>"
+        "--images", type=Path, required=images_required, help="folder with train/ and test/, each with <class>/<image>"
     )
     parser.add_argument(
-        "--drawn", action="store_true", help="the images are easy: train a small network, from random weights"
+        "--drawn",
+        action="store_true",
+        help="the images are easy drawn scenes: train a small network from random weights",
     )
-    parser.add_argument("--weights", type=Path, help="timm weights, with <file>.json beside them or not")
+    parser.add_argument("--weights", type=Path, help="timm weights file; its record <file>.json is optional")
     parser.add_argument(
-        "--pipeline-python", type=Path, required=images_required, help="of the environment with the SageMaker SDK"
+        "--pipeline-python",
+        type=Path,
+        required=images_required,
+        help="Python of the environment with the SageMaker SDK",
     )
-    parser.add_argument("--param", action="append", default=[], metavar="NAME=VALUE", help="of the pipeline; repeat")
+    parser.add_argument(
+        "--param", action="append", default=[], metavar="NAME=VALUE", help="set a parameter; can be repeated"
+    )
 
 
 def local_settings(
     options: argparse.Namespace, environment: Mapping[str, str], defaults: Mapping[str, str]
 ) -> PipelineSettings:
-    """The settings in an environment; those of a short run where it says nothing.
+    """Read the settings from an environment, with the defaults of a short run.
 
     Args:
-        options: of the flags above.
-        environment: with `DRIFTSERVE_PIPELINE_*`.
-        defaults: more settings that hold where the environment says nothing.
+        options: the parsed flags of `add_local_arguments`.
+        environment: contains `DRIFTSERVE_PIPELINE_*`.
+        defaults: more defaults.
 
     Raises:
         PipelineError: a setting is unknown or out of bounds.
@@ -53,10 +60,10 @@ def local_settings(
 
 
 def local_parameters(options: argparse.Namespace, settings: PipelineSettings) -> dict[str, str]:
-    """The parameters of a run on images of this machine: those of a short run, then those of the flags.
+    """Return the parameters of a local run: the defaults of a short run, overridden by the flags.
 
     Raises:
-        PipelineError: one of a flag has no value.
+        PipelineError: a flag has no value.
     """
     choice = {} if settings.tuning else _DRAWN_CHOICE
     short = {**choice, **_DRAWN_PARAMETERS} if options.drawn else _PARAMETERS
@@ -64,13 +71,13 @@ def local_parameters(options: argparse.Namespace, settings: PipelineSettings) ->
 
 
 def parse_parameters(texts: Iterable[str]) -> dict[str, str]:
-    """Names and values; of two values for a name the last holds, for make gives its own before the user's.
+    """Parse `NAME=VALUE` texts. The last value of a name counts, because make puts its own before the user's.
 
     >>> parse_parameters(["CodeRevision=unknown", "CodeRevision=123456789012"])
     {'CodeRevision': '123456789012'}
 
     Raises:
-        PipelineError: one has no value.
+        PipelineError: a text has no value.
     """
     parameters = {}
     for text in texts:
@@ -82,6 +89,6 @@ def parse_parameters(texts: Iterable[str]) -> dict[str, str]:
 
 
 def with_record(weights: Path) -> tuple[Path, ...]:
-    """A weights file, and its record where there is one beside it."""
+    """Return a weights file, and its record if there is one beside it."""
     record = weights.with_name(f"{weights.name}.json")
     return (weights, record) if record.is_file() else (weights,)

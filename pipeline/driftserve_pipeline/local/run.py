@@ -1,4 +1,4 @@
-"""A run on this machine: one at a time in a folder, and how it has ended."""
+"""The result of a local run, and the lock that allows one run at a time in a folder."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -11,22 +11,22 @@ from driftserve.host.lock import lock, try_lock
 
 @dataclass(frozen=True)
 class Result:
-    """How an execution ended: with a package in the registry, with nothing to register, or with a reason."""
+    """How an execution ended: with a package in the registry, with nothing to register, or with a failure."""
 
     execution_id: str
     reason: str | None = None
-    """Why it failed; None where it has not."""
+    """Why it failed; None if it did not."""
     package: str | None = None
     """ARN of the registered model package."""
     archive: str | None = None
-    """The folder with the archive of what ran last, which can be served."""
+    """Folder with the archive of the last run, ready to serve."""
 
 
 @contextmanager
 def locked(work: Path, say_waiting: Callable[[], None]) -> Iterator[int]:
-    """Holds the lock of a folder of executions; gives its file descriptor.
+    """Hold the lock of a folder of executions, and yield its file descriptor.
 
-    Whoever inherits the descriptor holds it too, so that it is not free before the last process of a run has ended.
+    A process that inherits the descriptor holds the lock too. It is free when the last process of a run has ended.
     """
     work.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(work / "lock", os.O_RDWR | os.O_CREAT, 0o644)

@@ -1,4 +1,4 @@
-"""S3 as SageMaker copies to and from it: whole folders, before a job and after it."""
+"""Copies whole folders from and to S3, as SageMaker does before and after a job."""
 
 import shutil
 import tarfile
@@ -16,17 +16,17 @@ _THREADS = 8
 
 
 class Storage:
-    """Folders in S3; buckets are made when something is put into them."""
+    """Folders in S3. An upload creates its bucket if it does not exist."""
 
     def __init__(self, client: Any) -> None:
         self._client = client
         self._buckets: set[str] = set()
 
     def download(self, uri: str, folder: Path) -> None:
-        """Copy the object of that name, or all below that prefix, into a folder.
+        """Copy the object with this address, or all objects below this prefix, into a folder.
 
         Raises:
-            PipelineError: there is none.
+            PipelineError: there are none.
         """
         bucket, prefix = bucket_and_key(uri)
         found = [key for key in self._keys(bucket, prefix) if not key.endswith("/")]
@@ -46,10 +46,10 @@ class Storage:
                 copy.result()
 
     def upload(self, path: Path, uri: str) -> None:
-        """Copy a file to that name, or all files of a folder to below that prefix.
+        """Copy a file to this address, or all files of a folder below this prefix.
 
         Raises:
-            PipelineError: there is neither.
+            PipelineError: the file or folder does not exist.
         """
         if not path.exists():
             raise PipelineError(f"{path}: expected a file or a folder for {uri}, got neither; correct the path")
@@ -65,10 +65,10 @@ class Storage:
                 copy.result()
 
     def read(self, uri: str) -> bytes:
-        """The content of an object.
+        """Return the content of an object.
 
         Raises:
-            PipelineError: there is none.
+            PipelineError: it does not exist.
         """
         bucket, key = bucket_and_key(uri)
         try:
@@ -96,7 +96,7 @@ class Storage:
 
 
 def unpack_model(storage: Storage, uri: str, folder: Path) -> None:
-    """Put a registered model's files into a folder, as an endpoint has them in /opt/ml/model."""
+    """Unpack a registered model into a folder, as an endpoint does into /opt/ml/model."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         storage.download(uri, Path(scratch))

@@ -1,4 +1,4 @@
-"""The model registry: versions of the model, the champion among them."""
+"""The model registry, with the versions of the model and the champion, the newest approved version."""
 
 from driftserve_pipeline.registry.versions import ModelVersion, champion, list_versions
 

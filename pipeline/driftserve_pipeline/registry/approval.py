@@ -1,4 +1,4 @@
-"""What a person decides of a version: approved, rejected, rolled back."""
+"""Approves and rejects versions, and rolls back to older ones."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,27 +11,27 @@ from driftserve_pipeline.errors import PipelineError
 from driftserve_pipeline.registry.versions import APPROVED, ModelVersion, answered, describe, list_arns, list_versions
 
 REJECTED = "Rejected"
-_MOST_CHARACTERS = 1024  # botocore's shape of ApprovalDescription
+_MOST_CHARACTERS = 1024  # from botocore's shape of ApprovalDescription
 
 
 @dataclass(frozen=True)
 class RollBack:
-    """The champion of now, and the versions that were rejected for it, the newest first."""
+    """The new champion, and the versions that were rejected for it, newest first."""
 
     champion: ModelVersion
     rejected: tuple[ModelVersion, ...]
 
 
 def find_version(client: Any, group: str, wanted: str) -> ModelVersion:
-    """The version of a group that a number or an ARN names.
+    """Return the version of a group with this number or ARN.
 
     Args:
-        client: boto3's, for SageMaker.
-        group: the model package group's name.
+        client: boto3's client for SageMaker.
+        group: the name of the model package group.
         wanted: the number or the ARN.
 
     Raises:
-        PipelineError: there is none.
+        PipelineError: there is no such version.
     """
     with answered(f"model package group {group}"):
         arns = list(list_arns(client, group))
@@ -39,20 +39,20 @@ def find_version(client: Any, group: str, wanted: str) -> ModelVersion:
         if wanted in (arn, _number(arn)):
             return describe(client, arn)
     known = ", ".join(map(_number, arns[:10])) or "none"
-    raise PipelineError(f"model package group {group}: expected version {wanted}, got {known}; `versions` shows them")
+    raise PipelineError(f"model package group {group}: expected version {wanted}, got {known}; `versions` lists them")
 
 
 def approve(client: Any, s3: Any, version: ModelVersion, reason: str) -> None:
-    """Make a version Approved.
+    """Approve a version.
 
     Args:
-        client: boto3's, for SageMaker.
-        s3: boto3's client.
-        version: of which the model data is in S3.
-        reason: kept as its ApprovalDescription.
+        client: boto3's client for SageMaker.
+        s3: boto3's client for S3.
+        version: its model data must be in S3.
+        reason: stored as its ApprovalDescription.
 
     Raises:
-        PipelineError: the model data is not there, or the version is none of ours.
+        PipelineError: the model data is missing, or the version is another kind of model.
     """
     description = _described(reason)
     _require_model_data(s3, version)
@@ -60,24 +60,24 @@ def approve(client: Any, s3: Any, version: ModelVersion, reason: str) -> None:
 
 
 def reject(client: Any, version: ModelVersion, reason: str) -> None:
-    """Make a version Rejected; the reason is kept as its ApprovalDescription."""
+    """Reject a version, and store the reason as its ApprovalDescription."""
     _decide(client, version, REJECTED, _described(reason))
 
 
 def roll_back(client: Any, s3: Any, group: str, to: str | None, reason: str) -> RollBack:
-    """Make an older approved version the champion again, by rejecting those after it.
+    """Make an older approved version the champion again, by rejecting the newer approved ones.
 
-    It is approved once more, for the event of its approval is what deploys it.
+    The older version is approved again, because the event of its approval deploys it.
 
     Args:
-        client: boto3's, for SageMaker.
-        s3: boto3's client.
-        group: the model package group's name.
-        to: the older version's number or ARN; by default the one approved before the champion.
-        reason: kept as the rejected versions' ApprovalDescription.
+        client: boto3's client for SageMaker.
+        s3: boto3's client for S3.
+        group: the name of the model package group.
+        to: number or ARN of the older version; by default the approved version before the champion.
+        reason: stored as the ApprovalDescription of the rejected versions.
 
     Raises:
-        PipelineError: there is no such approved version, or its model data is not in S3; nothing is changed then.
+        PipelineError: there is no such approved version, or its model data is not in S3. Nothing is changed then.
     """
     description = _described(reason)
     approved = [version for version in list_versions(client, group) if version.status == APPROVED]
@@ -87,16 +87,16 @@ def roll_back(client: Any, s3: Any, group: str, to: str | None, reason: str) -> 
         else [version for version in approved[1:] if to in (version.arn, _number(version.arn))]
     )
     if not older:
-        what = "an approved version" if to is None else f"version {to}, approved,"
+        what = "an approved version" if to is None else f"an approved version {to}"
         numbers = ", ".join(str(version.version) for version in approved) or "none"
         raise PipelineError(
-            f"model package group {group}: expected {what} before the champion, got {numbers} as the approved ones; "
+            f"model package group {group}: expected {what} before the champion, got the approved versions {numbers}; "
             "approve one first"
         )
     champion = older[0]
     _require_model_data(s3, champion)
     rejected = tuple(approved[: approved.index(champion)])
-    for version in reversed(rejected):  # the champion last: no one in between takes its place
+    for version in reversed(rejected):  # the champion last, so that no version in between replaces it
         _decide(client, version, REJECTED, description)
     again = f"rolled back from version {rejected[0].version}: {description}"
     _decide(client, champion, APPROVED, again[:_MOST_CHARACTERS])
@@ -104,7 +104,7 @@ def roll_back(client: Any, s3: Any, group: str, to: str | None, reason: str) -> 
 
 
 def _number(arn: str) -> str:
-    """The version's, with which its ARN ends."""
+    """Return the version number at the end of an ARN."""
     return arn.rpartition("/")[2]
 
 
@@ -112,7 +112,7 @@ def _described(reason: str) -> str:
     description = printable(reason).strip()
     if not 1 <= len(description) <= _MOST_CHARACTERS:
         raise PipelineError(
-            f"--reason: expected 1 to {_MOST_CHARACTERS} characters, got {len(description)}; say why in one line"
+            f"--reason: expected 1 to {_MOST_CHARACTERS} characters, got {len(description)}; give a reason in one line"
         )
     return description
 
@@ -127,12 +127,12 @@ def _require_model_data(s3: Any, version: ModelVersion) -> None:
             raise
         raise PipelineError(
             f"version {version.version}: expected its model data at {version.model_data_url}, got no such object; "
-            "it could not be deployed: reject it, or bring the object back"
+            "such a version cannot be deployed: reject it, or restore the object"
         ) from error
 
 
 def _decide(client: Any, version: ModelVersion, status: str, description: str) -> None:
-    kept = {"CustomerMetadataProperties": dict(version.metadata)} if version.metadata else {}  # moto forgets it else
+    kept = {"CustomerMetadataProperties": dict(version.metadata)} if version.metadata else {}  # moto drops it otherwise
     with answered(version.arn):
         client.update_model_package(
             ModelPackageArn=version.arn, ModelApprovalStatus=status, ApprovalDescription=description, **kept

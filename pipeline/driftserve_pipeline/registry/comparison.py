@@ -1,4 +1,4 @@
-"""Two versions side by side: what was measured of each, what each is made of."""
+"""Compares two versions by their measurements and their metadata."""
 
 import json
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from driftserve_pipeline.registry.versions import ModelVersion
 
 Value = float | str | None
 
-_MEASURES = {  # of evaluation.json, by their names here
+_MEASURES = {  # our name: path in evaluation.json
     "accuracy": ("multiclass_classification_metrics", "accuracy", "value"),
     "weighted_f1": ("multiclass_classification_metrics", "weighted_f1", "value"),
     "macro_f1": ("driftserve", "macro_f1", "value"),
@@ -27,7 +27,7 @@ _MEASURES = {  # of evaluation.json, by their names here
 
 @dataclass(frozen=True)
 class Compared:
-    """One thing of both versions; None where it is not known of one."""
+    """One property of both versions. A value is None if it is unknown."""
 
     name: str
     first: Value
@@ -35,7 +35,7 @@ class Compared:
 
     @property
     def difference(self) -> float | None:
-        """Of numbers, the second's less the first's."""
+        """The second number minus the first; None if one of them is not a number."""
         if isinstance(self.first, str) or isinstance(self.second, str) or self.first is None or self.second is None:
             return None
         return self.second - self.first
@@ -43,7 +43,7 @@ class Compared:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two versions, and all that is known of either."""
+    """Two versions, and everything that is known about them."""
 
     first: ModelVersion
     second: ModelVersion
@@ -51,21 +51,21 @@ class Comparison:
 
     @property
     def is_of_same_images(self) -> bool:
-        """Whether both were tested on the same images: else the metrics do not compare."""
+        """Whether both were tested on the same images. If not, their metrics are not comparable."""
         tested = next(row for row in self.rows if row.name == "test_images_sha256")
         return tested.first is not None and tested.first == tested.second
 
 
 def compare(s3: Any, first: ModelVersion, second: ModelVersion) -> Comparison:
-    """Two versions by their evaluations in S3 and their metadata in the registry.
+    """Compare two versions by their evaluations in S3 and their metadata in the registry.
 
     Args:
-        s3: boto3's client.
+        s3: boto3's client for S3.
         first: a version.
-        second: the other one.
+        second: the other version.
 
     Raises:
-        PipelineError: an evaluation is there, but is none.
+        PipelineError: an evaluation exists, but it is not JSON.
     """
     of_first, of_second = _known(s3, first), _known(s3, second)
     names = dict.fromkeys([*of_first, *of_second])
@@ -86,7 +86,7 @@ def _known(s3: Any, version: ModelVersion) -> dict[str, Value]:
 
 
 def _evaluation(s3: Any, version: ModelVersion) -> Mapping[str, Any]:
-    """The file's content; nothing where there is none."""
+    """Return the content of the evaluation file, or nothing if there is no file."""
     if version.evaluation_url is None:
         return {}
     bucket, key = bucket_and_key(version.evaluation_url)

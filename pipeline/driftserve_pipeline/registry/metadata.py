@@ -1,13 +1,13 @@
-"""Strings as a model package's CustomerMetadataProperties take them."""
+"""Makes strings valid for a model package's CustomerMetadataProperties."""
 
 import unicodedata
 
 MOST_CHARACTERS = 256
-_SIGNS = "_.:/=+-@"  # beside letters, numbers and separators: botocore's pattern of CustomerMetadataValue
+_SIGNS = "_.:/=+-@"  # also allowed by botocore's pattern of CustomerMetadataValue
 
 
 def metadata_value(text: str) -> str:
-    """The text with a blank for what SageMaker does not take there, cut where it is too long; `none` for nothing.
+    """Replace characters that SageMaker refuses with blanks, and cut a long text; return `none` if nothing is left.
 
     >>> metadata_value("12 of 13 corruptions (92 %), p < 0.01")
     '12 of 13 corruptions 92 p 0.01'
@@ -17,7 +17,7 @@ def metadata_value(text: str) -> str:
 
 
 def is_metadata_value(text: str) -> bool:
-    """Whether SageMaker takes the text as it is."""
+    """Return whether SageMaker accepts the text unchanged."""
     return 0 < len(text) <= MOST_CHARACTERS and all(map(_is_taken, text))
 
 

@@ -1,4 +1,4 @@
-"""A version put into the registry by boto3, as RegisterModel does in a pipeline's execution."""
+"""Registers a version with boto3, as the step RegisterModel does in a pipeline's execution."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ RESPONSE_TYPES = ("application/json",)
 
 @dataclass(frozen=True)
 class Registration:
-    """What a version is registered with."""
+    """The properties of a version to register."""
 
     group: str
     image: str
@@ -26,14 +26,14 @@ class Registration:
 
 
 def register(client: Any, registration: Registration) -> str:
-    """The ARN of the version, PendingManualApproval; the one that is there already where the model data is.
+    """Register a version as PendingManualApproval, unless its model data is already registered; return the ARN.
 
     Args:
-        client: boto3's, for SageMaker.
-        registration: the group is made where there is none.
+        client: boto3's client for SageMaker.
+        registration: its group is created if it does not exist.
 
     Raises:
-        PipelineError: SageMaker refuses; or it would refuse the metadata, which moto does not.
+        PipelineError: SageMaker refuses the request, or would refuse the metadata (moto does not check it).
     """
     _check_metadata(registration.metadata)
     for known in list_versions(client, registration.group):
@@ -47,14 +47,14 @@ def register(client: Any, registration: Registration) -> str:
 def registration_request(
     *, group: str, image: str, model_data_url: object, evaluation_url: object, metadata: Mapping[str, object]
 ) -> dict[str, object]:
-    """What CreateModelPackage is told, or a pipeline's RegisterModel; there what it fills in may be an expression.
+    """Return the request of CreateModelPackage. A pipeline's RegisterModel takes the same, with expressions as values.
 
     Args:
-        group: the model package group's name.
-        image: that serves.
-        model_data_url: where model.tar.gz lies.
-        evaluation_url: where evaluation.json lies; None where there is none.
-        metadata: what is known of the version.
+        group: the name of the model package group.
+        image: the image that serves the model.
+        model_data_url: the location of model.tar.gz.
+        evaluation_url: the location of evaluation.json, or None.
+        metadata: facts about the version.
     """
     request: dict[str, object] = {
         "ModelPackageGroupName": group,
@@ -85,6 +85,6 @@ def _check_metadata(metadata: Mapping[str, str]) -> None:
     for name, text in metadata.items():
         if not is_metadata_value(text):
             raise PipelineError(
-                f"metadata {name}: expected 1 to {MOST_CHARACTERS} letters, digits and signs that SageMaker takes, "
-                f"got {text[:80]!r}; leave the others out"
+                f"metadata {name}: expected 1 to {MOST_CHARACTERS} letters, digits and signs that SageMaker accepts, "
+                f"got {text[:80]!r}; remove the others"
             )

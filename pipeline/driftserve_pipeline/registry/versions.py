@@ -1,4 +1,4 @@
-"""The versions in a model package group, and the champion among them."""
+"""Reads the versions in a model package group, and finds the champion among them."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ APPROVED = "Approved"
 
 @dataclass(frozen=True)
 class ModelVersion:
-    """A registered version: what is served, on what, and what is known of it."""
+    """A registered version: its model data, its image, and its metadata."""
 
     arn: str
     version: int
@@ -23,27 +23,27 @@ class ModelVersion:
     """PendingManualApproval, Approved or Rejected."""
     created: datetime
     model_data_url: str
-    """Empty where it is none of ours, but other than one container with its model data."""
+    """Empty if the version is not one container with its model data, as driftserve registers it."""
     image: str
     evaluation_url: str | None
     metadata: Mapping[str, str]
 
     def require_servable(self) -> None:
-        """Do nothing where it is one of ours.
+        """Check that driftserve can serve the version.
 
         Raises:
-            PipelineError: it was registered by other means, as another kind of model.
+            PipelineError: something else registered it, as another kind of model.
         """
         if not self.model_data_url:
-            raise PipelineError(f"{self.arn}: expected one container with its model data, got another model; reject it")
+            raise PipelineError(f"{self.arn}: expected one container with its model data, got another kind; reject it")
 
 
 def list_versions(client: Any, group: str) -> tuple[ModelVersion, ...]:
-    """The versions of a group, the newest first; none where there is no such group yet.
+    """Return the versions of a group, newest first. A group that does not exist yet has none.
 
     Args:
-        client: boto3's, for SageMaker.
-        group: the model package group's name.
+        client: boto3's client for SageMaker.
+        group: the name of the model package group.
 
     Raises:
         PipelineError: the registry cannot be read.
@@ -53,10 +53,10 @@ def list_versions(client: Any, group: str) -> tuple[ModelVersion, ...]:
 
 
 def champion(client: Any, group: str) -> ModelVersion | None:
-    """The newest approved version of a group, which a new one has to beat; None where none is approved.
+    """Return the newest approved version of a group, which a new one must beat, or None.
 
     Raises:
-        PipelineError: the registry cannot be read, or that version is none of ours.
+        PipelineError: the registry cannot be read, or that version is another kind of model.
     """
     newest = newest_approved(client, group)
     if newest is not None:
@@ -65,7 +65,7 @@ def champion(client: Any, group: str) -> ModelVersion | None:
 
 
 def newest_approved(client: Any, group: str) -> ModelVersion | None:
-    """The same, whatever model it is.
+    """Return the newest approved version of a group, of any kind of model, or None.
 
     Raises:
         PipelineError: the registry cannot be read.
@@ -76,7 +76,7 @@ def newest_approved(client: Any, group: str) -> ModelVersion | None:
 
 
 def describe(client: Any, arn: str) -> ModelVersion:
-    """The version that a model package is.
+    """Read the version with this ARN.
 
     Raises:
         PipelineError: it cannot be read.
@@ -100,22 +100,22 @@ def describe(client: Any, arn: str) -> ModelVersion:
 
 @contextmanager
 def answered(place: str) -> Iterator[None]:
-    """Every refusal of boto3's inside becomes a PipelineError that names the place."""
+    """Turn errors of boto3 into a PipelineError that starts with the place."""
     try:
         yield
     except (BotoCoreError, ClientError) as error:
         raise PipelineError(
-            f"{place}: expected an answer of SageMaker's registry, got: {error}; check name, credentials and network"
+            f"{place}: expected a response from the model registry, got: {error}; check name, credentials and network"
         ) from error
 
 
 def list_arns(client: Any, group: str, **chosen: str) -> Iterator[str]:
-    """The ARNs of a group's versions, the newest first; none where there is no such group yet.
+    """Yield the ARNs of a group's versions, newest first. A group that does not exist yet has none.
 
     Args:
-        client: boto3's, for SageMaker.
-        group: the model package group's name.
-        chosen: arguments of ListModelPackages.
+        client: boto3's client for SageMaker.
+        group: the name of the model package group.
+        chosen: more arguments of ListModelPackages.
     """
     pages = client.get_paginator("list_model_packages").paginate(
         ModelPackageGroupName=group, SortBy="CreationTime", SortOrder="Descending", **chosen
@@ -130,5 +130,5 @@ def list_arns(client: Any, group: str, **chosen: str) -> Iterator[str]:
 
 
 def is_missing(error: ClientError) -> bool:
-    """Whether SageMaker says so that what was asked for is not there: it has no code of its own for that."""
+    """Return whether SageMaker reports a missing object, for which it has no single error code."""
     return "not exist" in str(error) or error.response["Error"]["Code"] == "ResourceNotFound"

@@ -1,4 +1,4 @@
-"""The SageMaker SDK, with every workaround that it needs: nothing else imports it.
+"""The only package that imports the SageMaker SDK, with all workarounds for it.
 
-It is imported where something is built, not with these modules: it takes seconds, and only `.venv-pipeline` has it.
+Functions import the SDK when they need it, because the import takes seconds and only `.venv-pipeline` has the SDK.
 """

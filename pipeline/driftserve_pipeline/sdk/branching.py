@@ -1,4 +1,4 @@
-"""The step that chooses between steps, the one that ends an execution, and the pipeline of them all."""
+"""Creates condition steps, fail steps, and the pipeline itself."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,27 +6,27 @@ from typing import Any
 from driftserve_pipeline.sdk.expressions import Expression, Step, Text, execution_id
 from driftserve_pipeline.sdk.session import Session
 
-# The SDK's types, known only where it is installed.
+# Types of the SDK, which may not be installed.
 Condition = Any
 Pipeline = Any
 
 
 def at_least(value: Expression, least: float | Expression) -> Condition:
-    """That a value is no less than another."""
+    """Return the condition `value >= least`."""
     from sagemaker.core.workflow.conditions import ConditionGreaterThanOrEqualTo
 
     return ConditionGreaterThanOrEqualTo(left=value, right=least)
 
 
 def equals(value: Expression, expected: float | str) -> Condition:
-    """That a value is that one."""
+    """Return the condition `value == expected`."""
     from sagemaker.core.workflow.conditions import ConditionEquals
 
     return ConditionEquals(left=value, right=expected)
 
 
 def condition_step(name: str, description: str, conditions: Sequence[Condition], accepted: Step, refused: Step) -> Step:
-    """The step after which one of two others runs: the first where every condition holds."""
+    """Return the step that runs `accepted` if every condition holds, else `refused`."""
     from sagemaker.mlops.workflow.condition_step import ConditionStep
 
     step: Step = ConditionStep(
@@ -36,7 +36,7 @@ def condition_step(name: str, description: str, conditions: Sequence[Condition],
 
 
 def fail_step(name: str, description: str, message: Text) -> Step:
-    """The step that ends the execution as failed, and says why."""
+    """Return the step that fails the execution with a message."""
     from sagemaker.mlops.workflow.fail_step import FailStep
 
     step: Step = FailStep(name=name, description=description, error_message=message)
@@ -44,7 +44,7 @@ def fail_step(name: str, description: str, message: Text) -> Step:
 
 
 def pipeline_of(name: str, session: Session, parameters: Sequence[Expression], steps: Sequence[Step]) -> Pipeline:
-    """The pipeline; each execution is a trial of the experiment of its name."""
+    """Return the pipeline. Each execution is a trial of the experiment with the pipeline's name."""
     from sagemaker.mlops.workflow.pipeline import Pipeline as SdkPipeline
     from sagemaker.mlops.workflow.pipeline_experiment_config import PipelineExperimentConfig
 

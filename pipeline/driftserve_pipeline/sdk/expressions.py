@@ -1,4 +1,4 @@
-"""What is known only when a pipeline runs: parameters, the execution, what steps leave behind."""
+"""Values that are known only when a pipeline runs: parameters, the execution's ID, outputs of steps."""
 
 from typing import Any, Protocol
 
@@ -8,29 +8,29 @@ class Expression(Protocol):
 
     @property
     def expr(self) -> Any:
-        """How the definition's JSON says it."""
+        """Its form in the definition's JSON."""
 
     def to_string(self) -> "Expression":
-        """The same as text."""
+        """Return the same value as text."""
 
 
 Text = str | Expression
 
 
 class Step(Protocol):
-    """A step of the SDK's."""
+    """A step of the SDK."""
 
     @property
     def name(self) -> str:
-        """Of the step, by which others name it."""
+        """Name of the step, by which other steps refer to it."""
 
     @property
     def properties(self) -> Any:
-        """What its job's description will hold, each an expression."""
+        """Fields of its job's description, each as an expression."""
 
 
 def declare_parameter(name: str, default: str | float) -> Expression:
-    """A parameter of the pipeline, of the kind of its default."""
+    """Return a parameter of the pipeline with the type of its default."""
     from sagemaker.core.workflow.parameters import ParameterFloat, ParameterInteger, ParameterString
 
     kinds = {str: ParameterString, int: ParameterInteger, float: ParameterFloat}
@@ -39,7 +39,7 @@ def declare_parameter(name: str, default: str | float) -> Expression:
 
 
 def execution_id() -> Expression:
-    """Of the execution that is running."""
+    """Return the ID of the running execution."""
     from sagemaker.core.workflow.execution_variables import ExecutionVariables
 
     identity: Expression = ExecutionVariables.PIPELINE_EXECUTION_ID
@@ -47,7 +47,7 @@ def execution_id() -> Expression:
 
 
 def join(*parts: Text, by: str = "") -> Expression:
-    """The parts as one text."""
+    """Return the parts, joined into one text."""
     from sagemaker.core.workflow.functions import Join
 
     joined: Expression = Join(on=by, values=list(parts))
@@ -55,7 +55,7 @@ def join(*parts: Text, by: str = "") -> Expression:
 
 
 def read_json(step: Step, file: str, path: str) -> Expression:
-    """A value in a property file of a processing step, at a JSON path."""
+    """Return the value at a JSON path in a property file of a processing step."""
     from sagemaker.core.workflow.functions import JsonGet
 
     value: Expression = JsonGet(step_name=step.name, property_file=file, json_path=path)
@@ -63,6 +63,6 @@ def read_json(step: Step, file: str, path: str) -> Expression:
 
 
 def output_of(step: Step, name: str) -> Expression:
-    """Where an output of a processing step lies; where its result was taken from the cache, the earlier one's."""
+    """Return the location of a processing step's output. For a cached result, it is the earlier output's location."""
     location: Expression = step.properties.ProcessingOutputConfig.Outputs[name].S3Output.S3Uri
     return location

@@ -1,4 +1,4 @@
-"""The SDK's local mode: the steps of a pipeline in containers of this machine."""
+"""Runs the steps of a pipeline in containers on this machine, with the SDK's local mode."""
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -11,12 +11,12 @@ from driftserve_pipeline.sdk.branching import Pipeline
 from driftserve_pipeline.sdk.session import CONFIGURATION, Session, imported, prepare
 from driftserve_pipeline.settings import PipelineSettings
 
-LOCAL = "local"  # as an instance type: this machine
+LOCAL = "local"  # the instance type that stands for this machine
 
 
 @dataclass(frozen=True)
 class LocalExecution:
-    """How an execution has ended; step and reason are None where it succeeded."""
+    """How an execution ended. Step and reason are None if it succeeded."""
 
     execution_id: str
     failed_step: str | None
@@ -24,12 +24,12 @@ class LocalExecution:
 
 
 def open_local_session(settings: PipelineSettings, folder: Path, label: str) -> Session:
-    """A session whose jobs are containers with a label, by docker-compose; its S3 is where the environment says.
+    """Return a session that runs jobs as containers with docker-compose. The environment has the address of its S3.
 
     Args:
-        settings: give the region and the bucket.
-        folder: where the containers' folders lie while they run.
-        label: `<name>=<value>`, by which its containers are found.
+        settings: the source of the region and the bucket.
+        folder: where the containers have their folders while they run.
+        label: `<name>=<value>`, a label of every container.
 
     Raises:
         PipelineError: the SDK is not installed.
@@ -39,10 +39,10 @@ def open_local_session(settings: PipelineSettings, folder: Path, label: str) -> 
     from sagemaker.mlops.local import LocalPipelineSession
 
     class ContainerSession(LocalPipelineSession, pipeline_session):  # type: ignore[misc, valid-type]
-        """Both of the SDK's: one runs pipelines, the other is what their steps have to be drawn in."""
+        """A combination of two SDK sessions: one runs pipelines, the other is required to create their steps."""
 
         def _intercept_create_request(self, *request: object, **named: object) -> object:
-            # A step is drawn, and not run on the spot, as the first session would.
+            # Only create the step. LocalPipelineSession would run it immediately.
             return pipeline_session._intercept_create_request(self, *request, **named)
 
     session: Session = ContainerSession(
@@ -64,10 +64,10 @@ def run_locally(
     """Run a pipeline to its end; the containers' logs go to stdout.
 
     Args:
-        session: of `open_local_session`.
-        pipeline: drawn in it.
-        parameters: of their declared types.
-        watch: around each step, given its name.
+        session: a session of `open_local_session`.
+        pipeline: a pipeline that was created in this session.
+        parameters: values of their declared types.
+        watch: returns a context manager for a step's name; the step runs inside it.
 
     Raises:
         PipelineError: local mode refuses the pipeline or a parameter.
@@ -87,7 +87,7 @@ def run_locally(
                 failed.append(step.name)
                 raise
 
-    # As LocalPipelineSession would, with another executor; the pipeline's own start asks AWS (sagemaker-mlops 1.27).
+    # Do what LocalPipelineSession does, but with another executor. Pipeline.start calls AWS (sagemaker-mlops 1.27).
     try:
         execution = _LocalPipelineExecution(
             _generate_execution_id(), pipeline, PipelineParameters=dict(parameters), local_session=session

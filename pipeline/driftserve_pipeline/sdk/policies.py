@@ -1,4 +1,4 @@
-"""What holds for every job: when it is tried again, how long its result is kept, its tags and its network."""
+"""The retry policies and the cache configuration of every job."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ _CAPACITY_MINUTES = 240
 
 
 def retry_policies() -> list[Any]:
-    """Wait for a service that stumbles, a machine that broke, capacity that is short; an error of ours is final."""
+    """Return policies to retry after service faults, broken machines and missing capacity, not after our errors."""
     from sagemaker.mlops.workflow.retry import (
         SageMakerJobExceptionTypeEnum,
         SageMakerJobStepRetryPolicy,
@@ -41,7 +41,7 @@ def retry_policies() -> list[Any]:
 
 
 def caching(settings: PipelineSettings) -> Any:
-    """For how long the same step with the same inputs is not run again; None: always."""
+    """Return for how long a step with the same inputs reuses its cached result; None disables the cache."""
     from sagemaker.mlops.workflow.steps import CacheConfig
 
     return CacheConfig(enable_caching=True, expire_after=f"P{settings.cache_days}D") if settings.cache_days else None

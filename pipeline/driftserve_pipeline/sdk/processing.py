@@ -1,4 +1,4 @@
-"""Processing steps: a command in our image, folders in, folders out."""
+"""Creates processing steps: a command in our image, with input and output folders."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ _FOLDER = "/opt/ml/processing"
 
 @dataclass(frozen=True)
 class PropertyFile:
-    """A JSON file in an output of a step that later steps read values of."""
+    """A JSON file in an output of a step, from which later steps read values."""
 
     output: str
     path: str
@@ -22,7 +22,7 @@ class PropertyFile:
 
 @dataclass(frozen=True)
 class Processing:
-    """A step to draw: its arguments, where its inputs lie and its outputs go, by name."""
+    """A step to create: its arguments, and the locations of its inputs and outputs by name."""
 
     name: str
     description: str
@@ -35,7 +35,7 @@ class Processing:
 
 
 def processing_step(session: Session, settings: PipelineSettings, processing: Processing) -> Step:
-    """The step in the training image, on the settings' machine."""
+    """Return the step. It runs in the training image, on the settings' instance type."""
     from sagemaker.core.network import NetworkConfig
     from sagemaker.core.processing import Processor
     from sagemaker.core.workflow.properties import PropertyFile as SdkPropertyFile

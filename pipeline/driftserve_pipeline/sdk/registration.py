@@ -1,4 +1,4 @@
-"""The step that registers a model's version."""
+"""Creates the step that registers a version of the model."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from driftserve_pipeline.settings import PipelineSettings
 
 @dataclass(frozen=True)
 class Version:
-    """A version to register: where its model and its evaluation lie, and what is known of it."""
+    """A version to register: the locations of its model and its evaluation, and its metadata."""
 
     model: Text
     evaluation: Text
@@ -22,10 +22,10 @@ class Version:
 def registration_step(
     name: str, description: str, session: Session, settings: PipelineSettings, version: Version
 ) -> Step:
-    """The step that puts a version into the settings' group, where somebody has to approve it.
+    """Return the step that registers a version in the settings' group, where somebody has to approve it.
 
-    The request is the registry's: the SDK's ModelBuilder, which else writes it, looks into the model and the image, and
-    its ModelStep takes any request of that kind (model_step.py:109).
+    Our package `registry` builds the request. The SDK's ModelBuilder would inspect the model and the image to build it.
+    The SDK's ModelStep accepts any request of that kind (model_step.py:109).
     """
     from sagemaker.core.workflow.pipeline_context import _ModelStepArguments
     from sagemaker.mlops.workflow.model_step import ModelStep

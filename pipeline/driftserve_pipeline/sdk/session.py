@@ -1,4 +1,4 @@
-"""The session that steps are drawn in: it knows a region and a bucket, and asks AWS nothing."""
+"""The SDK session in which steps are created. It knows a region and a bucket, and makes no calls to AWS."""
 
 import logging
 import os
@@ -10,10 +10,10 @@ from typing import Any
 from driftserve_pipeline.errors import PipelineError
 from driftserve_pipeline.settings import PipelineSettings
 
-# The SDK's type, known only where it is installed.
+# A type of the SDK, which may not be installed.
 Session = Any
 
-# Given, so that no file of the machine, which anybody may have in ~/.config, changes what is built.
+# Passed to the SDK, so that no configuration file in ~/.config changes the definition.
 CONFIGURATION = {
     "SchemaVersion": "1.0",
     "SageMaker": {"PythonSDK": {"Modules": {"TelemetryOptOut": True}}},
@@ -22,10 +22,10 @@ CONFIGURATION = {
 
 @contextmanager
 def offline(settings: PipelineSettings) -> Iterator[None]:
-    """A time in which the SDK can be imported and used without an account and a network, and is quiet.
+    """Let the SDK be imported and used without an account, a network or warnings.
 
-    It makes clients of the default session, while it is imported (air_hub.py:36) and in a step's constructor
-    (steps.py:594), each of which looks for a region and for keys. Afterwards all is as it was, for who has real ones.
+    The SDK creates clients of the default session on import (air_hub.py:36) and in a step's constructor (steps.py:594).
+    Each client looks for a region and for keys. Afterwards, the original environment is restored.
     """
     import boto3
 
@@ -45,7 +45,7 @@ def offline(settings: PipelineSettings) -> Iterator[None]:
 
 
 def open_session(settings: PipelineSettings) -> Session:
-    """A session that takes requests down and sends none; to be used in a time `offline`.
+    """Return a session that records requests and sends none. Use it inside `offline`.
 
     Raises:
         PipelineError: the SDK is not installed.
@@ -54,13 +54,13 @@ def open_session(settings: PipelineSettings) -> Session:
     boto3, pipeline_session = imported()
 
     class OfflineSession(pipeline_session):  # type: ignore[misc, valid-type]
-        """The SDK's, which else would look for the bucket, or make it, and upload what it finds."""
+        """A session that does not look for a bucket, create one, or upload files, as the SDK's would."""
 
         def default_bucket(self) -> str:
             return settings.bucket
 
         def upload_data(self, *_: object, **__: object) -> str:
-            raise PipelineError("expected steps whose code is in their image, got a file to upload; leave it out")
+            raise PipelineError("expected steps whose code is in their image, got a file to upload; remove it")
 
         upload_string_as_file_body = upload_data
 
@@ -73,16 +73,16 @@ def open_session(settings: PipelineSettings) -> Session:
 
 
 def prepare(settings: PipelineSettings) -> None:
-    """Keep the SDK from asking IAM whether the role may do what it has to, and its warnings to itself."""
-    os.environ["SAGEMAKER_VALIDATE_ROLE"] = "false"  # iam_role_resolver.py:702; no constructor takes it
-    os.environ.setdefault("AWS_DEFAULT_REGION", settings.region)  # it makes a client while imported: air_hub.py:36
+    """Stop the SDK from checking the role in IAM, and silence its warnings."""
+    os.environ["SAGEMAKER_VALIDATE_ROLE"] = "false"  # iam_role_resolver.py:702; no constructor has this option
+    os.environ.setdefault("AWS_DEFAULT_REGION", settings.region)  # the import creates a client: air_hub.py:36
     warnings.filterwarnings("ignore", module=r"sagemaker\.")
     warnings.filterwarnings("ignore", message="Running within a PipelineSession")
     logging.getLogger("sagemaker").setLevel(logging.ERROR)
 
 
 def imported() -> tuple[Any, Any]:
-    """boto3 and the SDK's session; all that steps are drawn with is imported after it."""
+    """Import boto3 and the SDK's session. Call this before other imports from the SDK."""
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     try:
@@ -93,15 +93,15 @@ def imported() -> tuple[Any, Any]:
     except ImportError as error:
         raise PipelineError(
             "expected the SageMaker SDK, got an environment without it; "
-            "`make install-pipeline` makes .venv-pipeline, whose driftserve-pipeline has it"
+            "run `make install-pipeline`, and use .venv-pipeline/bin/driftserve-pipeline"
         ) from error
-    root.handlers[:] = handlers  # it has called logging.basicConfig, and every library would be heard: _metrics.py:34
+    root.handlers[:] = handlers  # the SDK called logging.basicConfig, which shows every library's logs: _metrics.py:34
     root.setLevel(level)
     return boto3, PipelineSession
 
 
 def _without_account(region: str) -> dict[str, str]:
-    """What keeps boto3 from looking for an account: in files, and on the network."""
+    """Return variables that stop boto3 from looking for an account in files and on the network."""
     return {
         "AWS_DEFAULT_REGION": region,
         "AWS_ACCESS_KEY_ID": "offline",

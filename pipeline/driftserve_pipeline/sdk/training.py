@@ -1,4 +1,4 @@
-"""Training and tuning steps: the training image's own `train`, as a job or as many."""
+"""Creates training and tuning steps, which run `train` of the training image in one or many jobs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,12 +10,12 @@ from driftserve_pipeline.sdk.session import Session
 from driftserve_pipeline.settings import PipelineSettings
 
 METRIC = "val_accuracy"
-_METRIC_PATTERN = r"epoch=\d+ val_accuracy=([0-9.]+)"  # what the job says at the end of each epoch
+_METRIC_PATTERN = r"epoch=\d+ val_accuracy=([0-9.]+)"  # the job logs this after each epoch
 
 
 @dataclass(frozen=True)
 class Training:
-    """A job to draw: what it is told, where its channels lie, where its model and its checkpoints go."""
+    """A job to create: its hyperparameters, and the locations of its channels, model and checkpoints."""
 
     hyperparameters: Mapping[str, Text]
     channels: Mapping[str, Text]
@@ -28,7 +28,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Search:
-    """What a tuning step tries: choices by name, and ranges whose values are drawn evenly by their logarithm."""
+    """What a tuning step tries: choices by name, and ranges from which it samples on a log scale."""
 
     choices: Mapping[str, tuple[str, ...]]
     ranges: Mapping[str, tuple[float, float]]
@@ -37,7 +37,7 @@ class Search:
 def training_step(
     name: str, description: str, session: Session, settings: PipelineSettings, training: Training
 ) -> Step:
-    """The step that trains once."""
+    """Return the step that trains once."""
     from sagemaker.core.shapes import MetricDefinition
     from sagemaker.mlops.workflow.steps import TrainingStep
 
@@ -56,7 +56,7 @@ def training_step(
 def tuning_step(
     name: str, description: str, session: Session, settings: PipelineSettings, training: Training, search: Search
 ) -> Step:
-    """The step that trains many times, on several machines at once, and knows the best."""
+    """Return the step that trains many times, several at once, and reports the best training."""
     from sagemaker.core.parameter import CategoricalParameter, ContinuousParameter
     from sagemaker.mlops.workflow.steps import TuningStep
     from sagemaker.train.tuner import HyperparameterTuner
@@ -88,7 +88,7 @@ def tuning_step(
 
 
 def best_of(step: Step, name: str) -> Expression:
-    """A hyperparameter of the best training of a tuning step."""
+    """Return a hyperparameter of a tuning step's best training."""
     value: Expression = step.properties.BestTrainingJob.TunedHyperParameters[name]
     return value
 
@@ -106,7 +106,7 @@ def _trainer(session: Session, settings: PipelineSettings, training: Training) -
         role=settings.role_arn,
         base_job_name=settings.pipeline_name,
         training_image=settings.training_image,
-        # No key for its disk: machines with disks of their own, as ml.g5 has, refuse one, and encrypt them themselves.
+        # No key for its disk: instances with local disks, such as ml.g5, refuse a key and encrypt their disks anyway.
         compute=Compute(
             instance_type=training.instance_type,
             instance_count=training.instance_count,

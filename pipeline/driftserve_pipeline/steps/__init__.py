@@ -1,1 +1,1 @@
-"""What runs in the containers of processing steps; no SDK, and training only by its commands."""
+"""The programs of processing steps. They do not import the SDK, and call the training package by its commands."""

@@ -2,8 +2,8 @@
 
     SAGEMAKER_BASE_DIR=$PWD/ml python -m driftserve_pipeline.steps fetch --source s3://scenes/2026
 
-Reads `processing/input/<channel>` and writes `processing/output/<name>` under /opt/ml. Exit status: 0 done, 1 failed,
-143 stopped by SIGTERM; `output/message` then says why, in one line, which SageMaker shows as the job's failure reason.
+Reads `processing/input/<channel>` and writes `processing/output/<name>` under /opt/ml. Exit status: 0 on success, 1 on
+failure, 143 after SIGTERM. If not 0, `output/message` gives the reason in one line, and SageMaker shows it.
 """
 
 import contextlib
@@ -27,15 +27,15 @@ from driftserve_pipeline.steps.step import Folders
 from driftserve_pipeline.steps.tune import TUNE
 
 STEPS = {"fetch": FETCH, "preprocess": PREPROCESS, "tune": TUNE, "evaluate": EVALUATE, "register": REGISTER}
-_BASE_VARIABLE = "SAGEMAKER_BASE_DIR"  # as for the training job
+_BASE_VARIABLE = "SAGEMAKER_BASE_DIR"  # the training job reads it too
 
 
 class Stopped(BaseException):
-    """The job was stopped; no handler of errors is meant to hear of it."""
+    """Raised on SIGTERM. It is not an Exception, so error handlers ignore it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one step; the exit status."""
+    """Run one step and return the exit status."""
     folders = Folders(Path(os.environ.get(_BASE_VARIABLE, "/opt/ml")))
     signal.signal(signal.SIGTERM, _stop)
     try:
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (DriftserveError, OSError) as error:
         _report(folders, printable(error))
         return 1
-    except Exception as error:  # whatever it is, SageMaker's `message` has a reason
+    except Exception as error:  # SageMaker needs a reason for every failure
         traceback.print_exc()
         _report(folders, printable(f"{type(error).__name__}: {error}"))
         return 1
@@ -56,27 +56,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _stop(number: int, _frame: object) -> NoReturn:
-    signal.signal(number, signal.SIG_IGN)  # once is enough, and what is started has to be ended
+    signal.signal(number, signal.SIG_IGN)  # a second signal must not interrupt the cleanup
     raise Stopped
 
 
 def _report(folders: Folders, reason: str) -> None:
-    """One line to the log, and to where SageMaker reads it."""
+    """Write the reason to the log and to the file that SageMaker reads."""
     print(f"driftserve_pipeline.steps: {reason}", file=sys.stderr, flush=True)
-    with contextlib.suppress(OSError):  # the exit status tells it as well
+    with contextlib.suppress(OSError):  # the exit status reports the failure too
         folders.message.parent.mkdir(parents=True, exist_ok=True)
         folders.message.write_text(f"{reason}\n")
 
 
 class _StepParser(Parser):
     def error(self, message: str) -> NoReturn:
-        """A failure of the step like any other."""
+        """Raise the message like any other failure of the step."""
         raise PipelineError(self.advise(message))
 
 
 def _parser() -> Parser:
     parser = _StepParser(
-        prog="python -m driftserve_pipeline.steps", description="What runs in a processing job.", allow_abbrev=False
+        prog="python -m driftserve_pipeline.steps",
+        description="Run a step of the pipeline in a processing job.",
+        allow_abbrev=False,
     )
     steps = parser.add_subparsers(dest="step", required=True, metavar="STEP")
     for name, step in STEPS.items():

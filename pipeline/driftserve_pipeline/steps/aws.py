@@ -1,4 +1,4 @@
-"""boto3's clients, for step programs."""
+"""Creates boto3 clients for step programs."""
 
 import os
 from typing import Any
@@ -13,14 +13,14 @@ _CONFIG = Config(connect_timeout=10, read_timeout=60, retries={"mode": "standard
 
 
 def client(service: str) -> Any:
-    """The client of a service, in the region of boto3's settings or of the container.
+    """Return the client of a service, in the region of boto3's settings or of the container.
 
     Raises:
-        PipelineError: there is no region, or another setting is wrong.
+        PipelineError: no region is set, or another setting is wrong.
     """
     try:
         session = boto3.Session()
-        # SageMaker tells a container its region by a name that boto3 does not read.
+        # SageMaker sets the container's region in a variable that boto3 does not read.
         return session.client(service, session.region_name or os.environ.get("AWS_REGION"), config=_CONFIG)
     except (BotoCoreError, ValueError) as error:
-        raise PipelineError(f"{service}: expected settings that boto3 takes, got: {error}; set AWS_REGION") from error
+        raise PipelineError(f"{service}: expected settings that boto3 accepts, got: {error}; set AWS_REGION") from error

@@ -1,4 +1,4 @@
-"""The registered champion, brought here with the classes that it knows."""
+"""Downloads the registered champion, and reads its labels."""
 
 import json
 import zipfile
@@ -16,33 +16,33 @@ from driftserve_pipeline.registry.versions import champion
 from driftserve_pipeline.steps.tarball import unpack
 
 _CONTRACT_FILE = "contract.json"
-_MOST_CONTRACT_BYTES = 64 * 2**20  # as the serving code takes
+_MOST_CONTRACT_BYTES = 64 * 2**20  # the limit of the serving code
 
 
 @dataclass(frozen=True)
 class Champion:
-    """The newest approved version: its ARN, its archive in a file here, its classes."""
+    """The newest approved version: its ARN, its downloaded archive, its labels."""
 
     arn: str
     archive: Path
     labels: tuple[str, ...]
 
     def is_comparable(self, labels: Collection[str]) -> bool:
-        """Whether it answers with the same classes, in whatever order; else it has no answers to hold against."""
+        """Return whether it has the same labels, in any order. If not, its predictions cannot be compared."""
         return set(self.labels) == set(labels)
 
 
-def bring_champion(sagemaker: Any, s3: Any, group: str, folder: Path) -> Champion | None:
-    """The champion of a group, its model data unpacked into a folder; None where no version is approved.
+def download_champion(sagemaker: Any, s3: Any, group: str, folder: Path) -> Champion | None:
+    """Download the champion of a group and unpack it into a folder; return None if no version is approved.
 
     Args:
-        sagemaker: boto3's client, for the registry.
-        s3: the same for the model data.
+        sagemaker: boto3's client for SageMaker.
+        s3: boto3's client for S3.
         group: the model package group.
-        folder: made here.
+        folder: a folder that does not exist yet.
 
     Raises:
-        PipelineError: the registry cannot be read; or what is registered is not there, or is no archive of ours.
+        PipelineError: the registry cannot be read, the model data is missing, or it is not a driftserve archive.
     """
     version = champion(sagemaker, group)
     if version is None:
@@ -63,12 +63,12 @@ def _download(s3: Any, url: str, file: Path, arn: str) -> None:
         s3.download_file(bucket, key, str(file))
     except (PipelineError, Boto3Error, BotoCoreError, ClientError, ValueError) as error:
         raise PipelineError(
-            f"{arn}: expected its model data at {url}, got: {error}; bring it back, or reject that version"
+            f"{arn}: expected its model data at {url}, got: {error}; restore it, or reject that version"
         ) from error
 
 
 def _labels(archive: Path, arn: str) -> tuple[str, ...]:
-    """What the contract says; the archive as a whole is verified before it is asked anything."""
+    """Read the labels from the contract. The whole archive is verified later, before its model runs."""
     try:
         with zipfile.ZipFile(archive) as mar, mar.open(_CONTRACT_FILE) as file:
             contract = json.loads(file.read(_MOST_CONTRACT_BYTES))

@@ -1,4 +1,4 @@
-"""Commands of the other packages, run as processes: live on stderr, stopped with this one, their reason passed on."""
+"""Runs commands of other packages as processes, shows their stderr live, and passes on their reason of failure."""
 
 import signal
 import subprocess
@@ -8,16 +8,16 @@ import tempfile
 from driftserve_pipeline.errors import PipelineError
 
 _TAIL_BYTES = 64 * 1024
-_PATIENCE_SECONDS = 30  # SageMaker kills what is left of a job after 120
+_PATIENCE_SECONDS = 30  # SageMaker kills the job's processes after 120
 
 
 def run_command(module: str, *arguments: str) -> str:
-    """What `python -m MODULE ARGUMENTS` writes to stdout; its stderr is shown as it comes.
+    """Run `python -m MODULE ARGUMENTS` and return its stdout. Its stderr appears live.
 
-    Whatever ends this function ends the process.
+    The process always ends with this function, even after an exception.
 
     Raises:
-        PipelineError: it failed; the message is the reason that it gave itself, where it gave one.
+        PipelineError: the process failed. The message is the reason that it gave, if it gave one.
     """
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(
@@ -35,7 +35,7 @@ def run_command(module: str, *arguments: str) -> str:
 
 
 def _show(process: subprocess.Popen[bytes]) -> str:
-    """The end of what the process wrote to stderr, all of which goes to ours."""
+    """Copy the process's stderr to ours, and return the last part of it."""
     tail = b""
     assert process.stderr is not None  # noqa: S101  # it is a pipe
     while block := process.stderr.read(_TAIL_BYTES):
@@ -61,7 +61,7 @@ def _reason(module: str, arguments: tuple[str, ...], status: int, tail: str) -> 
     if status < 0:
         by = signal.Signals(-status).name
         return f"{module} {arguments[0]}: ended by {by}; if memory was short, choose a larger instance"
-    _, found, reason = tail.rpartition(f"{module}: ")  # a progress bar may stand before it on the line
+    _, found, reason = tail.rpartition(f"{module}: ")  # a progress bar may precede it on the line
     if found and (lines := reason.splitlines()):
         return lines[0]
     last = next((line for line in reversed(tail.splitlines()) if line.strip()), "nothing on stderr")

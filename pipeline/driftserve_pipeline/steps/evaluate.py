@@ -1,4 +1,4 @@
-"""Evaluate: what the trained run is worth, its archive, and whether it beats the registered champion."""
+"""Evaluate: tests the trained network, archives it, and compares it with the registered champion."""
 
 import argparse
 import hashlib
@@ -9,7 +9,7 @@ from pathlib import Path
 from driftserve_pipeline.errors import PipelineError
 from driftserve_pipeline.registry.metadata import metadata_value
 from driftserve_pipeline.steps.aws import client
-from driftserve_pipeline.steps.champion import Champion, bring_champion
+from driftserve_pipeline.steps.champion import Champion, download_champion
 from driftserve_pipeline.steps.command import run_command
 from driftserve_pipeline.steps.evidence import Certificate, Evaluation, Trained, read_evidence
 from driftserve_pipeline.steps.step import Folders, Step
@@ -18,7 +18,7 @@ from driftserve_pipeline.steps.verdict import judge, write_verdict
 
 _TRAINING = "driftserve_training"
 _PACKED = "model.tar.gz"
-_RUN_FOLDER = "run"  # what a training job with `product` = `run` leaves
+_RUN_FOLDER = "run"  # made by a training job with `product` = `run`
 _EVIDENCE = (
     *("evaluation.json", "predictions-test.csv", "label_issues-test.csv", "card.html", "card.json"),
     *("certificate.json", "trained.json", "configuration.json", "history.csv", "manifest.csv"),
@@ -26,20 +26,38 @@ _EVIDENCE = (
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--group", required=True, help="model package group, whose newest approved version is to beat")
-    parser.add_argument("--name", required=True, help="the model's name")
-    parser.add_argument("--version", required=True, help="the model's version")
-    parser.add_argument("--threshold", type=float, required=True, help="the least accuracy that is registered")
-    parser.add_argument("--robustness-images", default="240", metavar="N", help="0: none (default: %(default)s)")
-    parser.add_argument("--explained-images", type=int, default=12, metavar="N", help="0: none (default: %(default)s)")
-    parser.add_argument("--certificate", choices=["short", "full"], default="short", help="(default: %(default)s)")
+    parser.add_argument(
+        "--group", required=True, help="model package group of the champion, the newest approved version"
+    )
+    parser.add_argument("--name", required=True, help="name of the model")
+    parser.add_argument("--version", required=True, help="version of the model")
+    parser.add_argument("--threshold", type=float, required=True, help="lowest accuracy that is registered")
+    parser.add_argument(
+        "--robustness-images",
+        default="240",
+        metavar="N",
+        help="test images to measure the accuracy under corruption; 0: none (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--explained-images",
+        type=int,
+        default=12,
+        metavar="N",
+        help="test images whose predictions are explained; 0: none (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--certificate",
+        choices=["short", "full"],
+        default="short",
+        help="extent of the drift certificate (default: %(default)s)",
+    )
 
 
 def _run(options: argparse.Namespace, folders: Folders) -> str:
     evaluation, model = folders.fresh_output("evaluation"), folders.fresh_output("model")
     with tempfile.TemporaryDirectory() as scratch:
         run = _run_folder(folders.input(_RUN_FOLDER) / _PACKED, Path(scratch, "trained"))
-        champion = bring_champion(client("sagemaker"), client("s3"), options.group, Path(scratch, "champion"))
+        champion = download_champion(client("sagemaker"), client("s3"), options.group, Path(scratch, "champion"))
         rival = champion if champion and champion.is_comparable(_trained(run).labels) else None
         _gather(options, run, folders.input("data"), rival)
         archive = _export(options, run, folders.input("data"), Path(scratch, "exported"))
@@ -68,7 +86,7 @@ def _trained(run: Path) -> Trained:
 
 
 def _gather(options: argparse.Namespace, run: Path, data: Path, champion: Champion | None) -> None:
-    """Have the run evaluated and explained."""
+    """Run the training package's `evaluate` and `explain`."""
     places = ("--trained", str(run), "--data", str(data))
     against = ("--champion", str(champion.archive)) if champion else ()
     run_command(_TRAINING, "evaluate", *places, "--robustness-images", options.robustness_images, *against)
@@ -77,14 +95,14 @@ def _gather(options: argparse.Namespace, run: Path, data: Path, champion: Champi
 
 
 def _export(options: argparse.Namespace, run: Path, data: Path, output: Path) -> Path:
-    """The archive, `model.tar.gz` beside its folder."""
+    """Export the archive and return it. Its `model.tar.gz` is in the output folder."""
     named = ("--name", options.name, "--version", options.version, "--certificate", options.certificate)
     run_command(_TRAINING, "export", "--trained", str(run), "--data", str(data), "--output", str(output), *named)
     return output / "model" / f"{options.name}.mar"
 
 
 def _metadata(run: Path, archive: Path) -> dict[str, str]:
-    """What a registered version says of where it comes from; the archive is verified as the service will do it."""
+    """Return the version's provenance, after verifying the archive as the service will do it."""
     _, digest = run_command("driftserve", "verify", str(archive)).split()
     return {
         "archive_sha256": digest,
@@ -102,4 +120,4 @@ def _leave_evidence(run: Path, folder: Path) -> None:
         shutil.copytree(run / "explanations", folder / "explanations")
 
 
-EVALUATE = Step("measure the trained model, archive it, hold it against the champion", _add_arguments, _run)
+EVALUATE = Step("test the trained model, archive it, and compare it with the champion", _add_arguments, _run)

@@ -1,4 +1,4 @@
-"""What the training commands have found out of a model, as far as the verdict needs it."""
+"""Reads the result files of the training package, as far as the verdict needs them."""
 
 from pathlib import Path
 from typing import TypeVar
@@ -16,13 +16,13 @@ class _Read(BaseModel):
 
 
 class Value(_Read):
-    """A score; its interval is passed over."""
+    """A score. Its interval is ignored."""
 
     value: float
 
 
 class Comparison(_Read):
-    """Two networks on the same test images: McNemar's test over those that one alone got right."""
+    """A comparison on the same test images: McNemar's test on the images that only one network got right."""
 
     images: int
     challenger_alone_right: int
@@ -31,7 +31,7 @@ class Comparison(_Read):
 
     @property
     def lead(self) -> int:
-        """How many more images the challenger has right; negative where the champion leads."""
+        """How many more images the challenger got right; negative if the champion leads."""
         return self.challenger_alone_right - self.champion_alone_right
 
 
@@ -50,14 +50,14 @@ class _Metrics(_Read):
 
 
 class Evaluation(_Read):
-    """`evaluation.json`; the pipeline's condition reads the accuracy from the same place."""
+    """`evaluation.json`. The pipeline's condition reads the accuracy from the same field."""
 
     multiclass_classification_metrics: _Metrics
     driftserve: _Evaluation
 
     @property
     def accuracy(self) -> float:
-        """Of the test images."""
+        """Accuracy on the test images."""
         return self.multiclass_classification_metrics.accuracy.value
 
 
@@ -86,7 +86,7 @@ class Certificate(_Read):
     power: tuple[_Power, ...]
 
     def __str__(self) -> str:
-        """One line, in the signs that a model package's metadata may have."""
+        """Return one line, with only those characters that a model package's metadata may contain."""
         power = [cell.power for cell in self.power if cell.power is not None]
         alarms = [f"false alarms {row.rate:.4f} of {row.budget:.4f} allowed" for row in self.false_alarms[:1]]
         powers = [f"power {sum(power) / len(power):.3f} over {len(power)} corruptions"] if power else []
@@ -94,10 +94,10 @@ class Certificate(_Read):
 
 
 def read_evidence(path: Path, kind: type[_Kind]) -> _Kind:
-    """What a JSON file holds.
+    """Read a JSON file.
 
     Raises:
-        PipelineError: it is not there, or breaks the schema.
+        PipelineError: the file is missing, or does not match the schema.
     """
     try:
         return kind.model_validate_json(path.read_bytes())

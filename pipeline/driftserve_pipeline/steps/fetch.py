@@ -1,4 +1,4 @@
-"""Fetch: the images brought from where they are published, train and test from one place or two."""
+"""Fetch: copies the images from their source. The test images may come from a second source."""
 
 import argparse
 
@@ -7,12 +7,12 @@ from driftserve_pipeline.steps.step import Folders, Step, value_or_none
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--source", required=True, help="as `driftserve_training fetch` takes it")
-    parser.add_argument("--test-source", default="none", help="where the test images lie; none: in --source")
+    parser.add_argument("--source", required=True, help="location of the images, as for `driftserve_training fetch`")
+    parser.add_argument("--test-source", default="none", help="location of the test images; none: --source")
     parser.add_argument(
         "--digest",
         default="none",
-        help="of the sources' listing when the execution was started: no step is taken from the cache for another",
+        help="digest of the sources' listing at the start of the execution; a new digest prevents cached results",
     )
 
 
@@ -24,4 +24,4 @@ def _run(options: argparse.Namespace, folders: Folders) -> str:
     return f"sources' listing: {value_or_none(options.digest) or 'not known'}\n{fetched}"
 
 
-FETCH = Step("bring the images here", _add_arguments, _run)
+FETCH = Step("download the images", _add_arguments, _run)

@@ -1,4 +1,4 @@
-"""Preprocess: the images checked, annotations merged in, validation split off, the manifest written."""
+"""Preprocess: checks the images, merges annotations, splits off validation images, and writes the manifest."""
 
 import argparse
 
@@ -6,18 +6,18 @@ from driftserve_pipeline.errors import PipelineError
 from driftserve_pipeline.steps.command import run_command
 from driftserve_pipeline.steps.step import Folders, Step, value_or_none
 
-_DROP = "--drop"  # of training's command
+_DROP = "--drop"  # the flag of the training package's command
 _DROP_PARAMETER = "the parameter UnusableImages=drop"
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--annotations", default="none", help="a release of annotations; none: the folders' labels")
+    parser.add_argument("--annotations", default="none", help="annotation release; none: folders are labels")
     parser.add_argument(
         "--unusable-images",
         choices=("refuse", "drop"),
         default="refuse",
-        help="that are corrupt, too small, in two splits or under two labels: all are refused; or these are dropped, "
-        "and listed in rejected.csv (default: %(default)s)",
+        help="what to do if images are corrupt, too small, in two splits or under two labels: refuse the data set, or "
+        "drop these images and list them in rejected.csv (default: %(default)s)",
     )
 
 
@@ -29,8 +29,8 @@ def _run(options: argparse.Namespace, folders: Folders) -> str:
         arguments += [_DROP]
     try:
         return run_command("driftserve_training", "preprocess", *arguments)
-    except PipelineError as error:  # whoever reads it starts executions, and runs no command
+    except PipelineError as error:  # its reader sets parameters, not flags of commands
         raise PipelineError(str(error).replace(_DROP, _DROP_PARAMETER)) from error
 
 
-PREPROCESS = Step("check the images, split off validation", _add_arguments, _run)
+PREPROCESS = Step("check the images, and split off validation images", _add_arguments, _run)

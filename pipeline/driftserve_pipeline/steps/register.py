@@ -1,4 +1,4 @@
-"""Register: a version put into the registry, where RegisterModel cannot: in a run without SageMaker."""
+"""Register: registers a version in runs without SageMaker, where the step RegisterModel is not available."""
 
 import argparse
 import json
@@ -10,12 +10,12 @@ from driftserve_pipeline.steps.verdict import read_verdict
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--group", required=True, help="model package group, made where there is none")
-    parser.add_argument("--image", required=True, help="that serves")
-    parser.add_argument("--model-data-url", required=True, help="where model.tar.gz lies")
-    parser.add_argument("--evaluation-url", required=True, help="where evaluation.json lies")
-    parser.add_argument("--revision", required=True, help="of the code")
-    parser.add_argument("--execution", required=True, help="that made the model")
+    parser.add_argument("--group", required=True, help="model package group; created if it does not exist")
+    parser.add_argument("--image", required=True, help="image that serves the model")
+    parser.add_argument("--model-data-url", required=True, help="location of model.tar.gz")
+    parser.add_argument("--evaluation-url", required=True, help="location of evaluation.json")
+    parser.add_argument("--revision", required=True, help="revision of the code")
+    parser.add_argument("--execution", required=True, help="ID of the execution that made the model")
 
 
 def _run(options: argparse.Namespace, folders: Folders) -> str:
@@ -30,4 +30,4 @@ def _run(options: argparse.Namespace, folders: Folders) -> str:
     return json.dumps({"model_package": register(client("sagemaker"), registration)})
 
 
-REGISTER = Step("put the model into the registry, pending approval", _add_arguments, _run)
+REGISTER = Step("register the model, pending approval", _add_arguments, _run)

@@ -1,4 +1,4 @@
-"""The shape that every step program has, and the folders that it is given."""
+"""The structure of every step program, and the folders of its job."""
 
 import argparse
 import shutil
@@ -6,23 +6,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-_NOT_GIVEN = ("", "none")  # a parameter of a pipeline cannot be left out
+_NOT_GIVEN = ("", "none")  # because a pipeline always passes every parameter
 
 
 @dataclass(frozen=True)
 class Folders:
-    """The folders of a processing job, below one that stands for /opt/ml."""
+    """The folders of a processing job, below a base folder that stands for /opt/ml."""
 
     base: Path
 
     def input(self, channel: str) -> Path:
-        """Where an input lies."""
+        """Return the folder of an input."""
         return self.base / "processing" / "input" / channel
 
     def fresh_output(self, name: str) -> Path:
-        """Where an output goes, without what an earlier try has left there."""
+        """Return the folder of an output, after deleting the files of earlier attempts."""
         folder = self.base / "processing" / "output" / name
-        folder.mkdir(parents=True, exist_ok=True)  # it may be a mount, which stays
+        folder.mkdir(parents=True, exist_ok=True)  # it may be a mount, which must stay
         for path in folder.iterdir():
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
@@ -32,13 +32,13 @@ class Folders:
 
     @property
     def message(self) -> Path:
-        """Where SageMaker reads why a job failed, of which it shows 1,024 characters."""
+        """File from which SageMaker reads why a job failed. It shows 1,024 characters."""
         return self.base / "output" / "message"
 
 
 @dataclass(frozen=True)
 class Step:
-    """A step program: a line of help, its arguments, and what it does; `run` gives a line for the log."""
+    """A step program: a line of help, its arguments, and its function `run`, which returns a line for the log."""
 
     help: str
     add_arguments: Callable[[argparse.ArgumentParser], None]
@@ -46,7 +46,7 @@ class Step:
 
 
 def value_or_none(text: str) -> str | None:
-    """What an argument says, None where it says that nothing was given.
+    """Return an argument, or None if it means that nothing was given.
 
     >>> value_or_none("s3://scenes/test"), value_or_none("none"), value_or_none("")
     ('s3://scenes/test', None, None)

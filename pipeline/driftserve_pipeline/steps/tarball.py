@@ -1,4 +1,4 @@
-"""A `model.tar.gz` unpacked without trust in its names, its kinds of files and its size."""
+"""Unpacks a `model.tar.gz` without trusting its file names, file types and size."""
 
 import errno
 import shutil
@@ -11,16 +11,16 @@ from driftserve_pipeline.errors import PipelineError
 MOST_BYTES = 20 * 2**30
 MOST_FILES = 10_000
 _BLOCK_BYTES = 2**20
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # here, whatever the tarball is
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the fault of this machine, not of the tarball
 
 
 def unpack(packed: Path, folder: Path, most_bytes: int = MOST_BYTES) -> Path:
-    """The folder, made here, with the tarball's files and folders in it.
+    """Unpack the tarball into a new folder, and return the folder.
 
     Raises:
-        OSError: there is no room for it.
-        PipelineError: it is no tarball, or damaged; something in it is no plain file, leads elsewhere or is there
-            twice; or there are more files, or bytes, than are taken.
+        OSError: there is not enough disk space.
+        PipelineError: it is not a tarball, or it is damaged; a member is not a plain file, leads out of the folder or
+            exists twice; or there are too many files or bytes.
     """
     try:
         folder.mkdir(parents=True)
@@ -45,7 +45,7 @@ def _unpack(tarball: tarfile.TarFile, member: tarfile.TarInfo, folder: Path, pac
     path = PurePosixPath(member.name)
     if path.is_absolute() or ".." in path.parts or not (member.isfile() or member.isdir()):
         raise PipelineError(
-            f"{packed}: expected plain files below it, got {member.name!r}, which is a link or leads elsewhere"
+            f"{packed}: expected plain files inside it, got {member.name!r}, which is a link or leads elsewhere"
         )
     target = folder / path
     if member.isdir():
@@ -54,10 +54,10 @@ def _unpack(tarball: tarfile.TarFile, member: tarfile.TarInfo, folder: Path, pac
     target.parent.mkdir(parents=True, exist_ok=True)
     source = tarball.extractfile(member)
     with target.open("xb") as file:
-        shutil.copyfileobj(source, file)  # type: ignore[arg-type]  # a file has a content
+        shutil.copyfileobj(source, file)  # type: ignore[arg-type]  # a file has content
 
 
 def _read_to_end(tarball: tarfile.TarFile) -> None:
-    """Have gzip come to its checksum, which lies behind the end of what tar reads."""
+    """Read to the end, so that gzip checks its checksum. It lies after the last byte that tar reads."""
     while tarball.fileobj and tarball.fileobj.read(_BLOCK_BYTES):
         pass

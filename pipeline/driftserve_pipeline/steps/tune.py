@@ -1,4 +1,4 @@
-"""Tune: training's own search on one machine, where SageMaker's tuning cannot be: in a run without SageMaker."""
+"""Tune: runs the training package's search on one machine, in runs without SageMaker."""
 
 import argparse
 import json
@@ -11,25 +11,30 @@ from driftserve_pipeline.steps.command import run_command
 from driftserve_pipeline.steps.step import Folders, Step
 
 BEST_FILE = "best.json"
-_TABLE_FILE = "table.md"  # of the trials
+_TABLE_FILE = "table.md"  # lists the trials
 _CHOICES = {"model": "--models", "optimizer": "--optimizers"}
 _RANGES = {"learning_rate": "--learning-rates"}
-_NOT_SEARCHED_WITH = ("name", "product", "revision")  # a training job's, and not of its training
+_NOT_SEARCHED_WITH = ("name", "product", "revision")  # of the training job, unknown to the search
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     for flag, names, values in (("--choice", _CHOICES, "VALUE,..."), ("--range", _RANGES, "LEAST,GREATEST")):
         parser.add_argument(
-            flag, type=_pair, action="append", default=[], metavar=f"NAME={values}", help=f"of {', '.join(names)}"
+            flag,
+            type=_pair,
+            action="append",
+            default=[],
+            metavar=f"NAME={values}",
+            help=f"search space of {', '.join(names)}",
         )
-    parser.add_argument("--trials", required=True, metavar="N", help="trainings")
+    parser.add_argument("--trials", required=True, metavar="N", help="number of trainings")
     parser.add_argument(
         "--fixed",
         type=_pair,
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="a hyperparameter of every training, as a training job takes it",
+        help="hyperparameter of every training, as for a training job",
     )
 
 
@@ -39,10 +44,11 @@ def _run(options: argparse.Namespace, folders: Folders) -> str:
     fixed = {name: value for name, value in options.fixed if name not in _NOT_SEARCHED_WITH}
     with tempfile.TemporaryDirectory() as scratch:
         configuration, output = Path(scratch, "fixed.yaml"), Path(scratch, "search")
-        configuration.write_text(json.dumps(fixed))  # which is YAML too
+        configuration.write_text(json.dumps(fixed))  # JSON is YAML too
         places = ("--data", str(folders.input("data")), "--output", str(output), *_weights(folders.input("weights")))
         how = ("--sampler", "tpe", "--trials", options.trials, "--config", str(configuration))
-        *_, summary = run_command("driftserve_training", "tune", *places, *searched, *how).splitlines()  # below bars
+        # The summary is the last line, after progress bars.
+        *_, summary = run_command("driftserve_training", "tune", *places, *searched, *how).splitlines()
         shutil.copyfile(output / _TABLE_FILE, best / _TABLE_FILE)
     parameters = json.loads(summary)["parameters"]
     (best / BEST_FILE).write_text(json.dumps({name: str(value) for name, value in parameters.items()}) + "\n")
@@ -57,7 +63,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _flags(flag: str, pairs: list[tuple[str, str]], known: dict[str, str]) -> list[str]:
-    """The flags of training's `tune` for what is searched."""
+    """Return the flags of the training package's `tune` for the searched hyperparameters."""
     names = sorted(name for name, _ in pairs)
     if names != sorted(known):
         raise PipelineError(f"{flag}: expected {', '.join(known)}, each once, got {', '.join(names) or 'none'}")
@@ -65,7 +71,7 @@ def _flags(flag: str, pairs: list[tuple[str, str]], known: dict[str, str]) -> li
 
 
 def _weights(channel: Path) -> tuple[str, ...]:
-    """The one weights file of a channel, which needs no record; of several, each model's own is taken."""
+    """Return the flag for a channel's weights. A single file needs no record; of several, each model uses its own."""
     if not channel.is_dir():
         return ()
     files = [path for path in channel.iterdir() if path.is_file() and path.suffix != ".json"]

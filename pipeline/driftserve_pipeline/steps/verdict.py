@@ -1,4 +1,4 @@
-"""The verdict on a model: what the pipeline's condition reads, why, and what it would be registered with."""
+"""The verdict on a model: whether it beats the champion, the reason, and the metadata for the registry."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +13,7 @@ NONE = "none"
 
 
 class Verdict(BaseModel):
-    """`verdict.json`. `beats_champion` is 1 or 0, as a condition of a pipeline compares numbers."""
+    """`verdict.json`. `beats_champion` is 1 or 0, because a condition of a pipeline compares numbers."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -27,19 +27,20 @@ class Verdict(BaseModel):
 def judge(
     evaluation: Evaluation, threshold: float, champion: str | None, is_comparable: bool, metadata: Mapping[str, str]
 ) -> Verdict:
-    """The verdict on an evaluation.
+    """Return the verdict on an evaluation.
 
-    A champion is beaten by more right answers on the same test images; how sure that is, p, is for whoever approves.
+    A network beats the champion if it gets more of the same test images right. The p-value does not decide; it informs
+    the person who approves.
 
     Args:
-        evaluation: with the comparison where there is a champion that is comparable.
-        threshold: the least accuracy that is registered.
-        champion: the ARN of the newest approved version.
-        is_comparable: whether it knows the same classes; else it has no answer to hold against.
-        metadata: beside what the evaluation says.
+        evaluation: contains the comparison if there is a comparable champion.
+        threshold: the lowest accuracy that is registered.
+        champion: the ARN of the newest approved version, or None.
+        is_comparable: whether the champion has the same labels. If not, the predictions cannot be compared.
+        metadata: metadata to add to that of the evaluation.
 
     Raises:
-        PipelineError: the champion is comparable, and was not compared.
+        PipelineError: the champion is comparable, but was not compared.
     """
     accuracy, comparison = evaluation.accuracy, evaluation.driftserve.comparison
     against, beats = [], True
@@ -48,18 +49,18 @@ def judge(
     if champion is None:
         compared, known = "no - none is approved", "no version is approved yet"
     elif not is_comparable:
-        compared, known = "no - other classes", f"the champion {champion} knows other classes and was not compared"
+        compared, known = "no - other classes", f"the champion {champion} has other classes and was not compared"
     elif comparison is None:
         raise PipelineError(f"evaluation.json: expected a comparison with {champion}, got none; evaluate again")
     else:
         compared, beats = "yes", comparison.lead > 0
         known = (
-            f"{comparison.challenger_alone_right} of {comparison.images} test images are right here alone, "
-            f"{comparison.champion_alone_right} by the champion {champion} alone (p {comparison.p_value:.3g})"
+            f"this model alone is right on {comparison.challenger_alone_right} of {comparison.images} test images, "
+            f"the champion {champion} alone on {comparison.champion_alone_right} (p {comparison.p_value:.3g})"
         )
         if not beats:
-            against.append("the champion is not beaten")
-    reason = f"{'; '.join(against) or 'nothing speaks against it'}: {_measured(evaluation)}, {known}"
+            against.append("not better than the champion")
+    reason = f"{'; '.join(against) or 'the model passes'}: {_measured(evaluation)}, {known}"
     return Verdict(
         accuracy=accuracy,
         beats_champion=int(beats),
@@ -70,15 +71,15 @@ def judge(
 
 
 def write_verdict(verdict: Verdict, folder: Path) -> None:
-    """Write it into a folder."""
+    """Write the verdict into a folder."""
     (folder / VERDICT_FILE).write_text(verdict.model_dump_json(indent=1) + "\n")
 
 
 def read_verdict(folder: Path) -> Verdict:
-    """The verdict in a folder.
+    """Read the verdict in a folder.
 
     Raises:
-        PipelineError: there is none, or it breaks the schema.
+        PipelineError: the file is missing, or does not match the schema.
     """
     return read_evidence(folder / VERDICT_FILE, Verdict)
 

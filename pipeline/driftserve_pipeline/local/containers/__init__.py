@@ -1,1 +1,1 @@
-"""The pipeline in containers, by SageMaker's local mode."""
+"""Runs the pipeline in containers, with SageMaker's local mode."""

@@ -1,7 +1,7 @@
-"""The pipeline in containers, without AWS: `python -m driftserve_pipeline.local.containers`, or `make pipeline-local`.
+"""Runs the pipeline in containers without AWS: `python -m driftserve_pipeline.local.containers`, `make pipeline-local`.
 
-Exit status: 0 it has ended with a registered model, 1 it failed, for the reason on stderr, 2 what was given cannot be
-used. Settings, as for an account: `DRIFTSERVE_PIPELINE_*`.
+Exit status: 0 if a model was registered, 1 if the execution failed, 2 if the input is invalid. stderr gives the reason.
+The settings are the same as for an account: `DRIFTSERVE_PIPELINE_*`.
 """
 
 import os
@@ -19,7 +19,7 @@ from driftserve_pipeline.local.options import add_local_arguments, local_paramet
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one execution; the exit status."""
+    """Run one execution and return the exit status."""
     options = _parser().parse_args(arguments)
     try:
         options.work.mkdir(parents=True, exist_ok=True)
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             parameters=local_parameters(options, settings),
             work=options.work.resolve(),
             engine=Engine(options.docker),
-            python=options.pipeline_python.absolute(),  # a symlink, in an environment
+            python=options.pipeline_python.absolute(),  # not resolved: in an environment it is a symlink
             images=options.images,
             images_per_class=options.images_per_class,
             weights=options.weights,
@@ -52,23 +52,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> Parser:
     parser = Parser(
         prog="python -m driftserve_pipeline.local.containers",
-        description="The pipeline in containers: SageMaker's local mode, S3 and registry by moto.",
+        description="Run the pipeline in containers with SageMaker's local mode. moto replaces S3 and the registry.",
         allow_abbrev=False,
     )
     add_local_arguments(parser, Path("build/pipeline-local"), images_required=True)
     parser.add_argument(
-        "--images-per-class", type=int, default=60, help="that are taken of each split (default: %(default)s)"
+        "--images-per-class",
+        type=int,
+        default=60,
+        help="number of images to use per class and split (default: %(default)s)",
     )
-    parser.add_argument("--docker", default="docker", help="its command (default: %(default)s)")
+    parser.add_argument("--docker", default="docker", help="Docker's command (default: %(default)s)")
     parser.add_argument(
         "--image-repository",
         default="driftserve",
         metavar="NAME",
-        help="of the images NAME:training and NAME:serving, where no setting names them (default: %(default)s)",
+        help="use the images NAME:training and NAME:serving, unless settings name others (default: %(default)s)",
     )
     return parser
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as Ctrl-C does: end what was started
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # like Ctrl-C: end the child processes
     sys.exit(main())

@@ -1,4 +1,4 @@
-"""The Docker engine of this machine, by its command line."""
+"""Controls the Docker engine of this machine through its command line."""
 
 import contextlib
 import ipaddress
@@ -8,20 +8,20 @@ from dataclasses import dataclass
 
 from driftserve_pipeline.errors import PipelineError
 
-_NETWORK = "sagemaker-local"  # which local mode makes, and leaves
+_NETWORK = "sagemaker-local"  # local mode creates it, and does not remove it
 
 
 @dataclass(frozen=True)
 class Engine:
-    """The engine that a command, `docker` or its like, speaks to."""
+    """The engine behind a command such as `docker`."""
 
     command: str
 
     def bridge_address(self) -> str:
-        """The address at which containers reach this machine, and it itself.
+        """Return the address under which the containers and this machine itself can reach this machine.
 
         Raises:
-            PipelineError: no engine answers, or its default bridge has no address.
+            PipelineError: no engine responds, or its default bridge has no address.
         """
         described = json.loads(self._run("network", "inspect", "bridge"))
         for pool in described[0]["IPAM"]["Config"] or ():  # some engines name no gateway
@@ -29,24 +29,24 @@ class Engine:
         raise PipelineError("expected an address of Docker's network `bridge`, got none; run `make pipeline-dry`")
 
     def check_image(self, image: str) -> None:
-        """Pass if there is an image of that name here.
+        """Check that an image with this name exists on this machine.
 
         Raises:
-            PipelineError: there is none.
+            PipelineError: it does not exist.
         """
         if not self._run("image", "ls", "--quiet", image).strip():
-            raise PipelineError(f"expected the image {image}, got none of that name here; `make image` builds it")
+            raise PipelineError(f"expected the image {image}, got none with this name; `make image` builds it")
 
     def networks(self) -> frozenset[str]:
-        """The networks of local mode that there are."""
+        """Return the existing networks of local mode."""
         return frozenset(self._run("network", "ls", "--quiet", "--no-trunc", "--filter", f"name=^{_NETWORK}$").split())
 
     def remove(self, label: str, before: frozenset[str]) -> None:
-        """Remove the containers with a label, and the networks of local mode that were not there before."""
+        """Remove the containers with a label, and the networks of local mode that did not exist before."""
         for container in self._run("ps", "--all", "--quiet", "--filter", f"label={label}").split():
             self._run("rm", "--force", "--volumes", container)
         for network in self.networks() - before:
-            with contextlib.suppress(PipelineError):  # another run has come to use it, and may remove it
+            with contextlib.suppress(PipelineError):  # another run uses it now, and may remove it
                 self._run("network", "rm", network)
 
     def _run(self, *arguments: str) -> str:
@@ -59,5 +59,5 @@ class Engine:
             ) from error
         if done.returncode:
             reason = " ".join(done.stderr.split()) or f"exit status {done.returncode}"
-            raise PipelineError(f"docker {' '.join(arguments[:2])}: expected it to be done, got {reason}")
+            raise PipelineError(f"docker {' '.join(arguments[:2])}: expected success, got {reason}")
         return done.stdout

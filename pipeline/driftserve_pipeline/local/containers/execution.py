@@ -1,4 +1,4 @@
-"""One execution in local mode: the part that `run` starts in the environment that has the SDK."""
+"""Runs one execution in local mode. `run` starts this program in the environment that has the SDK."""
 
 import argparse
 import json
@@ -12,7 +12,7 @@ from typing import Any, TextIO
 
 from driftserve.command_line import Parser
 from driftserve.errors import DriftserveError
-from driftserve_pipeline.definition.blueprint import draw
+from driftserve_pipeline.definition.blueprint import make_blueprint
 from driftserve_pipeline.definition.pipeline import assemble
 from driftserve_pipeline.definition.registration import register_from_container
 from driftserve_pipeline.definition.tuning import tune_in_container
@@ -21,21 +21,21 @@ from driftserve_pipeline.local.containers.log import ContainerLog
 from driftserve_pipeline.sdk.local_mode import LOCAL, open_local_session, run_locally
 from driftserve_pipeline.settings import read_settings
 
-# What a container needs to know of where S3 and the registry are; local mode gives it the keys itself.
+# A container needs these to reach S3 and the registry. Local mode passes the keys itself.
 _PASSED_ON = ("AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION", "NO_PROXY")
-_KINDS = {"Integer": int, "Float": float}  # as local mode wants them; the others are text
+_KINDS = {"Integer": int, "Float": float}  # the types that local mode requires; the others are text
 
 
 def main() -> int:
-    """Run the pipeline of the environment's settings in local mode; the exit status."""
+    """Run the pipeline of the environment's settings in local mode, and return the exit status."""
     parser = Parser(
         prog="python -m driftserve_pipeline.local.containers.execution", description=__doc__, allow_abbrev=False
     )
-    parser.add_argument("--folder", type=Path, required=True, help="for the containers' folders")
-    parser.add_argument("--label", required=True, help="of the containers")
-    parser.add_argument("--log", type=Path, required=True, help="file for what the containers and the SDK write")
-    parser.add_argument("--result", type=Path, required=True, help="file for how it ended, as JSON")
-    parser.add_argument("--parameters", type=json.loads, required=True, help="of the pipeline, as a JSON of strings")
+    parser.add_argument("--folder", type=Path, required=True, help="folder for the containers' folders")
+    parser.add_argument("--label", required=True, help="label of the containers")
+    parser.add_argument("--log", type=Path, required=True, help="file for the output of the containers and the SDK")
+    parser.add_argument("--result", type=Path, required=True, help="file for the result, as JSON")
+    parser.add_argument("--parameters", type=json.loads, required=True, help="parameters, as a JSON object of strings")
     options = parser.parse_args()
     terminal = sys.stdout
     with options.log.open("w") as file:
@@ -52,7 +52,7 @@ def main() -> int:
 
 
 def typed(declared: Iterable[Parameter], values: Mapping[str, str]) -> dict[str, str | int | float]:
-    """The value of every parameter, of the type that is declared: local mode takes no other.
+    """Return the value of every parameter in its declared type, which local mode requires.
 
     >>> typed([Parameter("Epochs", "Integer", "4"), Parameter("CodeRevision", "String", "none")], {"CodeRevision": "1"})
     {'Epochs': 4, 'CodeRevision': '1'}
@@ -69,12 +69,12 @@ def _run(options: argparse.Namespace, log: ContainerLog, terminal: TextIO) -> di
     settings = read_settings(os.environ).model_copy(update={"processing_instance_type": LOCAL, "spot": False})
     session = open_local_session(settings, options.folder, options.label)
     environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-    pipeline = assemble(draw(settings, session, environment), tune_in_container, register_from_container)
+    pipeline = assemble(make_blueprint(settings, session, environment), tune_in_container, register_from_container)
     parameters = typed(declared_parameters(pipeline.definition()), {"InstanceType": LOCAL, **options.parameters})
 
     @contextmanager
     def watch(step: str) -> Iterator[None]:
-        """Say that a step begins, and how it has ended, in a line."""
+        """Print one line for the step: its name at the start, its duration and result at the end."""
         log.begin(step)
         print(f"{step:<12} ", end="", file=terminal, flush=True)
         began, remark = time.monotonic(), "  failed"

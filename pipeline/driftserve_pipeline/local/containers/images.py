@@ -1,4 +1,4 @@
-"""The images on this machine that a run in containers takes: of each folder the first."""
+"""Chooses the images for a run in containers: the first ones of each folder."""
 
 import os
 from collections.abc import Mapping
@@ -10,22 +10,22 @@ from driftserve_pipeline.errors import PipelineError
 
 @dataclass(frozen=True)
 class Chosen:
-    """Files by their names below the folder, and how many there were to choose from."""
+    """The chosen files by their path below the folder, and the number of files there."""
 
     files: Mapping[str, Path]
     there: int
 
 
 def choose(folder: Path, per_folder: int) -> Chosen:
-    """The first files of each folder at any depth, whatever the layout: Fetch reads it as it reads S3's.
+    """Return the first files of each folder at any depth. The layout does not matter, because Fetch interprets it.
 
     Raises:
-        PipelineError: there is none, or a folder is empty, which in S3 would not be there at all.
+        PipelineError: there is no file, or a folder is empty. In S3, empty folders do not exist.
     """
     files: dict[str, Path] = {}
     there = 0
     for place, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith((".", "__")))  # as Fetch looks into them
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "__")))  # Fetch skips these too
         shown = sorted(name for name in names if not name.startswith("."))
         if not shown and not folders:
             raise PipelineError(f"{place}: expected images, got an empty folder; add some, or remove it")

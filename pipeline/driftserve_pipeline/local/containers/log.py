@@ -1,30 +1,30 @@
-"""The log of the containers of a run, as docker-compose and the SDK write it, made readable."""
+"""Makes the log of a run's containers readable. docker-compose and the SDK write it."""
 
 import io
 import re
 from typing import TextIO
 
 _COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-_CONTAINER = re.compile(r"^\S+-algo-\d+-\S+ +\| ?")  # before each line, by docker-compose
-_REASON = re.compile(r"\bdriftserve_(?:pipeline\.steps|training): (.+)")  # a program's last words
+_CONTAINER = re.compile(r"^\S+-algo-\d+-\S+ +\| ?")  # docker-compose's prefix of each line
+_REASON = re.compile(r"\bdriftserve_(?:pipeline\.steps|training): (.+)")  # a program's reason of failure
 
 
 class ContainerLog(io.TextIOBase):
-    """A text stream that writes plain lines to a file as they come, and knows why the last step has failed."""
+    """A text stream that writes plain lines to a file as they come, and remembers why a step failed."""
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
         self._rest = ""
         self.reason: str | None = None
-        """The last reason that a program of this step has given."""
+        """The last reason that a program of this step gave."""
 
     def begin(self, step: str) -> None:
-        """Another step; what the one before has said is no reason of this one's."""
+        """Start another step, and forget the reason of the previous one."""
         self.reason = None
         self.write(f"== {step}\n")
 
     def write(self, text: str) -> int:
-        """Take some text, of which whole lines are written."""
+        """Accept some text, and write its complete lines to the file."""
         *lines, self._rest = f"{self._rest}{text}".split("\n")
         for line in lines:
             shown = plain(line)
@@ -37,7 +37,7 @@ class ContainerLog(io.TextIOBase):
 
 
 def plain(line: str) -> str:
-    r"""A line without colours and the container's name; of a progress bar its last state.
+    r"""Return a line without colours and the container's name. Of a progress bar, keep the last state.
 
     >>> plain("\x1b[36mx1-algo-1-y2 |\x1b[0m \rchecking: 0%\rchecking: 100%\r")
     'checking: 100%'

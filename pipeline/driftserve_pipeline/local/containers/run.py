@@ -1,4 +1,4 @@
-"""The whole pipeline in containers of this machine: SageMaker's local mode, with moto's server for S3 and registry."""
+"""Runs the whole pipeline in containers with SageMaker's local mode. moto's server replaces S3 and the registry."""
 
 import json
 import shutil
@@ -27,28 +27,28 @@ _PROGRAM = "driftserve_pipeline.local.containers.execution"
 
 @dataclass(frozen=True)
 class ContainerRun:
-    """What is run, and where."""
+    """The inputs of a run."""
 
     settings: PipelineSettings
     parameters: Mapping[str, str]
     work: Path
-    """Where the registered model is put, the log, and the containers' folders while they run."""
+    """Folder for the registered model, the log, and the containers' folders while they run."""
     engine: Engine
     python: Path
-    """Of the environment that has the SageMaker SDK."""
+    """Python of the environment that has the SageMaker SDK."""
     images: Path
-    """In any layout that Fetch knows; put into the local S3."""
+    """Folder of images in any layout that Fetch supports. They are copied to the local S3."""
     images_per_class: int
-    """How many of each folder are."""
+    """How many images of each folder are used."""
     weights: Path | None = None
-    """A timm weights file, with its record beside it or not."""
+    """A timm weights file. The record beside it is optional."""
 
 
 def container_run(run: ContainerRun, say: Callable[[str], None]) -> Result:
-    """Run an execution to its end; a line for each step goes to stdout.
+    """Run an execution to its end, and print a line for each step to stdout.
 
     Raises:
-        PipelineError: there is no engine, no image, another run has the folder, or the SDK refuses the pipeline.
+        PipelineError: there is no engine or no image, another run uses the folder, or the SDK refuses the pipeline.
     """
     run.engine.check_image(run.settings.training_image)
     with locked(run.work, _raise_in_use), local_aws(None, run.engine.bridge_address()) as environment:
@@ -64,17 +64,17 @@ def container_run(run: ContainerRun, say: Callable[[str], None]) -> Result:
 
 
 def _raise_in_use() -> NoReturn:
-    raise PipelineError("expected a --work that no other run has, got one in use; wait for its end, or give another")
+    raise PipelineError("expected a --work folder that no other run uses, got one in use; wait, or choose another")
 
 
 def _with_sources(
     run: ContainerRun, storage: Storage, say: Callable[[str], None]
 ) -> tuple[PipelineSettings, dict[str, str]]:
-    """The settings and parameters that name the images and weights, which are in S3 then."""
+    """Copy the images and weights to S3, and return the settings and parameters that name them there."""
     place = f"s3://{run.settings.bucket}/sources"
     parameters = {"TrainLocation": f"{place}/images", **run.parameters}
     chosen = choose(run.images, run.images_per_class)
-    say(f"{len(chosen.files)} of {chosen.there} images, at most {run.images_per_class} of each split and class")
+    say(f"using {len(chosen.files)} of {chosen.there} images, at most {run.images_per_class} per class and split")
     with tempfile.TemporaryDirectory() as scratch:
         for name, file in chosen.files.items():
             link = Path(scratch, name)
@@ -93,7 +93,7 @@ def _run(
 ) -> Result:
     label, before = f"driftserve.pipeline={uuid.uuid4()}", run.engine.networks()
     folders = run.work / _FOLDERS
-    shutil.rmtree(folders, ignore_errors=True)  # but what root has left in a container, where we are not root
+    shutil.rmtree(folders, ignore_errors=True)  # unless we are root, files of a container's root stay
     folders.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folders, ignore_cleanup_errors=True) as scratch:
         result = Path(scratch, "result.json")

@@ -1,1 +1,1 @@
-"""The pipeline as processes: the rendered definition, interpreted."""
+"""Runs the pipeline as processes, by interpreting its rendered definition."""

@@ -1,9 +1,9 @@
-"""The pipeline without AWS and Docker: `python -m driftserve_pipeline.local.processes`, which `make pipeline-dry` runs.
+"""Runs the pipeline without AWS and Docker: `python -m driftserve_pipeline.local.processes`, or `make pipeline-dry`.
 
-Runs the definition that `driftserve-pipeline render` gives. With `--images` it is rendered now, for a short run on
-them, by the settings of an account, `DRIFTSERVE_PIPELINE_*`. With `--definition` it is read from a file.
+It runs a definition of `driftserve-pipeline render`. With `--images`, it renders one now, for a short run on these
+images with the settings `DRIFTSERVE_PIPELINE_*`. With `--definition`, it reads one from a file.
 
-Exit status: 0 it has succeeded, 1 it failed, for the reason on stderr, 2 what was given cannot be used.
+Exit status: 0 on success, 1 if the execution failed, 2 if the input is invalid. stderr gives the reason.
 """
 
 import argparse
@@ -32,7 +32,7 @@ _WEIGHTS = "s3://driftserve-dry/weights"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one execution; the exit status."""
+    """Run one execution and return the exit status."""
     parser = _parser()
     options = parser.parse_args(arguments)
     _check(options, parser)
@@ -41,15 +41,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         definition, parameters = _definition(options)
         assignments = [f"{name}={value}" for name, value in parameters.items()]
         plan = read_plan(definition, assignments, [file for file, _ in uploads])
-        python = options.training_python.absolute()  # a symlink, in an environment
+        python = options.training_python.absolute()  # not resolved: in an environment it is a symlink
         run = DryRun(plan, options.work.resolve(), python, options.endpoint_url, uploads, options.again)
         print(f"execution {plan.execution_id} in {options.work}", flush=True)
-        result = dry_run(run, _say, lambda: _say("another run has the folder; waiting for its end\n"))
+        result = dry_run(run, _say, lambda: _say("another run uses the folder; waiting for its end\n"))
     except (DriftserveError, OSError) as error:
         print(f"driftserve_pipeline: {printable(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("driftserve_pipeline: interrupted; the same command goes on from here", file=sys.stderr)
+        print("driftserve_pipeline: interrupted; run the same command again to continue", file=sys.stderr)
         return 130
     if result.reason is not None:
         print(f"driftserve_pipeline: failed: {printable(result.reason)}", file=sys.stderr)
@@ -66,19 +66,19 @@ def _say(text: str) -> None:
 
 
 def _check(options: argparse.Namespace, parser: Parser) -> None:
-    """Refuse flags that do not go together."""
+    """Refuse flags that exclude each other."""
     if options.again and options.endpoint_url:
-        parser.error("expected --again without --endpoint-url: a registry that stays has the version already")
+        parser.error("expected --again without --endpoint-url, because a lasting registry already has the version")
     if options.definition is None and (options.images is None or options.pipeline_python is None):
-        parser.error("expected --definition, or --images and --pipeline-python, by which one is rendered")
+        parser.error("expected --definition, or --images and --pipeline-python to render one")
     if options.definition is not None and (
         options.images or options.weights or options.drawn or options.pipeline_python
     ):
-        parser.error("expected --definition without --images, --drawn, --weights and --pipeline-python: it is rendered")
+        parser.error("expected --definition alone, or --images, --drawn, --weights and --pipeline-python to render one")
 
 
 def _definition(options: argparse.Namespace) -> tuple[bytes, dict[str, str]]:
-    """The definition, as JSON, and the parameters that it is run with."""
+    """Return the definition as JSON, and the parameters of the run."""
     if options.definition is not None:
         return options.definition.read_bytes(), parse_parameters(options.param)
     weights = {"weights": _weights_place(options.weights)} if options.weights else {}
@@ -88,21 +88,21 @@ def _definition(options: argparse.Namespace) -> tuple[bytes, dict[str, str]]:
 
 
 def _weights_uploads(weights: Path | None) -> list[tuple[Path, str]]:
-    """The weights, and the record beside them, with their addresses in the run's S3."""
+    """Return the weights and the record beside them, with their addresses in the run's S3."""
     if weights is None:
         return []
     return [(file, f"{_weights_place(weights)}/{file.name}") for file in with_record(weights)]
 
 
 def _weights_place(weights: Path) -> str:
-    """The folder of a weights file in the run's S3, for its setting."""
+    """Return the folder of a weights file in the run's S3, as the setting `weights` needs it."""
     if any(map(str.isspace, weights.name)):
         raise PipelineError(f"--weights: expected a file whose name has no blanks, got {weights.name!r}; rename it")
     return f"{_WEIGHTS}/{weights.name}"
 
 
 def _upload(text: str) -> tuple[Path, str]:
-    """A file and its address.
+    """Parse a file and its address.
 
     >>> file, uri = _upload("a=b.json=s3://bucket/b.json")
     >>> file.name, uri
@@ -117,27 +117,35 @@ def _upload(text: str) -> tuple[Path, str]:
 def _parser() -> Parser:
     parser = Parser(
         prog="python -m driftserve_pipeline.local.processes",
-        description="The pipeline without AWS and Docker: its steps as processes, S3 and registry by moto.",
+        description="Run the pipeline without AWS and Docker. Steps are processes; moto replaces S3 and the registry.",
         allow_abbrev=False,
     )
     add_local_arguments(parser, Path("build/pipeline-dry"), images_required=False)
     parser.add_argument(
         "--definition",
         type=Path,
-        help="what `driftserve-pipeline render` gives (default: rendered now, by --pipeline-python, for --images)",
+        help="output of `driftserve-pipeline render` (default: render now, with --pipeline-python, for --images)",
     )
     parser.add_argument(
         "--training-python",
         type=Path,
         default=Path(sys.executable),
-        help="stands for the training image's Python (default: this one)",
+        help="Python to use in place of the training image's (default: this one)",
     )
-    parser.add_argument("--upload", action="append", default=[], metavar="FILE=S3URI", help="before the run; repeat")
-    parser.add_argument("--again", action="store_true", help="from the first step, as after a change of the code")
-    parser.add_argument("--endpoint-url", help="of S3 and SageMaker (default: a moto server of this run's own)")
+    parser.add_argument(
+        "--upload",
+        action="append",
+        default=[],
+        metavar="FILE=S3URI",
+        help="upload FILE to S3 before the run; can be repeated",
+    )
+    parser.add_argument(
+        "--again", action="store_true", help="start from the first step, for example after a code change"
+    )
+    parser.add_argument("--endpoint-url", help="URL of S3 and SageMaker (default: a moto server for this run)")
     return parser
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as Ctrl-C does: end what was started
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # like Ctrl-C: end the child processes
     sys.exit(main())

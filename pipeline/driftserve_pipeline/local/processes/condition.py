@@ -1,4 +1,4 @@
-"""The conditions of a Condition step."""
+"""Checks and evaluates the conditions of a Condition step."""
 
 import operator
 from collections.abc import Callable, Mapping
@@ -11,7 +11,7 @@ _FIELDS = {"Type", "LeftValue", "RightValue"}
 
 
 def holds(condition: Mapping[str, Any]) -> bool:
-    """Whether a condition whose expressions are resolved is true.
+    """Return whether a condition with resolved expressions is true.
 
     >>> holds({"Type": "GreaterThanOrEqualTo", "LeftValue": 0.9, "RightValue": 0.85})
     True
@@ -26,15 +26,15 @@ def holds(condition: Mapping[str, Any]) -> bool:
 
 
 def check_condition(condition: Mapping[str, Any], place: str) -> None:
-    """Refuse a condition that is not known.
+    """Refuse an unknown condition.
 
     >>> check_condition({"Type": "Equals", "LeftValue": 1, "RightValue": {"Get": "Parameters.X"}}, "Decide")
 
     Raises:
-        PipelineError: its type is none that the pipeline uses, or something of it is missing.
+        PipelineError: the pipeline does not use its type, or it has other fields than expected.
     """
     if condition.get("Type") not in _COMPARISONS or set(condition) != _FIELDS:
-        raise PipelineError(f"{place}: expected a condition out of {', '.join(_COMPARISONS)}, got {condition}")
+        raise PipelineError(f"{place}: expected a condition of type {' or '.join(_COMPARISONS)}, got {condition}")
 
 
 def _kind(value: object) -> str:

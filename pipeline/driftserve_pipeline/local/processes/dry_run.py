@@ -1,4 +1,4 @@
-"""The whole pipeline as processes of this machine, one execution for each definition with its parameters."""
+"""Runs the whole pipeline as processes on this machine. Each definition with its parameters is one execution."""
 
 import shutil
 import tempfile
@@ -19,28 +19,28 @@ from driftserve_pipeline.local.storage import Storage, unpack_model
 
 @dataclass(frozen=True)
 class DryRun:
-    """What is run, and where."""
+    """The inputs of a run."""
 
     plan: Plan
     work: Path
-    """The folder of executions; one of them runs at a time."""
+    """Folder of the executions. Only one of them runs at a time."""
     python: Path
-    """Stands for the training image's."""
+    """The Python to use in place of the training image's."""
     endpoint_url: str | None = None
-    """Of S3 and SageMaker; None: a server of moto's that lives as long as the run."""
+    """URL of S3 and SageMaker; None: a moto server that lives as long as the run."""
     uploads: tuple[tuple[Path, str], ...] = ()
-    """Files that have to be in S3, and their addresses there."""
+    """Files to upload to S3 before the run, and their addresses there."""
     again: bool = False
-    """Whether nothing of an earlier try counts."""
+    """Whether to ignore the results of earlier attempts."""
 
 
 def dry_run(run: DryRun, say: Say, say_waiting: Callable[[], None]) -> Result:
-    """Run an execution to its end; one that has succeeded is not run again unasked, one that has failed goes on.
+    """Run an execution to its end. Continue a failed one; return the result of a succeeded one, unless `again` is set.
 
-    Whoever has to wait for the same execution, run by another process, is given its result.
+    If another process runs the same execution, wait for it and return its result.
 
     Raises:
-        PipelineError: a job of the plan cannot be run here.
+        PipelineError: a job of the plan cannot run on this machine.
     """
     for step in run.plan.steps:
         check_job(step.name, step.arguments, run.plan.parameters)
@@ -58,7 +58,7 @@ def dry_run(run: DryRun, say: Say, say_waiting: Callable[[], None]) -> Result:
         is_fresh = waited and known != before
         if known and (is_fresh or (known[1].reason is None and not run.again)) and _show(known[1], journal, run.work):
             if not is_fresh:
-                say("done before; --again runs it again, as after a change of the code\n")
+                say("already done; use --again to run it again, for example after a code change\n")
             return known[1]
         if run.again:
             journal.forget()
@@ -92,7 +92,7 @@ def _run(run: DryRun, journal: Journal, lock: int, say: Say) -> Result:
 
 
 def _show(result: Result, journal: Journal, work: Path) -> bool:
-    """Have an execution's archive, where it has one, at the place of the last one; False where it was deleted."""
+    """Copy an execution's archive, if it has one, to `model` in the work folder; return False if it was deleted."""
     kept, shown = journal.folder / "model", work / "model"
     if result.archive is None:
         return True
@@ -106,7 +106,7 @@ def _show(result: Result, journal: Journal, work: Path) -> bool:
 
 
 def _restore_registry(work: Path, executor: LocalExecutor) -> None:
-    """Register again what earlier executions have registered, in their order: a new server knows nothing of it."""
+    """Register the versions of earlier executions again, in their order, because a new server does not know them."""
     journals = [Journal(folder) for folder in (work / "executions").iterdir() if folder.is_dir()]
     records = [record for journal in journals for record in journal.all_ended() if record.kind == "RegisterModel"]
     for record in sorted(records, key=lambda record: record.at):

@@ -1,4 +1,4 @@
-"""What carries steps out on this machine: processes for jobs, boto3 for the registry."""
+"""Runs steps on this machine: jobs as processes, registrations with boto3."""
 
 import json
 from collections.abc import Mapping
@@ -27,9 +27,9 @@ class LocalExecutor:
     """Runs a step in its folder of the journal.
 
     Args:
-        execution_id: part of the jobs' names.
-        journal: has a folder for each step.
-        machine: what jobs run with.
+        execution_id: a part of the jobs' names.
+        journal: contains a folder for each step.
+        machine: the resources that jobs need.
         registry: boto3's client for SageMaker.
     """
 
@@ -43,7 +43,7 @@ class LocalExecutor:
         """Run a step to its end.
 
         Raises:
-            PipelineError: SageMaker would not take the arguments, or the step failed.
+            PipelineError: SageMaker would refuse the arguments, or the step failed.
         """
         request = self._request(step.name, step.kind, arguments)
         self._check_shape(step.kind, request)
@@ -61,17 +61,17 @@ class LocalExecutor:
         return {**self._publish(step.name, step.kind, request), "FinalMetrics": job.final_metrics(request, log)}
 
     def restore(self, ended: Ended) -> None:
-        """Have an ended step's outputs in S3, and its package in the registry, which may both be new ones."""
+        """Put a finished step's outputs into S3, and its package into the registry, because both may be new."""
         if ended.kind == "RegisterModel":
             register(self._registry, to_registration(ended.arguments))
-        elif ended.kind != "Tuning":  # of which only the choice counts
+        elif ended.kind != "Tuning":  # a search has no outputs except its choice
             self._publish(ended.step, ended.kind, self._request(ended.step, ended.kind, ended.arguments))
 
     def property_files(self, step: Step, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
-        """What the step's property files hold, read where SageMaker reads them.
+        """Return the content of the step's property files, read from S3 as SageMaker does.
 
         Raises:
-            PipelineError: one is not there, or is no JSON.
+            PipelineError: a file is missing, or is not JSON.
         """
         outputs = arguments.get("ProcessingOutputConfig", {}).get("Outputs", ())
         places = {output["OutputName"]: output["S3Output"]["S3Uri"] for output in outputs}
@@ -85,7 +85,7 @@ class LocalExecutor:
         return found
 
     def _publish(self, name: str, kind: str, request: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Copy a job's outputs to where they belong; what SageMaker says of it beside its arguments."""
+        """Copy a job's outputs to their locations; return the fields that SageMaker adds to its arguments."""
         base = self._journal.step_folder(name) / "ml"
         named = {_JOB_NAMES[kind]: request[_JOB_NAMES[kind]]}
         if kind == "Processing":
@@ -94,7 +94,7 @@ class LocalExecutor:
         return named | job.publish_training(request, base, self._machine.storage)
 
     def _request(self, name: str, kind: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """The call that SageMaker makes for the step: the arguments, and a name for the job."""
+        """Return the request that SageMaker sends for the step: the arguments, and a name for the job."""
         if kind not in _JOB_NAMES:
             return dict(arguments)
         return {_JOB_NAMES[kind]: f"pipelines-{self._execution_id}-{name}", **arguments}
@@ -104,14 +104,14 @@ class LocalExecutor:
         report = ParamValidator().validate(request, shape)
         if report.has_errors():
             error = ParamValidationError(report=report.generate_report())
-            raise PipelineError(f"expected the arguments of {_CALLS[kind]}, got: {error}")
+            raise PipelineError(f"expected valid arguments of {_CALLS[kind]}, got: {error}")
 
 
 def to_registration(arguments: Mapping[str, Any]) -> Registration:
-    """The registration that a RegisterModel step asks for.
+    """Return the registration that a RegisterModel step describes.
 
     Raises:
-        PipelineError: the arguments are those of no single model.
+        PipelineError: the arguments do not describe exactly one model.
     """
     try:
         (container,) = arguments["InferenceSpecification"]["Containers"]

@@ -1,4 +1,4 @@
-"""The expressions of a pipeline's definition: checked before anything runs, resolved when their steps have ended.
+"""Checks the expressions of a pipeline's definition before a run, and resolves them when their steps have ended.
 
     {"Get": "Parameters.Epochs"}
     {"Get": "Execution.PipelineExecutionId"}
@@ -17,21 +17,21 @@ from typing import Any
 from driftserve_pipeline.errors import PipelineError
 
 _KEY = re.compile(r"\.?([A-Za-z0-9_-]+)|\[(\d+)\]|\['([^']+)'\]")
-_NAMES = ("OutputName", "InputName", "ChannelName")  # by which a list's elements are found
+_NAMES = ("OutputName", "InputName", "ChannelName")  # fields that identify an element of a list
 
 
 @dataclass(frozen=True)
 class Scope:
-    """What expressions are about: the same for values and, before there are any, for whatever stands in their place."""
+    """The values that expressions can name. Before the steps run, placeholders stand for them."""
 
     parameters: Mapping[str, object]
     execution: Mapping[str, object]
     steps: Mapping[str, Mapping[str, Any]]
-    """By name of the step, what SageMaker's Describe call says of it; property files under `PropertyFiles`."""
+    """For each step's name, the response of SageMaker's Describe call; property files are under `PropertyFiles`."""
 
 
 def resolve(tree: Any, scope: Scope) -> Any:
-    """The tree, every expression in it replaced by its value.
+    """Return the tree with every expression replaced by its value.
 
     >>> steps = {"Train": {"Outputs": [{"OutputName": "a", "At": 7}]}}
     >>> scope = Scope({"Epochs": 3}, {"PipelineExecutionId": "abc"}, steps)
@@ -41,7 +41,7 @@ def resolve(tree: Any, scope: Scope) -> Any:
     {'epochs': 3, 'at': [7]}
 
     Raises:
-        PipelineError: something that it names is not there.
+        PipelineError: an expression names something that does not exist.
     """
     if isinstance(tree, list):
         return [resolve(item, scope) for item in tree]
@@ -56,19 +56,19 @@ def resolve(tree: Any, scope: Scope) -> Any:
             return glue.join(to_text(resolve(value, scope)) for value in values)
         case "Std:JsonGet", {"PropertyFile": {"Get": str(file)}, "Path": str(path)}:
             return walk(_get(file, scope), keys(path), f"{path} of {file}")
-    raise AssertionError("unreachable: expressions are checked as a plan is read")
+    raise AssertionError("unreachable: expressions are checked when a plan is read")
 
 
 def check(tree: Any, scope: Scope, place: str) -> None:
-    """Refuse what cannot be resolved once the steps have run.
+    """Refuse expressions that cannot be resolved even after the steps have run.
 
     Args:
         tree: arguments of a step.
-        scope: what there will be; of a property file, nothing is known yet.
-        place: where the tree stands, for the message.
+        scope: the names that will exist. The content of property files is not known yet.
+        place: the position of the tree, for the message.
 
     Raises:
-        PipelineError: an expression is unknown, or names what there will never be.
+        PipelineError: an expression is unknown, or names something that will never exist.
     """
     for expression in expressions(tree):
         try:
@@ -78,7 +78,7 @@ def check(tree: Any, scope: Scope, place: str) -> None:
 
 
 def expressions(tree: Any) -> Iterator[dict[str, Any]]:
-    """Every expression of a tree, those inside of others too.
+    """Yield every expression of a tree, nested ones too.
 
     >>> [*expressions([{"B": {"Get": "Parameters.A"}}, 1])]
     [{'Get': 'Parameters.A'}]
@@ -94,7 +94,7 @@ def expressions(tree: Any) -> Iterator[dict[str, Any]]:
 
 
 def steps_named_in(tree: Any) -> set[str]:
-    """The steps that have to end before the tree can be resolved.
+    """Return the steps that must end before the tree can be resolved.
 
     >>> steps_named_in({"a": {"Get": "Steps.Train.ModelArtifacts.S3ModelArtifacts"}, "b": {"Get": "Parameters.C"}})
     {'Train'}
@@ -104,7 +104,7 @@ def steps_named_in(tree: Any) -> set[str]:
 
 
 def keys(path: str) -> tuple[str | int, ...]:
-    """The keys of a path.
+    """Split a path into its keys.
 
     >>> keys("Outputs['fetched'].S3Output[0].S3Uri")
     ('Outputs', 'fetched', 'S3Output', 0, 'S3Uri')
@@ -121,10 +121,10 @@ def keys(path: str) -> tuple[str | int, ...]:
 
 
 def walk(tree: Any, path: tuple[str | int, ...], whole: str) -> Any:
-    """What lies at a path of a tree.
+    """Return the value at a path of a tree.
 
     Raises:
-        PipelineError: nothing does.
+        PipelineError: there is none.
     """
     for key in path:
         if isinstance(tree, list) and isinstance(key, str):
@@ -133,12 +133,12 @@ def walk(tree: Any, path: tuple[str | int, ...], whole: str) -> Any:
             tree = tree[key]
         except (KeyError, IndexError, TypeError) as error:
             there = ", ".join(map(str, tree)) if isinstance(tree, dict) else type(tree).__name__
-            raise PipelineError(f"{whole}: expected {key!r} to be there, got {there[:200] or 'nothing'}") from error
+            raise PipelineError(f"{whole}: expected the key {key!r}, got {there[:200] or 'nothing'}") from error
     return tree
 
 
 def to_text(value: object) -> str:
-    """A value as it stands in a string.
+    """Return a value as text, as it appears inside a string.
 
     >>> to_text(True), to_text(0.003), to_text(32), to_text("a")
     ('true', '0.003', '32', 'a')
@@ -147,7 +147,7 @@ def to_text(value: object) -> str:
 
 
 def _expression(tree: dict[str, Any]) -> tuple[str, Any] | None:
-    """Name and operand of an expression; None for a plain mapping."""
+    """Return the name and operand of an expression, or None for a plain mapping."""
     for name, operand in tree.items():
         if name == "Get" or name.startswith("Std:"):
             return name, operand
@@ -175,4 +175,4 @@ def _check(expression: dict[str, Any], scope: Scope) -> None:
                 f"expected the expressions Get, Std:Join and Std:JsonGet of a property file, got {name} as {expression}"
             )
     if len(expression) != 1:
-        raise PipelineError(f"expected an expression to stand alone, got it beside {', '.join(expression)}")
+        raise PipelineError(f"expected an expression as the only key, got {', '.join(expression)}")

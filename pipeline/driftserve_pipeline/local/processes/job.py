@@ -1,4 +1,4 @@
-"""A job of SageMaker's as a process: Processing and Training, in folders laid out as in their containers."""
+"""Runs SageMaker's processing and training jobs as processes, in the folder layout of their containers."""
 
 import json
 import os
@@ -18,14 +18,14 @@ from driftserve_pipeline.local.storage import Storage
 
 CONTAINERS_PYTHON = "/opt/venv/bin/python"  # of the training image
 _OPT_ML = Path("/opt/ml")
-_CONTAINERS_TRAIN = ("train",)  # likewise: its program for training jobs
-# A real host is called algo-1; no name server knows that one here, where torchrun may ask for it.
+_CONTAINERS_TRAIN = ("train",)  # the training image's program for training jobs
+# SageMaker's host is called algo-1. No name server knows that name here, and torchrun may look it up.
 _HOSTS = {"current_host": "localhost", "hosts": ["localhost"], "network_interface_name": "lo"}
 
 
 @dataclass(frozen=True)
 class Machine:
-    """What jobs run with: S3, the Python in place of the image's, a lock that is theirs as well, their variables."""
+    """What jobs need: S3, a Python in place of the image's, a lock that they inherit, and environment variables."""
 
     storage: Storage
     python: Path
@@ -34,35 +34,35 @@ class Machine:
 
 
 def check_job(name: str, arguments: Mapping[str, Any], parameters: Mapping[str, object]) -> None:
-    """Refuse a job that cannot be run here, before any is.
+    """Refuse a job that cannot run on this machine, before any job runs.
 
     Raises:
-        PipelineError: its program is not the training image's, or it wants folders or hosts that there are not.
+        PipelineError: its program is not the training image's, or it needs folders or hosts that do not exist here.
     """
     try:
         program = arguments.get("AppSpecification") or arguments.get("AlgorithmSpecification")
         if program:
             to_command([*program.get("ContainerEntrypoint", _CONTAINERS_TRAIN)], Path())
         for mount in (*arguments.get("ProcessingInputs", ()), *_outputs(arguments)):
-            here(mount.get("S3Input", mount)["LocalPath"], Path())
+            local_folder(mount.get("S3Input", mount)["LocalPath"], Path())
         hosts = arguments.get("TrainingJobDefinition", arguments).get("ResourceConfig", {}).get("InstanceCount", 1)
         if (number := resolve(hosts, Scope(parameters, {}, {}))) != 1:
-            raise PipelineError(f"expected one host, as there is one machine, got {number}; give 1")
+            raise PipelineError(f"expected one host, because there is one machine, got {number}; use 1")
     except PipelineError as error:
         raise PipelineError(f"{name}: {error}") from error
 
 
 def run_processing(arguments: Mapping[str, Any], base: Path, log: Path, machine: Machine) -> None:
-    """Run a processing job, its arguments CreateProcessingJob's, under a folder that stands for /opt/ml.
+    """Run a processing job with the arguments of CreateProcessingJob, in a folder that stands for /opt/ml.
 
     Raises:
-        PipelineError: an input is not there, or the program failed; why.
+        PipelineError: an input is missing, or the program failed. The message has the program's reason.
     """
     shutil.rmtree(base, ignore_errors=True)
     for source in arguments.get("ProcessingInputs", ()):
-        machine.storage.download(source["S3Input"]["S3Uri"], here(source["S3Input"]["LocalPath"], base))
+        machine.storage.download(source["S3Input"]["S3Uri"], local_folder(source["S3Input"]["LocalPath"], base))
     for output in _outputs(arguments):
-        here(output["LocalPath"], base).mkdir(parents=True)
+        local_folder(output["LocalPath"], base).mkdir(parents=True)
     _write_json(base / "config" / "processingjobconfig.json", arguments)
     _write_json(base / "config" / "resourceconfig.json", _HOSTS)
     (base / "output").mkdir(exist_ok=True)
@@ -72,23 +72,23 @@ def run_processing(arguments: Mapping[str, Any], base: Path, log: Path, machine:
 
 
 def publish_processing(arguments: Mapping[str, Any], base: Path, storage: Storage) -> None:
-    """Copy the outputs of a processing job to where they belong."""
+    """Copy the outputs of a processing job to their locations in S3."""
     for output in _outputs(arguments):
-        storage.upload(here(output["LocalPath"], base), output["S3Uri"])
+        storage.upload(local_folder(output["LocalPath"], base), output["S3Uri"])
 
 
 def run_training(arguments: Mapping[str, Any], base: Path, log: Path, machine: Machine) -> None:
-    """Run a training job, its arguments CreateTrainingJob's; checkpoints of an earlier try are kept.
+    """Run a training job with the arguments of CreateTrainingJob. Keep the checkpoints of an earlier attempt.
 
     Raises:
-        PipelineError: a channel is not there, or the program failed; why.
+        PipelineError: a channel is missing, or the program failed. The message has the program's reason.
     """
     for leftover in ("input", "model", "output"):
         shutil.rmtree(base / leftover, ignore_errors=True)
     for folder in ("input/data", "model", "output/data"):
         (base / folder).mkdir(parents=True)
     if checkpoints := arguments.get("CheckpointConfig"):
-        here(checkpoints.get("LocalPath", "/opt/ml/checkpoints"), base).mkdir(exist_ok=True)
+        local_folder(checkpoints.get("LocalPath", "/opt/ml/checkpoints"), base).mkdir(exist_ok=True)
     for channel in arguments.get("InputDataConfig", ()):
         source = channel["DataSource"]["S3DataSource"]["S3Uri"]
         machine.storage.download(source, base / "input" / "data" / channel["ChannelName"])
@@ -107,7 +107,7 @@ def run_training(arguments: Mapping[str, Any], base: Path, log: Path, machine: M
 
 
 def publish_training(arguments: Mapping[str, Any], base: Path, storage: Storage) -> dict[str, Any]:
-    """Copy a training job's model and output to where they belong; what SageMaker says of them."""
+    """Copy a training job's model and output to S3, and return the field that SageMaker reports for the model."""
     place = f"{arguments['OutputDataConfig']['S3OutputPath'].rstrip('/')}/{arguments['TrainingJobName']}/output"
     for name in ("model.tar.gz", "output.tar.gz"):
         storage.upload(base / "output" / name, f"{place}/{name}")
@@ -115,17 +115,17 @@ def publish_training(arguments: Mapping[str, Any], base: Path, storage: Storage)
 
 
 def final_metrics(arguments: Mapping[str, Any], log: Path) -> dict[str, float]:
-    """The last value of each metric that a training job's definition of metrics finds in its log."""
+    """Return the last value of each metric, found in the log by the job's metric definitions."""
     text = log.read_text(errors="replace")
     defined = arguments["AlgorithmSpecification"].get("MetricDefinitions", ())
     found = {metric["Name"]: re.findall(metric["Regex"], text) for metric in defined}
     return {name: float(values[-1]) for name, values in found.items() if values}
 
 
-def here(path: str, base: Path) -> Path:
-    """A container's folder in the one that stands for /opt/ml.
+def local_folder(path: str, base: Path) -> Path:
+    """Return the local folder of a container's folder, under the base that stands for /opt/ml.
 
-    >>> here("/opt/ml/processing/input/data", Path("work")).as_posix()
+    >>> local_folder("/opt/ml/processing/input/data", Path("work")).as_posix()
     'work/processing/input/data'
 
     Raises:
@@ -137,19 +137,19 @@ def here(path: str, base: Path) -> Path:
 
 
 def to_command(program: Sequence[str], python: Path) -> list[str]:
-    """A container's command as it is run here, the same modules by another Python.
+    """Return a container's command for this machine: the same modules, run by another Python.
 
     >>> to_command(["train"], Path("python")), to_command(["/opt/venv/bin/python", "-m", "driftserve"], Path("python"))
     (['python', '-m', 'driftserve_training.job'], ['python', '-m', 'driftserve'])
 
     Raises:
-        PipelineError: it is none of the training image's.
+        PipelineError: it is not a command of the training image.
     """
     if tuple(program) == _CONTAINERS_TRAIN:
         return [str(python), "-m", "driftserve_training.job"]
     if program and program[0] == CONTAINERS_PYTHON:
         return [str(python), *program[1:]]
-    raise PipelineError(f"expected {CONTAINERS_PYTHON} or `train` to be run, got {' '.join(program) or 'nothing'}")
+    raise PipelineError(f"expected the program {CONTAINERS_PYTHON} or `train`, got {' '.join(program) or 'nothing'}")
 
 
 def _outputs(arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -160,7 +160,7 @@ def _outputs(arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _run(
     program: Sequence[str], arguments: Mapping[str, Any], base: Path, log: Path, machine: Machine, why: Path
 ) -> None:
-    """Run a program to its end: it outlives neither this process nor the lock, which its guard holds too."""
+    """Run a program to its end. Its guard holds the lock too, and ends the program if this process ends."""
     own = {"SAGEMAKER_BASE_DIR": str(base)}
     guarded = [sys.executable, "-m", "driftserve.host.guard", str(os.getpid()), *to_command(program, machine.python)]
     with log.open("wb") as file:
@@ -177,7 +177,7 @@ def _run(
         try:
             status = process.wait()
         finally:
-            process.terminate()  # nothing where it has ended; else the guard passes it on
+            process.terminate()  # no effect if it has ended; else the guard passes it on
             process.wait()
     if status:
         source = why if why.is_file() else log
@@ -185,10 +185,10 @@ def _run(
 
 
 def _line(file: Path) -> str:
-    """The first line of a reason, the last of a log."""
+    """Return the first line of a reason file, or the last line of a log."""
     lines = [line for line in file.read_text(errors="replace").splitlines() if line.strip()]
     if not lines:
-        return "ended without a word"
+        return "ended without any output"
     return lines[-1] if file.name == "log" else lines[0]
 
 

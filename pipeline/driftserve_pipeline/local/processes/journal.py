@@ -1,4 +1,4 @@
-"""What has ended of an execution, kept in its folder: a run that was cut off goes on from there."""
+"""Records the finished steps of an execution in its folder, so that an interrupted run can continue."""
 
 import json
 import shutil
@@ -12,7 +12,7 @@ from driftserve_pipeline.local.run import Result
 
 @dataclass(frozen=True)
 class Ended:
-    """A step that has ended well: what it was told, what it made."""
+    """A step that succeeded: its arguments and its results."""
 
     step: str
     kind: str
@@ -20,24 +20,24 @@ class Ended:
     made: Mapping[str, Any]
     seconds: float
     at: float
-    """When, in seconds since 1970."""
+    """When it ended, in seconds since 1970."""
 
 
 class Journal:
-    """The records of one execution; each is there whole or not at all."""
+    """The records of one execution. Each one is written atomically."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         (folder / "ended").mkdir(parents=True, exist_ok=True)
 
     def step_folder(self, name: str) -> Path:
-        """The folder of a step's files."""
+        """Return the folder of a step's files."""
         folder = self.folder / "steps" / name
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
     def ended(self, name: str, arguments: Mapping[str, Any]) -> Ended | None:
-        """The record of a step that has ended with the same arguments."""
+        """Return the record of a step that succeeded with the same arguments, or None."""
         path = self._path(name)
         if not path.is_file():
             return None
@@ -45,31 +45,31 @@ class Journal:
         return record if record.arguments == arguments else None
 
     def all_ended(self) -> list[Ended]:
-        """The records of all steps."""
+        """Return the records of all steps."""
         return [Ended(**json.loads(path.read_text())) for path in (self.folder / "ended").glob("*.json")]
 
     def write(self, record: Ended) -> None:
-        """Keep the record of a step."""
+        """Store the record of a step."""
         _write(self._path(record.step), asdict(record))
 
     def result(self) -> tuple[int, Result] | None:
-        """When the execution ended last, in ns, and how; None where it has not, or goes on."""
+        """Return when the execution last ended, in ns, and its result; None if it has not ended, or continues."""
         path = self.folder / "result.json"
         if not path.is_file():
             return None
         return path.stat().st_mtime_ns, Result(**json.loads(path.read_text()))
 
     def write_result(self, result: Result) -> None:
-        """Keep how the execution ended."""
+        """Store the result of the execution."""
         _write(self.folder / "result.json", asdict(result))
 
     def forget(self) -> None:
-        """The execution begins anew."""
+        """Delete all records, so that the execution starts from its first step."""
         shutil.rmtree(self.folder)
         (self.folder / "ended").mkdir(parents=True)
 
     def forget_result(self) -> None:
-        """The execution goes on."""
+        """Delete the result, because the execution continues."""
         (self.folder / "result.json").unlink(missing_ok=True)
 
     def _path(self, name: str) -> Path:

@@ -1,4 +1,4 @@
-"""A pipeline's definition, read and checked as a whole before any of it runs."""
+"""Reads a pipeline's definition, and checks all of it before any step runs."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ from driftserve_pipeline.local.processes.tuning import searched
 
 _READERS: dict[str, Callable[[str], object]] = {"String": str, "Integer": int, "Float": float}
 _KINDS = ("Processing", "Training", "Tuning", "Condition", "RegisterModel", "Fail")
-# Where SageMaker takes a string, and refuses a parameter that is a number.
+# Fields where SageMaker requires a string, and refuses a parameter that is a number.
 _STRINGS = (
     "ContainerArguments",
     "ContainerEntrypoint",
@@ -39,9 +39,9 @@ class PropertyFile:
 
 @dataclass(frozen=True)
 class Step:
-    """A step: its kind, its unresolved arguments, what has to end before it.
+    """A step: its kind, its unresolved arguments, and the steps that must end before it.
 
-    `branch` is the Condition step, and the outcome of it, that the step is in.
+    `branch` names the Condition step that contains this step, and the outcome for which this step runs.
     """
 
     name: str
@@ -54,26 +54,26 @@ class Step:
 
 @dataclass(frozen=True)
 class Plan:
-    """The steps in the order in which they run, and the parameters' values."""
+    """The steps in their running order, and the parameters' values."""
 
     steps: tuple[Step, ...]
     parameters: Mapping[str, object]
     execution_id: str
-    """Names one definition with one set of values and of files, wherever and whenever they are given."""
+    """Identifies one definition with one set of values and files, on any machine and at any time."""
 
 
 def read_plan(definition: bytes, assignments: Iterable[str], files: Iterable[Path] = ()) -> Plan:
-    """The plan of a definition's JSON with some parameters given as `name=value`, and some files beside them.
+    """Return the plan of a definition (JSON), with parameters as `name=value`. More files change the execution ID.
 
     Raises:
-        PipelineError: a parameter, a step or an expression is not known; or steps wait for one another.
+        PipelineError: a parameter, a step or an expression is unknown, or steps wait for each other.
     """
     try:
         tree = json.loads(definition)
         declared, requests = declared_parameters(definition.decode()), tree["Steps"]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise PipelineError(
-            f"expected a pipeline's definition as `driftserve-pipeline render` gives it: {error!r}"
+            f"expected a pipeline's definition as `driftserve-pipeline render` writes it, got {error!r}"
         ) from error
     types = {parameter.name: parameter.kind for parameter in declared}
     if odd := sorted(set(types.values()) - set(_READERS)):
@@ -87,11 +87,11 @@ def read_plan(definition: bytes, assignments: Iterable[str], files: Iterable[Pat
 
 
 def _flattened(requests: list[dict[str, Any]], branch: tuple[str, bool] | None) -> Iterator[Step]:
-    """Every step of a list, and those in the branches of its Condition steps."""
+    """Yield every step of a list, and the steps in the branches of its Condition steps."""
     for request in requests:
         name, kind, arguments = request["Name"], request["Type"], dict(request["Arguments"])
         if kind not in _KINDS:
-            raise PipelineError(f"{name}: expected a step out of {', '.join(_KINDS)}, got one of type {kind}")
+            raise PipelineError(f"{name}: expected a step of one of the types {', '.join(_KINDS)}, got {kind}")
         branches = {True: arguments.pop("IfSteps", []), False: arguments.pop("ElseSteps", [])}
         waits = request.get("DependsOn", [])
         if not all(isinstance(other, str) for other in waits):
@@ -107,9 +107,9 @@ def _flattened(requests: list[dict[str, Any]], branch: tuple[str, bool] | None) 
 
 
 def _check(steps: tuple[Step, ...], parameters: Mapping[str, object], types: Mapping[str, str]) -> None:
-    scope = Scope(parameters, {"PipelineExecutionId": ""}, {step.name: _foreseen(step) for step in steps})
+    scope = Scope(parameters, {"PipelineExecutionId": ""}, {step.name: _placeholders(step) for step in steps})
     if len(scope.steps) != len(steps):
-        raise PipelineError(f"expected every step to have a name of its own, got {[step.name for step in steps]}")
+        raise PipelineError(f"expected a unique name for every step, got {[step.name for step in steps]}")
     for step in steps:
         if unknown := step.after - set(scope.steps):
             raise PipelineError(f"{step.name}: expected to wait for steps of this pipeline, got {sorted(unknown)[0]!r}")
@@ -120,8 +120,8 @@ def _check(steps: tuple[Step, ...], parameters: Mapping[str, object], types: Map
                 check_condition(condition, step.name)
 
 
-def _foreseen(step: Step) -> dict[str, Any]:
-    """What will be said of a step that has ended, as far as expressions can name it."""
+def _placeholders(step: Step) -> dict[str, Any]:
+    """Return placeholders for what SageMaker will report about a finished step, as far as expressions can name it."""
     made: dict[str, Any] = {"PropertyFiles": {file.name: None for file in step.property_files}}
     if step.kind == "Processing":
         made["ProcessingJobName"] = ""
@@ -137,9 +137,9 @@ def _foreseen(step: Step) -> dict[str, Any]:
 
 
 def _check_strings(tree: Any, types: Mapping[str, str], place: str) -> None:
-    """Refuse a number where SageMaker takes a string; the SDK's `to_string()` wraps it into a Std:Join.
+    """Refuse a number where SageMaker requires a string. The SDK's `to_string()` wraps it into a Std:Join.
 
-    StartPipelineExecution answers: Cannot assign property reference [Parameters.X] to argument of type [String].
+    StartPipelineExecution would answer: Cannot assign property reference [Parameters.X] to argument of type [String].
     """
     for key, value in tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ():
         if key not in _STRINGS:
@@ -157,7 +157,7 @@ def _check_strings(tree: Any, types: Mapping[str, str], place: str) -> None:
 
 
 def _ordered(steps: tuple[Step, ...]) -> tuple[Step, ...]:
-    """The steps, each behind those that it waits for, else in the definition's order."""
+    """Sort the steps, so that each follows the steps that it waits for; otherwise keep the definition's order."""
     left, ordered = list(steps), list[Step]()
     while left:
         ended = {step.name for step in ordered}

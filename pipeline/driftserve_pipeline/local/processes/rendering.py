@@ -1,4 +1,4 @@
-"""The definition of a dry run, rendered by the Python that has the SageMaker SDK."""
+"""Renders the definition of a dry run, with the Python that has the SageMaker SDK."""
 
 import os
 import subprocess
@@ -8,19 +8,19 @@ from pathlib import Path
 from driftserve_pipeline.errors import PipelineError
 from driftserve_pipeline.settings import PipelineSettings, to_variables
 
-_PROGRAM = "driftserve-pipeline: "  # before what it says
+_PROGRAM = "driftserve-pipeline: "  # the prefix of its messages
 
 
 def rendered_definition(python: Path, settings: PipelineSettings, work: Path) -> bytes:
-    """The definition of the settings' pipeline, as JSON, which is left as `pipeline.json` in the work folder.
+    """Return the definition of the settings' pipeline as JSON, and keep it as `pipeline.json` in the work folder.
 
     Args:
-        python: of the environment that has the SDK.
-        settings: of the pipeline.
-        work: made where it is not there.
+        python: the Python of the environment that has the SDK.
+        settings: the settings of the pipeline.
+        work: created if it does not exist.
 
     Raises:
-        PipelineError: there is no such Python, or it refuses to render.
+        PipelineError: the Python does not exist, or it cannot render.
     """
     work.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=work) as scratch:

@@ -1,4 +1,4 @@
-"""One execution of a plan, step by step, as SageMaker would run it."""
+"""Runs one execution of a plan, step by step, as SageMaker would."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -12,39 +12,39 @@ from driftserve_pipeline.local.processes.plan import Plan, Step
 
 
 class Executor(Protocol):
-    """Carries out a step whose arguments are resolved."""
+    """Runs a step whose arguments are resolved."""
 
     def run(self, step: Step, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Run it to its end; what SageMaker would say of what it made.
+        """Run the step to its end, and return what SageMaker would report about its results.
 
         Raises:
-            PipelineError: it failed; why.
+            PipelineError: the step failed. The message has the reason.
         """
 
     def restore(self, ended: Ended) -> None:
-        """Have what an ended step made where the next ones look for it."""
+        """Put the results of a finished step where the next steps look for them."""
 
     def property_files(self, step: Step, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
-        """What the step's property files hold."""
+        """Return the content of the step's property files."""
 
 
-Say = Callable[[str], None]  # is given the progress as text, a line in two pieces: as a step begins, as it has ended
+Say = Callable[[str], None]  # receives the progress: half a line when a step starts, the other half when it ends
 
 
 def run_plan(plan: Plan, journal: Journal, executor: Executor, say: Say) -> dict[str, Mapping[str, Any]]:
-    """Run every step whose turn comes, but those that have ended in an earlier try.
+    """Run every step that the conditions reach. Restore the steps that an earlier attempt has finished.
 
     Args:
         plan: the steps and the parameters.
-        journal: keeps each step as it ends.
-        executor: carries the steps out.
-        say: told of each step, as it begins and as it has ended.
+        journal: records each step when it ends.
+        executor: runs the steps.
+        say: receives the progress when a step starts and when it ends.
 
     Returns:
-        By step that was run, its arguments and what it made.
+        The arguments and results of each step that was reached, by its name.
 
     Raises:
-        PipelineError: a step failed, or is a Fail step; why. Those behind it have not run.
+        PipelineError: a step failed, or is a Fail step. The message has the reason. Later steps have not run.
     """
     execution = {"PipelineExecutionId": plan.execution_id}
     ended: dict[str, Mapping[str, Any]] = {}
@@ -65,7 +65,7 @@ def run_plan(plan: Plan, journal: Journal, executor: Executor, say: Say) -> dict
 
 
 def _is_reached(step: Step, ended: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Whether all that it waits for has run, and the condition that it stands under came out so."""
+    """Return whether all steps that it waits for have run, and its condition has the required outcome."""
     if not step.after <= set(ended):
         return False
     if step.branch is None:
@@ -84,7 +84,7 @@ def _run(
         return {"Outcome": str(outcome)}, f"the condition is {str(outcome).lower()}"
     if known := journal.ended(step.name, arguments):
         executor.restore(known)
-        return known.made, f"done before, in {known.seconds:.1f} s"
+        return known.made, f"already done, in {known.seconds:.1f} s"
     began = time.monotonic()
     made = executor.run(step, arguments)
     journal.write(Ended(step.name, step.kind, arguments, made, time.monotonic() - began, time.time()))

@@ -1,4 +1,4 @@
-"""The files on this machine that a run is given, as part of what makes it another execution."""
+"""Computes the digests of a run's local files. Other files make another execution."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -12,10 +12,10 @@ _DIGEST = "SourceDigest"
 
 
 def with_digest(parameters: Mapping[str, str]) -> dict[str, str]:
-    """The resolved parameters, with the digest of the folders and files among the locations, where none is given.
+    """Return the resolved parameters with the digest of the local folders and files, if no digest is given.
 
-    Those are named by absolute paths: a job runs in a folder of its own. In AWS `driftserve-pipeline start` takes the
-    digest of what S3 lists.
+    Local paths become absolute, because a job runs in its own folder. In AWS, `driftserve-pipeline start` computes the
+    digest from S3's listing.
     """
     here = _paths_here(parameters, _LOCATIONS)
     absolute = {name: str(path.absolute()) for name, path in _paths_here(parameters, (*_LOCATIONS, _RELEASE)).items()}
@@ -26,12 +26,12 @@ def with_digest(parameters: Mapping[str, str]) -> dict[str, str]:
 
 
 def release_here(parameters: Mapping[str, str]) -> list[Path]:
-    """The release of annotations, where it is on this machine."""
+    """Return the annotation release, if it is on this machine."""
     return [*_paths_here(parameters, (_RELEASE,)).values()]
 
 
 def digest_of(paths: Iterable[Path]) -> str:
-    """The SHA-256 of files, and of all files in folders, with their names in there."""
+    """Return the SHA-256 of files, and of all files in folders with their names there."""
     digest = hashlib.sha256()
     for path in paths:
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:

@@ -1,4 +1,4 @@
-"""A tuning job as one process: training's own search in place of SageMaker's, by the step program `tune`."""
+"""Runs a tuning job as one process: the step program `tune`, with the training package's search."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -13,10 +13,10 @@ _BEST = "processing/output/best/best.json"
 
 
 def searched(name: str, arguments: Mapping[str, Any]) -> tuple[str, ...]:
-    """The names of the hyperparameters that a tuning job chooses, its arguments CreateHyperParameterTuningJob's.
+    """Return the names of the hyperparameters in the search of CreateHyperParameterTuningJob's arguments.
 
     Raises:
-        PipelineError: the step program cannot search so.
+        PipelineError: the step program does not support this search.
     """
     ranges = arguments["HyperParameterTuningJobConfig"]["ParameterRanges"]
     if "TrainingJobDefinition" not in arguments or not set(ranges) <= {_CHOICES, _RANGES}:
@@ -26,7 +26,7 @@ def searched(name: str, arguments: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def to_processing(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The processing job that searches what a tuning job would, with as many trainings."""
+    """Return a processing job that runs the search of a tuning job, with the same number of trainings."""
     definition = arguments["TrainingJobDefinition"]
     channels = {
         channel["ChannelName"]: channel["DataSource"]["S3DataSource"]["S3Uri"]
@@ -46,7 +46,7 @@ def to_processing(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def best_training(base: Path) -> dict[str, Any]:
-    """What SageMaker says of the best training, read out of the folder that stands for /opt/ml."""
+    """Return what SageMaker would report about the best training, read from the folder that stands for /opt/ml."""
     return {"BestTrainingJob": {"TunedHyperParameters": json.loads((base / _BEST).read_text())}}
 
 

@@ -47,7 +47,7 @@ for variables, arguments in work["render"]:
     os.environ.update(before | variables)
     if main(arguments):
         sys.exit(1)
-from driftserve_pipeline.definition.blueprint import draw
+from driftserve_pipeline.definition.blueprint import make_blueprint
 from driftserve_pipeline.definition.pipeline import assemble
 from driftserve_pipeline.definition.registration import register_from_container
 from driftserve_pipeline.definition.rendering import normalise
@@ -56,7 +56,7 @@ from driftserve_pipeline.sdk.session import offline, open_session
 from driftserve_pipeline.settings import read_settings
 settings = read_settings(os.environ)
 with offline(settings):
-    pipeline = assemble(draw(settings, open_session(settings)), tune_in_container, register_from_container)
+    pipeline = assemble(make_blueprint(settings, open_session(settings)), tune_in_container, register_from_container)
     pathlib.Path(work["containers"]).write_text(normalise(pipeline.definition()))
 
 open_ports.add(("127.0.0.1", work["port"]))

@@ -58,19 +58,19 @@ def test_an_expression_is_replaced_by_its_value_at_any_depth(tree: Any, value: A
 @pytest.mark.parametrize(
     ("tree", "reason"),
     [
-        (get("Parameters.Epoch"), r"expected 'Epoch' to be there, got Epochs, Rate, Spot, Place"),
-        (get("Parameters.Epochs.x"), r"expected 'x' to be there, got int"),
-        (get("Pipeline.Name"), r"expected 'Pipeline' to be there, got Parameters, Execution, Steps"),
-        (get("Steps.Fetch.ProcessingOutputConfig.Outputs['nobody'].S3Output"), r"'nobody' to be there, got other, fet"),
+        (get("Parameters.Epoch"), r"expected the key 'Epoch', got Epochs, Rate, Spot, Place"),
+        (get("Parameters.Epochs.x"), r"expected the key 'x', got int"),
+        (get("Pipeline.Name"), r"expected the key 'Pipeline', got Parameters, Execution, Steps"),
+        (get("Steps.Fetch.ProcessingOutputConfig.Outputs['nobody'].S3Output"), r"the key 'nobody', got other, fet"),
         (get("Parameters Epochs"), r"expected a path such as"),
         ({"Get": 3}, r"expected the expressions Get, Std:Join and Std:JsonGet of a property file, got Get as"),
         ({"Std:Join": {"Values": []}}, r"got Std:Join as"),
         ({"Std:Join": {"On": "", "Values": [], "Else": 1}}, r"got Std:Join as"),
         ({"Std:JsonGet": {"S3Uri": "s3://a/b", "Path": "x"}}, r"got Std:JsonGet as"),
-        (json_get("Fetch", "Card", "x"), r"expected 'Card' to be there, got Verdict"),
+        (json_get("Fetch", "Card", "x"), r"expected the key 'Card', got Verdict"),
         (json_get("Fetch", "Verdict", ""), r"expected a path such as"),
         ({"Std:JsonGet": {"PropertyFile": get("Parameters.Place"), "Path": "x"}}, r"got Std:JsonGet as"),
-        ({"Get": "Parameters.Epochs", "More": 1}, r"expected an expression to stand alone, got it beside Get, More"),
+        ({"Get": "Parameters.Epochs", "More": 1}, r"expected an expression as the only key, got Get, More"),
         (_join("", {"Std:Upper": "x"}), r"got Std:Upper"),
     ],
 )
@@ -80,7 +80,7 @@ def test_the_error_for_an_unresolvable_expression_names_its_place(tree: Any, rea
 
 
 def test_the_error_for_a_missing_property_names_it() -> None:
-    with pytest.raises(PipelineError, match=r"p_value of .*Verdict: expected 'p_value' to be there, got accuracy, nam"):
+    with pytest.raises(PipelineError, match=r"p_value of .*Verdict: expected the key 'p_value', got accuracy, nam"):
         resolve(json_get("Fetch", "Verdict", "p_value"), SCOPE)
 
 
@@ -113,7 +113,7 @@ def test_values_of_different_types_are_not_compared(left: object) -> None:
     ],
 )
 def test_an_unknown_condition_is_refused(condition: dict[str, Any]) -> None:
-    with pytest.raises(PipelineError, match=r"^Decide: expected a condition out of"):
+    with pytest.raises(PipelineError, match=r"^Decide: expected a condition of type Equals or "):
         check_condition(condition, "Decide")
 
 
@@ -130,7 +130,7 @@ def test_the_execution_id_depends_on_the_definition_and_the_parameters() -> None
 @pytest.mark.parametrize(
     ("given", "reason"),
     [
-        ("Epoch=3", r"expected NAME=VALUE with a parameter .*, got 'Epoch'; known are Epochs, Rate"),
+        ("Epoch=3", r"expected NAME=VALUE with a parameter .*, got 'Epoch'; the parameters are Epochs, Rate"),
         ("Epochs", r"expected NAME=VALUE with a parameter"),
         *((f"Epochs={text}", r"Epochs: expected a value of type Integer") for text in ("3.5", "1_0", " 3", "")),
         *((f"Rate={text}", r"Rate: expected a value of type Float") for text in ("fast", "nan", "inf", "1_0.5")),
@@ -150,7 +150,7 @@ def test_steps_that_depend_on_each_other_are_refused() -> None:
 
 @pytest.mark.parametrize("defined", [b"{", b"[]", b"{}"])
 def test_an_invalid_definition_is_refused(defined: bytes) -> None:
-    with pytest.raises(PipelineError, match=r"expected a pipeline's definition as `driftserve-pipeline render` gives"):
+    with pytest.raises(PipelineError, match=r"expected a pipeline's definition as `driftserve-pipeline render` writes"):
         read_plan(defined, [])
 
 

@@ -59,14 +59,18 @@ def _judged(run: Path, threshold: float = 0.75, champion: str | None = ARN, is_c
 @pytest.mark.parametrize(
     ("alone", "beats", "reason"),
     [
-        ((6, 1), 1, "nothing speaks against it: accuracy 0.8000 on 30 test images, 6 of 30 test images are right here"),
+        (
+            (6, 1),
+            1,
+            "the model passes: accuracy 0.8000 on 30 test images, this model alone is right on 6 of 30 test images",
+        ),
         (
             (1, 6),
             0,
-            "the champion is not beaten: accuracy 0.8000 on 30 test images, 1 of 30 test images are right here",
+            "not better than the champion: accuracy 0.8000 on 30 test images, this model alone is right on 1 of",
         ),
-        ((4, 4), 0, "the champion is not beaten: accuracy 0.8000"),
-        ((0, 0), 0, "the champion is not beaten: accuracy 0.8000"),
+        ((4, 4), 0, "not better than the champion: accuracy 0.8000"),
+        ((0, 0), 0, "not better than the champion: accuracy 0.8000"),
     ],
     ids=["more right", "fewer right", "as many", "the same"],
 )
@@ -75,7 +79,7 @@ def test_more_right_predictions_beat_the_champion(run: Path, alone: tuple[int, i
     verdict = _judged(run)
     assert (verdict.beats_champion, verdict.champion) == (beats, ARN)
     assert verdict.reason.startswith(reason)
-    assert verdict.reason.endswith(f"{alone[1]} by the champion {ARN} alone (p 0.0312)")
+    assert verdict.reason.endswith(f"the champion {ARN} alone on {alone[1]} (p 0.0312)")
     assert verdict.metadata == {
         "accuracy": "0.8000",
         "mean_corruption_accuracy": "0.6000",
@@ -95,7 +99,7 @@ def test_a_model_without_a_comparable_champion_beats_it(run: Path) -> None:
     assert all(map(is_metadata_value, (*first.metadata.values(), *other.metadata.values())))
     assert first.reason.endswith("test images, no version is approved yet")
     assert (other.beats_champion, other.champion) == (1, ARN)
-    assert other.reason.endswith(f"test images, the champion {ARN} knows other classes and was not compared")
+    assert other.reason.endswith(f"test images, the champion {ARN} has other classes and was not compared")
 
 
 def test_a_missing_comparison_with_the_champion_is_an_error(run: Path) -> None:
@@ -106,8 +110,10 @@ def test_a_missing_comparison_with_the_champion_is_an_error(run: Path) -> None:
 
 def test_the_verdict_names_every_reason_against_a_model(run: Path) -> None:
     write_evaluation(run, comparison=_comparison(1, 2))
-    assert _judged(run, 0.8).reason.startswith("the champion is not beaten: ")  # equal to the threshold is enough
-    said = "accuracy 0.8000 is below the threshold 0.85; the champion is not beaten: accuracy 0.8000 on 30 test images"
+    assert _judged(run, 0.8).reason.startswith("not better than the champion: ")  # equal to the threshold is enough
+    said = (
+        "accuracy 0.8000 is below the threshold 0.85; not better than the champion: accuracy 0.8000 on 30 test images"
+    )
     assert _judged(run, 0.85).reason.startswith(said)
 
 
@@ -154,12 +160,12 @@ def test_a_tarball_is_unpacked_unchanged(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("members", "said"),
     [
-        ([_member("../out.txt")], "expected plain files below it, got '../out.txt'"),
-        ([_member("/tmp/out.txt")], "expected plain files below it, got '/tmp/out.txt'"),  # noqa: S108
-        ([_member("a/../../out.txt")], "expected plain files below it, got 'a/../../out.txt'"),
-        ([_member("a", tarfile.SYMTYPE, ".."), _member("a/out.txt")], "expected plain files below it, got 'a'"),
-        ([_member("a", tarfile.LNKTYPE, "/etc/passwd")], "expected plain files below it, got 'a'"),
-        ([_member("a", tarfile.FIFOTYPE)], "expected plain files below it, got 'a'"),
+        ([_member("../out.txt")], "expected plain files inside it, got '../out.txt'"),
+        ([_member("/tmp/out.txt")], "expected plain files inside it, got '/tmp/out.txt'"),  # noqa: S108
+        ([_member("a/../../out.txt")], "expected plain files inside it, got 'a/../../out.txt'"),
+        ([_member("a", tarfile.SYMTYPE, ".."), _member("a/out.txt")], "expected plain files inside it, got 'a'"),
+        ([_member("a", tarfile.LNKTYPE, "/etc/passwd")], "expected plain files inside it, got 'a'"),
+        ([_member("a", tarfile.FIFOTYPE)], "expected plain files inside it, got 'a'"),
         ([_member("a"), _member("a")], "expected a model.tar.gz, got .*File exists"),
         ([_member(str(number)) for number in range(4)], "expected at most 10000 files and 21 bytes, got more"),
     ],

@@ -245,7 +245,7 @@ def test_a_study_of_another_search_is_refused(
     )
     other = begun.model_copy(update=changed)
     identity = identify(make_plan(begun, SPACE), begun, "0a")
-    check_same_search(identity, identify(make_plan(moved, SPACE), moved, "0a"), "search")  # is the same search
+    check_same_search(identity, identify(make_plan(moved, SPACE), moved, "0a"), "search")  # the same search
     with pytest.raises(DataError, match=rf"expected {name} .*, as in the study 'search', got .*; give the same value"):
         check_same_search(identity, identify(make_plan(other, SPACE), other, "0a"), "search")
     with pytest.raises(DataError, match="expected images 0a"):
