@@ -75,7 +75,7 @@ def test_a_wrong_command_line_exits_with_2(driftserve: Command, arguments: list[
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert line.startswith("driftserve: ")
-    assert line.endswith("--help` tells more")
+    assert line.endswith("--help` for usage")
 
 
 def test_a_missing_archive_exits_with_1_and_one_line(tmp_path: Path) -> None:
