@@ -103,5 +103,6 @@ def test_a_wrong_command_line_of_the_demo_is_an_error_in_one_line(capsys: pytest
         main(["--port", "http"])
     assert ended.value.code == 2
     assert capsys.readouterr().err == (
-        "driftserve_demo: argument --port: invalid int value: 'http'; run `python -m driftserve_demo --help` for usage\n"
+        "driftserve_demo: argument --port: invalid int value: 'http'; "
+        "run `python -m driftserve_demo --help` for usage\n"
     )
