@@ -50,8 +50,8 @@ def test_a_server_that_is_not_installed_is_said_to_be_so(contract: Contract, tmp
 @pytest.mark.parametrize(
     ("port", "settings", "message"),
     [
-        (8080, "DRIFTSERVE_BATCH_SIZE=4", "expected 1 on Multi Model Server, got 4"),
-        (40_000, "X=", "expected one up to"),
+        (8080, "DRIFTSERVE_BATCH_SIZE=4", "expected 1 with Multi Model Server, got 4"),
+        (40_000, "X=", "port: expected at most"),
     ],
 )
 def test_what_mms_cannot_do_is_refused_before_it_starts(
