@@ -102,7 +102,7 @@ class Settings(BaseModel):
     """Where a Lambda function, and `serve` without an argument, find the archive."""
 
     archive_sha256: tuple[Sha256, ...] = ()
-    """Content digests of the archives that may be served, separated by commas. If not set, every archive may be."""
+    """Content digests, separated by commas, of the archives that may be served. If not set, all may be served."""
 
     start_timeout_seconds: float = Field(default=60.0, ge=1.0, le=3600.0)
     """Timeout of the verification, and again of the server's first correct response to a golden image."""

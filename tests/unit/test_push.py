@@ -46,7 +46,7 @@ def test_images_are_named_by_the_digest_that_the_registry_gave(tmp_path: Path) -
     ("registry", "environment", "message"),
     [
         ("", {}, "expected a registry"),
-        ("registry", {"CODEBUILD_BUILD_SUCCEEDING": "0"}, "nothing is pushed"),
+        ("registry", {"CODEBUILD_BUILD_SUCCEEDING": "0"}, "no image is pushed"),
         ("registry", {"FAILS": "1"}, "expected a digest"),
     ],
 )

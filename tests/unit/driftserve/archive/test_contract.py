@@ -24,7 +24,7 @@ def test_another_schema_version_is_refused_by_both_names(contract: Contract) -> 
         ({"labels": ["same", "same"]}, "distinct labels"),
         ({"name": "../evil"}, "name"),
         ({"surprise": 1}, "surprise"),
-        ({"reference": {"margin": [1.0, 2.0], "entropy": [1.0]}}, "one length"),
+        ({"reference": {"margin": [1.0, 2.0], "entropy": [1.0]}}, "equal length"),
         ({"files": {"model.pt": "abc"}}, "files.model.pt"),
         ({"files": {"model.pt": "0" * 64}}, "expected the files model.pt, golden-00.png, golden-01.png, got model.pt"),
         ({"golden": []}, "golden"),
