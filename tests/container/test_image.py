@@ -149,7 +149,7 @@ def test_the_same_archive_is_looked_at_with_the_same_image(model_dir: Path) -> N
 @pytest.mark.parametrize("target", SERVERS)
 @pytest.mark.parametrize(
     ("content", "message"),
-    [({"a.mar": b"no zip"}, "a.mar: expected"), ({}, "expected an archive"), (None, "got a.mar, b.mar")],
+    [({"a.mar": b"no zip"}, "a.mar: expected"), ({}, "expected a .mar file"), (None, "got a.mar, b.mar")],
 )
 def test_a_broken_archive_ends_the_container_with_one_line(
     tmp_path: Path, target: str, content: dict[str, bytes] | None, message: str

@@ -273,7 +273,7 @@ def test_what_cannot_be_served_is_an_init_error_with_one_line(
 @pytest.mark.parametrize(
     ("settings", "kind", "message"),
     [
-        ({"DRIFTSERVE_MODEL_DIR": "/nowhere"}, ArchiveError, "/nowhere: expected an archive"),
+        ({"DRIFTSERVE_MODEL_DIR": "/nowhere"}, ArchiveError, "/nowhere: expected a .mar file"),
         ({"DRIFTSERVE_SINKS": "cloudwatch"}, SettingsError, "DRIFTSERVE_SINKS: expected `emf`"),
         ({"DRIFTSERVE_ARCHIVE_SHA256": "0" * 64}, ArchiveError, f"expected a content digest of {'0' * 64}, got "),
     ],

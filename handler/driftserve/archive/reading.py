@@ -43,7 +43,7 @@ def find_archive(place: Path) -> Path:
         return place
     if len(found) != 1:
         names = ", ".join(path.name for path in found) or "none"
-        raise ArchiveError(f"{place}: expected an archive, or a directory with one .mar file, got {names}")
+        raise ArchiveError(f"{place}: expected a .mar file, or a directory with one .mar file, got {names}")
     return found[0]
 
 

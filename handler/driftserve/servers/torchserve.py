@@ -32,8 +32,9 @@ def prepare(directory: Path, model_dir: Path, contract: Contract, settings: Sett
 
 
 def prepare_multi_model(directory: Path, settings: Settings) -> list[str]:
-    """Do the same for a server without a model; requests to its port load and unload models.
+    """Write `config.properties` for a server that starts without a model; return the command line of its JVM.
 
+    Requests to the server's port load and unload models:
     https://docs.aws.amazon.com/sagemaker/latest/dg/mms-container-apis.html
 
     Raises:

@@ -28,7 +28,7 @@ _GRAPH_COPIES = 3  # of the archive's bytes, while the graph is loaded and froze
 # The server's loader turns this error into the status 507, on which SageMaker unloads other models.
 _NO_MEMORY_SOURCE = "def handle(data, context):\n    raise MemoryError('there is no memory for another model')\n"
 # The server's worker imports torch, which takes 200 MB and is not needed to report the error.
-_NO_TORCH_SOURCE = '"""In the place of torch, where there is no memory for it."""\n'
+_NO_TORCH_SOURCE = '"""Replaces torch, for which there is not enough memory."""\n'
 
 
 def main(arguments: Sequence[str]) -> NoReturn:
