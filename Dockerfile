@@ -1,30 +1,30 @@
-# driftserve's images, one target each: serving (the default), serving-mms, lambda, training. `make image` builds all.
+# Builds driftserve's images, one per target: serving (the default), serving-mms, lambda, training. `make image` builds all.
 #
 #   docker build --tag driftserve:serving .
 #   docker build --target training --build-arg PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cu130 .
 #
-# PIP_EXTRA_INDEX_URL chooses torch's build: PyTorch's CPU index by default, a CUDA one, or empty for pip's own index.
-# Behind a proxy of your own: the secrets `pip.conf` and `ca.crt`, and an image of wheels, are used where they are given.
+# PIP_EXTRA_INDEX_URL selects torch's build: PyTorch's CPU index (the default), a CUDA index, or empty for pip's index.
+# Behind a proxy, give the secrets `pip.conf` and `ca.crt`, or an image of wheels; all are optional.
 ARG BASE=debian:bookworm-slim
 ARG WHEELS=scratch
 
 FROM ${WHEELS} AS wheels
 
-# --- what every image is: Debian's Python, a user, no compiler, no pip --------------------------------------------
-# procps for its `kill`: TorchServe ends workers by it, and without it a model can be neither unloaded nor refused.
+# --- the base of every image: Debian's Python, a user, no compiler, no pip ----------------------------------------
+# procps has `kill`, with which TorchServe ends workers; without it a model can be neither unloaded nor rejected.
 FROM ${BASE} AS base
 RUN apt-get update \
  && apt-get install --yes --no-install-recommends ca-certificates procps python3 \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/apt /var/log/dpkg.log \
  && useradd --uid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin driftserve
-# Bytecode was compiled at build, and the root may be read-only; nothing is imported from where a process happens to be.
+# Bytecode is compiled at build time, and the root may be read-only. Nothing is imported from the current directory.
 ENV PATH=/opt/venv/bin:/opt/jre/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONDONTWRITEBYTECODE=1 PYTHONSAFEPATH=1 PYTHONUNBUFFERED=1 LANG=C.UTF-8
 LABEL org.opencontainers.image.title="driftserve" \
       org.opencontainers.image.description="TorchScript image classifiers that watch their own traffic for drift" \
       org.opencontainers.image.licenses="Apache-2.0"
 
-# --- what builds them: never part of an image ---------------------------------------------------------------------
+# --- the build stages, which are not part of any image ------------------------------------------------------------
 FROM base AS build
 RUN mkdir -p /usr/share/man/man1 \
  && apt-get update \
@@ -40,12 +40,12 @@ RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=secret,id=
     --mount=type=bind,from=wheels,target=/wheels \
     /opt/pip/bin/pip install --no-compile torch \
  && PIP_PYTHON=/opt/pip/bin/python PIP_EXTRA_INDEX_URL= /opt/pip/bin/pip install --no-compile cyclonedx-bom
-# Of the package only what names its dependencies yet: a change of code installs none of them again.
+# Only the files that name the dependencies, so that a change of code does not install the dependencies again.
 COPY pyproject.toml ./
 COPY handler/driftserve/__init__.py handler/driftserve/
 RUN touch README.md
 
-# A Java without what the two servers do not use.
+# A Java with only the modules that the two servers use.
 FROM build AS java
 RUN jlink --add-modules java.base,java.desktop,java.logging,java.management,java.naming,java.sql,java.xml,jdk.unsupported \
     --strip-debug --no-man-pages --no-header-files --compress=2 --output /opt/jre
@@ -102,13 +102,13 @@ FROM base AS training
 COPY --from=training-build /opt/venv /opt/venv
 COPY --from=training-build /opt/driftserve /opt/driftserve
 COPY --chmod=755 container/train.py /usr/local/bin/train
-# NVIDIA's container runtime gives its GPUs to images that ask for them.
+# With these variables NVIDIA's container runtime gives the image access to the GPUs.
 ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
-# As root: SageMaker mounts /opt/ml for root, and a training job answers nobody.
+# Runs as root: SageMaker mounts /opt/ml for root, and a training job serves no requests.
 WORKDIR /opt/ml
 CMD ["train"]
 
-# The archive is added to it: `FROM driftserve:lambda`, `COPY scenes.mar /opt/ml/model/`.
+# Users add an archive: `FROM driftserve:lambda`, `COPY scenes.mar /opt/ml/model/`.
 FROM base AS lambda
 COPY --from=lambda-build /opt/venv /opt/venv
 COPY --from=lambda-build /opt/driftserve /opt/driftserve

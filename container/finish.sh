@@ -1,20 +1,20 @@
 #!/bin/sh
-# Finishes /opt/venv for an image: our own code, bytecode; without what nobody runs. Leaves
-#   /opt/driftserve/sbom.cdx.json   what is in the image
-#   /opt/native                     the servers' native libraries, which they else unpack where nothing may be executed
+# Finishes /opt/venv for an image: installs driftserve, deletes files that are not used, compiles bytecode. Writes
+#   /opt/driftserve/sbom.cdx.json   the image's bill of materials
+#   /opt/native                     the servers' native libraries, which they would unpack where execution is forbidden
 set -eu
 site=$(echo /opt/venv/lib/python3*/site-packages)
 
 /opt/pip/bin/pip install --no-compile --no-deps --force-reinstall .
 
-[ -d "$site/driftserve_pipeline" ] || rm /opt/venv/bin/driftserve-pipeline  # of another image's package
+[ -d "$site/driftserve_pipeline" ] || rm /opt/venv/bin/driftserve-pipeline  # its package is not in this image
 
 mkdir -p /opt/driftserve /opt/native
 /opt/pip/bin/cyclonedx-py environment --output-reproducible --output-file /tmp/python.json /opt/venv/bin/python
 if [ -d "$site/ts" ] || [ -d "$site/mms" ]; then java=openjdk-17-jre-headless; fi
 python3 container/sbom.py /tmp/python.json /base ${java:-} > /opt/driftserve/sbom.cdx.json
 
-# Headers and tests: torch.compile's C++ and the packages' own developers need them.
+# Headers and tests: needed only by torch.compile's C++ and by the packages' developers.
 rm -rf "$site"/torch/include "$site"/torch/share "$site"/torch/test /opt/venv/share /opt/venv/include
 find "$site"/torch/testing/_internal -type f \
   ! -name __init__.py ! -name common_dtype.py ! -name logging_tensor.py -delete  # `import torch` needs these
@@ -22,7 +22,7 @@ find "$site"/torch/bin -type f ! -name torch_shm_manager -delete
 find "$site"/numpy "$site"/scipy "$site"/sympy "$site"/networkx -type d -name tests \
   ! -path "*/numpy/_core/*" -prune -exec rm -rf {} +  # `numpy.testing` needs that one
 
-# The descriptions of some 400 AWS services: kept are those that are called, and the ways to credentials.
+# The descriptions of about 400 AWS services: keep the services that are called, and those that give credentials.
 if [ -d pipeline ]; then registry='! -name sagemaker'; fi
 find "$site"/botocore/data -mindepth 1 -maxdepth 1 -type d \
   ! -name cloudwatch ! -name s3 ! -name sts ! -name sso ! -name sso-oidc ! -name signin ${registry:-} -exec rm -rf {} +
@@ -33,7 +33,7 @@ for jar in "$site"/ts/frontend/model-server.jar "$site"/mms/frontend/*.jar; do
   find /tmp/jar -name "*$(uname -m | sed s/aarch64/aarch_64/).so" -exec cp {} /opt/native/ ';'
 done
 
-# By hash, unchecked: a file's time changes from layer to layer.
+# Unchecked hashes instead of file times, because file times change between layers.
 python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash "$site"
 
 /opt/venv/bin/python -c 'import driftserve.monitoring.process, driftserve.metrics.sinks.cloudwatch, driftserve.inference.verification'

@@ -1,4 +1,4 @@
-"""Pushes the images, and writes which ones they are, by digest, to imagedefinitions.json, as CodePipeline takes it."""
+"""Pushes the images, and writes their digests to imagedefinitions.json in CodePipeline's format."""
 
 import argparse
 import json
@@ -12,14 +12,14 @@ _DEFINITIONS = Path("imagedefinitions.json")
 
 
 def main() -> int:
-    """The exit status: 1 when the build before it failed, or an image could not be pushed."""
+    """Push the images; return 1 if the build has failed or an image cannot be pushed, else 0."""
     options = _parser().parse_args()
-    # CodeBuild runs the commands after a build that failed, too.
+    # CodeBuild runs these commands even if the build has failed.
     if os.environ.get("CODEBUILD_BUILD_SUCCEEDING") == "0":
-        sys.stderr.write("the build has failed: nothing is pushed\n")
+        sys.stderr.write("the build has failed; no image is pushed\n")
         return 1
     if not options.registry:
-        sys.stderr.write("expected a registry, as ACCOUNT.dkr.ecr.REGION.amazonaws.com, got none\n")
+        sys.stderr.write("expected a registry such as ACCOUNT.dkr.ecr.REGION.amazonaws.com, got none\n")
         return 1
     repository = f"{options.registry}/{options.repository}"
     definitions = []
@@ -33,7 +33,7 @@ def main() -> int:
 
 
 def _push(docker: str, image: str, remote: str) -> str | None:
-    """The digest under which the registry has the image now; None where it was not pushed."""
+    """Push an image, and return its digest in the registry; None if the push failed."""
     subprocess.run([docker, "tag", image, remote], check=True)
     done = subprocess.run([docker, "push", remote], stdout=subprocess.PIPE, text=True)
     sys.stdout.write(done.stdout)
@@ -46,7 +46,7 @@ def _push(docker: str, image: str, remote: str) -> str | None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("target", nargs="+", help="a tag of the local image, as serving")
+    parser.add_argument("target", nargs="+", help="tag of the local image, such as serving")
     for name in ("docker", "registry", "repository", "image", "revision"):
         parser.add_argument(f"--{name}", required=True)
     return parser

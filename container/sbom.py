@@ -1,7 +1,7 @@
-"""The bill of materials of an image: the Python packages that cyclonedx-py found, Debian's, and the Java.
+"""Writes the bill of materials of an image: Python packages that cyclonedx-py found, Debian packages, and the Java.
 
-`python3 sbom.py PYTHON_SBOM ROOT [PACKAGE...]` writes CycloneDX JSON to stdout. ROOT is the root of the image's base,
-all of whose packages are listed; the PACKAGEs are those of the build that are in the image in part, as the Java is.
+`python3 sbom.py PYTHON_SBOM ROOT [PACKAGE...]` writes CycloneDX JSON to stdout. All packages of ROOT, the root of the
+image's base, are listed. Each PACKAGE is from the build stage and partly in the image, such as the Java.
 """
 
 import json
@@ -15,7 +15,7 @@ _FIELDS = "${Package}\t${Version}\t${Architecture}\n"
 
 
 def main(python_sbom: str, root: str, *packages: str) -> None:
-    """Add Debian's packages to the list of Python's."""
+    """Add Debian's packages to the list of Python packages, and write it."""
     document = json.loads(Path(python_sbom).read_text())
     listed = [*_debian(f"--admindir={root}/var/lib/dpkg"), *(_debian(*packages) if packages else ())]
     document["components"] += listed
@@ -25,7 +25,7 @@ def main(python_sbom: str, root: str, *packages: str) -> None:
 
 
 def _debian(*arguments: str) -> Iterator[dict[str, str]]:
-    """Packages as components, each with its package URL, https://github.com/package-url/purl-spec."""
+    """Yield packages as components, each with its package URL, https://github.com/package-url/purl-spec."""
     command = ["/usr/bin/dpkg-query", f"--showformat={_FIELDS}", "--show", *arguments]
     for line in subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines():
         name, version, architecture = line.split("\t")

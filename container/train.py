@@ -1,5 +1,5 @@
 #!/opt/venv/bin/python
-"""What the training image runs as `train`: the job that SageMaker, or `docker run`, has put under /opt/ml."""
+"""The program `train` of the training image: runs the job that SageMaker, or `docker run`, has put under /opt/ml."""
 
 import sys
 

@@ -1,6 +1,6 @@
 """Writes the generated pages of docs/ from the code and from docs/openapi.yaml: `python docs/generate.py`.
 
-With `--check` nothing is written, and the exit status is 1 when a file is not what the code says.
+With `--check` it writes nothing, and the exit status is 1 if a file differs from what the code gives.
 """
 
 import argparse
@@ -35,10 +35,10 @@ _BOUNDS = (("minimum", "minLength"), ("maximum", "maxLength"))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit status: 1 when `--check` finds a file that is not what the code says."""
-    parser = argparse.ArgumentParser(description="Write the pages that follow from the code.")
-    parser.add_argument("--check", action="store_true", help="write nothing; fail when a page is stale")
-    parser.add_argument("--folder", type=Path, default=Path(__file__).parent, help="where the pages are")
+    """Write or check the pages; return 1 if `--check` finds a stale page, else 0."""
+    parser = argparse.ArgumentParser(description="Generate the documentation pages about settings and metrics.")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with status 1 if a page is stale")
+    parser.add_argument("--folder", type=Path, default=Path(__file__).parent, help="folder of the pages")
     options = parser.parse_args(arguments)
     stale = False
     pages = {
@@ -51,21 +51,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         path: Path = options.folder / name
         if options.check and (not path.exists() or path.read_text() != page):
             stale = True
-            sys.stderr.write(f"{path} is not what the code says: run `python docs/generate.py`\n")
+            sys.stderr.write(f"{path} is stale; run `python docs/generate.py`\n")
         elif not options.check:
             path.write_text(page)
     return int(stale)
 
 
 def settings_page() -> str:
-    """docs/settings.md: a row a setting."""
+    """Return docs/settings.md, with one row per setting."""
     rows = [_setting(name, schema) for name, schema in Settings.model_json_schema()["properties"].items()]
     return f"""# Settings
 
 {_GENERATED}
 
-`driftserve` reads these environment variables once, at start. A variable with the prefix `{PREFIX}` that is not
-among them is refused, and so is a value that is out of bounds.
+`driftserve` reads these environment variables once, at start. It exits with an error if another variable has the prefix
+`{PREFIX}`, or if a value is out of bounds.
 
 {_table(("Variable", "Type", "Default", "Bounds", "Meaning"), rows)}
 """
@@ -79,9 +79,9 @@ def pipeline_settings_page() -> str:
 
 {_GENERATED}
 
-These settings differ between accounts and teams. The parameters of a single execution are in
-[pipeline.md](pipeline.md#parameters). `driftserve-pipeline` and the local runs read these environment variables.
-They refuse an unknown variable with the prefix `{PIPELINE_PREFIX}`, and a value that is out of bounds.
+These settings differ between accounts and teams; [pipeline.md](pipeline.md) has the parameters of a single execution.
+`driftserve-pipeline` and the local runs read these environment variables. They exit with an error if another variable
+has the prefix `{PIPELINE_PREFIX}`, or if a value is out of bounds.
 
 {_table(("Variable", "Default", "Meaning"), rows)}
 """
@@ -95,7 +95,7 @@ def _pipeline_setting(named: tuple[str, dict[str, Any]]) -> tuple[str, str, str]
 
 
 def metrics_page() -> str:
-    """docs/metrics.md: a row a metric, then what they cost and how they are delivered."""
+    """Return docs/metrics.md, with one row per metric, then their cost and delivery."""
     rows = [
         (
             f"`{definition.name}`",
@@ -112,7 +112,7 @@ def metrics_page() -> str:
 
 {_table(("Metric", "Unit", "Dimensions", "Meaning", "When it is sent"), rows)}
 
-A value of a distribution (`Latency`, `Confidence`, the drift metrics) is rounded to three digits.
+The values of a distribution (`Latency`, `Confidence`, the drift metrics) are rounded to three digits.
 
 {_cost()}
 
@@ -121,7 +121,7 @@ A value of a distribution (`Latency`, `Confidence`, the drift metrics) is rounde
 
 
 def series_count(labels: int, embedding_size: int) -> int:
-    """The custom metrics of one model with so many labels and embedding components."""
+    """Return the number of custom metrics of one model, from its numbers of labels and embedding components."""
     return len(_all_series(tuple(map(str, range(labels))), embedding_size))
 
 
@@ -141,48 +141,49 @@ def _cost() -> str:
     calls = round(MONTH_DAYS * 86_400 / period) * len(list(to_calls(metrics)))
     dollars_for_metrics = len(series) * DOLLARS_A_METRIC
     with_features = " and ".join(f"`{item.name}`" for item in DEFINITIONS if "Feature" in item.dimensions)
-    return _wrapped(f"""## How many, and what they cost
+    return _wrapped(f"""## Number and cost
 
-CloudWatch counts, and bills, every combination of a name and its dimensions as one custom metric. A model with K
-labels and E components of its embedding has **{constant} + {per_label} K + {per_component} E** of them, with one
-sink that leads to CloudWatch. The feature is a dimension of {with_features} only. Each further
-version of a model adds as many, but for `LostMetrics` and `LostObservations`, since its name and version are the
-dimension `Model`.
+CloudWatch counts and bills every combination of a name and its dimensions as one custom metric. A model with K
+labels and E embedding components has **{constant} + {per_label} K + {per_component} E** custom metrics, if one sink
+sends them to CloudWatch. Only {with_features} have the feature as a dimension. Each other version of the model adds the
+same number, except for `LostMetrics` and `LostObservations`, because the dimension `Model` is the model's name and
+version.
 
 The demo's {len(DEMO_LABELS)} labels and {MAX_EMBEDDING_SIZE} components make {features} features and
 **{len(series)} custom metrics**:
 
 - ${dollars_for_metrics:.2f} a month at ${DOLLARS_A_METRIC:.2f} a metric, CloudWatch's price for the first 10,000;
-- ${calls * DOLLARS_A_CALL:.2f} a month for {calls:,} calls of PutMetricData, one in {period:g} s for {MONTH_DAYS} days,
-  at ${1000 * DOLLARS_A_CALL:.2f} a thousand.
+- ${calls * DOLLARS_A_CALL:.2f} a month for {calls:,} calls of PutMetricData, one every {period:g} s for
+  {MONTH_DAYS} days, at ${1000 * DOLLARS_A_CALL:.2f} per thousand.
 
-These are list prices of us-east-1: check them for your region. A period takes one call as long as it has at most
+These are the list prices of us-east-1; check the prices of your region. A period needs one call if it has at most
 {MAX_METRICS_PER_CALL:,} metrics and {MAX_VALUES_PER_CALL:,} different values.""")
 
 
 def _delivery() -> str:
-    return _wrapped(f"""## How they are delivered
+    return _wrapped(f"""## Delivery
 
-Each sink has a thread and a queue of its own. When AWS cannot be reached or throttles, what was not accepted is sent
-again after {MIN_RETRY_SECONDS:g} to {MAX_RETRY_SECONDS:g} s (exponential back-off with jitter).
-When more than {MAX_WAITING_PERIODS} periods wait, the oldest
-is lost; what AWS refuses as invalid is lost at once. `LostMetrics` counts both, and each sink delivers its own count,
-with every period: 0 says that nothing was lost, no data says that nothing arrives. A call whose answer was lost on the
-way is sent again, and may count twice: PutMetricData knows no token against that.
+Each sink has its own thread and queue. If AWS is unreachable or throttles, the metrics that it did not accept are sent
+again after {MIN_RETRY_SECONDS:g} to {MAX_RETRY_SECONDS:g} s (exponential back-off with jitter). If more than
+{MAX_WAITING_PERIODS} periods wait, the oldest is lost. Metrics that AWS rejects as invalid are lost at once.
+`LostMetrics` counts both kinds of loss. Each sink delivers its own count with every period: 0 means that nothing was
+lost, and no data means that nothing arrives. If the response to a call is lost, the call is repeated, and its values
+may count twice, because PutMetricData has no idempotency token.
 
 - `cloudwatch` (PutMetricData) sends every value with its count: sums, averages, extremes and percentiles are exact to
   the three digits.
-- `emf` has no counts and writes each sample out, at most {MAX_SAMPLES_PER_METRIC:,} a metric and period.
-  Beyond that it writes {MAX_SAMPLES_PER_METRIC:,} equally spaced quantiles: percentiles stay within
-  1/{MAX_SAMPLES_PER_METRIC} in rank and the average near, while SampleCount and Sum of such a distribution are too
-  small and its extremes are lost. Counts (`Images`, `Errors`, ...) are single values, and exact. Lines of at most
-  {MAX_LINE_BYTES:,} bytes are written in one piece, so that other writers on the same pipe do not tear them. That
-  CloudWatch extracts metrics from an endpoint's log group is not documented: on SageMaker endpoints use `cloudwatch`.
+- `emf` has no counts and writes each sample, at most {MAX_SAMPLES_PER_METRIC:,} per metric and period.
+  If there are more, it writes {MAX_SAMPLES_PER_METRIC:,} equally spaced quantiles. The ranks of percentiles are then
+  exact to 1/{MAX_SAMPLES_PER_METRIC}, and the average is close, but SampleCount and Sum are too small and the extremes
+  are lost. Counts (`Images`, `Errors`, ...) are single values, and exact. Lines of at most
+  {MAX_LINE_BYTES:,} bytes are written in one piece, so that other writers on the same pipe cannot split them. AWS
+  does not document that CloudWatch extracts metrics from an endpoint's log group, so use `cloudwatch` on SageMaker
+  endpoints.
 - `log` writes the mean of each metric.""")
 
 
 def _wrapped(text: str) -> str:
-    """The text with its paragraphs and list items broken anew, whatever the lengths of the numbers in them."""
+    """Wrap the paragraphs and list items of a text again, after the numbers were filled in."""
     parts = re.split(r"(\n\n|\n(?=- ))", text)
     return "".join(part if part.isspace() else _fill(" ".join(part.split())) for part in parts)
 
@@ -193,14 +194,14 @@ def _fill(text: str) -> str:
 
 
 def _setting(name: str, schema: dict[str, Any]) -> tuple[str, ...]:
-    default = "one a processor" if name == "workers" else _default(schema.get("default"))
+    default = "one per processor" if name == "workers" else _default(schema.get("default"))
     value = next((choice for choice in schema.get("anyOf", ()) if choice["type"] != "null"), schema)
     return f"`{PREFIX}{name.upper()}`", _type(value), default, _bounds(value), " ".join(schema["description"].split())
 
 
 def _type(schema: dict[str, Any]) -> str:
     if schema["type"] == "array":
-        return f"list, with commas: {_type(schema['items'])}"
+        return f"list, separated by commas: {_type(schema['items'])}"
     if "enum" in schema:
         return ", ".join(f"`{choice}`" for choice in schema["enum"])
     return f"text like `{schema['pattern']}`" if "pattern" in schema else str(schema.get("format", schema["type"]))

@@ -1,3 +1,3 @@
-"""A TorchScript image classifier on SageMaker that watches its own traffic."""
+"""Serves TorchScript image classifiers on SageMaker and detects drift in their traffic."""
 
 __version__ = "0.1.0"

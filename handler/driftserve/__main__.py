@@ -1,4 +1,4 @@
-"""`python -m driftserve`: the command line, where the script is not on PATH."""
+"""`python -m driftserve`: the command line, if the `driftserve` script is not on PATH."""
 
 import sys
 

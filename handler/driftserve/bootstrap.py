@@ -1,7 +1,7 @@
-"""The one place that wires: settings in, working objects out.
+"""Builds the service, the Lambda function and the monitor from the settings; nothing else wires objects.
 
-Imports stand inside the functions where they are dear: a worker does not pay for scipy and
-boto3 (2 s at start), the monitor not for torch (2 s, 200 MB).
+Expensive imports are inside the functions: a worker does not import scipy and boto3 (2 s at start), and the
+monitor does not import torch (2 s, 200 MB).
 """
 
 import logging
@@ -16,14 +16,14 @@ from driftserve.errors import SettingsError
 from driftserve.logs import JsonFormatter, log_uncaught
 from driftserve.settings import Settings, SinkName
 
-if TYPE_CHECKING:  # names only: what they import is dear
+if TYPE_CHECKING:  # only for annotations: these imports are expensive
     from driftserve.inference.service import Observe, Service
     from driftserve.metrics.definitions import Sink
     from driftserve.monitoring.process import MonitorProcess
 
 
 def configure_logging(settings: Settings) -> None:
-    """Write our log lines to stderr, as JSON, from the level that was set; libraries from WARNING."""
+    """Log to stderr as JSON: driftserve from `settings.log_level`, libraries from WARNING."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
     root = logging.getLogger()
@@ -31,15 +31,17 @@ def configure_logging(settings: Settings) -> None:
     root.setLevel(logging.WARNING)
     logging.captureWarnings(True)
     log_uncaught()
-    logging.getLogger("PIL").setLevel(logging.CRITICAL)  # of a bad image the answer says all
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)  # the response already describes a bad image
     logging.getLogger("driftserve").setLevel(settings.log_level)
 
 
 def build_service(model_dir: Path, settings: Settings, observe: "Observe | None" = None) -> "Service":
-    """The service for an unpacked archive, watched by `observe`, or else where a runtime directory is set.
+    """Return the service for an unpacked archive.
+
+    Its observations go to `observe`; without it, to the monitor of the runtime directory, if that is set.
 
     Raises:
-        ArchiveError: the directory does not hold what its contract says.
+        ArchiveError: the directory does not match its contract.
     """
     from driftserve.archive.reading import CONTRACT_FILE, directory_digest
     from driftserve.images.decode import ImageLimits
@@ -62,11 +64,11 @@ def build_service(model_dir: Path, settings: Settings, observe: "Observe | None"
 
 
 def build_function(settings: Settings) -> "Service":
-    """The service of a Lambda function: its archive verified as for a server, and watched in this very process.
+    """Return the service of a Lambda function, with a verified archive and a monitor in this process.
 
     Raises:
-        ArchiveError: there is no archive, or it is refused.
-        SettingsError: a setting is not for a function, or others can write to the temporary directory.
+        ArchiveError: there is no archive, or it is rejected.
+        SettingsError: a setting does not work on Lambda, or other users can write to the temporary directory.
     """
     from driftserve.archive.reading import find_archive
     from driftserve.inference.verification import verify_archive
@@ -76,8 +78,9 @@ def build_function(settings: Settings) -> "Service":
 
     _check_function_settings(settings)
     sinks = settings.sinks if "sinks" in settings.model_fields_set else ("emf",)
-    directory = own_runtime_dir()  # what a killed process left goes: Lambda may start the next one in the same place
-    shutil.rmtree(directory, ignore_errors=True)  # of one that had this process id
+    # This also removes what killed processes left: Lambda may start the next one on the same disk.
+    directory = own_runtime_dir()
+    shutil.rmtree(directory, ignore_errors=True)  # from a process that had the same process id
     try:
         verified = verify_archive(find_archive(settings.model_dir), directory, settings.archive_sha256)
         monitor = Monitor(
@@ -90,25 +93,25 @@ def build_function(settings: Settings) -> "Service":
         inline = InlineMonitor(monitor, verified.digest, [_build_sink(name, settings) for name in sinks])
         return build_service(directory, settings, inline.observe)
     finally:
-        shutil.rmtree(directory, ignore_errors=True)  # the model is in memory, and the disk may be small
+        shutil.rmtree(directory, ignore_errors=True)  # the model is in memory now, and the disk may be small
 
 
 def _check_function_settings(settings: Settings) -> None:
-    """Pass if nothing is set that a function would not do."""
+    """Raise SettingsError if a setting does not work on Lambda."""
     if "cloudwatch" in settings.sinks:
         raise SettingsError(
-            "DRIFTSERVE_SINKS: expected `emf` or `log` for a Lambda function, got `cloudwatch`: each answer "
-            "would wait, and pay, for a call of its own"
+            "DRIFTSERVE_SINKS: expected `emf` or `log` on Lambda, got `cloudwatch`, which would add an API call "
+            "to every response"
         )
     if settings.record_dir is not None:
         raise SettingsError(
-            f"DRIFTSERVE_RECORD_DIR: expected none for a Lambda function, whose disk does not last, got "
-            f"{settings.record_dir}; its log holds the observations, for `driftserve replay --log`"
+            f"DRIFTSERVE_RECORD_DIR: expected none on Lambda, where the disk is temporary, got "
+            f"{settings.record_dir}; the function's log has the observations, for `driftserve replay --log`"
         )
 
 
 def build_monitor(settings: Settings, runtime_dir: Path) -> "MonitorProcess":
-    """The monitor process for a runtime directory, with the sinks that are set."""
+    """Return the monitor process for a runtime directory, with the sinks from the settings."""
     from driftserve.metrics.definitions import common_dimensions
     from driftserve.metrics.publisher import Publisher
     from driftserve.monitoring.monitor import Monitor

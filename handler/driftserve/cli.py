@@ -1,7 +1,7 @@
 """The command line: `driftserve serve | predict | verify | inspect | status | replay | rebaseline`.
 
-Exit status: 0 when it did what was asked, 1 when it could not (one line on stderr says why),
-2 when the command line is wrong, 130 at Ctrl-C where it does not end the command in order.
+Exit status: 0 on success; 1 on failure, with the reason in one line on stderr; 2 for a wrong command line;
+130 for Ctrl-C, except in `serve`, which Ctrl-C stops with status 0.
 """
 
 import argparse
@@ -24,11 +24,11 @@ from driftserve.host.stop import stop_at
 from driftserve.settings import Settings
 from driftserve.text import printable
 
-_ARCHIVE_HELP = "a .mar file, or a directory that holds one"
+_ARCHIVE_HELP = "a .mar file, or a directory with one .mar file"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit status."""
+    """Run one command; return the exit status."""
     options = _parser().parse_args(arguments)
     run: Callable[[argparse.Namespace, Settings], int] = options.run
     try:
@@ -39,21 +39,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         reason = str(error)
     except KeyboardInterrupt:
         return 130
-    except OSError as error:  # a file or a directory that was named cannot be used
+    except OSError as error:  # a given file or directory cannot be used
         reason = str(error)
     print(f"driftserve: {printable(' '.join(reason.split()))}", file=sys.stderr)
     return 1
 
 
 def _serve(options: argparse.Namespace, settings: Settings) -> int:
-    # First of all: as process 1 of a container it would not even be asked to end without a handler.
+    # Before anything else: the kernel sends process 1 of a container only the signals that it handles.
     stop = stop_at(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     from driftserve.servers.supervisor import serve
 
     if settings.multi_model and options.archive is not None:
         raise SettingsError(
-            f"expected no archive in multi-model mode, got {options.archive}; archives are loaded from "
-            f"{settings.models_dir} by request, unset DRIFTSERVE_MULTI_MODEL and SAGEMAKER_MULTI_MODEL to serve one"
+            f"expected no archive in multi-model mode, where requests load archives from {settings.models_dir}, got "
+            f"{options.archive}; unset DRIFTSERVE_MULTI_MODEL and SAGEMAKER_MULTI_MODEL to serve one archive"
         )
     chosen = {"model_dir": options.archive, "port": options.port, "server": options.server}
     update = {name: value for name, value in chosen.items() if value is not None}
@@ -138,7 +138,7 @@ def _rebaseline(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def _recorded(options: argparse.Namespace) -> Iterable[bytes]:
-    """The lines of a record, or those that a function's log holds."""
+    """Return the lines of a record, or of a Lambda function's log with `--log`."""
     from driftserve.observations.function_log import batches_in_log
     from driftserve.observations.recorder import oldest_first
 
@@ -156,7 +156,7 @@ def _monitor(options: argparse.Namespace, settings: Settings) -> int:
     if settings.runtime_dir is None:
         raise SettingsError("DRIFTSERVE_RUNTIME_DIR: expected a directory, got nothing; `driftserve serve` sets it")
     stop = stop_at(signal.SIGTERM)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's business
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor handles Ctrl-C
     if options.parent is not None:
         end_with_parent(options.parent)
     build_monitor(settings, settings.runtime_dir).run(stop)
@@ -166,8 +166,8 @@ def _monitor(options: argparse.Namespace, settings: Settings) -> int:
 def _parser() -> Parser:
     parser = Parser(
         prog="driftserve",
-        description="Serve a TorchScript classifier and watch it.",
-        epilog="Settings are environment variables, DRIFTSERVE_*: docs/settings.md lists them.",
+        description="Serve a TorchScript image classifier and detect drift in its traffic.",
+        epilog="Settings are environment variables DRIFTSERVE_*; docs/settings.md lists them.",
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -187,61 +187,63 @@ def _add_serving(commands: "argparse._SubParsersAction[Parser]") -> None:
     serve.add_argument(
         "--server",
         choices=["torchserve", "mms"],
-        help="which model server (default: DRIFTSERVE_SERVER, else torchserve)",
+        help="model server to use (default: DRIFTSERVE_SERVER, else torchserve)",
     )
     serve.set_defaults(run=_serve)
 
 
 def _add_archive_tools(commands: "argparse._SubParsersAction[Parser]") -> None:
-    predict = commands.add_parser("predict", help="classify image files, as the server would; a JSON line each")
-    predict.add_argument("image", type=Path, nargs="+", help="an image file")
+    predict = commands.add_parser("predict", help="classify image files as the server would, one JSON line per file")
+    predict.add_argument("image", type=Path, nargs="+", help="image file")
     predict.add_argument("--archive", type=Path, required=True, help=_ARCHIVE_HELP)
     predict.set_defaults(run=_predict)
 
-    verify = commands.add_parser("verify", help="hold an archive against its contract; name, version and digest")
+    verify = commands.add_parser("verify", help="check an archive against its contract; print name, version and digest")
     verify.add_argument("archive", type=Path, help=_ARCHIVE_HELP)
-    verify.add_argument("--unpack", type=Path, metavar="DIR", help="leave the verified files in a new directory")
+    verify.add_argument("--unpack", type=Path, metavar="DIR", help="unpack the verified files into an empty directory")
     _add_parent(verify)
     verify.set_defaults(run=_verify)
 
-    inspect = commands.add_parser("inspect", help="show what an archive holds, without loading its model")
+    inspect = commands.add_parser("inspect", help="describe an archive without loading its model")
     inspect.add_argument("archive", type=Path, help=_ARCHIVE_HELP)
-    inspect.add_argument("--json", action="store_true", help="the whole contract")
+    inspect.add_argument("--json", action="store_true", help="print the whole contract as JSON")
     inspect.set_defaults(run=_inspect)
 
 
 def _add_monitoring(commands: "argparse._SubParsersAction[Parser]") -> None:
-    status = commands.add_parser("status", help="show what the running monitor sees")
-    status.add_argument("--json", action="store_true", help="the whole status, with the last drift reports")
-    status.add_argument("--runtime-dir", type=Path, help="which monitor, where several run")
+    status = commands.add_parser("status", help="show the status of the running monitor")
+    status.add_argument("--json", action="store_true", help="print the status as JSON, with the last drift reports")
+    status.add_argument("--runtime-dir", type=Path, help="runtime directory of the monitor (needed if several run)")
     status.set_defaults(run=_status)
 
-    replay = commands.add_parser("replay", help="give the verdicts on recorded observations again; a JSON line each")
-    replay.add_argument("file", type=Path, nargs="+", help="recorded observations, all files of one record")
+    replay = commands.add_parser("replay", help="recompute the drift reports of recorded observations, as JSON lines")
+    replay.add_argument("file", type=Path, nargs="+", help="recorded observations; give all files of one record")
     _add_log(replay)
     replay.add_argument("--archive", type=Path, required=True, help=_ARCHIVE_HELP)
     replay.set_defaults(run=_replay)
 
-    rebaseline = commands.add_parser("rebaseline", help="make recorded traffic the reference of a new archive version")
-    rebaseline.add_argument("file", type=Path, nargs="+", help="recorded observations of traffic that is accepted")
+    rebaseline = commands.add_parser(
+        "rebaseline", help="write a new archive version with recorded traffic as reference"
+    )
+    rebaseline.add_argument("file", type=Path, nargs="+", help="recorded observations of traffic to accept as normal")
     _add_log(rebaseline)
     rebaseline.add_argument("--archive", type=Path, required=True, help=_ARCHIVE_HELP)
-    rebaseline.add_argument("--new-version", required=True, help="of the archive that is written")
+    rebaseline.add_argument("--new-version", required=True, help="version of the new archive")
     rebaseline.add_argument("--output", type=Path, required=True, help="directory for the new archive")
-    rebaseline.add_argument("--images", type=Path, help="folder of images like the traffic, to measure power with")
+    rebaseline.add_argument("--images", type=Path, help="folder of images like the traffic, to measure detection power")
     rebaseline.set_defaults(run=_rebaseline)
 
-    monitor = commands.add_parser("monitor", help="the monitor process, which `serve` starts")
+    monitor = commands.add_parser("monitor", help="run the monitor process; `serve` starts it")
     _add_parent(monitor)
     monitor.set_defaults(run=_monitor)
 
 
 def _add_log(command: Parser) -> None:
-    command.add_argument("--log", action="store_true", help="the files are a Lambda function's log, in any order")
+    command.add_argument("--log", action="store_true", help="the files are logs of a Lambda function, in any order")
 
 
 def _add_parent(command: Parser) -> None:
-    command.add_argument("--parent", type=int, metavar="PID", help="a process with which this one ends")
+    command.add_argument("--parent", type=int, metavar="PID", help="end when process PID ends")
 
 
 def _port(text: str) -> int:

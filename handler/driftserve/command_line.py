@@ -1,17 +1,17 @@
-"""The parser of command lines that every package uses."""
+"""The argument parser of all command lines of driftserve."""
 
 import argparse
 from typing import NoReturn
 
 
 class Parser(argparse.ArgumentParser):
-    """An `argparse` parser whose error is one line, not the whole usage; exit status 2."""
+    """An `argparse` parser that reports an error in one line, without the usage; exit status 2."""
 
     def error(self, message: str) -> NoReturn:
-        """End the process with one line on stderr: the program, what is wrong, where the usage is."""
+        """Exit with one line on stderr: the program, the error, how to get help."""
         program = self.prog.removeprefix("python -m ").split()[0]
         self.exit(2, f"{program}: {self.advise(message)}\n")
 
     def advise(self, message: str) -> str:
-        """The message, with the command that prints the usage."""
-        return f"{message}; `{self.prog} --help` tells more"
+        """Return the message with the command that prints the usage."""
+        return f"{message}; run `{self.prog} --help` for usage"

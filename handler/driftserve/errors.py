@@ -1,7 +1,7 @@
-"""Every error that driftserve raises on purpose.
+"""All errors that driftserve raises on purpose.
 
 DriftserveError 500
-├── BadRequest 400              the caller can do something about it
+├── BadRequest 400              the caller must change the request
 │   ├── InvalidJson 400
 │   ├── UndecodableImage 400
 │   ├── NotFound 404
@@ -9,40 +9,40 @@ DriftserveError 500
 │   ├── UnsupportedMediaType 415
 │   ├── RequestTooLarge 413
 │   └── ImageTooLarge 413
-├── NotReady 503                come back later
+├── NotReady 503                the caller can retry later
 ├── ModelError 500              the network itself failed
-├── ArchiveError 500            the archive does not keep its contract
+├── ArchiveError 500            the archive does not match its contract
 ├── SettingsError 500           an environment variable is wrong
 ├── MonitorError 500            the monitor cannot run
-│   └── MonitorNotFound 500     no monitor to ask, or more than one
+│   └── MonitorNotFound 500     no monitor is running, or more than one
 ├── DeliveryError 500           a sink could not deliver some metrics
-├── ServerError 500             the model server cannot be started
-└── DataError 500               the images for training, or a record, cannot be used
+├── ServerError 500             the model server cannot start, or failed
+└── DataError 500               training images or a record cannot be used
 
-A message says what was expected, what came and what to do.
+A message says what was expected, what was found and what to do.
 """
 
 from collections.abc import Sequence
 
 
 class DriftserveError(Exception):
-    """Something that driftserve can name; `status` is the HTTP status it answers with."""
+    """The base class of all driftserve errors; `status` is the HTTP status of the response."""
 
     status: int = 500
 
 
 class BadRequest(DriftserveError):
-    """The request cannot be answered as it is."""
+    """The request is invalid; the caller must change it."""
 
     status = 400
 
 
 class InvalidJson(BadRequest):
-    """The JSON body is none, or does not hold instances as it should."""
+    """The body is not valid JSON, or has no valid `instances`."""
 
 
 class UndecodableImage(BadRequest):
-    """The body is no image that can be decoded."""
+    """The body is not an image that can be decoded."""
 
 
 class NotFound(BadRequest):
@@ -52,25 +52,25 @@ class NotFound(BadRequest):
 
 
 class MethodNotAllowed(BadRequest):
-    """The path is served, by another method."""
+    """The path does not support this method."""
 
     status = 405
 
 
 class UnsupportedMediaType(BadRequest):
-    """The content type is none that is served."""
+    """The content type is not supported."""
 
     status = 415
 
 
 class RequestTooLarge(BadRequest):
-    """The body has more bytes, or more instances, than are taken."""
+    """The body has too many bytes, too many instances, or takes too long to decode."""
 
     status = 413
 
 
 class ImageTooLarge(BadRequest):
-    """The image has more pixels, longer sides or more frames than are decoded."""
+    """The image has too many pixels, too long a side or too many frames."""
 
     status = 413
 
@@ -82,11 +82,11 @@ class NotReady(DriftserveError):
 
 
 class ModelError(DriftserveError):
-    """The network raised, or gave an output of the wrong shape."""
+    """The network raised an error, or its output is invalid."""
 
 
 class ArchiveError(DriftserveError):
-    """The archive, or the contract in it, is not what it should be."""
+    """The archive, or the contract in it, is invalid or not allowed."""
 
 
 class SettingsError(DriftserveError):
@@ -94,20 +94,20 @@ class SettingsError(DriftserveError):
 
 
 class MonitorError(DriftserveError):
-    """The monitor cannot run, or cannot go on."""
+    """The monitor cannot start, or cannot continue."""
 
 
 class MonitorNotFound(MonitorError):
-    """No monitor is running, or several are and none was chosen."""
+    """No monitor is running, or several are running and none was chosen."""
 
 
 class DeliveryError(DriftserveError):
     """A sink did not deliver some metrics.
 
     Args:
-        message: why.
-        undelivered: the metrics that the sink did not deliver, or the parts of them.
-        is_permanent: whether to try again is in vain.
+        message: the reason.
+        undelivered: the metrics, or parts of metrics, that the sink did not deliver.
+        is_permanent: True if a retry cannot succeed.
     """
 
     def __init__(self, message: str, undelivered: Sequence[object], *, is_permanent: bool) -> None:
@@ -117,8 +117,8 @@ class DeliveryError(DriftserveError):
 
 
 class ServerError(DriftserveError):
-    """The model server, or the Java that it needs, cannot be started."""
+    """The model server, or the Java that it needs, cannot start; or the server failed."""
 
 
 class DataError(DriftserveError):
-    """A data set is corrupt, incomplete, or leaks between its splits; or a record cannot be read."""
+    """A data set is corrupt, incomplete or leaks between its splits, or a record cannot be read."""

@@ -1,4 +1,4 @@
-"""Log lines as JSON, so that CloudWatch Logs Insights and `jq` can read them."""
+"""Writes log records as JSON lines, which CloudWatch Logs Insights and `jq` can read."""
 
 import json
 import logging
@@ -8,19 +8,19 @@ from datetime import datetime, timezone
 
 logger = logging.getLogger(__name__)
 
-# What a logging call may give as `extra=`.
+# The keys that a logging call may pass as `extra=`.
 EXTRA_FIELDS = ("request_id", "model", "metrics", "state", "observations")
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a record, which never spans lines.
+    """Formats each record as one JSON object on one line.
 
-    `time` (UTC, in milliseconds), `level`, `logger` and `message`; then those of `EXTRA_FIELDS` that the record
-    has, then `exception`, the traceback as one string.
+    The fields are `time` (UTC, to the millisecond), `level`, `logger` and `message`; then the `EXTRA_FIELDS` that the
+    record has; then `exception`, the traceback as one string.
     """
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record's line, in ASCII."""
+        """Return the record as one line of ASCII."""
         fields: dict[str, object] = {
             "time": datetime.fromtimestamp(record.created, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z",
             "level": record.levelname,
@@ -34,13 +34,13 @@ class JsonFormatter(logging.Formatter):
 
 
 def log_uncaught() -> None:
-    """From now on, what ends a thread or the process by surprise is a log line too."""
-    sys.excepthook = lambda kind, error, trace: logger.critical("the process ends", exc_info=(kind, error, trace))
+    """Log every exception that ends a thread or the process."""
+    sys.excepthook = lambda kind, error, trace: logger.critical("uncaught exception", exc_info=(kind, error, trace))
 
     def log_thread(ended: threading.ExceptHookArgs) -> None:
         if ended.exc_value is not None:
             name = ended.thread.name if ended.thread else "unknown"
-            logger.critical("thread %s ends", name, exc_info=ended.exc_value)
+            logger.critical("uncaught exception in thread %s", name, exc_info=ended.exc_value)
 
     threading.excepthook = log_thread
 
@@ -48,5 +48,5 @@ def log_uncaught() -> None:
 def _message(record: logging.LogRecord) -> str:
     try:
         return record.getMessage()
-    except (TypeError, ValueError, KeyError):  # the arguments do not fit: logging would write a traceback in lines
+    except (TypeError, ValueError, KeyError):  # the arguments do not match: logging would print a multi-line traceback
         return f"{record.msg} {record.args!r}"

@@ -1,4 +1,4 @@
-"""What the command line shows people: the status as a table, an archive as a page."""
+"""Formats the monitor's status and an archive's contract as text for the command line."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +7,7 @@ from driftserve.archive.certificate import Certificate
 from driftserve.archive.contract import Contract
 from driftserve.text import printable
 
-_HORIZONS = ("windows", "long windows")  # in the order of a certificate
+_HORIZONS = ("windows", "long windows")  # in the order of `Certificate.false_alarms`
 
 _COLUMNS = ("name", "state", "windows", "long_windows", "alarms", "observations", "dropped")
 _LONGEST_SILENCE_SECONDS = 5.0
@@ -15,10 +15,10 @@ _MOST_TESTS = 5
 
 
 def table(status: Mapping[str, Any], now: float) -> str:
-    """The status as text: a line for each model, and what is to be known about it.
+    """Return the status as text: a table of the models, then lines about overrides, drift and losses.
 
     Args:
-        status: as `read_status` gives it.
+        status: from `read_status`.
         now: seconds since the epoch, for the age of the last windows.
     """
     models: list[dict[str, Any]] = list(status["models"].values())
@@ -30,37 +30,37 @@ def table(status: Mapping[str, Any], now: float) -> str:
     lines += [f"{model['name']}: {_drift(report)}" for model in models for report in _drifted(model)]
     lines += [f"lost: {cause.replace('_', ' ')} {number}" for cause, number in status.get("lost", {}).items() if number]
     if (silence := status.get("silent_seconds", 0.0)) > _LONGEST_SILENCE_SECONDS:
-        lines.append(f"the monitor has been silent for {silence:.0f} s: this is what it knew then")
+        lines.append(f"the monitor has been silent for {silence:.0f} s; this status is old")
     return "\n".join(lines)
 
 
 def _drifted(model: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The last reports that say DRIFT, of the window and of the long window."""
+    """Return the last report of a window and of a long window, if their verdict is DRIFT."""
     reports = (model["last_report"], model["last_long_report"])
     return [report for report in reports if report and report["verdict"] == "DRIFT"]
 
 
 def _drift(report: Mapping[str, Any]) -> str:
-    """What moved where, and what it may cost."""
+    """Describe which features drifted in which direction, and the estimated accuracy."""
     moved = ", ".join(
         f"{test['feature']} {test['direction']} (D {test['statistic']:.2f})"
         for test in report["tests"][:_MOST_TESTS]
         if test["is_drift"]
     )
     return (
-        f"{report['horizon']} {report['window']} drifted in {', '.join(report['shifts'])}: {moved}; accuracy estimated "
-        f"at {report['estimated_accuracy']:.3f}, {report['reference_accuracy']:.3f} on the reference"
+        f"{report['horizon']} {report['window']} drifted in {', '.join(report['shifts'])}: {moved}; estimated accuracy "
+        f"{report['estimated_accuracy']:.3f}, {report['reference_accuracy']:.3f} on the reference"
     )
 
 
 def _age(model: Mapping[str, Any], now: float) -> str:
-    """How long ago the last window was full."""
+    """Return the age of the last full window."""
     report = model["last_report"]
     return f"{max(0.0, now - report['ended_at']):.0f} s" if report else "-"
 
 
 def describe(contract: Contract, digest: str) -> str:
-    """What an archive promises, without its reference values, as lines of `what  value`."""
+    """Return an archive's contract as lines of `name  value`, without the reference values."""
     spec = contract.image_spec
     sizes = {len(values) for values in contract.reference.values()}
     facts = {
@@ -73,7 +73,7 @@ def describe(contract: Contract, digest: str) -> str:
         "golden images": str(len(contract.golden)),
         "reference": f"{max(sizes)} images, {len(contract.reference)} features",
         "window": f"{contract.drift.window_size} observations",
-        "false alarms": f"nominally 1 in {contract.drift.windows_between_false_alarms} windows without drift",
+        "false alarms": f"about 1 in {contract.drift.windows_between_false_alarms} windows without drift",
         **_certificate(contract.certificate),
         **{f"evaluation.{name}": f"{value:.6g}" for name, value in contract.evaluation.items()},
         **{f"provenance.{name}": str(value) for name, value in contract.provenance.items()},
@@ -83,20 +83,20 @@ def describe(contract: Contract, digest: str) -> str:
 
 
 def _certificate(certificate: Certificate) -> dict[str, str]:
-    """What was measured of the detector, a line each."""
+    """Return the measurements of the drift detector, one line each."""
     lines = {"certificate": f"{certificate.kind}, {certificate.draws} draws; {certificate.source}"}
     for alarms in certificate.false_alarms:
-        lines[f"  calm windows of {alarms.size}"] = (
-            f"{alarms.rate:.5f} alarm (95 % bound {alarms.upper_bound:.5f}, budget {alarms.budget:.5f}, "
-            f"worst draw {alarms.worst:.5f}, {alarms.windows} windows a draw)"
+        lines[f"  false alarms, windows of {alarms.size}"] = (
+            f"rate {alarms.rate:.5f} (95 % bound {alarms.upper_bound:.5f}, budget {alarms.budget:.5f}, "
+            f"worst draw {alarms.worst:.5f}, {alarms.windows} windows per draw)"
         )
     if missing := " and ".join(_HORIZONS[len(certificate.false_alarms) :]):
-        lines[f"  calm {missing}"] = (
-            f"not measured: {certificate.reference_images} images a half leave too little choice for one"
+        lines[f"  false alarms, {missing}"] = (
+            f"not measured: {certificate.reference_images} images in each half are too few"
         )
     for cell in certificate.power:
         lines[f"  {cell.corruption} {cell.severity}"] = (
-            f"seen in a window {_share(cell.power)}, in a long one {_share(cell.long_power)}; "
+            f"power {_share(cell.power)} for windows, {_share(cell.long_power)} for long windows; "
             f"accuracy {_share(cell.accuracy)}, estimated {_share(cell.estimated_accuracy)}"
         )
     return lines

@@ -1,4 +1,4 @@
-"""The settings of the serving side, read once from `DRIFTSERVE_*` variables and those that SageMaker sets."""
+"""The settings of the server, read once from `DRIFTSERVE_*` variables and the variables that SageMaker sets."""
 
 import os
 from collections.abc import Mapping
@@ -13,11 +13,11 @@ from driftserve.host.cgroup import available_processors
 from driftserve.validation import first_problem
 
 PREFIX = "DRIFTSERVE_"
-# Variables with our prefix that are no settings: where the tests find their images.
+# Variables with our prefix that are not settings. DRIFTSERVE_DATA is the folder of images for the tests.
 NOT_SETTINGS = frozenset({"DRIFTSERVE_DATA"})
 
-# What SageMaker and its inference toolkits set, https://github.com/aws/sagemaker-inference-toolkit (parameters.py);
-# our own variable wins.
+# The variables that SageMaker and its inference toolkits set, https://github.com/aws/sagemaker-inference-toolkit
+# (parameters.py). Our own variable overrides them.
 SAGEMAKER_NAMES = {
     "port": "SAGEMAKER_BIND_TO_PORT",
     "workers": "SAGEMAKER_MODEL_SERVER_WORKERS",
@@ -30,114 +30,115 @@ ServerName = Literal["torchserve", "mms"]
 
 
 class Settings(BaseModel):
-    """What an operator can choose; an environment variable is the field's name after `DRIFTSERVE_`."""
+    """All settings of an operator; a variable's name is `DRIFTSERVE_` and the field's name in upper case."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
     endpoint_name: str = Field(default="local", min_length=1, max_length=255)
-    """The dimension `EndpointName` of every metric."""
+    """Value of the dimension `EndpointName` of every metric."""
 
     variant_name: str = Field(default="AllTraffic", min_length=1, max_length=255)
-    """The dimension `VariantName` of every metric."""
+    """Value of the dimension `VariantName` of every metric."""
 
     sinks: tuple[SinkName, ...] = ("log",)
-    """Where metrics go, separated by commas: `log`, `cloudwatch` (PutMetricData), `emf` (JSON lines on stdout).
-    On Lambda it is `emf` when not set."""
+    """Sinks for the metrics, separated by commas: `log`, `cloudwatch` (PutMetricData), `emf` (JSON lines on stdout).
+    The default on Lambda is `emf`."""
 
     cloudwatch_namespace: str = Field(default="driftserve", min_length=1, max_length=255)
-    """The namespace of the metrics in CloudWatch."""
+    """Namespace of the metrics in CloudWatch."""
 
     metrics_period_seconds: float = Field(default=60.0, ge=1.0, le=3600.0)
-    """How often metrics are summed up and sent."""
+    """Interval at which metrics are aggregated and sent."""
 
     host: str = "127.0.0.1"
-    """The address that the server listens on; `0.0.0.0` for all, which a container needs."""
+    """Address that the server listens on; a container needs `0.0.0.0`, which means all addresses."""
 
     port: int = Field(default=8080, ge=1, le=65535)
-    """The port that the server listens on, where the command line names none; `SAGEMAKER_BIND_TO_PORT` likewise."""
+    """Port that the server listens on; `--port` overrides it. Also set by `SAGEMAKER_BIND_TO_PORT`."""
 
     server: ServerName = "torchserve"
-    """Which model server serves, where the command line names none: `torchserve` or `mms`."""
+    """Model server to use, `torchserve` or `mms` (Multi Model Server); `--server` overrides it."""
 
     workers: int = Field(default_factory=available_processors, ge=1, le=256)
-    """Worker processes of the server, each with one thread and a model of its own; `SAGEMAKER_MODEL_SERVER_WORKERS`
-    likewise. By default one a processor that the container may use; in multi-model mode one a model."""
+    """Number of worker processes; each has one thread and its own copy of the model. The default is one worker per
+    processor of the container, and one worker per model in multi-model mode. Also set by
+    `SAGEMAKER_MODEL_SERVER_WORKERS`."""
 
     response_timeout_seconds: int = Field(default=60, ge=1, le=3600)
-    """How long a worker may take for a batch before the server replaces it; `SAGEMAKER_MODEL_SERVER_TIMEOUT` likewise.
-    SageMaker gives an invocation 60 s."""
+    """Timeout of a worker for one batch; after it, the server replaces the worker. SageMaker's own limit for an
+    invocation is 60 s. Also set by `SAGEMAKER_MODEL_SERVER_TIMEOUT`."""
 
     multi_model: bool = False
-    """Whether archives are loaded and unloaded by requests, as a multi-model endpoint does; `SAGEMAKER_MULTI_MODEL`
-    likewise."""
+    """Load and unload archives on request, as a multi-model endpoint does. Also set by `SAGEMAKER_MULTI_MODEL`."""
 
     models_dir: Path = Path("/opt/ml/models")
-    """Where the archives of a multi-model endpoint lie; none is loaded from elsewhere."""
+    """Directory with the archives of a multi-model endpoint; archives elsewhere are rejected."""
 
     batch_size: int = Field(default=1, ge=1, le=256)
-    """Most requests that the server hands to a worker at once."""
+    """Most requests in one batch for a worker."""
 
     max_batch_delay_ms: int = Field(default=5, ge=1, le=10_000)
-    """How long the server waits for a batch to fill, where batch_size is over 1."""
+    """How long the server waits for a batch to fill, if DRIFTSERVE_BATCH_SIZE is over 1."""
 
     max_request_bytes: int = Field(default=25 * 1024 * 1024, ge=1024, le=2**31 - 1)
-    """Longest body that is taken; SageMaker's own limit for real-time endpoints is 25 MB."""
+    """Largest request body that is accepted; SageMaker's own limit for real-time endpoints is 25 MB."""
 
     max_image_pixels: int = Field(default=50_000_000, ge=1, le=178_956_970)  # Pillow's own limit
-    """Most pixels (width times height) of an image that is decoded."""
+    """Most pixels (width times height) that an image may have."""
 
     max_image_side: int = Field(default=16_384, ge=1)
-    """Longest width or height of an image that is decoded, in pixels."""
+    """Largest width or height that an image may have, in pixels."""
 
     max_image_frames: int = Field(default=1_000, ge=1)
-    """Most frames or pages of an image; only the first is looked at."""
+    """Most frames or pages that an image may have; only the first is used."""
 
     max_instances: int = Field(default=64, ge=1, le=10_000)
-    """Most instances of one JSON request."""
+    """Most instances in one JSON request."""
 
     max_decode_seconds: float = Field(default=5.0, ge=0.1, le=60.0)
-    """Processor time after which no further instance of a JSON request is begun; one under way is finished."""
+    """Processor time for decoding one JSON request. After it no further instance is started; a started one finishes."""
 
     model_dir: Path = Path("/opt/ml/model")
-    """Where the archive lies that `serve` takes without an argument, and that a Lambda function serves."""
+    """Where a Lambda function, and `serve` without an argument, find the archive."""
 
     archive_sha256: tuple[Sha256, ...] = ()
-    """Content digests of the archives that may be served, separated by commas; any when not set."""
+    """Content digests, separated by commas, of the archives that may be served. If not set, all may be served."""
 
     start_timeout_seconds: float = Field(default=60.0, ge=1.0, le=3600.0)
-    """How long the verification, and then the server's first right answer to a golden image, may each take."""
+    """Timeout of the verification, and again of the server's first correct response to a golden image."""
 
     probe_interval_seconds: float = Field(default=30.0, ge=0.5, le=3600.0)
-    """How often a golden image is sent to see that the server still answers rightly."""
+    """Interval between probes: a golden image is sent, and the response is checked."""
 
     probe_timeout_seconds: float = Field(default=20.0, ge=0.5, le=3600.0)
-    """How long a probe may take. After three that fail in a row the server is given up: give the three together more
-    time than the longest request takes; SageMaker allows 60 s."""
+    """Timeout of a probe. After three failed probes in a row `serve` exits, so three timeouts together must be longer
+    than the longest request; SageMaker allows 60 s."""
 
     drain_timeout_seconds: float = Field(default=15.0, ge=0.0, le=3600.0)
-    """How long requests may take to end after SIGTERM; SageMaker kills a container 30 s after it."""
+    """How long running requests may take after SIGTERM; SageMaker kills a container 30 s after SIGTERM."""
 
     window_size: int | None = Field(default=None, ge=20, le=100_000)
-    """Observations in a drift window, instead of the archive's; its certificate does not cover that."""
+    """Observations in a drift window. Overrides the archive's value; the archive's certificate then does not apply."""
 
     windows_between_false_alarms: int | None = Field(default=None, ge=10)
-    """The budget of false alarms, instead of the archive's; its certificate does not cover that."""
+    """False-alarm budget: one alarm in this many windows without drift. Overrides the archive's value; the archive's
+    certificate then does not apply."""
 
     record_dir: Path | None = None
-    """Where observations are recorded, for `driftserve replay`; no pixels. Nothing is recorded when not set."""
+    """Directory for recorded observations (no pixels), for `driftserve replay`. If not set, nothing is recorded."""
 
     record_max_bytes: int = Field(default=100_000_000, ge=100_000)
-    """Most bytes of observations that are kept there, and as many of reports; the oldest go first."""
+    """Most bytes of recorded observations that are kept, and the same again for reports; the oldest are deleted."""
 
     runtime_dir: Path | None = None
-    """Where the processes of a server meet, with room for its unpacked model; `serve` makes one when it is not set."""
+    """Directory for the server's sockets, locks and unpacked model. If not set, `serve` creates one."""
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    """Least serious log line that is written."""
+    """Lowest level of the log lines that are written."""
 
     @property
     def own_address(self) -> str:
-        """Where this machine itself reaches the server."""
+        """Address at which this machine itself reaches the server."""
         return "127.0.0.1" if self.host == "0.0.0.0" else self.host  # noqa: S104 - read, not bound
 
     @field_validator("sinks", "archive_sha256", mode="before")
@@ -147,24 +148,24 @@ class Settings(BaseModel):
 
     @field_validator("archive_sha256")
     @classmethod
-    def _allow_some(cls, digests: tuple[Sha256, ...]) -> tuple[Sha256, ...]:
-        if not digests:  # a template's variable that was not filled in may not open the door
+    def _check_not_empty(cls, digests: tuple[Sha256, ...]) -> tuple[Sha256, ...]:
+        if not digests:  # an empty variable, as from an unfilled template, must not allow every archive
             raise ValueError("expected at least one digest; unset the variable to allow any archive")
         return digests
 
     @field_validator("sinks")
     @classmethod
-    def _name_each_once(cls, sinks: tuple[SinkName, ...]) -> tuple[SinkName, ...]:
+    def _check_distinct(cls, sinks: tuple[SinkName, ...]) -> tuple[SinkName, ...]:
         if len(set(sinks)) != len(sinks):
             raise ValueError("expected each sink once")
         return sinks
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
-        """The settings that the environment gives.
+        """Return the settings from environment variables.
 
         Raises:
-            SettingsError: a variable with our prefix is no setting, or a value is not accepted.
+            SettingsError: a variable with our prefix is not a setting, or a value is invalid.
         """
         known = {PREFIX + field.upper(): field for field in cls.model_fields}
         ours = {name for name in environment if name.startswith(PREFIX)}
@@ -176,11 +177,11 @@ class Settings(BaseModel):
             return cls.model_validate({field: environment[name] for field, name in names.items()})
         except ValidationError as error:
             problem = first_problem(error)
-            name = names[problem.place.partition(".")[0]]  # a tuple's field is followed by the place in it
+            name = names[problem.place.partition(".")[0]]  # a tuple's place is `field.index`
             raise SettingsError(f"{name}: {problem.reason}, got {problem.got}") from error
 
     def to_environment(self) -> dict[str, str]:
-        """The variables, of what was set, that make `from_environment` of a child process give these settings."""
+        """Return the variables for a child process whose `from_environment` returns these settings."""
         values = {field: getattr(self, field) for field in self.model_fields_set}
         return {
             PREFIX + field.upper(): ",".join(value) if isinstance(value, tuple) else str(value)

@@ -1,8 +1,8 @@
-"""Text that a line of a log or of a terminal, or a metric's dimension, can hold."""
+"""Makes text safe for one line of a log or terminal, and for a metric's dimension."""
 
 
 def printable(text: object) -> str:
-    r"""The text with a blank for every character that does not print: it neither breaks the line nor is obeyed.
+    r"""Replace each unprintable character by a space: the text cannot break the line or control the terminal.
 
     >>> printable("a\nb\x1b[2J")
     'a b [2J'
@@ -11,5 +11,5 @@ def printable(text: object) -> str:
 
 
 def one_line(error: object) -> str:
-    """The text of an error as one line of at most 600 characters, with nothing that a terminal would obey."""
+    """Return the text of an error as one line of at most 600 printable characters."""
     return printable(str(error)[:600])

@@ -1,4 +1,4 @@
-"""What is wrong with a document that pydantic refused, in words that fit one line."""
+"""Describes a pydantic validation error in one line."""
 
 from dataclasses import dataclass
 
@@ -11,8 +11,8 @@ _MOST_INPUT_CHARACTERS = 80
 class Problem:
     """The first field that breaks a schema.
 
-    `place` is its path, joined by dots, empty where the document as a whole is wrong; `reason` is pydantic's message;
-    `got` shows the first 80 characters of what came, quoted, and is empty where nothing came.
+    `place` is its path, joined by dots; empty if the whole document is wrong. `reason` is pydantic's message. `got` is
+    the first 80 characters of the value, quoted; empty if the field is missing.
     """
 
     place: str
@@ -20,13 +20,13 @@ class Problem:
     got: str
 
     def __str__(self) -> str:
-        """`place: reason, got 'input'`, without the parts that are empty."""
+        """Return `place: reason, got 'input'`, without empty parts."""
         place = f"{self.place}: " if self.place else ""
         return f"{place}{self.reason}{f', got {self.got}' if self.got else ''}"
 
 
 def first_problem(error: ValidationError) -> Problem:
-    """The first problem that pydantic found; the others often follow from it.
+    """Return the first problem that pydantic found; the others often follow from it.
 
     >>> from pydantic import BaseModel
     >>> class Window(BaseModel):

@@ -149,7 +149,7 @@ def test_the_image_can_verify_the_archive(model_dir: Path) -> None:
 @pytest.mark.parametrize("target", SERVERS)
 @pytest.mark.parametrize(
     ("content", "message"),
-    [({"a.mar": b"no zip"}, "a.mar: expected"), ({}, "expected an archive"), (None, "got a.mar, b.mar")],
+    [({"a.mar": b"no zip"}, "a.mar: expected"), ({}, "expected a .mar file"), (None, "got a.mar, b.mar")],
 )
 def test_a_broken_archive_ends_the_container_with_a_one_line_error(
     tmp_path: Path, target: str, content: dict[str, bytes] | None, message: str

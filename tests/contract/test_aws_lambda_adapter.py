@@ -113,7 +113,7 @@ def test_ping_says_that_the_model_is_loaded(service: Service) -> None:
 @pytest.mark.parametrize(
     ("event", "status", "kind", "message"),
     [
-        (DOCUMENTED, 404, "NotFound", "expected a path of /ping, /invocations, /, got '/my/path'"),
+        (DOCUMENTED, 404, "NotFound", "expected one of the paths /ping, /invocations, /, got '/my/path'"),
         (_event("GET", "/invocations"), 405, "MethodNotAllowed", "expected POST /invocations, got GET"),
         (_event("POST", "/ping"), 405, "MethodNotAllowed", "expected GET /ping, got POST"),
         (_event("GET", "/"), 405, "MethodNotAllowed", "expected POST /, got GET"),
@@ -125,13 +125,13 @@ def test_ping_says_that_the_model_is_loaded(service: Service) -> None:
             _event(body="%%%", content_type="image/png") | {"isBase64Encoded": True},
             400,
             "BadRequest",
-            "expected a body in base64, as isBase64Encoded says, got '%%%'",
+            "expected a base64 body, as isBase64Encoded is true, got '%%%'",
         ),
-        ({}, 400, "BadRequest", "payload format 2.0, got one with version: Field required"),
-        (None, 400, "BadRequest", "payload format 2.0, got one with event"),
-        ([1], 400, "BadRequest", "payload format 2.0, got one with event"),
-        (_event() | {"version": "1.0"}, 400, "BadRequest", "got one with version: Input should be '2.0'"),
-        (_event() | {"requestContext": {}}, 400, "BadRequest", "got one with requestContext.http"),
+        ({}, 400, "BadRequest", "payload format 2.0, got an invalid one: version: Field required"),
+        (None, 400, "BadRequest", "payload format 2.0, got an invalid one: event"),
+        ([1], 400, "BadRequest", "payload format 2.0, got an invalid one: event"),
+        (_event() | {"version": "1.0"}, 400, "BadRequest", "got an invalid one: version: Input should be '2.0'"),
+        (_event() | {"requestContext": {}}, 400, "BadRequest", "got an invalid one: requestContext.http"),
     ],
 )
 def test_an_error_says_what_was_expected(service: Service, event: object, status: int, kind: str, message: str) -> None:

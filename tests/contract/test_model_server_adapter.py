@@ -95,7 +95,7 @@ def test_before_loading_requests_are_refused_as_not_ready(
         ({"embedding_size": 12}, r"model\.pt: expected .* \(\(1, 3\), \(1, 12\)\)"),
         (
             {"reference": {f"probability.{label}": [0.1, 0.2] for label in ("red", "green", "blue")}},
-            r"expected a reference of probability\.red, .*, blocking, got probability\.red",
+            r"expected the features probability\.red, .*, blocking, got probability\.red",
         ),
     ],
 )

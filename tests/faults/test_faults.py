@@ -348,6 +348,6 @@ def test_workers_that_crash_in_a_loop_end_the_container(server: str, archive: Pa
     assert process.returncode == 1
     assert 200 in pings or server == "mms"  # MMS may not get far enough to answer
     last = (tmp_path / "log").read_text().splitlines()[-1]
-    assert re.match(r"driftserve: no right answer in 10 s: golden-\d\d\.png: expected", last), last
+    assert re.match(r"driftserve: no correct answer in 10 s: golden-\d\d\.png: expected", last), last
     assert len(seen) >= 3
     assert not any(is_alive(child) for child in seen)

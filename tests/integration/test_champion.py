@@ -73,7 +73,7 @@ def test_a_champion_with_other_classes_is_refused(archive: Path, manifest: Manif
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [(b"no archive", r"scenes\.mar: "), (None, r"expected an archive, or a directory with one \.mar file, got none")],
+    [(b"no archive", r"scenes\.mar: "), (None, r"expected a \.mar file, or a directory with one \.mar file, got none")],
 )
 def test_an_invalid_champion_is_refused(content: bytes | None, said: str, manifest: Manifest, tmp_path: Path) -> None:
     place = tmp_path / "scenes.mar"

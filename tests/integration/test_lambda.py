@@ -271,7 +271,7 @@ def test_an_archive_that_cannot_be_served_is_a_one_line_init_error(
 @pytest.mark.parametrize(
     ("settings", "kind", "message"),
     [
-        ({"DRIFTSERVE_MODEL_DIR": "/nowhere"}, ArchiveError, "/nowhere: expected an archive"),
+        ({"DRIFTSERVE_MODEL_DIR": "/nowhere"}, ArchiveError, "/nowhere: expected a .mar file"),
         ({"DRIFTSERVE_SINKS": "cloudwatch"}, SettingsError, "DRIFTSERVE_SINKS: expected `emf`"),
         ({"DRIFTSERVE_ARCHIVE_SHA256": "0" * 64}, ArchiveError, f"expected a content digest of {'0' * 64}, got "),
     ],

@@ -38,7 +38,7 @@ def test_the_check_names_a_stale_page(generate: ModuleType, tmp_path: Path, caps
     assert generate.main(["--folder", str(tmp_path), "--check"]) == 1
     assert (tmp_path / "metrics.md").read_text() == "old"
     error = capsys.readouterr().err
-    assert "metrics.md is not what the code says" in error
+    assert "metrics.md is stale" in error
     assert "settings.md" not in error
 
 
@@ -53,7 +53,7 @@ def test_every_setting_and_every_metric_has_a_row(generate: ModuleType) -> None:
 
 
 def test_the_documented_default_of_workers_does_not_depend_on_this_machine(generate: ModuleType) -> None:
-    assert "| `DRIFTSERVE_WORKERS` | integer | one a processor | 1 to 256 |" in generate.settings_page()
+    assert "| `DRIFTSERVE_WORKERS` | integer | one per processor | 1 to 256 |" in generate.settings_page()
 
 
 @pytest.mark.parametrize(("labels", "components"), [(2, 1), (6, 12), (365, 3)])

@@ -46,7 +46,7 @@ def test_image_definitions_use_the_digest_from_the_registry(tmp_path: Path) -> N
     ("registry", "environment", "message"),
     [
         ("", {}, "expected a registry"),
-        ("registry", {"CODEBUILD_BUILD_SUCCEEDING": "0"}, "nothing is pushed"),
+        ("registry", {"CODEBUILD_BUILD_SUCCEEDING": "0"}, "no image is pushed"),
         ("registry", {"FAILS": "1"}, "expected a digest"),
     ],
 )

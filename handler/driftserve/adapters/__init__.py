@@ -1,1 +1,1 @@
-"""The thin doors between a model server's calls and `driftserve.inference.service`."""
+"""Passes the calls of TorchServe, MMS and AWS Lambda to `driftserve.inference.service`."""

@@ -1,6 +1,6 @@
-"""The calls of AWS Lambda to the service: `python -m awslambdaric driftserve.adapters.aws_lambda.handle`.
+"""Answers AWS Lambda's invocations: `python -m awslambdaric driftserve.adapters.aws_lambda.handle`.
 
-Events are those of a Function URL, payload format 2.0, which an HTTP API of API Gateway sends too:
+Events have the payload format 2.0, which Function URLs and the HTTP APIs of API Gateway send:
 https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html
 """
 
@@ -30,10 +30,10 @@ Handle = Callable[[Any, Any], dict[str, object]]
 
 
 def __getattr__(name: str) -> Handle:
-    """`handle`, which is built when it is first asked for, and not by the import.
+    """Return `handle`, which is built at the first access, not at import.
 
-    awslambdaric asks for it in the init phase, when Lambda gives the full processor; what that raises becomes an init
-    error. It takes the handler by its name alone, so a `main` of our own could not hand it one that is built.
+    awslambdaric reads it in the init phase, when Lambda gives the full processor; an exception there becomes an init
+    error. awslambdaric takes the handler only by its name, so our own `main` could not pass it a built handler.
     """
     if name != "handle":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -49,19 +49,19 @@ def _built() -> Handle:
     except (DriftserveError, OSError) as error:
         sys.stderr.write(f"driftserve: {printable(' '.join(str(error).split()))}\n")
         raise
-    except Exception:  # awslambdaric would tell an AttributeError as 'handler missing', without its traceback
+    except Exception:  # awslambdaric would report an AttributeError as 'handler missing', without its traceback
         logger.exception("the function cannot be built")
         raise
     return functools.partial(answer, service)
 
 
 def answer(service: Service, event: Any, context: Any) -> dict[str, object]:
-    """The Function URL's response to an event: the body and the status that the servers would give.
+    """Return the Function URL's response to an event, with the body and status that the servers would give.
 
     Args:
-        service: asked for predictions.
-        event: of payload format 2.0; any other is the caller's error.
-        context: Lambda's, of the invocation.
+        service: makes the predictions.
+        event: has the payload format 2.0; for another format the response is 400.
+        context: Lambda's context of the invocation.
     """
     request_id = str(context.aws_request_id)
     try:
@@ -73,9 +73,9 @@ def answer(service: Service, event: Any, context: Any) -> dict[str, object]:
         level = logging.INFO if error.status < 500 else logging.ERROR
         extra = {"request_id": request_id, "model": service.model_name}
         logger.log(level, "answered %d: %s: %s", error.status, type(error).__name__, error, extra=extra)
-    except Exception:  # whatever it was, the function lives on and the caller gets JSON
+    except Exception:  # the function must continue, and the caller must get JSON
         logger.exception("an event failed", extra={"request_id": request_id, "model": service.model_name})
-        response = error_response(ModelError("internal error; the function's log has its traceback"))
+        response = error_response(ModelError("internal error; the function's log has the traceback"))
     return {
         "statusCode": response.status,
         "headers": {"content-type": "application/json", "x-request-id": request_id},
@@ -85,7 +85,7 @@ def answer(service: Service, event: Any, context: Any) -> dict[str, object]:
 
 
 class _Part(BaseModel):
-    """A part of an event; fields that are not read here may be anything."""
+    """A part of an event; other fields are ignored."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -114,15 +114,15 @@ def _read(event: Any) -> _Event:
     except ValidationError as error:
         problem = first_problem(error)
         raise BadRequest(
-            "expected a Function URL event of payload format 2.0, got one with "
-            f"{problem.place or 'event'}: {problem.reason}; invoke the function by its URL"
+            "expected a Function URL event in payload format 2.0, got an invalid one: "
+            f"{problem.place or 'event'}: {problem.reason}; invoke the function through its URL"
         ) from error
 
 
 def _respond(service: Service, event: _Event, request_id: str) -> Response:
     method = _METHODS.get(event.path)
     if method is None:
-        raise NotFound(f"expected a path of {', '.join(_METHODS)}, got {event.path[:80]!r}")
+        raise NotFound(f"expected one of the paths {', '.join(_METHODS)}, got {event.path[:80]!r}")
     if (got := event.request_context.http.method) != method:
         raise MethodNotAllowed(f"expected {method} {event.path}, got {got[:20]}")
     if method == "GET":
@@ -139,8 +139,8 @@ def _respond(service: Service, event: _Event, request_id: str) -> Response:
 def _body(event: _Event) -> bytes:
     text = event.body or ""
     if not event.is_base64:
-        return text.encode(errors="surrogatepass")  # JSON can hold half a pair: no UTF-8, so no JSON to the service
+        return text.encode(errors="surrogatepass")  # JSON can hold lone surrogates: the service rejects them
     try:
         return base64.b64decode(text, validate=True)
     except ValueError as error:
-        raise BadRequest(f"expected a body in base64, as isBase64Encoded says, got {text[:40]!r} ({error})") from error
+        raise BadRequest(f"expected a base64 body, as isBase64Encoded is true, got {text[:40]!r} ({error})") from error

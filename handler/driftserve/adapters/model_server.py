@@ -1,6 +1,6 @@
-"""The calls of TorchServe and of MMS to the service: the `handle` that an archive's one-line handler file imports.
+"""Answers the calls of TorchServe and MMS: an archive's one-line handler file imports `handle` from here.
 
-Both servers call it in the same way, with contexts that agree in the few methods that are used here.
+Both servers call it in the same way, and their contexts have the same methods, as far as they are used here.
 """
 
 import contextlib
@@ -22,20 +22,20 @@ from driftserve.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-# The servers know a module-level function only, so what it loaded has to live in the module.
+# The servers accept only a module-level function, so its state must be at module level too.
 _service: Service | None = None
 _busy: AbstractContextManager[None] = contextlib.nullcontext()
 
 
 def handle(data: list[dict[str, Any]] | None, context: Any) -> list[bytes]:
-    """Load the model when called with None, as the servers do once; then answer batches.
+    """Load the model if `data` is None, as in the servers' first call; else answer a batch.
 
     Args:
-        data: one dict a request, its raw bytes under `body` or `data`.
-        context: the server's context of the batch.
+        data: one dict per request, with its raw bytes under `body` or `data`.
+        context: the server's context of the batch; the status and content type of each response are set in it.
 
     Returns:
-        One JSON text a request; status and content type are set in the context.
+        One JSON text per request.
     """
     if data is None:
         _load(Path(context.system_properties["model_dir"]))
@@ -49,7 +49,7 @@ def _load(model_dir: Path) -> None:
     global _service, _busy
     settings = Settings.from_environment()
     configure_logging(settings)
-    if settings.multi_model:  # what was verified lies elsewhere; KeyError where `worker` was not asked
+    if settings.multi_model:  # serve the verified copy; KeyError if `worker` did not start this process
         model_dir = Path(os.environ[SERVED_DIR_VARIABLE])
     _service = build_service(model_dir, settings)
     if settings.runtime_dir is not None:
@@ -59,15 +59,15 @@ def _load(model_dir: Path) -> None:
 def _predict(requests: list[Request]) -> list[Response]:
     service = _service
     if service is None:
-        return [error_response(NotReady("the model is not loaded yet; try again in a few seconds"))] * len(requests)
+        return [error_response(NotReady("the model is not loaded yet; retry in a few seconds"))] * len(requests)
     try:
         return service.predict(requests)
     except DriftserveError as error:
         return [error_response(error)] * len(requests)
-    except Exception:  # whatever it was, the worker lives on and the caller gets JSON
+    except Exception:  # the worker must continue, and the caller must get JSON
         origin = {"request_id": ", ".join(request.request_id for request in requests), "model": service.model_name}
         logger.exception("a batch of %d failed", len(requests), extra=origin)
-        return [error_response(ModelError("internal error; the server's log has its traceback"))] * len(requests)
+        return [error_response(ModelError("internal error; the server's log has the traceback"))] * len(requests)
 
 
 def _to_request(row: dict[str, Any], context: Any, index: int) -> Request:

@@ -1,1 +1,1 @@
-"""What training promises to serving: a MAR file, and the contract in it."""
+"""Reads and writes archives: the MAR files, with a contract in them, that training hands to serving."""

@@ -1,4 +1,4 @@
-"""The drift certificate of an archive: how often its detector alarms without drift, and what it sees."""
+"""The drift certificate of an archive: the measured false alarm rate and detection power of its detector."""
 
 from typing import Literal
 
@@ -11,9 +11,9 @@ Kind = Literal["short", "full"]
 
 
 class FalseAlarms(Record):
-    """The share of calm windows that raised an alarm, and its upper 95 % bound over the draws.
+    """The share of windows without drift that raised an alarm, and its upper 95 % bound over the draws.
 
-    `windows` were drawn in each draw; `worst` is the draw with most alarms.
+    Each draw has `windows` windows of `size` images. `worst` is the rate of the draw with the most alarms.
     """
 
     size: int = Field(ge=1)
@@ -27,8 +27,9 @@ class FalseAlarms(Record):
 class Power(Record):
     """The share of windows of corrupted images that raised an alarm.
 
-    `long_power` is that of long windows; None stands where there are too few images for one. `accuracy` is the model's
-    on the corrupted images, None without labels; `estimated_accuracy` what confidence says of it.
+    `power` is the share for windows, `long_power` for long windows; None if there are too few images for a window.
+    `accuracy` is the model's accuracy on the corrupted images, None without labels. `estimated_accuracy` is estimated
+    from the model's confidence.
     """
 
     corruption: str
@@ -40,11 +41,11 @@ class Power(Record):
 
 
 class Certificate(Record):
-    """What was measured with the production code, on images that are not in the reference that they are held against.
+    """Results of the production code, on images that are not in the reference that they are compared with.
 
-    `images` were corrupted; `source` says where they, and the reference of each of the `draws`, come from:
-    `reference_images` a draw, fewer than the archive's own. `false_alarms` has a row for windows, and one for
-    long windows, where there are images enough for them.
+    `images` is the number of corrupted images. Each of the `draws` has its own reference of `reference_images` images,
+    fewer than in the archive's reference. `source` says where all these images come from. `false_alarms` has a row for
+    windows and one for long windows, each only if there are enough images.
     """
 
     kind: Kind

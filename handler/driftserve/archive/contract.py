@@ -1,4 +1,4 @@
-"""What an archive promises: `contract.json`, the agreement between training and serving."""
+"""The contract of an archive, `contract.json`: what serving needs to know about a model that training exported."""
 
 import hashlib
 import math
@@ -16,8 +16,8 @@ from driftserve.validation import first_problem
 
 SCHEMA_VERSION = 3
 MODEL_FILE = "model.pt"
-PROBABILITY_PREFIX = "probability."  # and a label: the name of the feature that is its probability
-MIN_GOLDEN_MARGIN = 0.1  # far beyond what another processor, or number of threads, changes
+PROBABILITY_PREFIX = "probability."  # followed by a label: the name of the feature with its probability
+MIN_GOLDEN_MARGIN = 0.1  # far more than another processor, or another number of threads, changes
 WINDOWS_IN_LONG = 5
 _SUM_TOLERANCE = 1e-6
 
@@ -47,9 +47,9 @@ class ImageSpec(Record):
 
 
 class DriftPolicy(Record):
-    """How much traffic makes a window, and how rarely calm traffic may raise an alarm.
+    """The size of a drift window, and the budget of false alarms.
 
-    Windows, and long windows of `WINDOWS_IN_LONG` of them together, may each raise one half of the false alarms.
+    One half of the budget is for windows, the other for long windows, each of which joins `WINDOWS_IN_LONG` windows.
     """
 
     window_size: int = Field(default=200, ge=20, le=100_000)
@@ -57,19 +57,19 @@ class DriftPolicy(Record):
 
     @property
     def level(self) -> float:
-        """The probability that a window without drift raises an alarm, over all its features."""
+        """Probability that a window without drift raises an alarm, over all features together."""
         return 0.5 / self.windows_between_false_alarms
 
     @property
     def long_level(self) -> float:
-        """The same of a long window, of which there are fewer."""
+        """The same probability for a long window; it is higher, because there are fewer long windows."""
         return WINDOWS_IN_LONG * self.level
 
 
 class GoldenImage(Record):
-    """An image in the archive and what the model answers to it: the label, and a probability for each of the labels.
+    """An image in the archive and the model's prediction for it: the label, and one probability per label.
 
-    The two most probable labels lie so far apart that no harmless difference of arithmetic swaps them.
+    The two highest probabilities are so far apart that small numerical differences cannot swap their order.
     """
 
     file: str = Field(pattern=r"^golden-[0-9]{2}\.png$")
@@ -79,22 +79,21 @@ class GoldenImage(Record):
     @model_validator(mode="after")
     def _is_clear(self) -> "GoldenImage":
         if not all(0.0 <= value <= 1.0 for value in self.probabilities):
-            raise ValueError(f"{self.file}: expected probabilities in [0, 1], got others")
+            raise ValueError(f"{self.file}: expected probabilities in [0, 1], got one outside")
         if abs((total := math.fsum(self.probabilities)) - 1.0) > _SUM_TOLERANCE:
             raise ValueError(f"{self.file}: expected probabilities that sum to 1, got a sum of {total:.6f}")
         if (margin := margin_of(self.probabilities)) <= MIN_GOLDEN_MARGIN:
-            raise ValueError(f"{self.file}: expected a margin over {MIN_GOLDEN_MARGIN}, got {margin:.4f}")
+            raise ValueError(f"{self.file}: expected a margin of more than {MIN_GOLDEN_MARGIN}, got {margin:.4f}")
         return self
 
 
 class Contract(Record):
-    """Everything that serving and watching need to know about one model.
+    """Everything that serving and monitoring need to know about one model.
 
-    `reference` maps each feature's name to its values on held-out validation images, one value
-    an image; its keys, in order, are the columns of every feature matrix, each label's probability first.
-    `reference_accuracy` is the model's on these images; where their labels are not known, the
-    provenance says that it was estimated. `files` has the SHA-256 of the graph and of each
-    golden image; it is empty until the archive is written.
+    `reference` maps each feature's name to its values on held-out validation images, one value per image. Its keys, in
+    order, are the columns of every feature matrix; the probabilities of the labels come first. `reference_accuracy` is
+    the model's accuracy on these images. If their labels are unknown, it is an estimate, and the provenance says so.
+    `files` has the SHA-256 of the graph and of each golden image; it is empty until the archive is written.
     """
 
     schema_version: int
@@ -115,7 +114,7 @@ class Contract(Record):
 
     @property
     def feature_names(self) -> tuple[str, ...]:
-        """The features' names in the order of the columns."""
+        """Names of the features, in the order of the columns."""
         return tuple(self.reference)
 
     @property
@@ -125,7 +124,7 @@ class Contract(Record):
 
     @property
     def file_names(self) -> tuple[str, ...]:
-        """What `files` names once the archive is written."""
+        """The keys of `files` in a written archive."""
         return (MODEL_FILE, *(image.file for image in self.golden))
 
     @model_validator(mode="after")
@@ -134,24 +133,24 @@ class Contract(Record):
             raise ValueError(f"expected distinct labels, got {list(self.labels)}")
         lengths = {name: len(values) for name, values in self.reference.items()}
         if not lengths or min(lengths.values()) < 2 or len(set(lengths.values())) != 1:
-            raise ValueError(f"expected reference samples of one length, at least 2, got {lengths}")
+            raise ValueError(f"expected reference samples of equal length, at least 2, got {lengths}")
         if len(set(self.file_names)) != len(self.file_names):
             raise ValueError(f"expected distinct golden files, got {', '.join(self.file_names[1:])}")
         if self.files and set(self.files) != set(self.file_names):
             raise ValueError(f"expected the files {', '.join(self.file_names)}, got {', '.join(self.files)}")
         for image in self.golden:
             if (got := len(image.probabilities)) != (expected := len(self.labels)):
-                raise ValueError(f"{image.file}: expected {expected} probabilities, one a label, got {got}")
+                raise ValueError(f"{image.file}: expected {expected} probabilities, one per label, got {got}")
             if image.label != (top := self.labels[image.probabilities.index(max(image.probabilities))]):
-                raise ValueError(f"{image.file}: expected {image.label!r} to be most probable, got {top!r}")
+                raise ValueError(f"{image.file}: expected {image.label!r} to be the most probable label, got {top!r}")
         probabilities = tuple(f"{PROBABILITY_PREFIX}{label}" for label in self.labels)
         if (first := self.feature_names[: len(self.labels)]) != probabilities:
-            raise ValueError(f"expected the reference to begin with {', '.join(probabilities)}, got {', '.join(first)}")
+            raise ValueError(f"expected the reference to start with {', '.join(probabilities)}, got {', '.join(first)}")
         return self
 
 
 def margin_of(probabilities: Sequence[float]) -> float:
-    """How far the two most probable of at least two classes lie apart.
+    """Return the difference between the two highest of at least two probabilities.
 
     >>> round(margin_of([0.2, 0.7, 0.1]), 3)
     0.5
@@ -161,20 +160,20 @@ def margin_of(probabilities: Sequence[float]) -> float:
 
 
 def contract_from_json(text: str | bytes) -> Contract:
-    """The contract that a JSON text holds.
+    """Return the contract in a JSON text.
 
     Raises:
-        ArchiveError: the text is no JSON, another schema version, or breaks the schema.
+        ArchiveError: the text is not JSON, has another schema version, or breaks the schema.
     """
     try:
-        document = from_json(text, allow_inf_nan=False)  # which refuses half a surrogate pair: it could not be written
+        document = from_json(text, allow_inf_nan=False)  # rejects lone surrogates, which cannot be written
     except ValueError as error:
         raise ArchiveError(f"contract.json: expected JSON, got {error}; export the archive again") from error
     version = document.get("schema_version") if isinstance(document, dict) else None
     if version != SCHEMA_VERSION:
         raise ArchiveError(
             f"contract.json: expected schema_version {SCHEMA_VERSION}, got {version!r}; "
-            "serve it with the driftserve that wrote it, or export the archive again"
+            "serve it with the driftserve version that wrote it, or export the archive again"
         )
     try:
         return Contract.model_validate(document)
@@ -185,12 +184,12 @@ def contract_from_json(text: str | bytes) -> Contract:
 
 
 def contract_to_json(contract: Contract) -> str:
-    """The contract as a JSON text that `contract_from_json` reads back unchanged."""
+    """Return the contract as a JSON text, which `contract_from_json` reads back unchanged."""
     return contract.model_dump_json(indent=1)
 
 
 def file_sha256(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal, as `Contract.files` names it."""
+    """Return the SHA-256 of a file, in hexadecimal, as in `Contract.files`."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):

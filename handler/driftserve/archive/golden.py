@@ -1,27 +1,28 @@
-"""Golden images: is an answer the one that the archive promises? Without torch, for the supervisor asks too."""
+"""Compares the answer to a golden image with the contract; without torch, because the supervisor does it too."""
 
 from collections.abc import Mapping, Sequence
 
 from driftserve.archive.contract import GoldenImage
 
-# Of a probability. Another processor, number of threads or batch moves the last digits; another model, preprocessing or
-# temperature moves more than this.
+# Of a probability. Another processor, number of threads or batch changes only the last digits; another model,
+# preprocessing or temperature changes more than this.
 GOLDEN_TOLERANCE = 1e-3
 
 
 def golden_mismatch(golden: GoldenImage, labels: Sequence[str], probabilities: Mapping[str, float]) -> str | None:
-    """What differs between the answer to a golden image and the contract's, or None when it is right.
+    """Describe how the answer to a golden image differs from the contract; return None if it matches.
 
-    The most probable label is compared first. No other can pass for it: the tolerance is far smaller than its margin.
+    The most probable label is compared first. Another label cannot match, because the tolerance is far smaller than
+    the margin between the two.
 
     Args:
-        golden: the image, and the answer to expect.
-        labels: the contract's.
+        golden: the image with the expected answer.
+        labels: from the contract.
         probabilities: the answer, by label.
     """
     if set(probabilities) != set(labels):
         return f"{golden.file}: expected the labels {', '.join(labels)}, got {', '.join(map(str, probabilities))}"
     for expected, label in sorted(zip(golden.probabilities, labels, strict=True), reverse=True):
-        if not abs((got := probabilities[label]) - expected) <= GOLDEN_TOLERANCE:  # NaN is no match
+        if not abs((got := probabilities[label]) - expected) <= GOLDEN_TOLERANCE:  # NaN does not match
             return f"{golden.file}: expected {label} at {expected:.4f} within {GOLDEN_TOLERANCE}, got {got:.4f}"
     return None

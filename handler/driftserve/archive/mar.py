@@ -1,8 +1,9 @@
-"""A MAR file read as if it were hostile: a zip that means one thing to every reader, or a refusal.
+"""Reads a MAR file (a zip file) as untrusted input, and rejects it if two zip readers could read it differently.
 
-Python's zipfile reads the central directory, Java's ZipInputStream the local headers in order, and each forgives
-other faults. So only the plain layout that torch-model-archiver writes is taken: entry after entry from byte 0, each
-local header as the directory has it, then the directory, then the end; no flags, extra fields, comments or zip64.
+Python's zipfile reads the central directory, Java's ZipInputStream reads the local headers in order, and each ignores
+other errors. So only the simple layout that torch-model-archiver writes is accepted: all entries in order from byte 0,
+each local header equal to its directory entry, then the directory, then the end record. Flags, extra fields, comments
+and zip64 are rejected.
 """
 
 import os
@@ -21,47 +22,47 @@ from driftserve.errors import ArchiveError
 from driftserve.text import one_line
 
 MAX_ENTRIES = 64
-MAX_ENTRY_BYTES = 2_000_000_000  # Python's writer turns to zip64 at 2^31 / 1.05
+MAX_ENTRY_BYTES = 2_000_000_000  # Python's writer switches to zip64 at 2^31 / 1.05
 MAX_TOTAL_BYTES = 2**31 - 1
-MAX_RATIO = 200  # of an entry to its compressed bytes; weights stay under 2, a bomb of zeros reaches 1,000
+MAX_RATIO = 200  # bytes of an entry to its compressed bytes; under 2 for weights, 1,000 for a zip bomb of zeros
 
 _MAX_DIRECTORY_BYTES = 64 * 1024
 _BLOCK_BYTES = 1 << 20
-_SMALL_BYTES = 1 << 20  # an entry this small is no bomb, whatever its ratio
-# Parts that begin with no dot: so neither absolute nor `..`, and no backslash, drive, NUL or control character.
+_SMALL_BYTES = 1 << 20  # an entry this small is not a zip bomb, whatever its ratio
+# Parts that do not start with a dot: so no absolute path, no `..`, no backslash, drive, NUL or control character.
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}(/[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63})*/?")
 # Signature, this disk, the directory's disk, entries here, entries, directory's size, its offset, comment's length.
 _END = struct.Struct("<4s4H2LH")
 _END_SIGNATURE = b"PK\5\6"
-_DIRECTORY_ENTRY_BYTES = 46  # less the name
+_DIRECTORY_ENTRY_BYTES = 46  # without the name
 
 
 @dataclass(frozen=True)
 class Mar:
-    """An open MAR file whose structure was checked; `entries` by name, the directories among them."""
+    """An open MAR file with a checked structure; `entries` maps names to entries, including directories."""
 
     entries: Mapping[str, zipfile.ZipInfo]
     _file: BinaryIO
 
     @property
     def sizes(self) -> dict[str, int]:
-        """The bytes of each entry, unpacked."""
+        """Uncompressed bytes of each entry."""
         return {name: entry.file_size for name, entry in self.entries.items()}
 
     def read(self, name: str, most_bytes: int) -> bytes:
-        """The content of a small entry.
+        """Return the content of a small entry.
 
         Raises:
-            ArchiveError: there is no such entry, it is longer, or its content is not what its header says.
+            ArchiveError: there is no such entry, it is too large, or its content does not match its header.
         """
         check_size(name, self.sizes, most_bytes)
         return b"".join(self.blocks(name))
 
     def blocks(self, name: str) -> Iterator[bytes]:
-        """The content of an entry, in blocks of at most 1 MiB: never more of them than the header declares.
+        """Yield the content of an entry in blocks of at most 1 MiB, never more bytes than the header declares.
 
         Raises:
-            ArchiveError: the content is not what the header says; the blocks before it came all the same.
+            ArchiveError: the content does not match the header; some blocks may have been yielded before.
         """
         entry = self.entries[name]
         compressed = self._compressed(entry)
@@ -74,7 +75,7 @@ class Mar:
             yield block
         if (size, checksum) != (entry.file_size, entry.CRC):
             raise ArchiveError(
-                f"{name}: expected {entry.file_size} bytes of CRC {entry.CRC:08x}, got {size} of {checksum:08x}"
+                f"{name}: expected {entry.file_size} bytes with CRC {entry.CRC:08x}, got {size} with {checksum:08x}"
             )
 
     def _compressed(self, entry: zipfile.ZipInfo) -> Iterator[bytes]:
@@ -90,10 +91,10 @@ class Mar:
 
 @contextmanager
 def open_mar(path: Path) -> Iterator[Mar]:
-    """A MAR file, open for reading; every error of it becomes one line that begins with the file's name.
+    """Open a MAR file for reading; turn each error in it into one line that starts with the file's name.
 
     Raises:
-        ArchiveError: the file cannot be read, or its structure is refused.
+        ArchiveError: the file cannot be read, or its structure is rejected.
     """
     try:
         with path.open("rb") as file:
@@ -103,19 +104,19 @@ def open_mar(path: Path) -> Iterator[Mar]:
 
 
 def check_size(name: str, sizes: Mapping[str, int], most_bytes: int) -> None:
-    """Pass if there is an entry of that name, and it is small.
+    """Check that the entry exists and has at most `most_bytes` bytes.
 
     Raises:
-        ArchiveError: there is none, or it has more bytes.
+        ArchiveError: it does not exist, or is larger.
     """
     if name not in sizes:
-        raise ArchiveError(f"{name}: expected an archive that driftserve wrote, got none of this name")
+        raise ArchiveError(f"{name}: expected this file in the archive, got none; export the archive with driftserve")
     if sizes[name] > most_bytes:
         raise ArchiveError(f"{name}: expected at most {most_bytes} bytes, got {sizes[name]}")
 
 
 def _checked_entries(file: BinaryIO) -> list[zipfile.ZipInfo]:
-    """The entries, after everything that their headers say was accepted."""
+    """Return the entries, after all checks of their headers."""
     count, directory, directory_bytes = _read_end(file)
     try:
         with zipfile.ZipFile(file) as mar:
@@ -139,13 +140,13 @@ def _checked_entries(file: BinaryIO) -> list[zipfile.ZipInfo]:
 
 
 def _read_end(file: BinaryIO) -> tuple[int, int, int]:
-    """How many entries the directory has, where it begins, and its bytes, from the file's last bytes."""
+    """Return the number of entries, the directory's offset and its size in bytes, from the file's end record."""
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - _END.size))
     record = file.read(_END.size)
     if len(record) < _END.size or not record.startswith(_END_SIGNATURE):
         raise ArchiveError(
-            f"expected a MAR archive (a zip file with nothing after its end), got {size} bytes that end otherwise"
+            f"expected a MAR archive (a zip file with nothing after its end), got {size} bytes with another end"
         )
     _, disk, directory_disk, entries_here, entries, directory_bytes, directory, comment_bytes = _END.unpack(record)
     if entries > MAX_ENTRIES or directory_bytes > _MAX_DIRECTORY_BYTES:
@@ -154,14 +155,14 @@ def _read_end(file: BinaryIO) -> tuple[int, int, int]:
             f"got {entries} in {directory_bytes}"
         )
     if (disk, directory_disk, entries_here, comment_bytes) != (0, 0, entries, 0):
-        raise ArchiveError("expected a zip file of one part without a comment, got another")
+        raise ArchiveError("expected a zip file in one part and without a comment, got another")
     if (end := directory + directory_bytes + _END.size) != size:
         raise ArchiveError(f"expected {end} bytes, as the end of the zip file says, got {size}")
     return entries, directory, directory_bytes
 
 
 def _check_entry(entry: zipfile.ZipInfo) -> None:
-    """Pass if this is an ordinary file, or directory, in the directory entry's own words."""
+    """Check that a directory entry describes an ordinary file or directory."""
     name = entry.orig_filename  # `filename` ends at the first NUL
     is_directory = name.endswith("/")
     kind = stat.S_IFMT(entry.external_attr >> 16)
@@ -169,7 +170,7 @@ def _check_entry(entry: zipfile.ZipInfo) -> None:
     for accepted, expected, got in (
         (_NAME.fullmatch(name), "a plain relative path of letters, digits, '.', '_' and '-'", "another"),
         (kind in (0, stat.S_IFDIR if is_directory else stat.S_IFREG), "a regular file", f"the mode {kind:#o}"),
-        (entry.flag_bits == 0, "neither encryption nor any other flag", f"the flags {entry.flag_bits:#06x}"),
+        (entry.flag_bits == 0, "no encryption and no other flag", f"the flags {entry.flag_bits:#06x}"),
         (entry.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED), "method 0 or 8", entry.compress_type),
         (not entry.extra and not entry.comment, "no extra field and no comment", "one"),
         (largest <= MAX_ENTRY_BYTES, f"at most {MAX_ENTRY_BYTES} bytes", largest),
@@ -185,14 +186,14 @@ def _check_entry(entry: zipfile.ZipInfo) -> None:
 
 
 def _check_local_headers(file: BinaryIO, entries: Iterable[zipfile.ZipInfo], directory: int) -> None:
-    """Pass if the local headers, one after the other, say what the directory says, with nothing between them."""
+    """Check that the local headers equal the directory's entries, in order and without gaps."""
     position = 0
     for entry in entries:
         header = entry.FileHeader(zip64=False)
         file.seek(position)
         if entry.header_offset != position or file.read(len(header)) != header:
             raise ArchiveError(
-                f"{entry.filename}: expected its local header at byte {position} as the directory has it, got another"
+                f"{entry.filename}: expected a local header at byte {position} equal to the directory's, got another"
             )
         position += len(header) + entry.compress_size
     if position != directory:
@@ -200,7 +201,7 @@ def _check_local_headers(file: BinaryIO, entries: Iterable[zipfile.ZipInfo], dir
 
 
 def _inflated(compressed: Iterable[bytes]) -> Iterator[bytes]:
-    """What a raw deflate stream holds, where the stream ends with the compressed bytes, not before or after."""
+    """Yield the content of a raw deflate stream, which must end exactly where the compressed bytes end."""
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     for waiting in compressed:
         block = inflater.decompress(waiting, _BLOCK_BYTES)
@@ -209,6 +210,6 @@ def _inflated(compressed: Iterable[bytes]) -> Iterator[bytes]:
             block = inflater.decompress(inflater.unconsumed_tail, _BLOCK_BYTES)
             yield block
         if inflater.unused_data:
-            raise ArchiveError("expected the end of the compressed bytes where their stream ends, got more of them")
+            raise ArchiveError("expected no bytes after the compressed stream, got more")
     if not inflater.eof:
-        raise ArchiveError("expected a whole compressed stream, got one that breaks off")
+        raise ArchiveError("expected a complete compressed stream, got a truncated one")

@@ -1,4 +1,4 @@
-"""The archive read: a MAR file with the graph, its golden images, its contract and the one-line handler file."""
+"""Reads, checks and unpacks an archive: the graph, golden images, contract, manifest and one-line handler file."""
 
 import hashlib
 from collections import deque
@@ -18,9 +18,9 @@ from driftserve.validation import first_problem
 
 CONTRACT_FILE = "contract.json"
 HANDLER_FILE = "driftserve_handler.py"
-# The loaders of both servers take a module-level function `handle`, an imported one too.
+# The loaders of both servers accept a module-level function `handle`, even if it is imported.
 HANDLER_SOURCE = "from driftserve.adapters.model_server import handle\n"
-# Written by the archiver with the time in it, so it is no part of the archive's content.
+# The archiver writes the time into it, so it is not part of the content digest.
 MANIFEST_FILE = "MAR-INF/MANIFEST.json"
 MAX_MANIFEST_BYTES = 64 * 1024
 
@@ -31,10 +31,10 @@ _TakeFile = Callable[[str, Iterable[bytes]], object]
 
 
 def find_archive(place: Path) -> Path:
-    """The archive at a path: the file itself, the one `.mar` in a directory, or a directory that a MAR was unpacked to.
+    """Return the archive at a path: the file itself, the only `.mar` in a directory, or an unpacked MAR's directory.
 
     Raises:
-        ArchiveError: there is none, or several.
+        ArchiveError: there is none, or there are several.
     """
     if place.is_file():
         return place
@@ -43,19 +43,19 @@ def find_archive(place: Path) -> Path:
         return place
     if len(found) != 1:
         names = ", ".join(path.name for path in found) or "none"
-        raise ArchiveError(f"{place}: expected an archive, or a directory with one .mar file, got {names}")
+        raise ArchiveError(f"{place}: expected a .mar file, or a directory with one .mar file, got {names}")
     return found[0]
 
 
 def check_files_beside(archive: Path) -> None:
-    """Pass if nothing lies beside a `.mar` but the manifest and the handler file that it holds itself.
+    """Check that only copies of its own manifest and handler file are beside a `.mar`.
 
-    A multi-model server reads these two, and acts on them, before it starts the worker that verifies the archive.
+    A multi-model server reads these two files, and acts on them, before it starts the worker that verifies the archive.
 
     Raises:
-        ArchiveError: something else lies there, or one of the two is another.
+        ArchiveError: there is another file, or one of the two differs from the one in the `.mar`.
     """
-    advice = "load what the export's model.tar.gz unpacks to, or the .mar by its file:// URL"
+    advice = "load the unpacked model.tar.gz of the export, or the .mar by its file:// URL"
     with open_unpacked(archive.parent) as beside, open_mar(archive) as mar:
         expected = {archive.name, MANIFEST_FILE, HANDLER_FILE}
         if set(beside.sizes) != expected:
@@ -68,31 +68,31 @@ def check_files_beside(archive: Path) -> None:
 
 
 def read_archive(archive: Path) -> tuple[Contract, str]:
-    """The contract and the content digest of an archive, after all of it was checked; nothing is written or run.
+    """Check a whole archive, and return its contract and content digest; nothing is written or run.
 
     Raises:
-        ArchiveError: the file is no archive of ours, or its content is not what the contract says; one line.
+        ArchiveError: the file is not a driftserve archive, or its content does not match the contract; one line.
     """
     return _read_checked(archive, lambda _, blocks: deque(blocks, maxlen=0))
 
 
 def read_contract(archive: Path) -> Contract:
-    """The contract in a `.mar` file, as `read_archive` gives it."""
+    """Check a whole archive, and return its contract."""
     return read_archive(archive)[0]
 
 
 def unpack_archive(archive: Path, destination: Path) -> Contract:
-    """The contract of an archive whose checked bytes, and nothing else, now lie in `destination`.
+    """Unpack exactly the checked bytes of an archive into `destination`, and return its contract.
 
-    Nothing is written before the structure, the contract, the manifest and the handler file were accepted;
-    the rest is checked as it is written, in small blocks.
+    Nothing is written before the structure, the contract, the manifest and the handler file are checked; the other
+    files are checked while they are written, in small blocks.
 
     Args:
-        archive: not trusted in any way.
-        destination: a directory that is empty, or is made here; after an error its content is worth nothing.
+        archive: an untrusted file or directory.
+        destination: an empty or new directory; its content is not usable after an error.
 
     Raises:
-        ArchiveError: as `read_archive`; or the destination is not empty, or cannot be written.
+        ArchiveError: as in `read_archive`; or the destination is not empty, or cannot be written.
     """
 
     def write(name: str, blocks: Iterable[bytes]) -> None:
@@ -112,23 +112,23 @@ def unpack_archive(archive: Path, destination: Path) -> Contract:
 
 
 def directory_digest(directory: Path, contract: Contract) -> str:
-    """The content digest of an unpacked archive, equal to that of its `.mar` file."""
-    # TorchServe and Python leave their own files in the directory: count those that we wrote.
+    """Return the content digest of an unpacked archive, which is equal to the digest of its `.mar` file."""
+    # TorchServe and Python write their own files into the directory, so use only the archive's files.
     ours = (CONTRACT_FILE, HANDLER_FILE, *contract.files)
     return _content_digest({name: file_sha256(directory / name) for name in ours})
 
 
 def _content_digest(sha256: Mapping[str, str]) -> str:
-    """SHA-256 over `name sha256` lines, sorted by name, without the archiver's manifest."""
+    """Return the SHA-256 of `name sha256` lines, sorted by name, without the archiver's manifest."""
     lines = sorted(f"{name} {digest}\n" for name, digest in sha256.items())
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def _read_checked(archive: Path, take_file: _TakeFile) -> tuple[Contract, str]:
-    """The contract and the content digest of an archive; `take_file` is given each file's name and its bytes.
+    """Return the contract and the content digest of an archive; pass each file's name and bytes to `take_file`.
 
-    The small files are given once all of them were accepted; the digests of the others are held against the contract
-    as `take_file` reads their blocks, so that what it took is what was checked.
+    The small files are passed after all of them were checked. The digests of the others are compared with the contract
+    while `take_file` reads their blocks, so that it takes exactly the checked bytes.
     """
     with open_unpacked(archive) if archive.is_dir() else open_mar(archive) as mar:
         contract_bytes = mar.read(CONTRACT_FILE, _MAX_CONTRACT_BYTES)
@@ -155,14 +155,14 @@ def _check_entries(mar: Mar | Unpacked, contract: Contract) -> None:
     expected = {CONTRACT_FILE, HANDLER_FILE, MANIFEST_FILE, *contract.file_names}
     if (got := set(mar.sizes) - {"MAR-INF/"}) != expected:
         missing, surplus = sorted(expected - got), sorted(got - expected)
-        raise ArchiveError(f"expected the files that its contract names, got {missing} missing and {surplus} beyond")
+        raise ArchiveError(f"expected the files in its contract, got {missing} missing and {surplus} unexpected")
     for image in contract.golden:
         if (size := mar.sizes[image.file]) > _MAX_GOLDEN_BYTES:
             raise ArchiveError(f"{image.file}: expected at most {_MAX_GOLDEN_BYTES} bytes, got {size}")
 
 
 def _digested(mar: Mar | Unpacked, name: str, expected: str) -> Iterator[bytes]:
-    """The blocks of an entry; after the last one its SHA-256 is held against the contract's."""
+    """Yield the blocks of an entry; after the last one, compare its SHA-256 with the contract's."""
     digest = hashlib.sha256()
     for block in mar.blocks(name):
         digest.update(block)
@@ -179,7 +179,7 @@ class _ManifestModel(Record):
 
 
 class _Manifest(Record):
-    """What torch-model-archiver 0.12 writes. More would tell the server to install or run something."""
+    """The fields that torch-model-archiver 0.12 writes. Other fields could make the server install or run something."""
 
     created_on: str = Field(alias="createdOn")
     runtime: Literal["python"]

@@ -1,9 +1,9 @@
-"""A record as archives hold it: frozen, and of known fields only."""
+"""The base class of all records in an archive."""
 
 from pydantic import BaseModel, ConfigDict
 
 
 class Record(BaseModel):
-    """A frozen record that refuses fields it does not know."""
+    """A frozen record that rejects unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

@@ -1,4 +1,4 @@
-"""A directory that a MAR was unpacked to, read as if it were hostile: plain files, few, of a bounded size."""
+"""Reads a directory with an unpacked MAR as untrusted input: only a few plain files of limited size are accepted."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,25 +14,25 @@ _BLOCK_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Unpacked:
-    """The files below a directory: `sizes` in bytes, by name as in the MAR."""
+    """The files below a directory; `sizes` maps their names, as in the MAR, to bytes."""
 
     directory: Path
     sizes: Mapping[str, int]
 
     def read(self, name: str, most_bytes: int) -> bytes:
-        """The content of a small file.
+        """Return the content of a small file.
 
         Raises:
-            ArchiveError: there is no such file, or it is longer.
+            ArchiveError: there is no such file, or it is too large.
         """
         check_size(name, self.sizes, most_bytes)
         return b"".join(self.blocks(name))
 
     def blocks(self, name: str) -> Iterator[bytes]:
-        """The content of a file, in blocks of at most 1 MiB: never more than it was listed with.
+        """Yield the content of a file in blocks of at most 1 MiB, never more bytes than its size in `sizes`.
 
         Raises:
-            ArchiveError: the file has another size by now.
+            ArchiveError: the file's size has changed.
         """
         left = self.sizes[name]
         with (self.directory / name).open("rb") as file:
@@ -42,15 +42,15 @@ class Unpacked:
                     break
                 yield block
         if left:
-            raise ArchiveError(f"{name}: expected {self.sizes[name]} bytes, as it had a moment ago, got others")
+            raise ArchiveError(f"{name}: expected {self.sizes[name]} bytes, got another size since the check began")
 
 
 @contextmanager
 def open_unpacked(directory: Path) -> Iterator[Unpacked]:
-    """The files of a directory; every error of it becomes one line that begins with the directory's name.
+    """List the files of a directory; turn each error in it into one line that starts with the directory's name.
 
     Raises:
-        ArchiveError: it cannot be read, or holds anything but a few plain files.
+        ArchiveError: the directory cannot be read, or has anything but a few plain files.
     """
     try:
         yield Unpacked(directory, _sizes(directory))

@@ -1,4 +1,4 @@
-"""The archive written: a MAR file by torch-model-archiver, and the tarball that SageMaker takes."""
+"""Writes an archive: a MAR file with torch-model-archiver, and the tarball for SageMaker."""
 
 import io
 import os
@@ -24,19 +24,19 @@ from driftserve.errors import ArchiveError
 
 
 def write_archive(directory: Path, contract: Contract, model: Path, golden: Mapping[str, bytes]) -> Path:
-    """Write `<directory>/<name>.mar` with torch-model-archiver and give back its path.
+    """Write `<directory>/<name>.mar` with torch-model-archiver and return its path.
 
     Args:
-        directory: made where it does not exist.
+        directory: is created if it does not exist.
         contract: its `files` are filled in here.
         model: the TorchScript file.
         golden: the PNG of each of the contract's golden images, by its file name.
 
     Raises:
-        ArchiveError: the archiver is not installed, or refused; or what it wrote cannot be read back.
+        ArchiveError: the archiver is not installed, or failed; or its output cannot be read back.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    # The archiver uses and deletes <TMPDIR>/<model name>: give it a TMPDIR of its own.
+    # The archiver uses and deletes <TMPDIR>/<model name>, so it gets its own TMPDIR.
     with tempfile.TemporaryDirectory() as scratch:
         source, temporary = Path(scratch, "source"), Path(scratch, "tmp")
         source.mkdir()
@@ -70,12 +70,12 @@ def _run_archiver(source: Path, temporary: Path, contract: Contract, directory: 
 
 
 def write_model_tarball(archive: Path, path: Path) -> None:
-    """Write the `model.tar.gz` that SageMaker unpacks: into /opt/ml/model, or for a multi-model endpoint elsewhere.
+    """Write the `model.tar.gz` that SageMaker unpacks, into /opt/ml/model or, for a multi-model endpoint, elsewhere.
 
-    A multi-model server asks the unpacked directory for the manifest and the handler file of an archive, so they lie
-    beside the `.mar`, which alone is verified and served.
+    A multi-model server reads the manifest and the handler file in the unpacked directory, so the tarball has copies of
+    them beside the `.mar`. Only the `.mar` is verified and served.
     """
-    with open_mar(archive) as mar, tarfile.open(path, "w:gz", compresslevel=1) as tarball:  # it is deflated already
+    with open_mar(archive) as mar, tarfile.open(path, "w:gz", compresslevel=1) as tarball:  # already compressed
         with archive.open("rb") as file:
             tarball.addfile(_tar_entry(archive.name, archive.stat().st_size), file)
         for name in (MANIFEST_FILE, HANDLER_FILE):
@@ -84,7 +84,7 @@ def write_model_tarball(archive: Path, path: Path) -> None:
 
 
 def _tar_entry(name: str, size: int) -> tarfile.TarInfo:
-    """A file that everybody may read, whoever wrote it: the image's user is nobody in particular."""
+    """Return the entry of a file that every user may read, because the image runs as an arbitrary user."""
     entry = tarfile.TarInfo(name)
     entry.size, entry.mode = size, 0o644
     return entry

@@ -1,1 +1,1 @@
-"""Bytes to pixels: the one decode and the one preprocess that training and serving share."""
+"""Decodes and preprocesses images, by the same code for training and serving."""

@@ -1,25 +1,25 @@
-"""A file in memory that ends a parser's work when it reads more than an honest file makes it read.
+"""A file in memory that limits how often, and how many bytes, a parser may read.
 
-Pillow's parsers are Python loops around `read`. A few megabytes can send them round millions of times, and a
-TIFF directory can have its own 25 MB copied for each of 65,535 tags.
+Pillow's parsers are Python loops around `read`. A few megabytes can make them loop millions of times, and a TIFF
+directory can make them copy its own 25 MB for each of 65,535 tags.
 """
 
 from io import BytesIO
 
 from driftserve.errors import UndecodableImage
 
-# Too little to do harm with; such a body is read without counting, which would cost a small JPEG a tenth.
+# A body of this size is harmless. Its reads are not counted, since counting slows a small JPEG by a tenth.
 _HARMLESS_BYTES = 1 << 15
-# A JPEG of 25 MB has 400 segments of 4 reads each, a TIFF's first directory is read three times over.
+# A JPEG of 25 MB has 400 segments of 4 reads each; a TIFF's first directory is read three times.
 _HEADER_READS = 10_000
-# A PNG of 25 MB in IDAT chunks of 256 bytes takes 400,000; a run of an RLE bitmap takes two.
+# A PNG of 25 MB in IDAT chunks of 256 bytes takes 400,000 reads; a run of an RLE bitmap takes two.
 _PIXEL_READS = 1_000_000
 # A TIFF's tags are read three times, its pixels once.
 _READS_OF_A_BYTE = 5
 
 
 class BoundedFile(BytesIO):
-    """The bytes as a file for Pillow; reading its header is bounded tightly, its pixels less so."""
+    """The bytes as a file for Pillow, with a low limit of reads for the header and a high one for the pixels."""
 
     def __init__(self, body: bytes) -> None:
         super().__init__(body)
@@ -29,18 +29,18 @@ class BoundedFile(BytesIO):
             self.read = super().read  # type: ignore[method-assign]  # not counted
 
     def allow_pixels(self) -> None:
-        """Allow what it takes to read the pixels, once the header has passed."""
+        """Raise the limit of reads for the pixels, after the header was accepted."""
         self._reads_left = _PIXEL_READS
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Read as any file.
+        """Read as from any file.
 
         Raises:
-            UndecodableImage: it was read too often, or too much of it.
+            UndecodableImage: there were too many reads, or too many bytes were read.
         """
         block = super().read(size)
         self._reads_left -= 1
         self._bytes_left -= len(block)
         if self._reads_left < 0 or self._bytes_left < 0:
-            raise UndecodableImage("expected an image, got one in far too many parts; save it again")
+            raise UndecodableImage("expected an image in fewer parts, got too many; save it again")
         return block

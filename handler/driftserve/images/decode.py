@@ -1,4 +1,4 @@
-"""Image bytes to pixels, by the one function that serving, the reference and training share."""
+"""Decodes image bytes to pixels, by the same function for serving, the reference and training."""
 
 import re
 import warnings
@@ -21,7 +21,7 @@ from driftserve.images.header import (
     webp_size,
 )
 
-# The files that count as images in a folder, and the media type to send each as.
+# The suffixes of image files in a folder, and the media type of each.
 MEDIA_TYPES = {
     ".jpg": "image/jpeg",
     ".jpeg": "image/jpeg",
@@ -44,20 +44,20 @@ PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 _JPEG = b"\xff\xd8\xff"
 _EXIF = b"Exif\0\0"
-# With the length and the number of components: a phone appends a film, in which FF DA alone is frequent.
+# The marker with length and number of components: phones append a video, in which FF DA alone is frequent.
 _JPEG_SCAN = re.compile(rb"\xff\xda\x00(?:\x08\x01|\x0a\x02|\x0c\x03|\x0e\x04)")
-# Scans, compressed texts and profiles: each costs milliseconds however few bytes it has. A progressive JPEG has
-# about ten scans, and one more for a thumbnail.
-_MOST_DEAR_PARTS = 100
-# Offsets and lengths of strips or tiles: 390,000 in an image of 50 megapixels in the smallest tiles of all, 16x16.
+# Scans, compressed texts and profiles: each costs milliseconds, however small it is. A progressive JPEG has about ten
+# scans, and one more for a thumbnail.
+_MOST_COSTLY_PARTS = 100
+# Offsets and lengths of strips or tiles: an image of 50 megapixels in the smallest tiles, 16x16, has 390,000.
 _MOST_TIFF_NUMBERS = 400_000
 _BMP_RUNS = (1, 2)
-_MOST_RUN_PIXELS = 4_000_000  # Pillow decodes a bitmap in runs in Python, 0.1 us a pixel
+_MOST_RUN_PIXELS = 4_000_000  # Pillow decodes an RLE bitmap in Python, 0.1 us per pixel
 
 
 @dataclass(frozen=True)
 class ImageLimits:
-    """The largest image that is decoded: width times height, the longer side, and frames or pages."""
+    """The largest image that is accepted: width times height, the longer side, and frames or pages."""
 
     pixels: int = 50_000_000
     side: int = 16_384
@@ -68,37 +68,37 @@ DEFAULT_LIMITS = ImageLimits()
 
 
 def decode(body: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> npt.NDArray[np.uint8]:
-    """The image in the bytes as RGB, shape (H, W, 3) uint8, upright by its EXIF orientation.
+    """Return the image in the bytes as RGB, shape (H, W, 3) uint8, upright according to its EXIF orientation.
 
-    - The limits are held against the header, before any pixel is decoded.
-    - Of an animation or a multi-page file only the first frame is decoded.
-    - Alpha and transparent colours are ignored, not blended, as timm and torchvision do by `convert("RGB")`.
-    - Of 16 bits a channel the upper 8 are taken. CMYK is converted without colour management.
-    - A corrupt EXIF block counts as none.
+    - The header is checked against the limits before any pixel is decoded.
+    - Only the first frame of an animation or a multi-page file is decoded.
+    - Alpha and transparent colours are ignored, not blended, as timm and torchvision do with `convert("RGB")`.
+    - 16-bit channels keep their upper 8 bits. CMYK is converted without colour management.
+    - A corrupt EXIF block is ignored.
 
     Raises:
-        UndecodableImage: the bytes are no whole image of `FORMATS`, or its pixels are floats or 32-bit
-            integers, whose black and white no format defines.
-        ImageTooLarge: the image is beyond the limits, or beyond the memory there is.
+        UndecodableImage: the bytes are not a complete image in one of `FORMATS`, or its pixels are floats or 32-bit
+            integers, for which no format defines black and white.
+        ImageTooLarge: the image exceeds the limits or the available memory.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns of big images and odd metadata
+            warnings.simplefilter("ignore")  # Pillow warns about big images and odd metadata
             return _decode(body, limits)
     except BadRequest:
         raise
     except UnidentifiedImageError as error:
         raise UndecodableImage(
-            f"expected an image ({', '.join(FORMATS)}), got {len(body)} bytes that are none, "
-            "or whose header is corrupt or of a rare kind; send a plain JPEG or PNG"
+            f"expected an image ({', '.join(FORMATS)}), got {len(body)} bytes with an unknown or corrupt header; "
+            "send a plain JPEG or PNG"
         ) from error
     except (Image.DecompressionBombError, MemoryError) as error:
         raise ImageTooLarge(
             f"expected at most {limits.pixels} pixels and sides of at most {limits.side}, "
-            f"got more than can be decoded; send a smaller image"
+            "got more than the memory allows; send a smaller image"
         ) from error
-    except Exception as error:  # Pillow's decoders raise a dozen kinds on corrupt bytes, struct.error among them
-        raise UndecodableImage(f"expected a whole image, got one that breaks off or is corrupt: {error}") from error
+    except Exception as error:  # Pillow's decoders raise a dozen types on corrupt bytes, such as struct.error
+        raise UndecodableImage(f"expected a complete image, got a truncated or corrupt one: {error}") from error
 
 
 def _decode(body: bytes, limits: ImageLimits) -> npt.NDArray[np.uint8]:
@@ -114,8 +114,8 @@ def _decode(body: bytes, limits: ImageLimits) -> npt.NDArray[np.uint8]:
         _check_pixel_format(image)
         file.allow_pixels()
         if isinstance(image, TiffImageFile):
-            _forget_directories_within(image)
-        image.load()  # a TIFF is upright after this
+            _drop_exif_directories(image)
+        image.load()  # this also makes a TIFF upright
         orientation = exif_orientation(exif or _exif(image))
         upright = _to_rgb(image)
         if orientation in _UPRIGHT:
@@ -126,12 +126,12 @@ def _decode(body: bytes, limits: ImageLimits) -> npt.NDArray[np.uint8]:
 def _check_part_count(body: bytes) -> None:
     number = 0
     if body.startswith(_JPEG):
-        number = sum(1 for _ in islice(_JPEG_SCAN.finditer(body), _MOST_DEAR_PARTS + 1))
+        number = sum(1 for _ in islice(_JPEG_SCAN.finditer(body), _MOST_COSTLY_PARTS + 1))
     elif body.startswith(PNG_SIGNATURE):
         number = body.count(b"TXt") + body.count(b"iCCP")  # iTXt and zTXt, not tEXt
-    if number > _MOST_DEAR_PARTS:
+    if number > _MOST_COSTLY_PARTS:
         raise UndecodableImage(
-            f"expected at most {_MOST_DEAR_PARTS} scans, compressed texts or profiles, got more; save the image again"
+            f"expected at most {_MOST_COSTLY_PARTS} scans, compressed texts or profiles, got more; save the image again"
         )
 
 
@@ -148,23 +148,23 @@ def _check_tiff(body: bytes, limits: ImageLimits) -> None:
         _check_size(*directory.tile, limits)
 
 
-def _forget_directories_within(image: TiffImageFile) -> None:
-    """Keep Pillow from reading every tag of the EXIF, GPS and interoperability directories: it does on loading."""
+def _drop_exif_directories(image: TiffImageFile) -> None:
+    """Drop the EXIF, GPS and interoperability directories, so that `load` does not read every tag in them."""
     tags = image.getexif()
     for tag in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo, ExifTags.IFD.Interop):
         tags.pop(tag, None)
 
 
 def _without_jpeg_exif(body: bytes) -> tuple[bytes, bytes]:
-    """A JPEG with its EXIF blocks hidden, and the first of them; other bytes as they are.
+    """Return a JPEG with its EXIF blocks hidden, and the first of these blocks; return other bytes unchanged.
 
-    Pillow reads the EXIF of a JPEG when it opens it, for the resolution, and can fail or take minutes over it.
+    Pillow's `open` reads the EXIF of a JPEG to get the resolution, and may fail or need minutes for it.
     """
     blocks = jpeg_exif_blocks(body) if body.startswith(_JPEG) else []
     if not blocks:
         return body, b""
-    if len(blocks) > _MOST_DEAR_PARTS:
-        raise UndecodableImage(f"expected at most {_MOST_DEAR_PARTS} EXIF blocks, got more; save the image again")
+    if len(blocks) > _MOST_COSTLY_PARTS:
+        raise UndecodableImage(f"expected at most {_MOST_COSTLY_PARTS} EXIF blocks, got more; save the image again")
     hidden = bytearray(body)
     for start, _ in blocks:
         hidden[start : start + len(_EXIF)] = b"------"
@@ -187,30 +187,30 @@ def _count_frames(image: Image.Image, body: bytes, limit: int) -> int:
         return count_gif_frames(body, limit)
     if image.format == "TIFF":
         return count_tiff_frames(body, limit)
-    return int(getattr(image, "n_frames", 1))  # the headers of APNG, WebP and MPO say it
+    return int(getattr(image, "n_frames", 1))  # APNG, WebP and MPO have it in their headers
 
 
 def _check_frame_count(frames: int, limits: ImageLimits) -> None:
     if frames > limits.frames:
-        raise ImageTooLarge(f"expected at most {limits.frames} frames or pages, got more; send the first alone")
+        raise ImageTooLarge(f"expected at most {limits.frames} frames or pages, got more; send only the first")
 
 
 def _check_pixel_format(image: Image.Image) -> None:
     pixels = image.width * image.height
     if image.format == "BMP" and image.info["compression"] in _BMP_RUNS and pixels > _MOST_RUN_PIXELS:
         raise ImageTooLarge(
-            f"expected at most {_MOST_RUN_PIXELS} pixels in a bitmap of runs (RLE), got {pixels}; save it as PNG"
+            f"expected at most {_MOST_RUN_PIXELS} pixels in an RLE bitmap, got {pixels}; save it as PNG"
         )
     if image.mode in ("I", "F"):
         kind = "float" if image.mode == "F" else "signed or 32-bit integer"
         raise UndecodableImage(
-            f"expected pixels of 8 or 16 bits a channel, got {kind} ones, whose range is not defined; "
-            "scale them to 8 bits yourself"
+            f"expected 8 or 16 bits per channel, got {kind} pixels, whose range is not defined; "
+            "convert the image to 8 bits"
         )
 
 
 def _exif(image: Image.Image) -> bytes:
-    """The EXIF block of a PNG or WebP, after it was loaded; empty for the others."""
+    """Return the EXIF block of a loaded PNG or WebP; empty for other formats."""
     exif = image.info.get("exif")
     return exif.removeprefix(_EXIF) if isinstance(exif, bytes) else b""
 
@@ -220,12 +220,12 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         return image
     if image.mode.startswith("I;16"):
         return Image.fromarray(_upper_byte(image)).convert("RGB")
-    image.info.pop("transparency", None)  # Pillow would look for a free colour for it
+    image.info.pop("transparency", None)  # Pillow would search for an unused colour for it
     return image.convert("RGB")
 
 
 def _upper_byte(image: Image.Image) -> npt.NDArray[np.uint8]:
-    """A 16-bit grey image as 8 bits, shape (H, W). Pillow's convert clips it instead; a TIFF may have 12 bits."""
+    """Return a 16-bit grey image as 8 bits, shape (H, W); Pillow's `convert` would clip it. A TIFF may have 12 bits."""
     bits, is_white_zero = 16, False
     if isinstance(image, TiffImageFile):
         bits = image.tag_v2.get(BITSPERSAMPLE, (16,))[0]

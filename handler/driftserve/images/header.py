@@ -1,4 +1,4 @@
-"""What an image file's first bytes and block lengths say, read without Pillow, which would work for it or trust it."""
+"""Reads image headers without Pillow, whose own readers do too much work or trust the header too much."""
 
 import struct
 from dataclasses import dataclass
@@ -7,20 +7,21 @@ _PLAIN = 1
 _GIF_HEADER_BYTES = 13
 _ORIENTATION_TAG = 0x0112
 _BYTE_ORDERS = {b"II": "<", b"MM": ">"}
-# Pillow takes 10,000 reads of a long body and each step at least one; a body that it does not count has 32,768 bytes.
+# More than Pillow can do on a `BoundedFile`: each step takes at least one read, of which a long body allows 10,000; a
+# body whose reads are not counted has at most 32,768 bytes.
 _MOST_STEPS = 40_000
 _JPEG_SCAN, _JPEG_APP1 = 0xDA, 0xE1
-_JPEG_WITHOUT_LENGTH = frozenset({0x00, 0xC8, *range(0xD0, 0xDA), *range(0xF0, 0xFE)})  # as Pillow takes them
+_JPEG_WITHOUT_LENGTH = frozenset({0x00, 0xC8, *range(0xD0, 0xDA), *range(0xF0, 0xFE)})  # the same set as in Pillow
 _TILE_TAGS = (322, 323)  # width, length
-_INTEGER_CODES = {1: "B", 3: "H", 4: "L", 6: "b", 8: "h", 9: "l", 13: "L", 16: "Q", 17: "q"}  # by a tag's kind
-_BYTES_KINDS = (1, 2, 7)  # BYTE, ASCII, UNDEFINED: one object, however many
+_INTEGER_CODES = {1: "B", 3: "H", 4: "L", 6: "b", 8: "h", 9: "l", 13: "L", 16: "Q", 17: "q"}  # by a tag's type
+_BYTES_KINDS = (1, 2, 7)  # BYTE, ASCII, UNDEFINED: one Python object for all values of a tag
 _UNKNOWN_SIDE = 2**31
 
 
 def webp_size(body: bytes) -> tuple[int, int] | None:
-    """Width and height of a WebP; None for other bytes.
+    """Return width and height of a WebP; None for other bytes.
 
-    Pillow makes libwebp's buffers, of eight bytes a pixel, before it can be asked.
+    Pillow allocates libwebp's buffers, eight bytes per pixel, before it can return the size.
     Source: https://developers.google.com/speed/webp/docs/riff_container and RFC 6386, section 9.1.
     """
     if not (body.startswith(b"RIFF") and body[8:12] == b"WEBP" and len(body) >= 30):
@@ -36,7 +37,7 @@ def webp_size(body: bytes) -> tuple[int, int] | None:
 
 
 def count_gif_frames(body: bytes, limit: int) -> int:
-    """Frames of a GIF, counted up to limit + 1; those before the place where it breaks off.
+    """Count the frames of a GIF, up to limit + 1; in a truncated GIF, the frames before its end.
 
     Pillow's `n_frames` parses every frame, and `seek` decodes them.
     Source: https://www.w3.org/Graphics/GIF/spec-gif89a.txt
@@ -65,7 +66,7 @@ def _gif_palette_bytes(flags: int) -> int:
 
 
 def count_tiff_frames(body: bytes, limit: int) -> int:
-    """Pages of a TIFF or BigTIFF, counted up to limit + 1; a chain that comes back to itself ends there.
+    """Count the pages of a TIFF or BigTIFF, up to limit + 1; stop at a page that was already counted.
 
     Pillow's `n_frames` and `seek` load every tag of every page.
     Source: TIFF 6.0, section 2; https://www.awaresystems.be/imaging/tiff/bigtiff.html
@@ -86,10 +87,10 @@ def count_tiff_frames(body: bytes, limit: int) -> int:
 
 @dataclass(frozen=True)
 class TiffDirectory:
-    """What a TIFF's first directory makes a reader do.
+    """How much work a TIFF's first directory causes.
 
-    `numbers` counts the values of all tags, but for texts and bytes: Python makes an object of each. `tile` is the
-    largest width and length of a tile, None where there are none; a decoder makes room for a whole one.
+    `numbers` counts the values of all tags, without texts and bytes: each value becomes a Python object. `tile` is the
+    largest width and length of a tile, None without tiles; a decoder allocates memory for a whole tile.
     """
 
     numbers: int
@@ -97,7 +98,7 @@ class TiffDirectory:
 
 
 def first_tiff_directory(body: bytes) -> TiffDirectory | None:
-    """The first directory of a TIFF or BigTIFF, up to where it breaks off; None for other bytes."""
+    """Read the first directory of a TIFF or BigTIFF, in a truncated file up to its end; None for other bytes."""
     if body[:2] not in _BYTE_ORDERS:
         return None
     form = _tiff_form(body)
@@ -122,7 +123,7 @@ def first_tiff_directory(body: bytes) -> TiffDirectory | None:
 
 @dataclass(frozen=True)
 class _TiffForm:
-    """The byte order, and the codes and places that tell BigTIFF from TIFF."""
+    """The byte order, and the struct codes and positions that differ between TIFF and BigTIFF."""
 
     order: str
     offset: str
@@ -132,14 +133,15 @@ class _TiffForm:
 
 
 def _tiff_form(body: bytes) -> _TiffForm:
-    is_big = body[2:3] == b"\x2b"  # as Pillow tells them apart
+    is_big = body[2:3] == b"\x2b"  # the same check as in Pillow
     return _TiffForm(_BYTE_ORDERS[body[:2]], *(("Q", "Q", 8, 20) if is_big else ("L", "H", 4, 12)))
 
 
 def jpeg_exif_blocks(body: bytes) -> list[tuple[int, int]]:
-    """Where the content of each EXIF segment of a JPEG, `Exif` included, begins and ends; only those before its scans.
+    """Return start and end of the content, including `Exif`, of each EXIF segment before the scans of a JPEG.
 
-    Pillow's walk over the segments, so that it finds none that is not here: bytes between segments are passed over.
+    The loop over the segments is the same as Pillow's, so that Pillow cannot find a segment that is missing here. Bytes
+    between segments are skipped.
     """
     blocks = []
     position = 2
@@ -161,10 +163,10 @@ def jpeg_exif_blocks(body: bytes) -> list[tuple[int, int]]:
 
 
 def exif_orientation(exif: bytes) -> int:
-    """The orientation, 1 to 8, that an EXIF block (a small TIFF) gives; 1 where it is corrupt or gives none.
+    """Return the orientation, 1 to 8, in an EXIF block (a small TIFF); 1 if it is corrupt or has none.
 
-    Pillow's own reader raises a dozen kinds on corrupt blocks, and holds each tag's bytes, however often
-    they overlap.
+    Pillow's own reader raises a dozen types of error on corrupt blocks, and copies the bytes of every tag, even if the
+    tags overlap.
     """
     order = _BYTE_ORDERS.get(exif[:2])
     if order is None:
@@ -175,7 +177,7 @@ def exif_orientation(exif: bytes) -> int:
         for index in range(entries):
             tag, kind = struct.unpack_from(order + "HH", exif, directory + 2 + 12 * index)
             if tag == _ORIENTATION_TAG:
-                code = _INTEGER_CODES.get(kind, "")  # SHORT by the standard, LONG by some writers
+                code = _INTEGER_CODES.get(kind, "")  # SHORT in the standard, LONG from some writers
                 value = struct.unpack_from(order + code, exif, directory + 10 + 12 * index)[0] if code else _PLAIN
                 return value if 1 <= value <= 8 else _PLAIN
     except struct.error:

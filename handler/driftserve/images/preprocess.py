@@ -1,4 +1,4 @@
-"""Pixels to the network's input, by the one function that training, evaluation and serving share."""
+"""Turns decoded images into the network's input, by the same function for training, evaluation and serving."""
 
 from collections.abc import Sequence
 
@@ -17,11 +17,11 @@ _RESAMPLING = {
 
 
 def preprocess(images: Sequence[npt.NDArray[np.uint8]], spec: ImageSpec) -> npt.NDArray[np.uint8]:
-    """RGB images, each (H, W, 3) uint8 of any size, as one batch (N, 3, height, width) uint8.
+    """Return RGB images, each (H, W, 3) uint8 of any size, as one batch (N, 3, height, width) uint8.
 
-    Resizes the shorter side to `spec.resize_shorter_side` and crops the centre, as timm's
-    evaluation transform does, in one resampling of just the crop. The batch is stored channels
-    last (a transposed view), the layout the network runs fastest in.
+    The shorter side is resized to `spec.resize_shorter_side` and the centre is cropped, as in timm's evaluation
+    transform; only the cropped part is resampled, once. The batch is stored channels last (a transposed view), the
+    layout in which the network runs fastest.
     """
     batch = np.empty((len(images), spec.height, spec.width, 3), np.uint8)
     for index, image in enumerate(images):
@@ -38,6 +38,6 @@ def preprocess(images: Sequence[npt.NDArray[np.uint8]], spec: ImageSpec) -> npt.
 
 
 def _centred(length: int, part: float) -> tuple[float, float]:
-    """Where a centred part of a side begins and ends; rounding may not carry it over the edge."""
+    """Return start and end of the centred part of a side; rounding must not move them over the edge."""
     start = max(0.0, (length - part) / 2)
     return start, min(float(length), start + part)

@@ -1,18 +1,19 @@
-"""A bounded sample of a decoded image's own pixels, on which its statistics are computed."""
+"""Takes a bounded sample of a decoded image's pixels, from which the image's statistics are computed."""
 
 import numpy as np
 import numpy.typing as npt
 
 TILES_A_SIDE = 4
 TILE = 32  # pixels
-BLOCK = 8  # of a JPEG, in pixels: tiles begin where blocks do
+BLOCK = 8  # of a JPEG, in pixels; tiles start at the start of a block
 
 
 def to_raster(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Sixteen tiles spread evenly over an image, shape (16, height, width, 3), 32 by 32 or the image's own size.
+    """Return sixteen tiles, spread evenly over an image, shape (16, height, width, 3).
 
-    At the image's own resolution, since resizing hides what compression, blur and noise do; of a
-    bounded number of pixels, since a request pays for them. Tiles of a small image overlap.
+    A tile has 32 by 32 pixels, or the size of the image if that is smaller; tiles of a small image overlap. They keep
+    the image's resolution, because resizing hides the effects of compression, blur and noise. The number of pixels is
+    bounded, because their statistics take time in every request.
 
     Args:
         image: (H, W, 3) uint8.
@@ -24,7 +25,7 @@ def to_raster(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 
 def _starts(length: int, tile: int) -> list[int]:
-    """Where the tiles along a side begin.
+    """Return where the tiles along a side start.
 
     >>> _starts(150, 32)
     [0, 32, 72, 112]

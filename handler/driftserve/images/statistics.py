@@ -1,4 +1,4 @@
-"""What the pixels of an image are like, in eight numbers: its light, its colours, its detail."""
+"""Computes eight statistics of an image's pixels, about its light, colours and detail."""
 
 import numpy as np
 import numpy.typing as npt
@@ -16,21 +16,25 @@ IMAGE_STATISTICS = (
     "blocking",
 )
 
-_NOTHING = 1e-3  # of a grey level; keeps the logarithms of a flat image finite
+_EPSILON = 1e-3  # of a grey level; keeps the logarithms of a flat image finite
 
 
 def image_statistics(raster: npt.NDArray[np.uint8]) -> tuple[float, ...]:
-    """The values of `IMAGE_STATISTICS` for one image's raster, (T, H, W, 3) uint8.
+    """Return the values of `IMAGE_STATISTICS` for one image's raster, (T, H, W, 3) uint8.
 
-    Brightness and contrast are the luma's mean and standard deviation in [0, 255] (ITU-R BT.601, in
-    256ths); saturation is the mean HSV saturation in [0, 1]; clipping the share of pixels with a
-    channel at 255, which a brighter light raises and everything that mixes pixels lowers.
+    - Brightness, contrast: mean and standard deviation of the luma in [0, 255] (ITU-R BT.601, in 256ths).
+    - Saturation: mean HSV saturation in [0, 1].
+    - Clipping: share of pixels with a channel at 255. Brighter light raises it; mixing pixels lowers it.
 
-    The rest are logarithms. Colour detail: mean absolute difference of neighbours in R - G and B - G, which
-    sensors' noise raises and chroma subsampling lowers. Sharpness: variance of the Laplacian
-    (Pech-Pacheco et al. 2000). Roughness: mean absolute second difference over the first's, which noise raises and
-    the loss of high frequencies lowers. Blocking: difference of neighbours across the strongest of the
-    eight lines of an 8-pixel grid over that across all of them, wherever a JPEG's blocks begin.
+    The others are logarithms:
+
+    - Colour detail: mean absolute difference of neighbours in R - G and B - G. Sensor noise raises it; chroma
+      subsampling lowers it.
+    - Sharpness: variance of the Laplacian (Pech-Pacheco et al. 2000).
+    - Roughness: mean absolute second difference, divided by the mean absolute first difference. Noise raises it; the
+      loss of high frequencies lowers it.
+    - Blocking: difference of neighbours across the strongest of the eight lines of an 8-pixel grid, divided by the
+      average over the eight lines. It does not depend on where a JPEG's blocks start.
     """
     red, green, blue = (raster[..., channel].astype(np.int16) for channel in range(3))
     luma = (77 * red.astype(np.uint16) + 150 * green.astype(np.uint16) + 29 * blue.astype(np.uint16) >> 8).astype(
@@ -57,12 +61,15 @@ def image_statistics(raster: npt.NDArray[np.uint8]) -> tuple[float, ...]:
 
 
 def _mean_absolute(differences: npt.NDArray[np.int16]) -> npt.NDArray[np.float64]:
-    """The mean absolute difference at each place of a tile, (H, W), over the tiles, (T, H, W): at most 16 of 1,020."""
+    """Return the mean absolute difference at each place of a tile, (H, W), over the tiles, (T, H, W).
+
+    The sum fits int16: there are at most 16 tiles, and a difference is at most 1,020.
+    """
     return np.asarray(np.abs(differences).sum(axis=0, dtype=np.int16) / len(differences))
 
 
 def _mean(*parts: npt.NDArray[np.float64]) -> float:
-    """The mean of the parts' means; 0 for a part that is empty, as in an image of one pixel."""
+    """Return the mean of the parts' means; an empty part, as in an image of one pixel, has the mean 0."""
     return sum(float(part.mean()) if part.size else 0.0 for part in parts) / len(parts)
 
 
@@ -75,7 +82,7 @@ def _variance(values: npt.NDArray[np.int16]) -> float:
 
 
 def _blocking(*steps: npt.NDArray[np.float64]) -> float:
-    """How much stronger the strongest line of an 8-pixel grid is than all, as a logarithm."""
+    """Return the logarithm of the strongest line of an 8-pixel grid, divided by the average line."""
     strongest = average = 0.0
     for step in steps:
         if len(step) >= BLOCK:
@@ -86,4 +93,4 @@ def _blocking(*steps: npt.NDArray[np.float64]) -> float:
 
 
 def _log(value: float) -> float:
-    return float(np.log(value + _NOTHING))
+    return float(np.log(value + _EPSILON))

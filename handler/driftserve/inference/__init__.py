@@ -1,1 +1,1 @@
-"""Pixels to an answer: the network, its prediction, and the service around it."""
+"""Runs the network on images and answers requests with its predictions."""

@@ -1,4 +1,4 @@
-"""What the classifier says of one image, as calibrated probabilities."""
+"""Turns the network's logits into calibrated probabilities and a prediction."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ class Prediction:
 
 
 def calibrate(logits: npt.NDArray[np.float32], temperature: float) -> npt.NDArray[np.float64]:
-    """Probabilities, shape (N, K), of logits, shape (N, K): the softmax of logits / temperature.
+    """Return the probabilities, shape (N, K), for logits, shape (N, K): the softmax of logits / temperature.
 
-    In double precision, so that a confident model's probabilities do not collapse into 1.0,
-    which would put ties into the drift test. Source: Guo et al. 2017, temperature scaling.
+    Double precision keeps a confident model's probabilities from rounding to 1.0, which would make ties in the drift
+    test. Source: Guo et al. 2017, temperature scaling.
 
     >>> calibrate(np.zeros((1, 4), np.float32), 1.0).tolist()
     [[0.25, 0.25, 0.25, 0.25]]
@@ -32,7 +32,7 @@ def calibrate(logits: npt.NDArray[np.float32], temperature: float) -> npt.NDArra
 
 
 def to_prediction(probabilities: npt.NDArray[np.float64], labels: Sequence[str]) -> Prediction:
-    """The prediction that one row of probabilities, shape (K,), makes."""
+    """Return the prediction for one row of probabilities, shape (K,)."""
     best = int(probabilities.argmax())
     return Prediction(
         label=labels[best],

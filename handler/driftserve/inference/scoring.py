@@ -1,4 +1,4 @@
-"""Many images through the code that serves: what their answers and features would be."""
+"""Computes the predictions and features of many images with the serving code."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -19,9 +19,9 @@ _AT_ONCE = 32
 
 @dataclass(frozen=True)
 class Scored:
-    """What the model says of N images: logits and calibrated probabilities, (N, K), and features, (N, F).
+    """The model's output for N images: logits and calibrated probabilities, (N, K), and features, (N, F).
 
-    `embedding_size` is that of the graph's embedding, which is among the features.
+    `embedding_size` is the number of components of the graph's embedding, which are part of the features.
     """
 
     logits: npt.NDArray[np.float32]
@@ -31,13 +31,13 @@ class Scored:
 
 
 def score(images: Iterable[npt.NDArray[np.uint8]], model: Model, spec: ImageSpec, temperature: float) -> Scored:
-    """The answers to decoded images, each (H, W, 3) uint8, at least one; read as they are needed, kept not at all.
+    """Return the model's output for at least one decoded image, each (H, W, 3) uint8.
 
     Args:
-        images: in any sizes.
+        images: of any sizes; they are read batch by batch and not kept.
         model: the graph of an archive.
-        spec: the contract's.
-        temperature: the contract's.
+        spec: from the contract.
+        temperature: from the contract.
     """
     parts = []
     for batch in _batches(images):

@@ -1,4 +1,4 @@
-"""The request path: bodies in, answers out, observations on the side."""
+"""Answers requests: decodes their images, classifies them, and passes on observations for the monitor."""
 
 import logging
 import time
@@ -27,7 +27,7 @@ Observe = Callable[[tuple[Observation, ...]], None]
 
 @dataclass(frozen=True)
 class RequestLimits:
-    """The largest request that is answered: the body, a JSON body's instances, their decoding in all, each image."""
+    """Limits of a request: its body, the instances of a JSON body, their total decoding time, and each image."""
 
     max_bytes: int = 25 * 1024 * 1024
     max_instances: int = 64
@@ -37,7 +37,7 @@ class RequestLimits:
 
 @dataclass(frozen=True)
 class Request:
-    """One request of a server batch; one marked as test is answered and counted, but not watched."""
+    """One request of a server batch; a request marked as test is answered and counted, but not watched."""
 
     body: bytes
     content_type: str
@@ -55,7 +55,7 @@ class Response:
 
 @dataclass(frozen=True)
 class _ReadRequest:
-    """A request and its images: one, or those of a JSON body; one that failed where the request cannot be read."""
+    """A request and its images: one, or the images of a JSON body; one failed item if the request is unreadable."""
 
     request: Request
     items: tuple[Item, ...]
@@ -63,13 +63,13 @@ class _ReadRequest:
 
 
 class Service:
-    """Answers requests with a model by its contract, and says what it saw.
+    """Answers requests with a model, and reports observations of them.
 
     Args:
-        contract: what the archive promises.
+        contract: the archive's contract.
         model: the archive's network.
-        observe: takes the observations of a batch; None where nobody watches.
-        limits: the largest request that is answered.
+        observe: takes the observations of a batch; None if there is no monitor.
+        limits: of a request.
     """
 
     def __init__(self, contract: Contract, model: Model, observe: Observe | None, limits: RequestLimits) -> None:
@@ -85,9 +85,10 @@ class Service:
         return self._contract.display_name
 
     def predict(self, requests: Sequence[Request]) -> list[Response]:
-        """One response a request, in order. A bad request, image or instance fails alone, with its own status.
+        """Return one response per request, in order.
 
-        The images of all requests go through the model together.
+        The images of all requests go through the model together. A bad request, image or instance fails alone, with
+        its own status.
         """
         started = time.perf_counter()
         batch = [self._read(request) for request in requests]
@@ -113,16 +114,16 @@ class Service:
         return _ReadRequest(request, self._read_images(instances, request.is_test), is_list=True)
 
     def _read_images(self, bodies: Iterable[bytes | BadRequest], is_test: bool) -> tuple[Item, ...]:
-        """The items of a request, whose decoding is bounded in all: a few kilobytes can take a second each."""
+        """Return the items of a request; their total time is limited, because a few kilobytes can take a second."""
         too_much = RequestTooLarge(
-            f"expected instances that are decoded in {self._limits.max_decode_seconds} s of processor time together, "
+            f"expected at most {self._limits.max_decode_seconds} s of processor time to decode all instances, "
             "got more; send fewer or smaller ones"
         )
         deadline = time.thread_time() + self._limits.max_decode_seconds
         return tuple(self._read_image(body if time.thread_time() < deadline else too_much, is_test) for body in bodies)
 
     def _read_image(self, body: bytes | BadRequest, is_test: bool) -> Item:
-        """An item with pixels or an error. Only what is needed is kept: 64 large images would fill the memory."""
+        """Return an item with pixels or an error; it drops the large image, as 64 of them would fill the memory."""
         started = time.perf_counter()
         if isinstance(body, BadRequest):
             return self._failed(body, is_test, started)
@@ -144,7 +145,7 @@ class Service:
         )
 
     def _failed(self, error: BadRequest, is_test: bool, started: float) -> Item:
-        """An item without pixels: what was to be read since `started` cannot be."""
+        """Return an item without pixels, for an image or request that cannot be read; reading began at `started`."""
         latency_ms = {"decode": milliseconds_since(started)}
         return Item(is_watched=self._observe is not None, is_test=is_test, latency_ms=latency_ms, error=error)
 
@@ -171,7 +172,7 @@ class Service:
             observations = tuple(_observation(item, total_ms) for item in items if item.is_watched)
             if observations:
                 self._observe(observations)
-        except Exception:  # watching may never break serving
+        except Exception:  # watching must never break serving
             logger.exception("observing a batch failed", extra={"model": self.model_name})
 
     def _log(self, request: Request, response: Response, total_ms: float) -> None:
@@ -190,7 +191,7 @@ class Service:
 
 
 def error_response(error: DriftserveError) -> Response:
-    """The response that tells the caller of an error."""
+    """Return the response for an error."""
     return Response(error.status, _error_body(error))
 
 
@@ -220,7 +221,7 @@ def _check_size(body: bytes, max_bytes: int) -> None:
 
 
 def _is_json(content_type: str) -> bool:
-    """Whether the body is JSON, else it is an image.
+    """Return whether the body is JSON; if not, it is an image.
 
     Raises:
         UnsupportedMediaType: it is neither.
@@ -229,6 +230,6 @@ def _is_json(content_type: str) -> bool:
     if not media_type.startswith("image/") and media_type not in (*IMAGE_TYPES, JSON_TYPE):
         raise UnsupportedMediaType(
             f"expected a Content-Type of {', '.join(IMAGE_TYPES)} or {JSON_TYPE}, got {content_type or 'none'!r}; "
-            "with curl add -H 'Content-Type: image/jpeg'"
+            "set it, with curl by -H 'Content-Type: image/jpeg'"
         )
     return media_type == JSON_TYPE

@@ -1,4 +1,4 @@
-"""Verification: what makes an archive trusted, before anything of it is served."""
+"""Verifies an archive before any part of it is served."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from driftserve.text import one_line
 
 @dataclass(frozen=True)
 class Verified:
-    """An archive that was accepted: its contract, its content digest, and the directory to serve it from."""
+    """A verified archive: its contract, its content digest, and the directory to serve it from."""
 
     contract: Contract
     digest: str
@@ -29,24 +29,24 @@ class Verified:
 
 
 def verify_archive(archive: Path, destination: Path, allowed: Collection[str]) -> Verified:
-    """Unpack an archive into `destination` and pass if it is allowed, whole, and still answers as it was exported.
+    """Unpack an archive into `destination`; check that it is allowed, complete, and predicts as it did at export.
 
-    The graph, which is code, is not loaded before all else was accepted.
+    The graph is code, so it is loaded last, after all other checks.
 
     Args:
-        archive: not trusted in any way.
-        destination: a directory that is empty, or is made here; after an error its content is worth nothing.
-        allowed: the content digests that may be served; any when empty.
+        archive: an untrusted file or directory.
+        destination: an empty or new directory; its content is not usable after an error.
+        allowed: the content digests that may be served; if empty, every archive may be.
 
     Raises:
-        ArchiveError: the archive is refused; one line says why.
+        ArchiveError: the archive is rejected; the message is one line.
     """
     contract = unpack_archive(archive, destination)
     digest = directory_digest(destination, contract)
     if allowed and digest not in allowed:
         raise ArchiveError(
             f"{archive.name}: expected a content digest of {', '.join(sorted(allowed))}, got {digest}; "
-            "DRIFTSERVE_ARCHIVE_SHA256 lists what may be served"
+            "serve an allowed archive, or add the digest to DRIFTSERVE_ARCHIVE_SHA256"
         )
     try:
         _check_answers(destination, contract)
@@ -56,10 +56,10 @@ def verify_archive(archive: Path, destination: Path, allowed: Collection[str]) -
 
 
 def check_fit(contract: Contract, model: Model) -> None:
-    """Pass if the graph is the one that the contract describes: fail at start, not at the first request.
+    """Check at start, not at the first request, that the graph matches the contract.
 
     Raises:
-        ArchiveError: the sizes of the graph's outputs, or the features of the reference, are others.
+        ArchiveError: the graph's outputs have other sizes, or the reference has other features.
     """
     output = model(preprocess([np.zeros((1, 1, 3), np.uint8)], contract.image_spec))
     expected = ((1, len(contract.labels)), (1, contract.embedding_size))
@@ -67,8 +67,8 @@ def check_fit(contract: Contract, model: Model) -> None:
         raise ArchiveError(f"model.pt: expected logits and embedding of shapes {expected}, got {got}; export it again")
     if contract.feature_names != (names := feature_names(contract.labels, contract.embedding_size)):
         raise ArchiveError(
-            f"contract.json: expected a reference of {', '.join(names)}, got {', '.join(contract.feature_names)}; "
-            "serve it with the driftserve that wrote it, or export it again"
+            f"contract.json: expected the features {', '.join(names)}, got {', '.join(contract.feature_names)}; "
+            "serve it with the driftserve version that wrote it, or export it again"
         )
 
 
@@ -84,7 +84,7 @@ def _check_answers(directory: Path, contract: Contract) -> None:
 
 
 def _read_golden(path: Path) -> npt.NDArray[np.uint8]:
-    """The pixels, (H, W, 3) uint8, of a golden image; lossless, so that every decoder gives the same."""
+    """Return the pixels, (H, W, 3) uint8, of a golden image; PNG is lossless, so all decoders give the same."""
     body = path.read_bytes()
     if not body.startswith(PNG_SIGNATURE):
         raise ArchiveError(f"{path.name}: expected a PNG, got other bytes; export the archive again")

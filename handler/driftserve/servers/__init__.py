@@ -1,1 +1,1 @@
-"""How a model server's JVM is configured and started."""
+"""Configures, starts, probes and stops the model servers, TorchServe and Multi Model Server."""

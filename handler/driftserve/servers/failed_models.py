@@ -1,8 +1,8 @@
-"""What a multi-model TorchServe leaves: models that it failed to load and to forget, copies of those that it unloaded.
+"""Cleans up after a multi-model TorchServe: unregisters models that failed to load, removes copies of unloaded models.
 
-At the end of a loading that failed, it ends the worker and means to unregister the model, from the very thread that it
-has just interrupted. So the model stays, with no worker, and the next request to load it is answered 409, as if it
-served (ApiUtils.updateModelWorkers and WorkLoadManager.shutdownServerThread, TorchServe 0.12).
+When a model fails to load, TorchServe ends the worker and then tries to unregister the model, but in a thread that it
+has just interrupted. So the model stays registered without a worker, and the next request to load it gets 409, as if it
+were loaded (ApiUtils.updateModelWorkers and WorkLoadManager.shutdownServerThread, TorchServe 0.12).
 """
 
 import http.client
@@ -24,7 +24,7 @@ _TICKS_UNTIL_ALL_ARE_LOOKED_AT = 40
 
 
 class FailedModelCleaner(threading.Thread):
-    """Unregisters such models of the server at an address, and sweeps the store, until it is to stop."""
+    """Unregisters models that failed to load, and sweeps the store, until the stop flag is set."""
 
     def __init__(self, host: str, port: int, store: Path, stop: StopFlag) -> None:
         super().__init__(name="leftovers", daemon=True)
@@ -32,11 +32,11 @@ class FailedModelCleaner(threading.Thread):
         self._port = port
         self._store = store
         self._stop_flag = stop
-        self._serving: set[str] = set()  # have a worker, and need no other look for now
-        self._suspects: set[str] = set()  # were to have none at the last look, as one is that begins to be loaded
+        self._serving: set[str] = set()  # have a worker, so they are skipped until the next full check
+        self._suspects: set[str] = set()  # had no worker at the last check; a model that starts to load has none either
 
     def run(self) -> None:
-        """Look at new models several times a second, and at all of them every ten seconds."""
+        """Check new models several times a second, and all models every ten seconds."""
         tick = 0
         while not self._stop_flag.wait(_INTERVAL_SECONDS):
             tick += 1
@@ -47,7 +47,7 @@ class FailedModelCleaner(threading.Thread):
                         sweep(self._store)
                 self._unregister_failed()
             except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError) as error:
-                logger.debug("the models cannot be listed: %s", error)  # the server starts, or has other troubles
+                logger.debug("cannot list the models: %s", error)  # the server is starting, or has another problem
 
     def _unregister_failed(self) -> None:
         names = self._names()
@@ -55,15 +55,15 @@ class FailedModelCleaner(threading.Thread):
         suspects = set()
         for name in names - self._serving:
             status, described = self._ask("GET", f"/models/{quote(name, safe='')}")
-            if status != 200:  # it has just been unloaded
+            if status != 200:  # the model has just been unloaded
                 continue
             if any(worker["status"] == "READY" for worker in described[0]["workers"]):
                 self._serving.add(name)
-            elif int(described[0]["maxWorkers"]) > 0:  # it is being loaded, or a worker takes a dead one's place
+            elif int(described[0]["maxWorkers"]) > 0:  # it is loading, or a new worker replaces a dead one
                 continue
             elif name in self._suspects:
                 status, _ = self._ask("DELETE", f"/models/{quote(name, safe='')}")
-                logger.warning("model %s, which could not be loaded, is unregistered: %d", name, status)
+                logger.warning("model %s failed to load: unregistered it, status %d", name, status)
             else:
                 suspects.add(name)
         self._suspects = suspects

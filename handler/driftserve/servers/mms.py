@@ -1,4 +1,4 @@
-"""Multi Model Server: its configuration for one unpacked archive, and the command that starts its JVM."""
+"""Configures Multi Model Server (MMS) for one unpacked archive, and builds the command that starts its JVM."""
 
 import importlib.util
 from importlib import resources
@@ -9,30 +9,32 @@ from driftserve.errors import ServerError, SettingsError
 from driftserve.servers.jvm import server_command
 from driftserve.settings import Settings
 
-HIGHEST_PORT = 32_766  # com.amazonaws.ml.mms.util.Connector holds it against Short.MAX_VALUE
+HIGHEST_PORT = 32_766  # com.amazonaws.ml.mms.util.Connector compares the port with Short.MAX_VALUE
 _LOG_CONFIG = Path(__file__).with_name("mms_log4j2.xml")
 
 
 def prepare(directory: Path, model_dir: Path, contract: Contract, settings: Settings) -> list[str]:
-    """Write `config.properties` into the server's directory; the command line of its JVM.
+    """Write `config.properties` into the server's directory; return the command line of its JVM.
 
-    The JVM is started directly: the toolkit's `start_model_server` writes to /etc, and finds "its" server among all
-    processes of the machine by name.
+    The JVM is started directly, because the toolkit's `start_model_server` writes to /etc, and searches all processes
+    of the machine for its server by name.
 
     Raises:
-        ServerError: MMS, the SageMaker inference toolkit or Java is not installed here, or MMS takes no such port.
-        SettingsError: a setting asks for what MMS cannot do.
+        ServerError: MMS, the SageMaker inference toolkit or Java is not installed, or MMS does not support the port.
+        SettingsError: MMS does not support a setting.
     """
     package = importlib.util.find_spec("mms")
     if package is None or package.origin is None or importlib.util.find_spec("sagemaker_inference") is None:
         raise ServerError("Multi Model Server is not installed here; `pip install 'driftserve[mms]'`")
-    if settings.batch_size != 1:
+    if settings.batch_size != 1:  # MMS takes another size only through its management API
         raise SettingsError(
-            f"DRIFTSERVE_BATCH_SIZE: expected 1 on Multi Model Server, got {settings.batch_size}; it takes the size of "
-            "batches through its management API only; unset it, or serve on TorchServe"
+            f"DRIFTSERVE_BATCH_SIZE: expected 1 with Multi Model Server, got {settings.batch_size}; unset it, or serve "
+            "with TorchServe"
         )
     if settings.port > HIGHEST_PORT:
-        raise ServerError(f"port: expected one up to {HIGHEST_PORT}, Multi Model Server's highest, got {settings.port}")
+        raise ServerError(
+            f"port: expected at most {HIGHEST_PORT} with Multi Model Server, got {settings.port}; choose a lower one"
+        )
     (directory / "config.properties").write_text(_toolkit_defaults() + _properties(directory, settings))
     frontend = Path(package.origin).parent / "frontend"
     return [
@@ -42,20 +44,20 @@ def prepare(directory: Path, model_dir: Path, contract: Contract, settings: Sett
 
 
 def _toolkit_defaults() -> str:
-    """The properties that SageMaker's inference toolkit starts MMS with."""
+    """Return the properties with which SageMaker's inference toolkit starts MMS."""
     return (resources.files("sagemaker_inference") / "etc" / "default-mms.properties").read_text() + "\n"
 
 
 def _properties(directory: Path, settings: Settings) -> str:
-    """What is ours; the last of two equal names counts."""
+    """Return our own properties, which override the toolkit's because they come last."""
     properties = {
         "inference_address": f"http://{settings.host}:{settings.port}",
-        # The management door is for nobody outside: a socket in the runtime directory.
+        # The management API must not be reachable from outside, so it is a socket in the runtime directory.
         "management_address": f"unix:{directory / 'management.sock'}",
         "default_workers_per_model": settings.workers,
         "default_response_timeout": settings.response_timeout_seconds,
         "enable_envvars_config": "false",
-        "load_models": "NONE",  # the one model is named on the command line
+        "load_models": "NONE",  # the command line names the one model
         "max_request_size": settings.max_request_bytes,
         "max_response_size": settings.max_request_bytes,
     }

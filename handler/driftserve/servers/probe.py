@@ -1,7 +1,7 @@
-"""Golden images sent to the running server: does it answer them as the archive says?
+"""Probes the running server: sends golden images and compares the answers with the contract.
 
-Neither server's /ping tells: TorchServe's says 200 through a crash loop of its workers, MMS's even if unhealthy. It
-tells of a multi-model server all there is to know before a model is loaded: that its JVM answers.
+`/ping` is not enough: TorchServe's is 200 while its workers crash in a loop, and MMS's is 200 even if it is unhealthy.
+A multi-model server is probed by `/ping` all the same: without a model, it can only show that its JVM answers.
 """
 
 import http.client
@@ -25,14 +25,14 @@ from driftserve.settings import Settings
 logger = logging.getLogger(__name__)
 
 _HEADERS = {"Content-Type": "image/png", "X-Amzn-SageMaker-Custom-Attributes": TEST_ATTRIBUTE}
-_STATUSES_OF_THE_SERVER = (503, 507)  # the queue or the memory is full: no worker was asked
+_STATUSES_OF_THE_SERVER = (503, 507)  # the queue or the memory is full, so no worker got the request
 _RETRY_SECONDS = 0.2
 _MOST_FAILURES = 3
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong with the answer to a golden image; `is_answer` says that there was one, from a worker."""
+    """A failed probe: what is wrong, and whether a worker gave an answer."""
 
     message: str
     is_answer: bool
@@ -42,19 +42,19 @@ class Problem:
 
 
 class Probe(Protocol):
-    """A question to the server, of which each number is another form."""
+    """Sends requests to the server and checks the answers."""
 
     @property
     def question(self) -> str:
-        """What is asked, in words."""
+        """What is sent, for log lines."""
 
     def ask(self, number: int, timeout_seconds: float) -> Problem | None:
-        """What is wrong with the answer, or None when it is right."""
+        """Send the request with this number; return None if the answer is correct, else the problem."""
 
 
 @dataclass(frozen=True)
 class GoldenProbe:
-    """Asks the server at an address with the golden images of an unpacked archive, one after the other."""
+    """Sends the golden images of an unpacked archive to the server in turn."""
 
     host: str
     port: int
@@ -63,7 +63,7 @@ class GoldenProbe:
     question: str = "a golden image"
 
     def ask(self, number: int, timeout_seconds: float) -> Problem | None:
-        """What is wrong with the answer to the golden image of that number, or None when it is right."""
+        """Send the golden image with this number; return None if the answer is correct, else the problem."""
         golden = self.contract.golden[number % len(self.contract.golden)]
         connection = http.client.HTTPConnection(self.host, self.port, timeout=timeout_seconds)
         body = b""
@@ -87,14 +87,14 @@ class GoldenProbe:
 
 @dataclass(frozen=True)
 class PingProbe:
-    """Asks the server at an address for a sign of life."""
+    """Sends `/ping` to the server, to see whether it answers at all."""
 
     host: str
     port: int
     question: str = "/ping"
 
     def ask(self, number: int, timeout_seconds: float) -> Problem | None:  # noqa: ARG002 - there is one question
-        """What is wrong, or None when there is any answer: a status of 500 tells of one model's workers."""
+        """Return None for any answer, else the problem; a status of 500 is only about the workers of one model."""
         connection = http.client.HTTPConnection(self.host, self.port, timeout=timeout_seconds)
         try:
             connection.request("GET", "/ping")
@@ -107,7 +107,7 @@ class PingProbe:
 
 
 def ask_until_right(probe: Probe, timeout_seconds: float, give_up: Callable[[], bool]) -> Problem | None:
-    """None as soon as an answer is right, else what was wrong with the last one in time."""
+    """Probe until an answer is correct, then return None; at the timeout, return the last problem."""
     deadline = time.monotonic() + timeout_seconds
     for number in count():
         problem = probe.ask(number, max(deadline - time.monotonic(), _RETRY_SECONDS))
@@ -118,7 +118,7 @@ def ask_until_right(probe: Probe, timeout_seconds: float, give_up: Callable[[], 
 
 
 class ProbeThread(threading.Thread):
-    """Probes the server until it stops or is given up; then `problem` says why."""
+    """Probes the server until the stop flag is set, or until it fails too often; then `problem` is set."""
 
     def __init__(self, probe: Probe, settings: Settings, runtime_dir: Path, stop: StopFlag) -> None:
         super().__init__(name="probe", daemon=True)
@@ -130,13 +130,13 @@ class ProbeThread(threading.Thread):
         self._stop_flag = stop
 
     def run(self) -> None:
-        """Wait for the first right answer, then look again at every interval."""
+        """Wait for the first correct answer, then probe at every interval."""
         started = time.monotonic()
         if problem := self._ask(self._settings.start_timeout_seconds):
-            self.problem = f"no right answer in {self._settings.start_timeout_seconds:.0f} s: {problem}"
+            self.problem = f"no correct answer in {self._settings.start_timeout_seconds:.0f} s: {problem}"
             return
         self.is_ready = True
-        logger.info("ready: %s was answered rightly after %.1f s", self._probe.question, time.monotonic() - started)
+        logger.info("ready: %s was answered correctly after %.1f s", self._probe.question, time.monotonic() - started)
         failures = 0
         interval = self._settings.probe_interval_seconds
         while not self._stop_flag.wait(min(interval, 1.0) if failures else interval):
@@ -149,11 +149,11 @@ class ProbeThread(threading.Thread):
                 return
 
     def _probe_once(self) -> Problem | None:
-        """What is wrong; a server that is merely overloaded, whose workers finish batches meanwhile, is well."""
+        """Return the problem; a server is healthy if it is only overloaded and its workers still finish batches."""
         began_at = time.time()
         problem = self._ask(self._settings.probe_timeout_seconds)
         if problem and not problem.is_answer and last_finished(self._runtime_dir) > began_at:
-            logger.warning("overloaded: workers answer others, but not the probe: %s", problem)
+            logger.warning("overloaded: the workers answer other requests, but not the probe: %s", problem)
             return None
         return problem
 

@@ -1,4 +1,4 @@
-"""The parent of all: verifies the archive, starts the monitor and the model server, watches and stops them."""
+"""The supervisor behind `driftserve serve`: verifies the archive, then runs the monitor and the model server."""
 
 import contextlib
 import logging
@@ -30,16 +30,16 @@ logger = logging.getLogger(__name__)
 _PREPARE = {"torchserve": torchserve.prepare, "mms": mms.prepare}
 
 _DRIFTSERVE = [sys.executable, "-m", "driftserve"]
-_STDERR = 2  # stdout belongs to the metrics
+_STDERR = 2  # stdout is for the metrics
 _POLL_SECONDS = 0.1
 _RESTART_SECONDS = 5.0  # between two starts of a monitor that keeps ending
-# A request on its way into the server's queue, or out of it, is in no worker's hands.
+# While a request moves into or out of the server's queue, no worker is busy with it.
 _QUIET_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
 class _Serving:
-    """What is served, in words; the command line of the server, what it is asked, the workers that have to live."""
+    """What is served, for the log; the server's command line, its probe, and how many workers must be alive."""
 
     what: str
     command: list[str]
@@ -48,19 +48,19 @@ class _Serving:
 
 
 def serve(settings: Settings, stop: StopFlag) -> int:
-    """Serve the archive that is set, or in multi-model mode those that are asked for, until it is to stop.
+    """Serve the archive from the settings, or in multi-model mode the archives that requests load, until `stop` is set.
 
     Args:
-        settings: the operator's; the runtime directory is made where none is set.
+        settings: the settings; without a runtime directory, one is created.
         stop: set by a signal, at any time.
 
     Returns:
         The exit status.
 
     Raises:
-        ArchiveError: there is no archive, or its verification died.
-        MonitorError, SettingsError: the runtime directory cannot be used, or the server cannot do what is set.
-        ServerError: the model server cannot be started, ended by itself, or does not answer rightly.
+        ArchiveError: there is no archive, or its verification crashed or took too long.
+        MonitorError, SettingsError: the runtime directory cannot be used, or the server does not support a setting.
+        ServerError: the model server cannot start, ended by itself, or gives wrong answers.
     """
     adopt_orphans()
     archive = None if settings.multi_model else find_archive(settings.model_dir).resolve()
@@ -91,17 +91,17 @@ def _one_model(server_dir: Path, model_dir: Path, settings: Settings) -> _Servin
 def _many_models(server_dir: Path, settings: Settings) -> _Serving:
     if settings.server != "torchserve":
         raise SettingsError(
-            f"DRIFTSERVE_MULTI_MODEL: expected the server torchserve, got {settings.server}; MMS would fetch any URL, "
-            "and write wherever an archive's names point to"
+            f"DRIFTSERVE_MULTI_MODEL: expected the server torchserve, got {settings.server}; MMS is not safe in this "
+            "mode: it downloads any URL, and an archive can make it write anywhere"
         )
     command = torchserve.prepare_multi_model(server_dir, settings)
     return _Serving(
-        f"what is loaded from {settings.models_dir}", command, PingProbe(settings.own_address, settings.port), workers=0
+        f"archives from {settings.models_dir}", command, PingProbe(settings.own_address, settings.port), workers=0
     )
 
 
 def _serve(serving: _Serving, server_dir: Path, settings: Settings, stop: StopFlag) -> None:
-    """Run the monitor and the server until `stop` is set, and what was accepted before is answered."""
+    """Run the monitor and the server until `stop` is set and all accepted requests are answered."""
     runtime_dir = server_dir.parent
     watch = ProbeThread(serving.probe, settings, runtime_dir, stop)
     if settings.multi_model:
@@ -109,16 +109,16 @@ def _serve(serving: _Serving, server_dir: Path, settings: Settings, stop: StopFl
     with _Monitor(settings) as monitor, _server(serving.command, server_dir, settings) as process:
         watch.start()
         while not stop.wait(_POLL_SECONDS):
-            if not watch.is_alive() and not stop.is_set():  # it ends with the flag, too
-                raise ServerError(watch.problem or "the probing thread ended; its traceback is above")
+            if not watch.is_alive() and not stop.is_set():  # the thread also ends when the flag is set
+                raise ServerError(watch.problem or "the probe thread ended; its traceback is above")
             _keep(monitor, process)
-        logger.info("stopping, once no request is under way")
+        logger.info("stopping after the running requests")
         _drain(monitor, process, runtime_dir, settings, serving.workers if watch.is_ready else 0)
 
 
 @contextlib.contextmanager
 def _runtime(settings: Settings) -> Iterator[Path]:
-    """A runtime directory without what an earlier server left there."""
+    """Provide a runtime directory without the files of an earlier server."""
     runtime_dir = settings.runtime_dir.resolve() if settings.runtime_dir else own_runtime_dir()
     lock = make_runtime(runtime_dir)
     ours = [runtime_dir / name for name in ("store", "models", "workers", "beginning", *_PREPARE)]
@@ -134,9 +134,9 @@ def _runtime(settings: Settings) -> Iterator[Path]:
 
 
 def _verify(archive: Path, model_dir: Path, settings: Settings, stop: StopFlag) -> int | None:
-    """Verify and unpack the archive in a process that ends, and takes TorchScript's memory with it.
+    """Verify and unpack the archive in a child process, whose end frees TorchScript's memory.
 
-    None when the archive may be served, else the exit status; the process itself says what is wrong.
+    Return None if the archive may be served, else the exit status; the child process has printed the reason.
     """
     command = [*_DRIFTSERVE, "verify", str(archive), "--unpack", str(model_dir), "--parent", str(os.getpid())]
     child = subprocess.Popen(command, env=_environment(settings), stdout=subprocess.DEVNULL, start_new_session=True)
@@ -147,14 +147,17 @@ def _verify(archive: Path, model_dir: Path, settings: Settings, stop: StopFlag) 
             child.wait()
             if stop.is_set():
                 return 0
-            raise ArchiveError(f"{archive}: expected its verification to end in {settings.start_timeout_seconds:.0f} s")
+            raise ArchiveError(
+                f"{archive}: expected its verification to take at most {settings.start_timeout_seconds:.0f} s; "
+                "set DRIFTSERVE_START_TIMEOUT_SECONDS to allow more"
+            )
     if child.returncode not in (0, 1):
-        raise ArchiveError(f"{archive}: its verification ended with {child.returncode}; expected 0 or a reason")
+        raise ArchiveError(f"{archive}: expected its verification to end with status 0 or 1, got {child.returncode}")
     return child.returncode or None
 
 
 class _Monitor:
-    """The monitor process, started again when it ends."""
+    """The monitor process, which is restarted when it ends."""
 
     def __init__(self, settings: Settings) -> None:
         self._environment = _environment(settings)
@@ -169,7 +172,7 @@ class _Monitor:
 
     def keep(self) -> None:
         if self._process.poll() is not None and time.monotonic() >= self._restart_at:
-            logger.error("the monitor ended with %d; it is started again", self._process.returncode)
+            logger.error("the monitor ended with %d; restarting it", self._process.returncode)
             self._process = self._start()
             self._restart_at = time.monotonic() + _RESTART_SECONDS
 
@@ -179,8 +182,8 @@ class _Monitor:
 
 @contextlib.contextmanager
 def _server(command: list[str], server_dir: Path, settings: Settings) -> Iterator["subprocess.Popen[bytes]"]:
-    """The model server's JVM, under its guard."""
-    # The workers' own threads would fight for the cores; TorchServe writes its files to LOG_LOCATION.
+    """Run the model server's JVM under its guard."""
+    # Several threads per worker would compete for the cores. TorchServe writes its files to LOG_LOCATION.
     threads = {"OMP_NUM_THREADS": "1", "LOG_LOCATION": str(server_dir), "METRICS_LOCATION": str(server_dir)}
     if settings.multi_model:
         path = f"{torchserve.MULTI_MODEL_PROGRAMS}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
@@ -195,16 +198,16 @@ def _server(command: list[str], server_dir: Path, settings: Settings) -> Iterato
 
 def _keep(monitor: _Monitor, server: "subprocess.Popen[bytes]") -> None:
     if server.poll() is not None:
-        raise ServerError(f"the model server ended with {server.returncode}; its log above says why")
+        raise ServerError(f"the model server ended with {server.returncode}; see its log above")
     monitor.keep()
 
 
 def _drain(
     monitor: _Monitor, server: "subprocess.Popen[bytes]", runtime_dir: Path, settings: Settings, workers: int
 ) -> None:
-    """Return when as many workers live, and none was at work for a moment; or at the timeout.
+    """Wait until `workers` workers are alive and none was busy for a moment, at most until the timeout.
 
-    While one is missing, requests wait for it.
+    While a worker is missing, requests are waiting for it.
     """
     deadline = time.monotonic() + settings.drain_timeout_seconds
     quiet_seconds = _QUIET_SECONDS + (settings.max_batch_delay_ms / 1000 if settings.batch_size > 1 else 0)
@@ -216,30 +219,30 @@ def _drain(
             return
         _keep(monitor, server)
         time.sleep(_POLL_SECONDS)
-    logger.warning("requests are still under way after %.0f s: they are cut off", settings.drain_timeout_seconds)
+    logger.warning("requests are still running after %.0f s; stopping without them", settings.drain_timeout_seconds)
 
 
 def _environment(settings: Settings) -> dict[str, str]:
-    # `python -m` would import from the current directory first, and anything may lie there (3.10 does so all the same).
+    # `python -m` would import from the current directory first, whose files are untrusted (3.10 ignores this variable).
     return os.environ | settings.to_environment() | {"PYTHONSAFEPATH": "1"}
 
 
 def _start(
     command: list[str], environment: Mapping[str, str], cwd: Path | None = None, stdout: int | None = None
 ) -> "subprocess.Popen[bytes]":
-    """Start a process in a session of its own, so that Ctrl-C in a terminal reaches the supervisor only."""
+    """Start a process in its own session, so that Ctrl-C in a terminal reaches only the supervisor."""
     return subprocess.Popen(
         command, env=environment, cwd=cwd, stdin=subprocess.DEVNULL, stdout=stdout, start_new_session=True
     )
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:
-    """End a process with SIGTERM; with its whole session by SIGKILL when that takes too long."""
+    """Stop a process with SIGTERM; then kill what is left of its session, and the process if it takes too long."""
     process.terminate()
     try:
-        process.wait(STOP_TIMEOUT_SECONDS + 1.0)  # a guard takes as long to stop what it guards
+        process.wait(STOP_TIMEOUT_SECONDS + 1.0)  # a guard needs this time to stop its own child
     except subprocess.TimeoutExpired:
-        logger.error("process %d did not stop: killed", process.pid)
+        logger.error("process %d did not stop; killing it", process.pid)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

@@ -1,4 +1,4 @@
-"""TorchServe: its configuration for one unpacked archive or for many, and the command that starts its JVM."""
+"""Configures TorchServe for one unpacked archive or for many, and builds the command that starts its JVM."""
 
 import importlib.util
 import math
@@ -14,32 +14,33 @@ from driftserve.servers.jvm import server_command
 from driftserve.settings import Settings
 
 _LOG_CONFIG = Path(__file__).with_name("torchserve_log4j2.xml")
-# What a multi-model server starts its workers with, instead of Python itself. The folder comes first on its PATH, too:
-# by the manifest of an archive, TorchServe starts "python3" or "torchrun" instead.
+# The programs with which a multi-model server starts its workers, instead of Python itself. The folder is also first on
+# its PATH, because the manifest of an archive can make TorchServe start "python3" or "torchrun".
 MULTI_MODEL_PROGRAMS = Path(__file__).with_name("multi_model_programs")
 
 
 def prepare(directory: Path, model_dir: Path, contract: Contract, settings: Settings) -> list[str]:
-    """Write `config.properties` into the server's directory; the command line of its JVM.
+    """Write `config.properties` into the server's directory; return the command line of its JVM.
 
-    The JVM is started directly: `torchserve --foreground` leaves JVM and workers orphaned on SIGTERM.
+    The JVM is started directly, because `torchserve --foreground` leaves JVM and workers orphaned on SIGTERM.
 
     Raises:
-        ServerError: TorchServe, or Java, is not installed in this environment.
+        ServerError: TorchServe or Java is not installed in this environment.
     """
     properties = _properties(directory, settings) | _one_model(directory, model_dir, contract, settings)
     return [*_command(directory, properties), "-s", str(model_dir.parent), "-ncs"]
 
 
 def prepare_multi_model(directory: Path, settings: Settings) -> list[str]:
-    """Likewise, for a server that has no model yet: they are loaded and unloaded by requests to the same port.
+    """Write `config.properties` for a server that starts without a model; return the command line of its JVM.
 
+    Requests to the server's port load and unload models:
     https://docs.aws.amazon.com/sagemaker/latest/dg/mms-container-apis.html
 
     Raises:
-        ServerError: TorchServe, or Java, is not installed in this environment.
+        ServerError: TorchServe or Java is not installed in this environment.
     """
-    store = directory / "store"  # where it copies the `.mar` files of URLs to
+    store = directory / "store"  # TorchServe copies the `.mar` files of URLs into it
     store.mkdir()
     properties = _properties(directory, settings) | _many_models(settings)
     command = _command(directory, properties, python=MULTI_MODEL_PROGRAMS / "python")
@@ -57,11 +58,11 @@ def _command(directory: Path, properties: Mapping[str, object], python: Path = P
 
 
 def _properties(directory: Path, settings: Settings) -> dict[str, object]:
-    """What holds for one model and for many."""
+    """Return the properties for both one model and many."""
     grpc_inference, grpc_management = [free for free in free_ports(3) if free != settings.port][:2]
     return {
         "inference_address": f"http://{settings.host}:{settings.port}",
-        # The other doors are for nobody outside: sockets in the runtime directory, gRPC on loopback.
+        # The other APIs must not be reachable from outside: sockets in the runtime directory, gRPC on loopback.
         "metrics_address": f"unix:{directory / 'metrics.sock'}",
         "grpc_inference_address": "127.0.0.1",
         "grpc_management_address": "127.0.0.1",
@@ -77,7 +78,7 @@ def _properties(directory: Path, settings: Settings) -> dict[str, object]:
 
 
 def _one_model(directory: Path, model_dir: Path, contract: Contract, settings: Settings) -> dict[str, object]:
-    """One unpacked archive, served by as many workers as are set."""
+    """Return the properties for one unpacked archive, with the number of workers from the settings."""
     model = {
         "defaultVersion": "true",
         "marName": f'"{model_dir.name}"',
@@ -99,14 +100,14 @@ def _one_model(directory: Path, model_dir: Path, contract: Contract, settings: S
 
 
 def _many_models(settings: Settings) -> dict[str, object]:
-    """No model at start; SageMaker asks for them on the port that it invokes them on."""
-    # A URL may hold "%2e%2e", which Java decodes. Properties double the backslashes of the expression.
+    """Return the properties for no model at start; SageMaker loads and invokes models on the same port."""
+    # `[^%]` excludes "%2e%2e", which Java would decode to "..". Properties files need doubled backslashes.
     allowed_urls = f"file://{re.escape(str(settings.models_dir.absolute()))}/[^%]*".replace("\\", "\\\\")
     return {
         "management_address": f"http://{settings.host}:{settings.port}",
         "enable_model_api": "true",
         "allowed_urls": allowed_urls,
-        "blacklist_env_vars": "PYTHONPATH",  # on which it would put the archive's directory
+        "blacklist_env_vars": "PYTHONPATH",  # TorchServe would put the archive's directory on it
         "default_workers_per_model": settings.workers if "workers" in settings.model_fields_set else 1,
         "default_response_timeout": settings.response_timeout_seconds,
         "default_startup_timeout": math.ceil(settings.start_timeout_seconds),

@@ -1,8 +1,7 @@
 """`python -I -m driftserve.servers.worker SCRIPT...`: verifies the archive in its directory, then becomes the worker.
 
-A multi-model server starts this in the directory of the archive that it was asked to load, which nobody has looked at
-yet. What is served is a copy that was verified, in the runtime directory (`store`), which workers of the same archive
-share.
+A multi-model server starts this program in the directory of the archive to load, which is not verified yet. The worker
+serves a verified copy in the runtime directory (`store`), which all workers of the same archive share.
 """
 
 import logging
@@ -24,16 +23,16 @@ from driftserve.text import printable
 
 logger = logging.getLogger(__name__)
 
-_WORKER_BYTES = 300 << 20  # what Python, torch and a small graph take
-_GRAPH_COPIES = 3  # the archive's bytes, while the graph is loaded and frozen
-# The server's own loader turns this error into the status 507, at which SageMaker unloads other models.
+_WORKER_BYTES = 300 << 20  # for Python, torch and a small graph
+_GRAPH_COPIES = 3  # of the archive's bytes, while the graph is loaded and frozen
+# The server's loader turns this error into the status 507, on which SageMaker unloads other models.
 _NO_MEMORY_SOURCE = "def handle(data, context):\n    raise MemoryError('there is no memory for another model')\n"
-# The server's worker imports torch, 200 MB of it, and uses none of it to say no.
-_NO_TORCH_SOURCE = '"""In the place of torch, where there is no memory for it."""\n'
+# The server's worker imports torch, which takes 200 MB and is not needed to report the error.
+_NO_TORCH_SOURCE = '"""Replaces torch, for which there is not enough memory."""\n'
 
 
 def main(arguments: Sequence[str]) -> NoReturn:
-    """Replace this process by the server's worker; exit with 1 where the archive is refused."""
+    """Replace this process by the server's worker; exit with status 1 if the archive is rejected."""
     try:
         settings = Settings.from_environment()
         configure_logging(settings)
@@ -45,18 +44,18 @@ def main(arguments: Sequence[str]) -> NoReturn:
 
 
 def served_directory(place: Path, settings: Settings) -> Path:
-    """Where to serve the archive in a directory from: a verified copy, held for as long as this process lives.
+    """Return the directory to serve the archive in `place` from: a verified copy, held until this process ends.
 
-    Where the memory would not do, it is a directory whose handler says so.
+    If there is not enough memory, return a directory whose handler raises MemoryError.
 
     Raises:
-        ArchiveError: the archive is refused, or lies elsewhere than archives may.
+        ArchiveError: the archive is rejected, or is outside the allowed directories.
         SettingsError: there is no runtime directory.
     """
     if settings.runtime_dir is None:
         raise SettingsError("DRIFTSERVE_RUNTIME_DIR: expected a directory, got nothing; `driftserve serve` sets it")
     place = place.resolve()
-    # Where the server itself unpacks a `.mar` that it was given by an allowed URL.
+    # The second is where the server unpacks a `.mar` from an allowed URL.
     allowed = (settings.models_dir.resolve(), settings.runtime_dir.resolve() / "torchserve" / "models")
     if not any(place.is_relative_to(directory) for directory in allowed):
         raise ArchiveError(f"{place}: expected an archive below {settings.models_dir}; put it there")
@@ -75,15 +74,15 @@ def served_directory(place: Path, settings: Settings) -> Path:
 
 
 def reserve_memory(archive: Path, runtime_dir: Path, free: int) -> bool:
-    """Whether the memory of a worker is free, beside what others have begun to take; then it is this process's.
+    """Reserve memory for a worker; return False if what is free, less other workers' reservations, is too little.
 
     Args:
-        archive: a `.mar` file, or the directory that one was unpacked to.
-        runtime_dir: where the workers leave their marks.
-        free: the bytes that are free now.
+        archive: a `.mar` file, or the directory of an unpacked one.
+        runtime_dir: the directory with the workers' marks and reservations.
+        free: bytes that are free now.
     """
     forget_dead_workers(runtime_dir)
-    beginning = runtime_dir / "beginning"  # a file a worker, with the bytes that it will take
+    beginning = runtime_dir / "beginning"  # one file per worker, with the bytes that it will take
     beginning.mkdir(exist_ok=True)
     loaded = marked_workers(runtime_dir)
     for mark in beginning.iterdir():
@@ -92,7 +91,7 @@ def reserve_memory(archive: Path, runtime_dir: Path, free: int) -> bool:
     taken = sum(int(mark.read_text()) for mark in beginning.iterdir())
     needed = _WORKER_BYTES + _GRAPH_COPIES * _size(archive)
     if free < needed + taken:
-        message = "%s: expected %d MiB of free memory, beside %d that others begin to take, got %d"
+        message = "%s: expected %d MiB of free memory, in addition to %d for other starting workers, got %d"
         logger.warning(message, archive, needed >> 20, taken >> 20, free >> 20)
         return False
     (beginning / str(os.getpid())).write_text(str(needed))  # `exec` keeps the process id
@@ -113,7 +112,7 @@ def _no_memory_directory(store: Path) -> Path:
 
 
 def _verified_copy(archive: Path, store: Path, settings: Settings) -> Path:
-    from driftserve.inference.verification import verify_archive  # torch, which takes seconds
+    from driftserve.inference.verification import verify_archive  # imports torch, which takes seconds
 
     verified = verify_archive(archive, scratch(store), settings.archive_sha256)
     return verified.directory.replace(store / verified.digest)

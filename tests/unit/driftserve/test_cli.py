@@ -75,25 +75,25 @@ def test_a_wrong_command_line_exits_with_2(driftserve: Command, arguments: list[
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert line.startswith("driftserve: ")
-    assert line.endswith("--help` tells more")
+    assert line.endswith("--help` for usage")
 
 
 def test_a_missing_archive_exits_with_1_and_a_one_line_error(tmp_path: Path) -> None:
     done = _driftserve("serve", str(tmp_path))
     assert done.returncode == 1
-    assert done.stderr == f"driftserve: {tmp_path}: expected an archive, or a directory with one .mar file, got none\n"
+    assert done.stderr == f"driftserve: {tmp_path}: expected a .mar file, or a directory with one .mar file, got none\n"
 
 
 def test_serve_without_an_archive_uses_sagemakers_directory() -> None:
     done = _driftserve("serve")
     assert done.returncode == 1
-    assert done.stderr.startswith("driftserve: /opt/ml/model: expected an archive")
+    assert done.stderr.startswith("driftserve: /opt/ml/model: expected a .mar file")
 
 
 def test_serve_without_an_archive_uses_the_setting(tmp_path: Path) -> None:
     done = _driftserve("serve", DRIFTSERVE_MODEL_DIR=str(tmp_path))
     assert done.returncode == 1
-    assert done.stderr.startswith(f"driftserve: {tmp_path}: expected an archive")
+    assert done.stderr.startswith(f"driftserve: {tmp_path}: expected a .mar file")
 
 
 def test_verify_prints_name_and_digest(driftserve: Command, archive: Path) -> None:

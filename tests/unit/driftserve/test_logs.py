@@ -118,7 +118,7 @@ raise KeyError("lost")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     first, second = map(json.loads, done.stderr.splitlines())
     assert done.returncode == 1
-    assert first["message"] == "thread receiver ends"
+    assert first["message"] == "uncaught exception in thread receiver"
     assert "ZeroDivisionError" in first["exception"]
     assert second["level"] == "CRITICAL"
     assert "KeyError: 'lost'" in second["exception"]

@@ -36,7 +36,7 @@ def test_the_status_shows_overrides_losses_and_silence() -> None:
     assert _table(overridden, lost={"queue_full": 4, "unknown_model": 0}, silent_seconds=12.0)[2:] == [
         "scenes/1: window_size 50 instead of 200, which ...",
         "lost: queue full 4",
-        "the monitor has been silent for 12 s: this is what it knew then",
+        "the monitor has been silent for 12 s; this status is old",
     ]
 
 
@@ -50,7 +50,7 @@ def test_the_status_shows_drifted_features_and_the_estimated_accuracy() -> None:
     lines = _table(MODEL | {"state": "DRIFT", "last_long_report": report | accuracy | {"tests": tests}})
     assert lines[2:] == [
         "scenes/1: long window 2 drifted in input: blocking higher (D 0.91); "
-        "accuracy estimated at 0.700, 0.890 on the reference"
+        "estimated accuracy 0.700, 0.890 on the reference"
     ]
 
 
@@ -66,10 +66,12 @@ def test_the_page_of_an_archive_shows_its_certificate(contract: Contract) -> Non
     page = presentation.describe(contract, "0" * 64)
     lines = dict(re.split("  +", line.strip(), maxsplit=1) for line in page.splitlines())
     assert lines["certificate"] == "short, 5 draws; written by hand for tests"
-    assert lines["brightness 1"].startswith("seen in a window 0.750, in a long one -; accuracy 0.900, estimated 0.880")
-    assert lines["calm windows of 200"].startswith("0.00000 alarm (95 % bound 0.00300, budget 0.00050")
-    too_few = "not measured: 600 images a half leave too little choice for one"
-    assert lines["calm long windows"] == too_few
+    assert lines["brightness 1"].startswith(
+        "power 0.750 for windows, - for long windows; accuracy 0.900, estimated 0.880"
+    )
+    assert lines["false alarms, windows of 200"].startswith("rate 0.00000 (95 % bound 0.00300, budget 0.00050")
+    too_few = "not measured: 600 images in each half are too few"
+    assert lines["false alarms, long windows"] == too_few
     none = contract.certificate.model_copy(update={"false_alarms": ()})
     text = presentation.describe(contract.model_copy(update={"certificate": none}), "0" * 64)
-    assert re.search(f"calm windows and long windows +{too_few}", text)
+    assert re.search(f"false alarms, windows and long windows +{too_few}", text)

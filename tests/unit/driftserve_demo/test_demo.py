@@ -103,5 +103,6 @@ def test_a_wrong_command_line_of_the_demo_is_a_one_line_error(capsys: pytest.Cap
         main(["--port", "http"])
     assert ended.value.code == 2
     assert capsys.readouterr().err == (
-        "driftserve_demo: argument --port: invalid int value: 'http'; `python -m driftserve_demo --help` tells more\n"
+        "driftserve_demo: argument --port: invalid int value: 'http'; "
+        "run `python -m driftserve_demo --help` for usage\n"
     )

@@ -35,10 +35,12 @@ def test_a_wrong_or_abbreviated_argument_is_a_one_line_error(
     (line,) = capsys.readouterr().err.splitlines()
     assert caught.value.code == 2
     assert line.startswith(f"{program}: ")
-    assert line.endswith("--help` tells more")
+    assert line.endswith("--help` for usage")
 
 
 @pytest.mark.parametrize("arguments", [[], ["fly"], ["fetch"], ["fetch", "--sour", "s3://scenes"]])
 def test_a_step_raises_an_error_for_a_wrong_or_abbreviated_argument(arguments: list[str]) -> None:
-    with pytest.raises(DriftserveError, match=r"^[^\n]+; `python -m driftserve_pipeline\.steps.* --help` tells more$"):
+    with pytest.raises(
+        DriftserveError, match=r"^[^\n]+; run `python -m driftserve_pipeline\.steps.* --help` for usage$"
+    ):
         step_parser().parse_args(arguments)

@@ -158,5 +158,5 @@ def test_an_abbreviated_flag_is_wrong_usage(capsys: pytest.CaptureFixture[str]) 
         main(["train", "--epoc", "3"])
     assert ended.value.code == 2
     assert capsys.readouterr().err == (
-        "driftserve_training: unrecognized arguments: --epoc 3; `python -m driftserve_training --help` tells more\n"
+        "driftserve_training: unrecognized arguments: --epoc 3; run `python -m driftserve_training --help` for usage\n"
     )

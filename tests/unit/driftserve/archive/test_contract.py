@@ -24,7 +24,7 @@ def test_the_error_for_another_schema_version_names_both_versions(contract: Cont
         ({"labels": ["same", "same"]}, "distinct labels"),
         ({"name": "../evil"}, "name"),
         ({"surprise": 1}, "surprise"),
-        ({"reference": {"margin": [1.0, 2.0], "entropy": [1.0]}}, "one length"),
+        ({"reference": {"margin": [1.0, 2.0], "entropy": [1.0]}}, "equal length"),
         ({"files": {"model.pt": "abc"}}, "files.model.pt"),
         ({"files": {"model.pt": "0" * 64}}, "expected the files model.pt, golden-00.png, golden-01.png, got model.pt"),
         ({"golden": []}, "golden"),
@@ -41,11 +41,11 @@ def test_the_error_for_an_invalid_field_names_it(contract: Contract, change: dic
     [
         ({"file": "../golden-00.png"}, "golden.0.file"),
         ({"file": "golden-01.png"}, "distinct golden files"),
-        ({"label": "yellow"}, "expected 'yellow' to be most probable"),
-        ({"probabilities": [0.7, 0.3]}, "expected 3 probabilities, one a label, got 2"),
+        ({"label": "yellow"}, "expected 'yellow' to be the most probable label"),
+        ({"probabilities": [0.7, 0.3]}, "expected 3 probabilities, one per label, got 2"),
         ({"probabilities": [0.7, 0.2, 0.2]}, "sum to 1"),
         ({"probabilities": [1.2, -0.1, -0.1]}, r"in \[0, 1\]"),
-        ({"probabilities": [0.4, 0.35, 0.25]}, "expected a margin over 0.1, got 0.05"),
+        ({"probabilities": [0.4, 0.35, 0.25]}, "expected a margin of more than 0.1, got 0.05"),
         ({"probabilities": []}, "golden.0.probabilities"),
     ],
 )

@@ -84,7 +84,7 @@ def test_permuted_labels_are_refused(
     contract: Contract, graph_file: Path, golden: Mapping[str, bytes], tmp_path: Path
 ) -> None:
     other = contract.model_copy(update={"labels": (*LABELS[1:], LABELS[0])})
-    with pytest.raises(ArchiveError, match=r"golden-00\.png: expected '\w+' to be most probable, got"):
+    with pytest.raises(ArchiveError, match=r"golden-00\.png: expected '\w+' to be the most probable label, got"):
         write_archive(tmp_path, other, graph_file, golden)
 
 

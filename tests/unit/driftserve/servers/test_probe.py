@@ -138,7 +138,7 @@ def test_a_server_without_a_right_answer_fails_after_the_start_timeout(
     watch = ProbeThread(_probe(_started(serve, (500, {})), one_golden, model_dir), QUICK, tmp_path, StopFlag())
     watch.start()
     watch.join(10)
-    assert "no right answer in 1 s: golden-00.png: expected status 200, got 500" in str(watch.problem)
+    assert "no correct answer in 1 s: golden-00.png: expected status 200, got 500" in str(watch.problem)
 
 
 @pytest.mark.parametrize("status", [500, 503], ids=["wrong answers", "a full queue without active workers"])

@@ -50,8 +50,8 @@ def test_a_server_that_is_not_installed_is_an_error(contract: Contract, tmp_path
 @pytest.mark.parametrize(
     ("port", "settings", "message"),
     [
-        (8080, "DRIFTSERVE_BATCH_SIZE=4", "expected 1 on Multi Model Server, got 4"),
-        (40_000, "X=", "expected one up to"),
+        (8080, "DRIFTSERVE_BATCH_SIZE=4", "expected 1 with Multi Model Server, got 4"),
+        (40_000, "X=", "port: expected at most"),
     ],
 )
 def test_settings_that_mms_does_not_support_are_refused_before_it_starts(
