@@ -44,12 +44,12 @@ def test_a_stream_that_the_run_was_not_given_passes() -> None:
 def test_other_images_are_named(entries: tuple[Entry, ...], named: str) -> None:
     with pytest.raises(DataError) as refused:
         check_same_images(Manifest(Path("data"), entries), TRAINED, ("train", "val"))
-    assert str(refused.value).startswith("data: expected the images that were trained with, got others: ")
+    assert str(refused.value).startswith("data: expected the images of the training run, got changes in ")
     assert named in str(refused.value)
 
 
 def test_a_runs_manifest_is_read_as_it_was_written_and_another_is_refused(tmp_path: Path) -> None:
     write_manifest(TRAINED, tmp_path / MANIFEST_FILE)
     assert read_trained_images(tmp_path, TRAINED.sha256).entries == ENTRIES
-    with pytest.raises(DataError, match=r"expected the manifest 0000.* that was trained on, got .*; train again"):
+    with pytest.raises(DataError, match=r"expected the manifest 0000.* of the training run, got .*; train again"):
         read_trained_images(tmp_path, "0" * 64)
