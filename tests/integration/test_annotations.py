@@ -104,8 +104,8 @@ def test_a_label_of_test_stays_and_is_listed(fetched: Path, release: Path) -> No
     assert (prepared.relabelled, prepared.added) == (0, 0)
     assert {"test/sea/10.png", "stream/sea/60.png"} < set(files)
     assert _rejected(release) == {
-        "a.png (task 1)": "the same bytes as seg_test/sea/10.png, whose label stays as test holds it",
-        "b.png (task 2)": "the same bytes as stream/sea/60.png, whose label stays as stream holds it",
+        "a.png (task 1)": "the same bytes as seg_test/sea/10.png, which keeps its label, as it is in test",
+        "b.png (task 2)": "the same bytes as stream/sea/60.png, which keeps its label, as it is in stream",
     }
 
 
@@ -174,13 +174,13 @@ def test_an_image_that_annotators_are_divided_over_is_left_out_and_listed(
     prepared, files = _prepare(fetched, release, tasks)
     assert prepared.images["train"] == {"ice": 4, "sea": 3}
     assert "train/sea/0.png" not in files
-    assert _rejected(release)["seg_train/sea/0.png"] == "annotators are divided over its label"
+    assert _rejected(release)["seg_train/sea/0.png"] == "annotators disagree on its label"
 
 
 def test_annotators_settle_what_folders_disagree_about(fetched: Path, release: Path) -> None:
     (fetched / "seg_train" / "sea" / "other.png").write_bytes(png(4))  # ice, too
     (release / "a.png").write_bytes(png(4))
-    with pytest.raises(DataError, match=r"labelled sea, and ice as"):
+    with pytest.raises(DataError, match=r"labelled sea, but .* with the same bytes is labelled ice"):
         prepare(fetched, release.parent / "out")
     prepared, _ = _prepare(fetched, release, [_task(1, "a.png", _annotation("ice"))])
     assert prepared.images["train"] == {"ice": 4, "sea": 4}
@@ -190,7 +190,7 @@ def test_an_annotated_image_is_checked_like_the_others(fetched: Path, release: P
     (release / "a.png").write_bytes(b"broken")
     (release / "b.gif").write_bytes(encode(_noise(), "GIF"))
     tasks = [_task(1, "a.png", _annotation("ice")), _task(2, "b.gif", _annotation("ice"))]
-    with pytest.raises(DataError, match=r"got 2 that cannot: a\.png \(task 1\) \(corrupt.*b\.gif .*another format"):
+    with pytest.raises(DataError, match=r"got 2 unusable: a\.png \(task 1\) \(corrupt.*b\.gif .*another format"):
         _prepare(fetched, release, tasks)
     assert _prepare(fetched, release, tasks, drop=True)[0].rejected == 2
 
@@ -203,9 +203,9 @@ def test_an_annotated_image_is_checked_like_the_others(fetched: Path, release: P
             [_task(7, "none.png", _annotation("ice"))],
             r"task 7: expected the image 'none\.png' in the release's folder, got none",
         ),
-        ([_task(7, "../a.png", _annotation("ice"))], r"task 7: .* got '\.\./a\.png', which leads elsewhere"),
-        ([_task(7, "/etc/passwd", _annotation("ice"))], r"task 7: .* got '/etc/passwd', which leads elsewhere"),
-        ([_task(7, "/data/local-files/?d=../a.png", _annotation("ice"))], r"task 7: .* leads elsewhere"),
+        ([_task(7, "../a.png", _annotation("ice"))], r"task 7: .* got '\.\./a\.png', which is outside"),
+        ([_task(7, "/etc/passwd", _annotation("ice"))], r"task 7: .* got '/etc/passwd', which is outside"),
+        ([_task(7, "/data/local-files/?d=../a.png", _annotation("ice"))], r"task 7: .* is outside"),
         ([_task(7, "https://example.com/a.png", _annotation("ice"))], r"task 7: expected the image 'https:"),
         ([{**_task(7, "", _annotation("ice")), "data": {"text": "x"}}], r"task 7: expected .* data\.image, got None"),
         ([{"image": "a.png", "choice": "ice"}], r"export\.json: .* \(JSON, not JSON-MIN\), got id: Field required"),
@@ -222,7 +222,7 @@ def test_what_is_wrong_with_a_release_is_named(tasks: list[Task], said: str, fet
 
 def test_a_release_that_is_none_is_named(fetched: Path, release: Path) -> None:
     (release / "12.json").write_text("{")
-    for location, said in ((release, r"12\.json: expected JSON"), (release / "none", r"got none; correct it")):
+    for location, said in ((release, r"12\.json: expected JSON"), (release / "none", r"got none; correct the path")):
         with pytest.raises(DataError, match=said):
             prepare(fetched, release.parent / "out", annotations=str(location))
 

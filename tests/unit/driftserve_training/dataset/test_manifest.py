@@ -72,7 +72,7 @@ def test_a_folder_is_held_against_the_manifest_that_lies_in_it(folder: Path) -> 
     assert scan(folder, ("train", "val")).split("test") == ()  # a part of it is as promised, too
     changed = folder / "val" / "sea" / "0001.jpg"
     changed.write_bytes(encode(scene(np.random.default_rng(8)), "JPEG"))
-    with pytest.raises(DataError, match=r"expected the images that it lists, got changes in val/sea/0001.jpg; run `prep"):
+    with pytest.raises(DataError, match=r"expected the images that it lists, got changes in val/sea/0001.jpg; run"):
         scan(folder)
     changed.unlink()
     with pytest.raises(DataError, match=r"expected the images that it lists, got changes in val/sea/0001\.jpg"):
