@@ -74,7 +74,7 @@ def test_terminated_while_serving_it_leaves_no_process(archive: Path, spec: obje
     ("arguments", "message"),
     [
         (["--data", "nowhere"], "nowhere: expected the folders train, val, test, stream"),
-        (["--weights", "nowhere.safetensors"], "nowhere.safetensors: expected a weights file, got nothing there"),
+        (["--weights", "nowhere.safetensors"], "nowhere.safetensors: expected a weights file, got none; correct the"),
     ],
 )
 def test_what_it_cannot_use_is_said_and_exits_with_1(

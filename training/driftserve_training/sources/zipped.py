@@ -43,14 +43,14 @@ def _check(member: zipfile.ZipInfo, origin: str) -> None:
     if S_ISLNK(member.external_attr >> 16):
         raise DataError(f"{origin}: expected files, got the link {member.filename!r}; pack its target instead")
     if member.flag_bits & _ENCRYPTED:
-        raise DataError(f"{origin}: expected plain files, got {member.filename!r} encrypted; pack unencrypted")
+        raise DataError(f"{origin}: expected plain files, got {member.filename!r} encrypted; pack it unencrypted")
 
 
 def _check_size(images: list[zipfile.ZipInfo], folder: Path, origin: str, most_bytes: int) -> None:
     number = sum(member.file_size for member in images)
     limit = min(most_bytes, shutil.disk_usage(folder).free)
     if number > limit:
-        raise DataError(f"{origin}: expected at most {limit} bytes unpacked, got {number}; free disk space, or pack less")
+        raise DataError(f"{origin}: expected at most {limit} bytes unpacked, got {number}; free space or pack less")
 
 
 def _unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path, origin: str) -> None:
