@@ -57,7 +57,7 @@ class TrainingConfiguration(Locations):
     """Number of passes over the training images."""
 
     head_epochs: int = Field(default=1, ge=0)
-    """Number of first epochs that train only the head of a pretrained network."""
+    """Number of epochs at the start that train only the head of a pretrained network."""
 
     batch_size: int = Field(default=32, ge=1)
     """Number of images per step in each process."""

@@ -70,7 +70,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         help="database to share a study between machines, postgresql+psycopg://USER@HOST/NAME "
         "(default: a journal in --output, which several processes on one machine can share)",
     )
-    how.add_argument("--study", default="search", metavar="NAME", help="name of the study in --storage (default: search)")
+    how.add_argument("--study", default="search", metavar="NAME", help="study name in --storage (default: search)")
     how.add_argument(
         "--output",
         type=Path,

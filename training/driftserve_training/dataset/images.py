@@ -18,7 +18,7 @@ from driftserve_training.ranks import Ranks
 
 Sample = tuple[torch.Tensor, int]
 
-_LEAST_URGENT = 19  # nice(2)
+_LOWEST_PRIORITY = 19  # nice(2)
 
 
 class ImageDataset(Dataset[Sample]):
@@ -87,13 +87,13 @@ def training_loader(
         persistent_workers=workers > 0,
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator().manual_seed(seed),
-        worker_init_fn=_give_way,
+        worker_init_fn=_lower_priority,
     )
 
 
-def _give_way(_worker: int) -> None:
+def _lower_priority(_worker: int) -> None:
     """Lower the priority of a loader process: if one training thread loses its core, all the others wait for it."""
-    os.nice(_LEAST_URGENT)
+    os.nice(_LOWEST_PRIORITY)
 
 
 def evaluation_loader(

@@ -11,7 +11,7 @@ from driftserve_training.configuration import SPLITS, STREAM, Locations
 
 @contextmanager
 def located(locations: Locations, needed: Sequence[str] = SPLITS) -> Iterator[Path]:
-    """Context with one folder that holds the needed splits, such as train/, val/ and test/.
+    """Context manager for one folder that holds the needed splits, such as train/, val/ and test/.
 
     Raises:
         DataError: a needed split has no folder.
@@ -36,7 +36,7 @@ def located(locations: Locations, needed: Sequence[str] = SPLITS) -> Iterator[Pa
 
 @contextmanager
 def gathered(folders: Mapping[str, Path]) -> Iterator[Path]:
-    """Context with a temporary folder that links to the folder of each split."""
+    """Context manager for a temporary folder that links to the folder of each split."""
     with tempfile.TemporaryDirectory() as scratch:
         for split, folder in folders.items():
             Path(scratch, split).symlink_to(folder.resolve(), target_is_directory=True)

@@ -56,7 +56,7 @@ def scan(folder: Path, splits: Sequence[str] = SPLITS) -> Manifest:
 
     Raises:
         DataError: a split is missing, its labels differ from those of the first split, an image is corrupt, two splits
-            have the same image, or the folder does not match the manifest by `preprocess`. The message names the files.
+            have the same image, or the folder does not match its manifest file. The message names the files.
     """
     entries: list[Entry] = []
     corrupt: list[str] = []

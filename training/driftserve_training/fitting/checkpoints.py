@@ -40,8 +40,8 @@ def checkpoint_best(folder: Path) -> MovableCheckpoint:
 def checkpoint_last(folder: Path) -> MovableCheckpoint:
     """Return a callback that saves every epoch at its end, in place of the one before.
 
-    A checkpoint before the end would repeat the rest of a finished epoch. Lightning's own `save_last` skips epochs that
-    are not the best.
+    A checkpoint from before the end would make a resumed run repeat the rest of a finished epoch. Lightning's own
+    `save_last` skips epochs that are not the best.
     """
     return MovableCheckpoint(
         folder,

@@ -47,7 +47,7 @@ def create_trainer(
         precision=precision_of(configuration),
         devices=ranks.processes_per_host,
         num_nodes=ranks.hosts,
-        # Without it, processes would wait for gradients of the features, which are frozen in the epochs of the head.
+        # In the epochs of the head the features have no gradients; plain ddp would wait for them.
         strategy="ddp_find_unused_parameters_true" if ranks.processes > 1 else "auto",
         use_distributed_sampler=False,  # the training loader splits the images; every process validates on all of val/
         logger=logger,

@@ -30,7 +30,9 @@ def find_checkpoint(folder: Path, identity: Identity) -> Path | None:
     try:
         theirs = json.loads((folder / _IDENTITY_FILE).read_bytes())
     except (OSError, ValueError) as error:
-        raise DataError(f"{folder}: expected {_IDENTITY_FILE} beside the checkpoint, got {error}; remove it") from error
+        raise DataError(
+            f"{folder}: expected {_IDENTITY_FILE} with the checkpoint, got {error}; remove the folder"
+        ) from error
     for name, ours in identity.items():
         if theirs.get(name) != ours:
             raise DataError(

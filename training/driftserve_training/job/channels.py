@@ -37,7 +37,7 @@ class Channels:
 
     @contextmanager
     def data(self) -> Iterator[Path]:
-        """Context with one folder that holds train/, val/, test/ and, if given, stream/."""
+        """Context manager for one folder that holds train/, val/, test/ and, if given, stream/."""
         if None in self.folders:
             yield self.folders[None]
             return

@@ -67,7 +67,7 @@ def main() -> int:
         run(job, base)
     except DriftserveError as error:
         return _fail(base, printable(error))
-    except Exception as error:  # SageMaker's contract: `failure` describes every error
+    except Exception as error:  # SageMaker's contract: `failure` describes any error, here with its traceback
         return _fail(base, f"{type(error).__name__}: {error}\n\n{traceback.format_exc()}")
     return 0
 
@@ -191,8 +191,8 @@ def _end_at_signals(end: Callable[[signal.Signals], None]) -> None:
 
 
 def _stop(base: Path, number: signal.Signals, processes: int) -> NoReturn:
-    by_whom = "the job was stopped" if processes == 1 else "the job was stopped, or another process of it failed"
-    _fail(base, f"ended by {number.name} before the model was written: {by_whom}")
+    cause = "the job was stopped" if processes == 1 else "the job was stopped, or another process of it failed"
+    _fail(base, f"ended by {number.name} before the model was written: {cause}")
     os._exit(128 + number)  # the main thread may be blocked
 
 

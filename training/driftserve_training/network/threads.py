@@ -8,7 +8,7 @@ import torch
 
 @contextmanager
 def preserve_thread_count() -> Iterator[None]:
-    """Context that restores torch's thread count at the end: loading a served model sets it to one."""
+    """Context manager that restores torch's thread count at the end: loading a served model sets it to one."""
     threads = torch.get_num_threads()
     try:
         yield

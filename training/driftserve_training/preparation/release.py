@@ -62,8 +62,8 @@ class _Annotation(BaseModel):
         return str(by.get("id", by.get("email"))) if isinstance(by, dict) else str(by)
 
     @property
-    def place(self) -> tuple[datetime, int]:
-        """Sort key: time of the last change, then the number of the annotation."""
+    def sort_key(self) -> tuple[datetime, int]:
+        """Time of the last change, then the number of the annotation."""
         return self.updated_at or self.created_at or _LONG_AGO, self.id
 
 
@@ -140,7 +140,7 @@ def _merged(tasks: Iterable[_Task]) -> Mapping[int, _Task]:
 
 def _annotated(task: _Task, labels: Collection[str], location: str) -> AnnotatedTask | None:
     last: dict[str, str] = {}
-    for annotation in sorted(task.annotations, key=lambda annotation: annotation.place):
+    for annotation in sorted(task.annotations, key=lambda annotation: annotation.sort_key):
         if not annotation.was_cancelled and annotation.result:
             last[annotation.annotator] = _choice(annotation, task, location)
     if not last:

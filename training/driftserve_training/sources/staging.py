@@ -36,7 +36,7 @@ class Staging:
 
 @contextmanager
 def staged(output: Path) -> Iterator[Staging]:
-    """Context with empty temporary folders beside the output. They are deleted at the end, published or not.
+    """Context manager for empty temporary folders next to the output. They are deleted at the end, published or not.
 
     Files of a killed run are deleted by the next run with the same output.
 
