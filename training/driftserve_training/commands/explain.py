@@ -16,9 +16,7 @@ _MOST_SEED = 2**32 - 1
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--trained", type=Path, required=True, help="the --output of `train`; receives explanations/"
-    )
+    parser.add_argument("--trained", type=Path, required=True, help="the --output of `train`; receives explanations/")
     parser.add_argument(
         "--split", choices=(*SPLITS, STREAM), default="test", help="split to explain (default: %(default)s)"
     )

@@ -69,9 +69,7 @@ class Hyperparameters:
             folders["weights"] = weights
         environment = from_environment(os.environ)
         if misplaced := [name for name in environment if name in LOCATION_FIELDS]:
-            raise DataError(
-                f"{PREFIX}{misplaced[0].upper()}: expected folders as channels, got a variable; remove it"
-            )
+            raise DataError(f"{PREFIX}{misplaced[0].upper()}: expected folders as channels, got a variable; remove it")
         return to_configuration(folders, self.training, environment)
 
 

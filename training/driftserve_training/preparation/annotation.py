@@ -65,9 +65,7 @@ def merge(candidates: Iterable[Candidate], release: Release, smallest: int, scra
             reason = f"the same bytes as {held_out.name}, which keeps its label, as it is in {held_out.split}"
             rejections += [Rejection(one.name, reason) for one in annotated]
         elif any(not one.label for one in annotated) or len({one.label for one in annotated}) > 1:
-            rejections += [
-                Rejection(one.name, "annotators disagree on its label") for one in [*present, *annotated]
-            ]
+            rejections += [Rejection(one.name, "annotators disagree on its label") for one in [*present, *annotated]]
             by_digest[first.sha256] = []
         elif present:
             by_digest[first.sha256] = [_relabelled(one, first.label) for one in present]

@@ -240,7 +240,7 @@ def test_the_command_says_what_it_did_and_refuses_in_one_line(
 
 @pytest.mark.parametrize(
     ("flags", "said"),
-    [(("--val-fraction", "1"), "a share between 0 and 1"), (("--smallest", "0"), "a whole number of at least 1")],
+    [(("--val-fraction", "1"), "a number between 0 and 1"), (("--smallest", "0"), "a whole number of at least 1")],
 )
 def test_flags_out_of_range_are_refused(flags: tuple[str, str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
