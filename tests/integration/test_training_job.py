@@ -125,7 +125,7 @@ def test_the_containers_program_says_it_too(make_job: MakeJob, tmp_path: Path) -
     (tmp_path / "empty").mkdir()
     base = make_job(FROM_SCRATCH | {"epoch": "2"}, training=tmp_path / "empty")
     (base / "model" / "older.mar").touch()
-    reason = f"hyperparameters out of {', '.join(NAMES)}, got 'epoch'; "
+    reason = f"unknown hyperparameter 'epoch', expected one of {', '.join(NAMES)}; remove it"
     _is_said_in_one_line(base, _train_as_the_container(base), reason)
 
 

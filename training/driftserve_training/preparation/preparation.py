@@ -129,7 +129,7 @@ def _read(layout: Layout, smallest: int) -> tuple[Candidate, ...]:
 def _unusable_error(source: Path, faults: Sequence[Rejection]) -> DataError:
     return DataError(
         f"{source}: expected usable images, got {len(faults)} unusable: {_list_rejections(faults)}; "
-        "repair or remove them, or give --drop to leave them out"
+        "repair or remove them, or leave them out with --drop"
     )
 
 
