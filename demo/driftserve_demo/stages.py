@@ -91,7 +91,7 @@ def run(options: DemoOptions) -> Report:
 def prepare_data(options: DemoOptions) -> tuple[Path, DataReport]:
     """The folder of images, drawn where none was given."""
     if options.weights is not None and not options.weights.is_file():
-        raise DataError(f"{options.weights}: expected a weights file, got nothing there")
+        raise DataError(f"{options.weights}: expected a weights file, got none; correct the path")
     for leftover in ("training", "model"):  # of an earlier demo, which is over now
         shutil.rmtree(options.output / leftover, ignore_errors=True)
     folder = options.data or options.output / "data"

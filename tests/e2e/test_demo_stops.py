@@ -74,7 +74,7 @@ def test_sigterm_while_serving_leaves_no_process(archive: Path, spec: object, tm
     ("arguments", "message"),
     [
         (["--data", "nowhere"], "nowhere: expected the folders train, val, test, stream"),
-        (["--weights", "nowhere.safetensors"], "nowhere.safetensors: expected a weights file, got nothing there"),
+        (["--weights", "nowhere.safetensors"], "nowhere.safetensors: expected a weights file, got none; correct the"),
     ],
 )
 def test_an_unusable_argument_is_an_error_with_exit_status_1(

@@ -104,8 +104,8 @@ def test_a_label_in_test_is_kept_and_the_conflict_is_listed(fetched: Path, relea
     assert (prepared.relabelled, prepared.added) == (0, 0)
     assert {"test/sea/10.png", "stream/sea/60.png"} < set(files)
     assert _rejected(release) == {
-        "a.png (task 1)": "the same bytes as seg_test/sea/10.png, whose label stays as test holds it",
-        "b.png (task 2)": "the same bytes as stream/sea/60.png, whose label stays as stream holds it",
+        "a.png (task 1)": "the same bytes as seg_test/sea/10.png, which keeps its label, as it is in test",
+        "b.png (task 2)": "the same bytes as stream/sea/60.png, which keeps its label, as it is in stream",
     }
 
 
@@ -172,13 +172,13 @@ def test_an_image_without_a_majority_is_omitted_and_listed(tasks: list[Task], fe
     prepared, files = _prepare(fetched, release, tasks)
     assert prepared.images["train"] == {"ice": 4, "sea": 3}
     assert "train/sea/0.png" not in files
-    assert _rejected(release)["seg_train/sea/0.png"] == "annotators are divided over its label"
+    assert _rejected(release)["seg_train/sea/0.png"] == "annotators disagree on its label"
 
 
 def test_annotations_resolve_an_image_in_two_class_folders(fetched: Path, release: Path) -> None:
     (fetched / "seg_train" / "sea" / "other.png").write_bytes(png(4))  # also in ice
     (release / "a.png").write_bytes(png(4))
-    with pytest.raises(DataError, match=r"labelled sea, and ice as"):
+    with pytest.raises(DataError, match=r"labelled sea, but .* with the same bytes is labelled ice"):
         prepare(fetched, release.parent / "out")
     prepared, _ = _prepare(fetched, release, [_task(1, "a.png", _annotation("ice"))])
     assert prepared.images["train"] == {"ice": 4, "sea": 4}
@@ -188,7 +188,7 @@ def test_annotated_images_are_checked_like_others(fetched: Path, release: Path) 
     (release / "a.png").write_bytes(b"broken")
     (release / "b.gif").write_bytes(encode(_noise(), "GIF"))
     tasks = [_task(1, "a.png", _annotation("ice")), _task(2, "b.gif", _annotation("ice"))]
-    with pytest.raises(DataError, match=r"got 2 that cannot: a\.png \(task 1\) \(corrupt.*b\.gif .*another format"):
+    with pytest.raises(DataError, match=r"got 2 unusable: a\.png \(task 1\) \(corrupt.*b\.gif .*another format"):
         _prepare(fetched, release, tasks)
     assert _prepare(fetched, release, tasks, drop=True)[0].rejected == 2
 
@@ -201,9 +201,9 @@ def test_annotated_images_are_checked_like_others(fetched: Path, release: Path) 
             [_task(7, "none.png", _annotation("ice"))],
             r"task 7: expected the image 'none\.png' in the release's folder, got none",
         ),
-        ([_task(7, "../a.png", _annotation("ice"))], r"task 7: .* got '\.\./a\.png', which leads elsewhere"),
-        ([_task(7, "/etc/passwd", _annotation("ice"))], r"task 7: .* got '/etc/passwd', which leads elsewhere"),
-        ([_task(7, "/data/local-files/?d=../a.png", _annotation("ice"))], r"task 7: .* leads elsewhere"),
+        ([_task(7, "../a.png", _annotation("ice"))], r"task 7: .* got '\.\./a\.png', which is outside"),
+        ([_task(7, "/etc/passwd", _annotation("ice"))], r"task 7: .* got '/etc/passwd', which is outside"),
+        ([_task(7, "/data/local-files/?d=../a.png", _annotation("ice"))], r"task 7: .* is outside"),
         ([_task(7, "https://example.com/a.png", _annotation("ice"))], r"task 7: expected the image 'https:"),
         ([{**_task(7, "", _annotation("ice")), "data": {"text": "x"}}], r"task 7: expected .* data\.image, got None"),
         ([{"image": "a.png", "choice": "ice"}], r"export\.json: .* \(JSON, not JSON-MIN\), got id: Field required"),
@@ -220,7 +220,7 @@ def test_the_error_names_a_fault_in_a_release(tasks: list[Task], said: str, fetc
 
 def test_the_error_for_an_unreadable_release_names_it(fetched: Path, release: Path) -> None:
     (release / "12.json").write_text("{")
-    for location, said in ((release, r"12\.json: expected JSON"), (release / "none", r"got none; correct it")):
+    for location, said in ((release, r"12\.json: expected JSON"), (release / "none", r"got none; correct the path")):
         with pytest.raises(DataError, match=said):
             prepare(fetched, release.parent / "out", annotations=str(location))
 

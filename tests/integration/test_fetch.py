@@ -136,7 +136,7 @@ def test_a_symbolic_link_is_fetched_as_its_target(tmp_path: Path) -> None:
         ({**PLAIN, "train/forest": 0}, r"got none in train/forest/"),
         ({**PLAIN, "test": 0, "train/.x": 0, "stream": 0}, r"<class>/<image> in stream/, got no class"),
         ({**PLAIN, "seg_train/sea": 1}, r"expected one folder of train images, got seg_train/ and train/"),
-        ({"": 2}, r"got no train and no test among no folder at all"),
+        ({"": 2}, r"got no train and no test among no folders"),
     ],
 )
 def test_the_error_names_what_is_missing_in_a_source(layout: dict[str, int], said: str, tmp_path: Path) -> None:
@@ -227,8 +227,8 @@ def test_a_zip_file_is_unpacked(tmp_path: Path) -> None:
     ("body", "said"),
     [
         (b"no zip", r"expected a zip file, got File is not a zip file"),
-        (_zip({"../out.png": png(0)}), r"got '\.\./out\.png', which leads elsewhere"),
-        (_zip({"/tmp/out.png": png(0)}), r"got '/tmp/out\.png', which leads elsewhere"),  # noqa: S108
+        (_zip({"../out.png": png(0)}), r"got '\.\./out\.png', which is outside"),
+        (_zip({"/tmp/out.png": png(0)}), r"got '/tmp/out\.png', which is outside"),  # noqa: S108
         (_zip({"a/b.png": b"/etc/passwd"}, external_attr=0o120777 << 16, create_system=3), r"got the link 'a/b\.png'"),
         (_zip({"x.png": png(0), "x.png/y.png": png(1)}), r"expected each name once, got 'x\.png/y\.png'"),
         (_zip({"x.png": png(0), "./x.png": png(1)}), r"expected each name once, got '\./x\.png'"),
@@ -312,7 +312,7 @@ def test_the_error_for_a_wrong_s3_address_names_it(s3: Any, source: str, said: s
 
 def test_a_key_that_points_outside_the_folder_is_refused(s3: Any, tmp_path: Path) -> None:
     s3.put_object(Bucket="scenes", Key="2026/train/../../../evil.png", Body=png(0))
-    with pytest.raises(DataError, match=r"got 'train/\.\./\.\./\.\./evil\.png', which leads elsewhere"):
+    with pytest.raises(DataError, match=r"got 'train/\.\./\.\./\.\./evil\.png', which is outside"):
         fetch("s3://scenes/2026", tmp_path / "out")
 
 
@@ -399,7 +399,7 @@ def test_a_killed_fetch_leaves_no_output_and_the_next_one_removes_its_files(tmp_
     with subprocess.Popen([sys.executable, "-c", script, tmp_path / "out"], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline()
-        with pytest.raises(DataError, match=r"got another process that does"):
+        with pytest.raises(DataError, match=r"got a process that is writing"):
             fetch(str(source), tmp_path / "out")
         process.send_signal(signal.SIGKILL)
     assert not (tmp_path / "out").exists()
@@ -427,4 +427,4 @@ def test_an_output_folder_that_is_a_mount_point_is_filled(tmp_path: Path) -> Non
 def test_an_unknown_source_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fetch", "--source", str(tmp_path / "none"), "--output", str(tmp_path / "out")]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert "none: expected kaggle:<owner>/<name>, s3://<bucket>/<prefix>, or a folder or zip file" in line
+    assert "none: expected kaggle:<owner>/<name>, s3://<bucket>/<prefix>, or an existing folder or zip file" in line

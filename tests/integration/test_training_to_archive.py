@@ -202,7 +202,7 @@ def test_every_command_accepts_the_same_flags_for_separate_splits(
         more = ["--output", output] if command == "export" else []
         assert main([command, "--trained", run, *more, *places[:kept]]) == 2
         (line,) = capsys.readouterr().err.splitlines()
-        assert line.endswith(f"a folder for each split, got none for {'val, ' * (kept == 2)}test; name it")
+        assert line.endswith(f"a folder for each split, got none for {'val, ' * (kept == 2)}test; give --data")
 
 
 def test_an_evaluation_needs_only_the_folder_of_its_split(data: Path, trained: Path, tmp_path: Path) -> None:
@@ -224,7 +224,7 @@ def test_an_export_with_images_that_differ_from_the_training_is_refused(
 ) -> None:
     copy = Path(shutil.copytree(data, tmp_path / "data"))
     (copy / "val" / "sea" / "0000.jpg").unlink()
-    with pytest.raises(DataError, match=r"expected the images that were trained with, got others: val/sea/0000\.jpg;"):
+    with pytest.raises(DataError, match=r"expected the images of the training run, got changes in val/sea/0000\.jpg;"):
         export(trained, copy, tmp_path / "out", "scenes", "1")
     assert not (tmp_path / "out").exists()
 

@@ -202,4 +202,4 @@ def test_a_configuration_file_that_fixes_a_searched_parameter_is_refused(
     (tmp_path / "p.yaml").write_text("model: resnet18\n")
     given = ["tune", "--data", str(data), "--output", str(tmp_path / "o"), *SEARCHED]
     assert main([*given, "--config", str(tmp_path / "p.yaml")]) == 2
-    assert "p.yaml: expected no model, which is searched" in capsys.readouterr().err
+    assert "p.yaml: expected no model, as `tune` searches it" in capsys.readouterr().err

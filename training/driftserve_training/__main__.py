@@ -1,4 +1,4 @@
-"""The command line: `python -m driftserve_training COMMAND`, from images to an archive.
+"""Command line of the training: `python -m driftserve_training COMMAND`.
 
     python -m driftserve_training fetch --output build/fetched
     python -m driftserve_training preprocess --data build/fetched --output build/data
@@ -7,7 +7,7 @@
     python -m driftserve_training explain --trained build/scenes --data DATA
     python -m driftserve_training export --trained build/scenes --data DATA --output build/scenes
 
-Exit status: 0 done, 2 what was given cannot be used; one line on stderr says why.
+Exit status: 0 on success, 2 if an input cannot be used; one line on stderr then gives the reason.
 """
 
 import json
@@ -39,7 +39,7 @@ COMMANDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit status."""
+    """Run one command and return the exit status."""
     options = _parser().parse_args(arguments)
     try:
         done = COMMANDS[options.command].run(options)
@@ -55,7 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> Parser:
-    parser = Parser(prog="python -m driftserve_training", description="From images to an archive.", allow_abbrev=False)
+    description = "Train a model and export its archive."
+    parser = Parser(prog="python -m driftserve_training", description=description, allow_abbrev=False)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, command in COMMANDS.items():
         description = f"{command.help[0].upper()}{command.help[1:]}."

@@ -1,6 +1,6 @@
-"""Where parameters come from: flags, the environment, a YAML file, the search's winner.
+"""Sources of training parameters: flags, environment, a YAML file, the winner of the search.
 
-The first that names one decides. A key that no field has is refused wherever it stands.
+They are listed by priority: the first source that sets a parameter decides. Unknown keys are refused in every source.
 """
 
 import argparse
@@ -24,33 +24,36 @@ _CONFIG_FLAG = "config"
 
 
 def add_flags(parser: argparse.ArgumentParser, kind: type[BaseModel], leave_out: Collection[str] = ()) -> None:
-    """Give a parser `--config FILE` and a flag for each field of a model; what is not given stays away."""
-    group = parser.add_argument_group("parameters of training")
-    group.add_argument("--config", type=Path, metavar="FILE", help="parameters as YAML; flags and environment go first")
+    """Add `--config FILE` and a flag for each field of a model to a parser.
+
+    Flags that are not given are absent from the parsed options.
+    """
+    group = parser.add_argument_group("training parameters")
+    group.add_argument("--config", type=Path, metavar="FILE", help="YAML file; flags and environment override it")
     for name, field in kind.model_fields.items():
         if name not in leave_out:
             _add_flag(group, name, field)
 
 
 def add_locations(parser: argparse.ArgumentParser) -> None:
-    """Give a parser the flags of `train` that say where the images lie."""
-    group = parser.add_argument_group("where the images lie, as for `train`")
+    """Add the flags of `train` for the paths of the images to a parser."""
+    group = parser.add_argument_group("paths of the images, as for `train`")
     for name, field in Locations.model_fields.items():
         _add_flag(group, name, field)
 
 
 def read_locations(options: argparse.Namespace) -> Locations:
-    """Where the images lie, from the flags of `add_locations`."""
+    """Return the paths of the images from the flags of `add_locations`."""
     return Locations.model_validate(
         {name: value for name, value in vars(options).items() if name in Locations.model_fields}
     )
 
 
 def read_configuration(options: argparse.Namespace, environment: Mapping[str, str]) -> TrainingConfiguration:
-    """The configuration of a command whose parser has the flags of `TrainingConfiguration`.
+    """Return the configuration of a command whose parser has the flags of `TrainingConfiguration`.
 
     Raises:
-        DataError: a key is unknown, a value is out of bounds, `data` or `output` is given nowhere; one line.
+        DataError: a key is unknown, a value is out of bounds, or `output` is missing. The message is one line.
     """
     arguments = vars(options)
     flags = {name: value for name, value in arguments.items() if name in TrainingConfiguration.model_fields}
@@ -59,16 +62,18 @@ def read_configuration(options: argparse.Namespace, environment: Mapping[str, st
 
 
 def to_configuration(*layers: Mapping[str, object]) -> TrainingConfiguration:
-    """The configuration of several layers, the first of which that names a parameter decides; the winner's come last.
+    """Merge layers of parameters into a configuration.
+
+    The first layer that sets a parameter decides. The winner of the search comes after all layers.
 
     Raises:
-        DataError: a value is out of bounds or missing; one line.
+        DataError: a value is out of bounds or missing. The message is one line.
     """
     merged: dict[str, object] = {}
     for layer in reversed(layers):
         merged |= layer
     winner = read_winner()
-    if merged.get("weights") is not None:  # whose record says which model they are of
+    if merged.get("weights") is not None:  # the record of the weights names their model
         winner.pop("model", None)
     try:
         return TrainingConfiguration.model_validate(winner | merged)
@@ -77,15 +82,15 @@ def to_configuration(*layers: Mapping[str, object]) -> TrainingConfiguration:
 
 
 def read_winner() -> dict[str, object]:
-    """The parameters that the search, of which docs/training.md tells, has found best."""
+    """Return the best parameters that the search found; docs/training.md describes the search."""
     return dict(yaml.safe_load(_WINNER.read_text()) or {})
 
 
 def read_yaml(path: Path) -> dict[str, object]:
-    """The parameters of a YAML file.
+    """Read parameters from a YAML file.
 
     Raises:
-        DataError: it cannot be read, is no mapping, or names what is no parameter.
+        DataError: the file cannot be read, is not a mapping, or has an unknown key.
     """
     try:
         content = yaml.safe_load(path.read_text())
@@ -101,10 +106,10 @@ def read_yaml(path: Path) -> dict[str, object]:
 
 
 def from_environment(environment: Mapping[str, str]) -> dict[str, object]:
-    """The parameters that variables with our prefix give, `DRIFTSERVE_TRAINING_EPOCHS` and so on.
+    """Return the parameters from variables with our prefix, such as `DRIFTSERVE_TRAINING_EPOCHS`.
 
     Raises:
-        DataError: one names what is no parameter.
+        DataError: a variable with our prefix names no parameter.
     """
     return {
         _to_field_name(name.removeprefix(PREFIX).lower(), name): value
@@ -126,16 +131,16 @@ def _add_flag(group: argparse._ArgumentGroup, name: str, field: FieldInfo) -> No
 
 
 def _to_field_name(key: str, where: str) -> str:
-    """The field of a key, written with `_` or `-`."""
+    """Return the field name of a key that is written with `_` or `-`."""
     name = key.replace("-", "_")
     if name not in TrainingConfiguration.model_fields:
         known = ", ".join(TrainingConfiguration.model_fields)
-        raise DataError(f"{where}: expected parameters out of {known}, got {key[:80]!r}; leave it out")
+        raise DataError(f"{where}: unknown parameter {key[:80]!r}, expected one of {known}; remove it")
     return name
 
 
 def _checker(field: FieldInfo) -> Any:
-    """What argparse calls with a flag's text: the value, or a message that says what is wrong with it."""
+    """Return an argparse type that converts the text of a flag, or raises an error that says what is wrong."""
     annotated: Any = Annotated[field.annotation, field]
     adapter: TypeAdapter[Any] = TypeAdapter(annotated)
 

@@ -1,4 +1,4 @@
-"""The processes of one training run, as torchrun numbers them."""
+"""Rank of this process and number of processes in a training run, as set by torchrun."""
 
 import os
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import torch
 
 @dataclass(frozen=True)
 class Ranks:
-    """Which process this one is, of how many in all and on each host."""
+    """Rank of this process, total number of processes, and processes on each host."""
 
     rank: int = 0
     processes: int = 1
@@ -16,17 +16,17 @@ class Ranks:
 
     @property
     def is_first(self) -> bool:
-        """Whether this process evaluates, writes and exports, for all of them."""
+        """Whether this process evaluates, writes and exports for the whole run."""
         return self.rank == 0
 
     @property
     def hosts(self) -> int:
-        """The number of hosts."""
+        """Number of hosts."""
         return self.processes // self.processes_per_host
 
 
 def read_ranks() -> Ranks:
-    """The place of this process by torchrun's variables; the only one where torchrun has not started it."""
+    """Read torchrun's variables; without torchrun, return the defaults for a single process."""
     if not torch.distributed.is_torchelastic_launched():
         return Ranks()
     return Ranks(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), int(os.environ["LOCAL_WORLD_SIZE"]))

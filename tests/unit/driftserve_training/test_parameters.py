@@ -42,7 +42,7 @@ def test_yaml_keys_may_have_hyphens_or_underscores(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("learning_rte: 1", r"p\.yaml: expected parameters out of .*learning_rate.*, got 'learning_rte'; leave it out"),
+        ("learning_rte: 1", r"p\.yaml: unknown parameter 'learning_rte', expected one of .*learning_rate.*; remove it"),
         ("- epochs", r"p\.yaml: expected parameters as `name: value`, got list"),
         ("a: [", r"p\.yaml: expected YAML, got while parsing"),
         (None, r"p\.yaml: expected a file that can be read, got No such file"),
@@ -60,7 +60,7 @@ def test_the_error_for_invalid_yaml_is_one_line(text: str | None, message: str, 
 def test_only_variables_with_the_prefix_are_parameters() -> None:
     environment = {"DRIFTSERVE_TRAINING_EPOCHS": "7", "DRIFTSERVE_DATA": "x", "PATH": "y"}
     assert from_environment(environment) == {"epochs": "7"}
-    with pytest.raises(DataError, match=r"DRIFTSERVE_TRAINING_EPOCH: expected parameters out of .*, got 'epoch'"):
+    with pytest.raises(DataError, match=r"DRIFTSERVE_TRAINING_EPOCH: unknown parameter 'epoch', expected one of "):
         from_environment({"DRIFTSERVE_TRAINING_EPOCH": "7"})
 
 
@@ -106,7 +106,7 @@ def test_splits_may_be_in_other_folders(tmp_path: Path) -> None:
 def test_the_error_for_a_missing_split_names_it(tmp_path: Path) -> None:
     given = Locations(train_data=tmp_path, val_data=tmp_path)
     with (
-        pytest.raises(DataError, match=r"expected data, or a folder for each split, got none for test; name it"),
+        pytest.raises(DataError, match=r"expected data, or a folder for each split, got none for test; give --data"),
         located(given),
     ):
         pass

@@ -108,7 +108,7 @@ def test_a_network_is_rebuilt_from_its_record(tmp_path: Path) -> None:
     [
         ({}, "expected the name of a timm model, got none"),
         ({"model": "resnet_1999"}, "expected a timm model, got 'resnet_1999'"),
-        ({"weights": Path("/nowhere/w.safetensors")}, "expected a weights file, got nothing there"),
+        ({"weights": Path("/nowhere/w.safetensors")}, "expected a weights file, got none; correct the path"),
     ],
 )
 def test_a_network_that_cannot_be_built_is_an_error(tmp_path: Path, chosen: dict[str, object], message: str) -> None:
@@ -136,7 +136,7 @@ def test_the_weights_of_the_model_are_chosen_from_a_folder(tmp_path: Path) -> No
     assert find_weights(tmp_path, "test_resnet") == weights
     with pytest.raises(DataError, match=r"expected one weights file of vit, got other.safetensors of resnet18, w\."):
         find_weights(tmp_path, "vit")
-    with pytest.raises(DataError, match=r"expected one weights file, got .*; name a model, or one file"):
+    with pytest.raises(DataError, match=r"expected one weights file, got .*; give a model, or one file"):
         find_weights(tmp_path, None)
 
 

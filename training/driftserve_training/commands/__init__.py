@@ -1,1 +1,1 @@
-"""One module a command: its flags, and what it calls."""
+"""Commands of `python -m driftserve_training`: one module for each, with its flags and the function it calls."""

@@ -1,4 +1,4 @@
-"""The shape that every command of `python -m driftserve_training` has."""
+"""Common interface of all commands of `python -m driftserve_training`."""
 
 import argparse
 from collections.abc import Callable, Mapping
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Command:
-    """A command: a line of help, its flags, and what it does.
+    """A command: a line of help, a function that adds its flags, and a function that runs it.
 
-    `run` gives what is printed as one line of JSON, or None for nothing. It imports what is heavy itself, so that
-    `--help` is there at once.
+    `run` returns a mapping that is printed as one line of JSON, or None to print nothing. It imports heavy modules
+    itself, so that `--help` is fast.
     """
 
     help: str

@@ -1,4 +1,4 @@
-"""`evaluate`: what a trained network is worth on images that it has not seen."""
+"""Command `evaluate`: measure how well a trained network classifies images that it has not seen."""
 
 import argparse
 from dataclasses import asdict
@@ -20,56 +20,61 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         metavar="FOLDER",
-        help="the --output of `train`; evaluation.json goes there, and label_issues-<split>.csv, the images whose "
+        help="the --output of `train`; receives evaluation.json and label_issues-<split>.csv, which lists images whose "
         "label is probably wrong",
     )
     parser.add_argument(
-        "--split", choices=[*SPLITS, STREAM], default=_DEFAULT.split, help="which images (default: %(default)s)"
+        "--split", choices=[*SPLITS, STREAM], default=_DEFAULT.split, help="split to evaluate (default: %(default)s)"
     )
     parser.add_argument(
         "--robustness-images",
         type=_images,
         default=_DEFAULT.robustness_images,
         metavar="N",
-        help="of how many of them to measure the accuracy under 15 corruptions at 5 severities, the slow part; "
-        "`all`, or 0 to leave it out (default: %(default)s)",
+        help="number of images to measure the accuracy under 15 corruptions at 5 severities on, which is slow; `all`, "
+        "or 0 to skip it (default: %(default)s)",
     )
     parser.add_argument(
         "--adversary-images",
         type=_images,
         default=_DEFAULT.adversary_images,
         metavar="N",
-        help="of how many to measure the accuracy under attack (FGSM, PGD); `all`, or 0: none (default: %(default)s)",
+        help="number of images to measure the accuracy under attack (FGSM, PGD) on; `all`, or 0 to skip it "
+        "(default: %(default)s)",
     )
     parser.add_argument(
         "--champion",
         type=Path,
         metavar="PATH",
-        help="what to test this network against: another evaluated --trained folder, its predictions-<split>.csv, or "
-        "an archive (a .mar, or the model.tar.gz or folder that holds one), which is asked for its answers",
+        help="network to compare with: another evaluated --trained folder, its predictions-<split>.csv, or an archive "
+        "(a .mar, or a model.tar.gz or folder with one), which then predicts the images",
     )
     parser.add_argument(
         "--cache",
         type=Path,
         metavar="FOLDER",
-        help="keep corrupted images here, for the next network that takes them at the same size",
+        help="folder to cache corrupted images in, for other networks with the same input size",
     )
     parser.add_argument(
-        "--batch-size", type=whole_number(1), default=_DEFAULT.batch_size, metavar="N", help="(default: %(default)s)"
+        "--batch-size",
+        type=whole_number(1),
+        default=_DEFAULT.batch_size,
+        metavar="N",
+        help="number of images per batch (default: %(default)s)",
     )
     parser.add_argument(
         "--workers",
         type=whole_number(0),
         default=_DEFAULT.workers,
         metavar="N",
-        help="processes that read and corrupt (default: %(default)s)",
+        help="number of processes that read and corrupt images (default: %(default)s)",
     )
     parser.add_argument(
         "--seed",
         type=whole_number(0),
         default=_DEFAULT.seed,
         metavar="N",
-        help="of resamples and corruptions (default: %(default)s)",
+        help="random seed of resamples and corruptions (default: %(default)s)",
     )
     add_locations(parser)
 
@@ -107,4 +112,4 @@ def _images(text: str) -> int | None:
     return None if text == "all" else whole_number(0, alternative=" or `all`")(text)
 
 
-EVALUATE = Command("measure what a trained network is worth, and how sure that is", _add_arguments, _run)
+EVALUATE = Command("measure the accuracy of a trained network, with confidence intervals", _add_arguments, _run)

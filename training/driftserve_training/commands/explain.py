@@ -1,4 +1,4 @@
-"""`explain`: show what in an image speaks for its label, and test whether that is so."""
+"""Command `explain`: show which pixels of an image support its predicted label, and test the explanations."""
 
 import argparse
 from pathlib import Path
@@ -11,50 +11,48 @@ from driftserve_training.dataset.location import located
 from driftserve_training.explanation.document import DOCUMENT_FILE, FOLDER, Method
 from driftserve_training.parameters import add_locations, read_locations
 
-_MOST_IMAGES = 100  # of two digits in a picture's name, and more than anyone looks at
+_MOST_IMAGES = 100  # file names have two digits, and nobody looks at more
 _MOST_SEED = 2**32 - 1
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--trained", type=Path, required=True, help="the --output of `train`; receives explanations/")
     parser.add_argument(
-        "--trained", type=Path, required=True, help="the --output of `train`; explanations/ is put there"
-    )
-    parser.add_argument(
-        "--split", choices=(*SPLITS, STREAM), default="test", help="which images to explain (default: %(default)s)"
+        "--split", choices=(*SPLITS, STREAM), default="test", help="split to explain (default: %(default)s)"
     )
     parser.add_argument(
         "--images",
         type=whole_number(1, _MOST_IMAGES),
         default=12,
         metavar="N",
-        help="how many: half of them mistakes, the surest ones, if there are so many (default: %(default)s)",
+        help="number of images; up to half are the mistakes with the highest confidence (default: %(default)s)",
     )
     parser.add_argument(
         "--method",
         choices=get_args(Method),
         default="integrated_gradients",
-        help="integrated_gradients: of every pixel, slow, for any network; grad_cam: coarse and quick, for "
-        "convolutional networks; occlusion: covers one square after another (default: %(default)s)",
+        help="integrated_gradients: every pixel, slow, any network; grad_cam: coarse, fast, only for convolutional "
+        "networks; occlusion: covers one square after another (default: %(default)s)",
     )
     parser.add_argument(
         "--seed",
         type=whole_number(0, _MOST_SEED),
         default=0,
         metavar="N",
-        help="of the draw of images and of the random orders that the test compares with (default: %(default)s)",
+        help="random seed of the choice of images and of the random pixel orders in the test (default: %(default)s)",
     )
     parser.add_argument(
         "--steps",
         type=whole_number(2, 10_000),
         default=64,
         metavar="N",
-        help="of integrated_gradients: the more, the more exact and the slower (default: %(default)s)",
+        help="steps of integrated_gradients; more steps are more exact and slower (default: %(default)s)",
     )
     parser.add_argument(
         "--randomisation",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="whether to test, too, that the explanations change when the network forgets, layer by layer "
+        help="also test that the explanations change when the weights are randomised layer by layer "
         "(default: %(default)s)",
     )
     add_locations(parser)
@@ -86,4 +84,4 @@ def _run(options: argparse.Namespace) -> dict[str, object]:
     }
 
 
-EXPLAIN = Command("show what in an image speaks for its label, and test that by taking it away", _add_arguments, _run)
+EXPLAIN = Command("show which pixels support the predicted label, and test that by removing them", _add_arguments, _run)

@@ -1,4 +1,4 @@
-"""`export`: write the archive of a trained network."""
+"""Command `export`: write the archive of a trained network."""
 
 import argparse
 from dataclasses import asdict
@@ -17,8 +17,8 @@ from driftserve_training.parameters import add_locations, read_locations
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--trained", type=Path, required=True, help="the --output of `train`")
     parser.add_argument("--output", type=Path, required=True, help="folder for model/<name>.mar and model.tar.gz")
-    parser.add_argument("--name", type=_name, default="scenes", help="the model's name (default: %(default)s)")
-    parser.add_argument("--version", type=_version, default="1", help="the model's version (default: %(default)s)")
+    parser.add_argument("--name", type=_name, default="scenes", help="name of the model (default: %(default)s)")
+    parser.add_argument("--version", type=_version, default="1", help="version of the model (default: %(default)s)")
     parser.add_argument(
         "--certificate",
         choices=["short", "full"],
@@ -26,7 +26,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         help="extent of the drift certificate (default: %(default)s)",
     )
     parser.add_argument(
-        "--certificate-images", type=Path, help="folder with <class>/<image> to certify with (default: the data's val/)"
+        "--certificate-images", type=Path, help="folder of images for the certificate, <class>/<image> (default: val/)"
     )
     add_locations(parser)
 
@@ -57,11 +57,11 @@ def _version(text: str) -> str:
 
 
 def _of_contract(kind: Any, text: str) -> str:
-    """The text, if the contract takes it: known before hours of training and scoring, not after."""
+    """Return the text if the contract accepts it, else fail now instead of after hours of work."""
     try:
         return str(TypeAdapter(kind).validate_python(text))
     except ValidationError as error:
         raise argparse.ArgumentTypeError(f"{first_problem(error).reason}, got {text!r}") from error
 
 
-EXPORT = Command("write the archive of a trained network, with the evidence for it", _add_arguments, _run)
+EXPORT = Command("write the archive of a trained network, with its evidence", _add_arguments, _run)

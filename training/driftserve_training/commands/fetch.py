@@ -1,4 +1,4 @@
-"""`fetch`: bring a data set here."""
+"""Command `fetch`: copy a data set from its source."""
 
 import argparse
 from dataclasses import asdict
@@ -13,14 +13,14 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--source",
         default=_DEFAULT,
-        help="kaggle:OWNER/NAME, s3://BUCKET/PREFIX, a folder or a .zip file; in it train/ and test/ (or seg_train/ "
-        "and seg_test/), each <class>/<image> (default: %(default)s)",
+        help="kaggle:OWNER/NAME, s3://BUCKET/PREFIX, a folder or a .zip file with train/ and test/ (or seg_train/ "
+        "and seg_test/), each with <class>/<image> (default: %(default)s)",
     )
     parser.add_argument(
         "--test-source",
         metavar="SOURCE",
-        help="where the test images lie, if not in --source: test/ or seg_test/ in it, or <class>/<image> itself; "
-        "--source may then be the training images' <class>/<image>",
+        help="source of the test images, if it is not --source: a SOURCE with test/ or seg_test/, or with "
+        "<class>/<image> at its root; --source may then have the training images as <class>/<image> at its root",
     )
     parser.add_argument("--output", type=Path, required=True, help="new or empty folder for seg_train/, seg_test/, ...")
 
@@ -31,4 +31,4 @@ def _run(options: argparse.Namespace) -> dict[str, object]:
     return {"output": str(options.output), **asdict(fetch(options.source, options.output, options.test_source))}
 
 
-FETCH = Command("bring images from Kaggle, S3, a folder or a zip file into one layout", _add_arguments, _run)
+FETCH = Command("copy images from Kaggle, S3, a folder or a zip file into a standard layout", _add_arguments, _run)

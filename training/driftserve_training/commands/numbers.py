@@ -1,4 +1,4 @@
-"""Numbers as flags give them: what argparse calls with the text, and the message where it is none."""
+"""Types for argparse that read numbers and raise clear errors."""
 
 import argparse
 import math
@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 
 def whole_number(least: int, most: int | None = None, alternative: str = "") -> Callable[[str], int]:
-    """What reads a whole number of at least `least` and, where it is given, at most `most`.
+    """Return an argparse type that reads a whole number from `least` to `most`.
 
     Args:
-        least: at least 0.
-        most: none by default.
-        alternative: what else the flag takes, for the message.
+        least: minimum, at least 0.
+        most: maximum; None for no maximum.
+        alternative: text for the message if the flag accepts other values, too.
 
     >>> whole_number(1, 100)("12")
     12
@@ -31,7 +31,7 @@ def whole_number(least: int, most: int | None = None, alternative: str = "") -> 
 
 
 def share(text: str) -> float:
-    """A share of something, of which neither none nor all is meant.
+    """Read a number between 0 and 1, both excluded.
 
     >>> share("0.15")
     0.15
@@ -41,5 +41,5 @@ def share(text: str) -> float:
     except ValueError:
         number = math.nan
     if not 0 < number < 1:
-        raise argparse.ArgumentTypeError(f"expected a share between 0 and 1, got {text!r}")
+        raise argparse.ArgumentTypeError(f"expected a number between 0 and 1, got {text!r}")
     return number

@@ -1,4 +1,4 @@
-"""`report`: the model card of a trained network, or whether a card is an archive's."""
+"""Command `report`: write the model card of a trained network, or check that an archive names it."""
 
 import argparse
 from pathlib import Path
@@ -15,13 +15,13 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output",
         type=_page,
         metavar="FILE.html",
-        help="where to write the page, and beside it the same as .json (default: RUN/card.html)",
+        help="HTML page to write; the same content is written as .json in the same folder (default: RUN/card.html)",
     )
     group.add_argument(
         "--archive",
         type=Path,
         metavar="FILE.mar",
-        help="write nothing; only check that RUN's card is the one that this archive names",
+        help="write nothing, only check that this archive names the card of RUN",
     )
 
 
@@ -45,4 +45,4 @@ def _page(text: str) -> Path:
     return path
 
 
-REPORT = Command("write the model card of a trained network: one page, and the same as JSON", _add_arguments, _run)
+REPORT = Command("write the model card of a trained network as an HTML page and as JSON", _add_arguments, _run)

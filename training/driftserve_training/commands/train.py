@@ -1,4 +1,4 @@
-"""`train`: fit, choose the best epoch, calibrate."""
+"""Command `train`: fit a network, choose the best epoch, calibrate."""
 
 import argparse
 import os
@@ -16,9 +16,9 @@ def _run(options: argparse.Namespace) -> dict[str, object] | None:
     from driftserve_training.fitting.training import train
 
     record = train(read_configuration(options, os.environ))
-    if record is None:  # under torchrun the first process speaks for all
+    if record is None:  # under torchrun only the first process prints the result
         return None
     return {"val_accuracy": record.val_accuracy, "best_epoch": record.best_epoch, "seconds": record.seconds}
 
 
-TRAIN = Command("fit a network, choose its best epoch by validation, calibrate it", _add_arguments, _run)
+TRAIN = Command("train a network, choose its best epoch by validation, calibrate it", _add_arguments, _run)

@@ -1,4 +1,4 @@
-"""`tune`: try models, optimizers and learning rates, and write down the best."""
+"""Command `tune`: search models, optimizers and learning rates, and save the best."""
 
 import argparse
 import os
@@ -19,60 +19,64 @@ T = TypeVar("T")
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    searched = parser.add_argument_group("what is searched")
+    searched = parser.add_argument_group("search space")
     searched.add_argument(
-        "--models", type=_models, required=True, metavar="NAME,...", help="timm models, separated by commas"
+        "--models", type=_models, required=True, metavar="NAME,...", help="timm models to try, separated by commas"
     )
     searched.add_argument(
         "--optimizers",
         type=_models,
         default=("adamw", "sgd"),
         metavar="NAME,...",
-        help="timm's optimizers (default: adamw,sgd)",
+        help="timm optimizers to try (default: adamw,sgd)",
     )
     searched.add_argument(
         "--learning-rates",
         type=_rates,
         default=(0.001, 0.003, 0.01),
         metavar="X,...",
-        help="the rates of a grid; tpe takes any between the least and the greatest (default: 0.001,0.003,0.01)",
+        help="learning rates of the grid; tpe tries any rate between the smallest and the largest "
+        "(default: 0.001,0.003,0.01)",
     )
-    how = parser.add_argument_group("how it is searched")
+    how = parser.add_argument_group("search method")
     how.add_argument(
         "--sampler",
         choices=["grid", "tpe"],
         default="grid",
-        help="grid: every combination once; tpe: --trials of them, where the earlier ones make hope (default: grid)",
+        help="grid: every combination once; tpe: --trials combinations, chosen by earlier results (default: grid)",
     )
     how.add_argument(
-        "--trials", type=whole_number(1), metavar="N", help="trainings of the sampler tpe; those that ended count"
+        "--trials",
+        type=whole_number(1),
+        metavar="N",
+        help="number of trials for tpe, including the finished ones of a resumed search",
     )
     how.add_argument(
         "--pruner",
         choices=["median", "none"],
         default="median",
-        help="median: a training below the median of the others at its epoch is given up (default: median)",
+        help="median: stop a trial that is below the median of the others at the same epoch (default: median)",
     )
     how.add_argument(
         "--rank-by",
         choices=["validation", "test"],
         default="validation",
-        help="validation: test/ is used once, for the winner; test: by test/, which then is no estimate any more "
-        "(default: validation)",
+        help="images to rank trials by; validation: test/ is used only once, for the winner; test: the test score "
+        "of the winner is then biased (default: validation)",
     )
     how.add_argument(
         "--storage",
         metavar="URL",
-        help="database for several machines on one study, postgresql+psycopg://USER@HOST/NAME "
-        "(default: a journal in --output, for several processes)",
+        help="database to share a study between machines, postgresql+psycopg://USER@HOST/NAME "
+        "(default: a journal in --output, which several processes on one machine can share)",
     )
-    how.add_argument("--study", default="search", metavar="NAME", help="its name in the storage (default: search)")
+    how.add_argument("--study", default="search", metavar="NAME", help="study name in --storage (default: search)")
     how.add_argument(
         "--output",
         type=Path,
         default=argparse.SUPPRESS,
         metavar="PATH",
-        help="folder for best_params.yaml, table, plots and trials/; given again, the search in it goes on",
+        help="folder for best_params.yaml, table, plots and trials/; a search in an existing folder is resumed",
     )
     add_flags(parser, TrainingConfiguration, (*SEARCHED, "output"))
 
@@ -106,7 +110,7 @@ def _run(options: argparse.Namespace) -> dict[str, object]:
 def _check_none_searched(names: Collection[str], place: str) -> None:
     for name in SEARCHED:
         if name in names:
-            raise DataError(f"{place}: expected no {name}, which is searched, got one; leave it out, or use `train`")
+            raise DataError(f"{place}: expected no {name}, as `tune` searches it; remove it, or use `train`")
 
 
 def _models(text: str) -> tuple[str, ...]:
@@ -130,4 +134,4 @@ def _list(text: str, kind: Callable[[str], T]) -> tuple[T, ...]:
     return values
 
 
-TUNE = Command("try models, optimizers and learning rates, and write down the best", _add_arguments, _run)
+TUNE = Command("search models, optimizers and learning rates, and save the best", _add_arguments, _run)

@@ -1,1 +1,1 @@
-"""The images: where they come from, what is known of each, how they reach the network."""
+"""The data set: its folders, its manifest, its augmentation and its data loaders."""

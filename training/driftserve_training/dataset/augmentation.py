@@ -1,4 +1,4 @@
-"""Random changes to training images that a scene's label survives: uint8 in, uint8 out."""
+"""Random changes to training images that keep the label valid: uint8 in, uint8 out."""
 
 import os
 import random
@@ -10,33 +10,33 @@ import numpy.typing as npt
 
 from driftserve.errors import DataError
 
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # read at import: else it asks the network for its version
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # read at import, which else looks for updates online
 
 import albumentations as A  # noqa: N812
 import cv2
 
 Image = npt.NDArray[np.uint8]
-Augment = Callable[[Image, int], Image]  # an image, (H, W, 3) uint8, and a seed, to a changed one of the same size
+Augment = Callable[[Image, int], Image]  # (image, (H, W, 3) uint8; seed) -> changed image of the same size
 
 _MIRRORED = cv2.BORDER_REFLECT
 
 
 def build_augmentation(name: str) -> Augment | None:
-    """The augmentation of a name, `none`, `light` or `realistic`, or of a file with an albumentations pipeline as JSON.
+    """Build the augmentation `light` or `realistic`, or one from a JSON file with an albumentations pipeline.
 
-    The change follows from the seed alone, so that a run that was cut off goes on with the very images it would have
-    seen. None stands for `none`.
+    Return None for `none`. The change depends on the seed only, so a resumed run sees the same images as an
+    uninterrupted one.
 
     Raises:
-        DataError: it is no such name, and no file that albumentations can read.
+        DataError: `name` is neither a known name nor a file that albumentations can read.
     """
     if name == "none":
         return None
     pipeline = A.Compose(_PIPELINES[name]()) if name in _PIPELINES else _read_pipeline(Path(name))
-    cv2.setNumThreads(0)  # beside torch's threads, and in the loader's processes, its own would only wait
+    cv2.setNumThreads(0)  # OpenCV's threads would only compete with torch's threads and the loader processes
 
     def augment(image: Image, seed: int) -> Image:
-        # One source for all its transforms: a seed of its own for each costs as much as some of them.
+        # All transforms share one random state: seeding each one costs as much as some of the transforms.
         pipeline.set_random_state(np.random.default_rng(seed), random.Random(seed))
         return np.ascontiguousarray(pipeline(image=image)["image"])
 
@@ -44,7 +44,7 @@ def build_augmentation(name: str) -> Augment | None:
 
 
 def _light() -> Sequence[A.BasicTransform | A.BaseCompose]:
-    """Another crop, another light: none of it is a corruption that robustness is measured with."""
+    """Return small changes of crop and light. None of them is a corruption of the robustness evaluation."""
     return [
         A.HorizontalFlip(p=0.5),
         A.Affine(scale=(0.85, 1.25), translate_percent=(-0.08, 0.08), rotate=(-8, 8), border_mode=_MIRRORED, p=0.8),
@@ -53,11 +53,11 @@ def _light() -> Sequence[A.BasicTransform | A.BaseCompose]:
 
 
 def _realistic() -> Sequence[A.BasicTransform | A.BaseCompose]:
-    """What happens to pictures on their way: the camera's angle, weather, lens, sensor, and the file.
+    """Return changes by camera angle, weather, light, lens, sensor and file compression, in this order.
 
-    In that order. To two images in five none of weather, lens, sensor and file happens: they keep what a clean one
-    looks like. Noise, blur, weather and compression here are relatives of the corruptions that robustness is measured
-    with, by other code and other constants; elastic transformation, frost, glass blur and zoom blur have no relative.
+    Two images in five get no change by weather, lens, sensor or file, so that the network also sees clean images.
+    Noise, blur, weather and compression resemble corruptions of the robustness evaluation, but use other code and
+    other constants. Elastic transformation, frost, glass blur and zoom blur have no counterpart here.
     """
     return [
         A.HorizontalFlip(p=0.5),
@@ -102,22 +102,22 @@ _PIPELINES = {"light": _light, "realistic": _realistic}
 def _read_pipeline(path: Path) -> A.BaseCompose:
     if not path.is_file():
         known = ", ".join(("none", *_PIPELINES))
-        raise DataError(f"augmentation: expected {known}, or a file as albumentations.save writes it, got {path}")
+        raise DataError(f"augmentation: expected {known}, or a file written by albumentations.save, got {path}")
     try:
         pipeline = A.load(path, data_format="json")
-    except Exception as error:  # whatever a class that the file names makes of its arguments
+    except Exception as error:  # any class that the file names may raise anything
         reason = " ".join(str(error).split())
-        raise DataError(f"{path}: expected a pipeline as albumentations.save writes it, got {reason}") from error
+        raise DataError(f"{path}: expected a pipeline written by albumentations.save, got {reason}") from error
     if not isinstance(pipeline, A.BaseCompose):
-        raise DataError(f"{path}: expected a pipeline, as A.Compose, got {type(pipeline).__name__}")
+        raise DataError(f"{path}: expected a pipeline such as A.Compose, got {type(pipeline).__name__}")
     try:
         changed = pipeline(image=np.zeros((64, 64, 3), np.uint8))["image"]
-    except Exception as error:  # of whatever kind its transforms raise
+    except Exception as error:  # a transform may raise anything
         reason = " ".join(str(error).split())
         raise DataError(f"{path}: expected a pipeline that changes an image, got {reason}") from error
     if changed.dtype != np.uint8 or changed.ndim != 3 or changed.shape[2] != 3:
         raise DataError(
             f"{path}: expected a pipeline that gives (H, W, 3) uint8, got {changed.shape} {changed.dtype}; "
-            "leave out what normalises: that is the network's part"
+            "remove normalisation, which the network does itself"
         )
     return pipeline

@@ -1,4 +1,4 @@
-"""Images of a manifest as the network takes them, through the decode and preprocess that serve."""
+"""Data loaders for the images of a manifest, decoded and preprocessed by the same code as in serving."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -18,11 +18,11 @@ from driftserve_training.ranks import Ranks
 
 Sample = tuple[torch.Tensor, int]
 
-_LEAST_URGENT = 19  # nice(2)
+_LOWEST_PRIORITY = 19  # nice(2)
 
 
 class ImageDataset(Dataset[Sample]):
-    """Pairs of pixels, (3, H, W) uint8, and class index."""
+    """Data set of pairs: pixels, (3, H, W) uint8, and class index."""
 
     def __init__(self, manifest: Manifest, split: str, spec: ImageSpec) -> None:
         entries, labels = manifest.split(split), manifest.labels
@@ -37,7 +37,7 @@ class ImageDataset(Dataset[Sample]):
         return self.sample(index, None)
 
     def sample(self, index: int, change: Callable[[Image], Image] | None) -> Sample:
-        """The image at an index, changed before it is preprocessed."""
+        """Return the image at an index and its class; `change` is applied before preprocessing."""
         image = decode(self._files[index].read_bytes())
         if change is not None:
             image = change(image)
@@ -45,7 +45,7 @@ class ImageDataset(Dataset[Sample]):
 
 
 class AugmentedDataset(Dataset[Sample]):
-    """The same of drawn images, each changed as its draw says."""
+    """Data set of augmented images; the augmentation of an image depends on its `Draw`."""
 
     def __init__(self, images: ImageDataset, augment: Augment | None, seed: int) -> None:
         self._images = images
@@ -71,10 +71,10 @@ def training_loader(
     seed: int,
     ranks: Ranks | None = None,
 ) -> DataLoader[Sample]:
-    """The training images, augmented and shuffled; a last batch that is not full is left out.
+    """Return a loader of the training images, augmented and shuffled. It drops a last batch that is not full.
 
     Raises:
-        DataError: there is no such augmentation.
+        DataError: the augmentation is unknown.
     """
     images = ImageDataset(manifest, "train", spec)
     order = EpochOrder(images, ranks or Ranks(), seed)
@@ -87,24 +87,24 @@ def training_loader(
         persistent_workers=workers > 0,
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator().manual_seed(seed),
-        worker_init_fn=_give_way,
+        worker_init_fn=_lower_priority,
     )
 
 
-def _give_way(_worker: int) -> None:
-    """Read only while the training's threads wait: where one of them loses its core, the others wait for it."""
-    os.nice(_LEAST_URGENT)
+def _lower_priority(_worker: int) -> None:
+    """Lower the priority of a loader process: if one training thread loses its core, all the others wait for it."""
+    os.nice(_LOWEST_PRIORITY)
 
 
 def evaluation_loader(
     manifest: Manifest, split: str, spec: ImageSpec, batch_size: int, workers: int
 ) -> DataLoader[Sample]:
-    """The images of a split as they are, in the manifest's order."""
+    """Return a loader of the images of a split, without augmentation, in the manifest's order."""
     return DataLoader(ImageDataset(manifest, split, spec), batch_size=batch_size, num_workers=workers)
 
 
 def decoded_images(manifest: Manifest, split: str) -> Iterator[Image]:
-    """The images of a split as the service decodes them, (H, W, 3) uint8, in the manifest's order."""
+    """Yield the images of a split as the service decodes them, (H, W, 3) uint8, in the manifest's order."""
     for entry in manifest.split(split):
         yield decode((manifest.folder / entry.path).read_bytes())
 
@@ -112,6 +112,6 @@ def decoded_images(manifest: Manifest, split: str) -> Iterator[Image]:
 def pixel_batches(
     manifest: Manifest, split: str, spec: ImageSpec, batch_size: int = 32
 ) -> Iterator[npt.NDArray[np.uint8]]:
-    """The images of a split as batches (N, 3, H, W) uint8, in the manifest's order, read as they are asked for."""
+    """Yield the images of a split in batches, (N, 3, H, W) uint8, in the manifest's order; files are read lazily."""
     for pixels, _ in evaluation_loader(manifest, split, spec, batch_size, workers=0):
         yield pixels.numpy()

@@ -1,4 +1,4 @@
-"""Names in a message: enough of them to go by, and how many there are."""
+"""Shorten lists of names for messages."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ _NAMED_AT_MOST = 10
 
 
 def list_names(names: Sequence[str]) -> str:
-    """The first ten names, and the number of the others.
+    """Return the first ten names and the number of the others.
 
     >>> list_names(["a", "b"])
     'a, b'

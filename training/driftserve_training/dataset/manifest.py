@@ -20,7 +20,7 @@ _COLUMNS = ("path", "split", "label", "sha256")
 
 @dataclass(frozen=True)
 class Entry:
-    """One image; `path` is relative to the data set's folder."""
+    """One image of the manifest; `path` is relative to the folder of the data set."""
 
     path: str
     split: str
@@ -30,33 +30,33 @@ class Entry:
 
 @dataclass(frozen=True)
 class Manifest:
-    """The images of a folder with `<split>/<label>/<image>`."""
+    """All images of a folder with the layout `<split>/<label>/<image>`."""
 
     folder: Path
     entries: tuple[Entry, ...]
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The labels, sorted; a label's place is its class index."""
+        """Sorted labels; the position of a label is its class index."""
         return tuple(sorted({entry.label for entry in self.entries}))
 
     @property
     def sha256(self) -> str:
-        """The digest that names this data set in an archive's provenance."""
+        """Digest that identifies this data set in the provenance of an archive."""
         lines = (f"{entry.path} {entry.sha256}\n" for entry in self.entries)
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
     def split(self, name: str) -> tuple[Entry, ...]:
-        """The entries of one split."""
+        """Return the entries of one split."""
         return tuple(entry for entry in self.entries if entry.split == name)
 
 
 def scan(folder: Path, splits: Sequence[str] = SPLITS) -> Manifest:
-    """The manifest of a folder, after every image was decoded once.
+    """Decode every image of a folder once and return the manifest.
 
     Raises:
-        DataError: a split is missing or has other labels than the first, an image is corrupt,
-            the same image is in two splits, or the folder is not what `preprocess` left; the message names the files.
+        DataError: a split is missing, its labels differ from those of the first split, an image is corrupt, two splits
+            have the same image, or the folder does not match its manifest file. The message names the files.
     """
     entries: list[Entry] = []
     corrupt: list[str] = []
@@ -90,18 +90,18 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
 
 
 def _check_against_file(manifest: Manifest, splits: Sequence[str]) -> None:
-    """Hold the images against the manifest that `preprocess` has left among them, where it has."""
+    """Compare the images with the manifest file that `preprocess` wrote, if there is one."""
     path = manifest.folder / MANIFEST_FILE
     if not path.is_file():
         return
     with path.open(newline="") as file:
         rows = list(csv.reader(file))
     if not rows or tuple(rows[0]) != _COLUMNS:
-        return  # another's
+        return  # not written by `preprocess`
     promised = {Entry(*row) for row in rows[1:] if len(row) == len(_COLUMNS) and row[1] in splits}
     if changed := sorted({entry.path for entry in promised.symmetric_difference(manifest.entries)}):
         raise DataError(
-            f"{path}: expected the images that it names, got others: {list_names(changed)}; preprocess again"
+            f"{path}: expected the images that it lists, got changes in {list_names(changed)}; run `preprocess` again"
         )
 
 

@@ -1,4 +1,4 @@
-"""The order in which a run sees its training images: a permutation that follows from seed and epoch."""
+"""Order of the training images in each epoch: a permutation that depends only on seed and epoch."""
 
 from collections.abc import Iterator, Sized
 from dataclasses import dataclass
@@ -11,21 +11,22 @@ from driftserve_training.ranks import Ranks
 
 @dataclass(frozen=True)
 class Draw:
-    """An image of the data set, by its index, in one epoch."""
+    """Index of an image in the data set, and the epoch in which it is used."""
 
     epoch: int
     index: int
 
 
 class EpochOrder(DistributedSampler[int]):
-    """The images of an epoch in this process's share, each with the epoch, so that its augmentation can follow from it.
+    """Sampler of this process's share of an epoch. It yields the epoch with each index, as augmentation depends on it.
 
-    Lightning sets the epoch, also after a run was cut off. Of several processes each gets an equal share: a few images
-    come twice where they do not divide.
+    Lightning sets the epoch, also when a run is resumed. All processes get equal shares; if the images do not divide
+    evenly, a few of them are used twice.
     """
 
     def __init__(self, images: Sized, ranks: Ranks, seed: int) -> None:
-        own = int(np.random.SeedSequence(seed).generate_state(1)[0])  # torch adds the epoch: seeds would share orders
+        # torch adds the epoch to the seed: seeds 0 and 1 would share orders without this hash.
+        own = int(np.random.SeedSequence(seed).generate_state(1)[0])
         super().__init__(images, ranks.processes, ranks.rank, seed=own)  # type: ignore[arg-type]
 
     def __iter__(self) -> Iterator[Draw]:  # type: ignore[override]
@@ -34,5 +35,5 @@ class EpochOrder(DistributedSampler[int]):
 
 
 def seed_of(seed: int, draw: Draw) -> int:
-    """The seed of one image's augmentation in one epoch, 32 bits; it depends on nothing else."""
+    """Return the 32-bit seed for augmenting one image in one epoch."""
     return int(np.random.SeedSequence((seed, draw.epoch, draw.index)).generate_state(1)[0])

@@ -1,4 +1,4 @@
-"""The images of a training run, as its manifest names them, and whether others are the same."""
+"""Manifest of the images of a training run, and a check that other images are the same."""
 
 import csv
 from collections.abc import Sequence
@@ -10,14 +10,14 @@ from driftserve_training.dataset.manifest import MANIFEST_FILE, Entry, Manifest
 
 
 def read_trained_images(trained: Path, sha256: str) -> Manifest:
-    """The manifest of the images that a run was given.
+    """Read the manifest of the images of a training run.
 
     Args:
-        trained: the run's folder.
-        sha256: the manifest's digest, as the run's record has it.
+        trained: folder of the run.
+        sha256: digest of the manifest, from the record of the run.
 
     Raises:
-        DataError: it cannot be read, or is another one.
+        DataError: the manifest cannot be read, or has another digest.
     """
     path = trained / MANIFEST_FILE
     try:
@@ -30,20 +30,20 @@ def read_trained_images(trained: Path, sha256: str) -> Manifest:
     manifest = Manifest(trained, entries)
     if manifest.sha256 != sha256:
         raise DataError(
-            f"{path}: expected the manifest {sha256[:12]} that was trained on, got {manifest.sha256[:12]}; train again"
+            f"{path}: expected the manifest {sha256[:12]} of the training run, got {manifest.sha256[:12]}; train again"
         )
     return manifest
 
 
 def check_same_images(manifest: Manifest, trained: Manifest, splits: Sequence[str]) -> None:
-    """Pass if the images of some splits are those of a training run, by path and content.
+    """Raise unless the images of the splits are the same as in a training run, by path and content.
 
-    A split that the run was not given, as a stream may be, has nothing to be held against, and passes.
+    A split that the run did not have, such as a stream, is not checked.
 
     Args:
-        manifest: of the images at hand.
-        trained: of the run.
-        splits: the ones to compare.
+        manifest: the images to check.
+        trained: the images of the run.
+        splits: the splits to compare.
 
     Raises:
         DataError: images were added, removed or changed; the message names up to ten.
@@ -53,6 +53,6 @@ def check_same_images(manifest: Manifest, trained: Manifest, splits: Sequence[st
     theirs = {entry for entry in trained.entries if entry.split in known}
     if changed := sorted({entry.path for entry in ours ^ theirs}):
         raise DataError(
-            f"{manifest.folder}: expected the images that were trained with, got others: {list_names(changed)}; "
+            f"{manifest.folder}: expected the images of the training run, got changes in {list_names(changed)}; "
             "give the data of the training run, or train again"
         )

@@ -1,1 +1,1 @@
-"""Fitting: the training step, the loop, what it leaves to look at."""
+"""Fitting: the training step, the training loop, checkpoints and TensorBoard output."""

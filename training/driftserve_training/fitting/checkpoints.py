@@ -1,4 +1,4 @@
-"""What a run keeps of itself while it goes on: the state of the best epoch, and of the last one."""
+"""Checkpoints of a run: one of the best epoch and one of the last epoch."""
 
 import warnings
 from pathlib import Path
@@ -11,16 +11,16 @@ LAST_CHECKPOINT = "last.ckpt"
 
 
 class MovableCheckpoint(ModelCheckpoint):
-    """Lightning's, whose paths follow the folder: a run may go on where its checkpoints were brought."""
+    """Lightning's checkpoint callback, for a folder that may move: a run can resume from copied checkpoints."""
 
     def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
-        """Lightning's, which warns of a folder that is not empty: ours never is, and what may lie in it was checked."""
+        """Set up without Lightning's warning about a folder that is not empty: ours never is, and was checked."""
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
             super().setup(trainer, pl_module, stage)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """The state of the run that was cut off, as if its folder had always been this one."""
+        """Load the state of the interrupted run, with its paths changed to this folder."""
         names = ("best_model_path", "kth_best_model_path", "last_model_path")
         moved = {name: self._here(state_dict[name]) for name in names}
         best = {self._here(path): score for path, score in state_dict["best_k_models"].items()}
@@ -31,16 +31,17 @@ class MovableCheckpoint(ModelCheckpoint):
 
 
 def checkpoint_best(folder: Path) -> MovableCheckpoint:
-    """Keeps the epoch with the best validation accuracy, as `epoch=N.ckpt`."""
+    """Return a callback that keeps the epoch with the best validation accuracy, as `epoch=N.ckpt`."""
     return MovableCheckpoint(
         folder, filename="{epoch}", monitor="val_accuracy", mode="max", save_on_train_epoch_end=True
     )
 
 
 def checkpoint_last(folder: Path) -> MovableCheckpoint:
-    """Keeps each epoch in place of the one before, at its end: else the rest of one that is over would be done again.
+    """Return a callback that saves every epoch at its end, in place of the one before.
 
-    Lightning's own `save_last` leaves out epochs that are not the best.
+    A checkpoint from before the end would make a resumed run repeat the rest of a finished epoch. Lightning's own
+    `save_last` skips epochs that are not the best.
     """
     return MovableCheckpoint(
         folder,

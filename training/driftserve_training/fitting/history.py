@@ -1,4 +1,4 @@
-"""The scores of every epoch, as `history.csv`; a run that was cut off goes on with those that it had."""
+"""Write the scores of every epoch to `history.csv`; a resumed run keeps the rows it already had."""
 
 import csv
 import time
@@ -21,27 +21,27 @@ COLUMNS = (
 )
 HISTORY_FILE = "history.csv"
 
-EpochCallback = Callable[[int, float], None]  # told of every epoch, from 1, and its validation accuracy
+EpochCallback = Callable[[int, float], None]  # called after every epoch with its number, from 1, and val_accuracy
 
 
 class History(Callback):
-    """Writes a row an epoch, and tells who watches; what they raise ends the training."""
+    """Callback that writes a row per epoch and then calls `on_epoch`; an exception of `on_epoch` ends the training."""
 
     def __init__(self, path: Path, on_epoch: EpochCallback | None) -> None:
         self._path = path
         self._on_epoch = on_epoch
         self._rows: list[list[float]] = []
         self._started = time.monotonic()
-        self._seconds_before = 0.0  # of a run that was cut off, up to its last epoch's end
+        self._seconds_before = 0.0  # time of the interrupted run, up to the end of its last finished epoch
 
     @property
     def epochs(self) -> int:
-        """How many have ended."""
+        """Number of finished epochs."""
         return len(self._rows)
 
     @property
     def seconds(self) -> float:
-        """How long the run has taken, less what was lost with an epoch that was cut off."""
+        """Duration of the run in seconds, without the time of interrupted epochs."""
         return self._seconds_before + time.monotonic() - self._started
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, _: lightning.LightningModule) -> None:
@@ -61,10 +61,10 @@ class History(Callback):
             self._on_epoch(epoch, values["val_accuracy"])
 
     def state_dict(self) -> dict[str, Any]:
-        """The rows and the time, for the checkpoint."""
+        """Return the rows and the time, for the checkpoint."""
         return {"rows": self._rows, "seconds": self.seconds}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Those of the run that was cut off."""
+        """Load the rows and the time of the interrupted run."""
         self._rows = state_dict["rows"]
         self._seconds_before = state_dict["seconds"]

@@ -1,7 +1,7 @@
-"""The training step: cross-entropy, an optimizer, a schedule and the scores of an epoch, as a Lightning module.
+"""Lightning module with the loss, the optimizer, the learning rate schedule and the scores of each epoch.
 
-A pretrained network learns in two stages (Kumar et al. 2022): first its head alone, so that the
-random head does not distort the features, then everything, the features at a lower rate.
+A pretrained network is trained in two stages (Kumar et al. 2022): first only its head, so that the
+untrained head does not distort the features; then everything, the features with a lower learning rate.
 """
 
 from functools import partial
@@ -29,7 +29,7 @@ CLASS_SCORES = ("f1", "precision", "recall")
 
 
 class Learner(lightning.LightningModule):
-    """Trains a classifier; logs losses and accuracy, and F1, precision and recall of the classes and their means."""
+    """Module that trains a classifier; it logs loss, accuracy, and F1, precision and recall per class and as means."""
 
     def __init__(self, classifier: Classifier, labels: tuple[str, ...], configuration: TrainingConfiguration) -> None:
         super().__init__()
@@ -51,12 +51,12 @@ class Learner(lightning.LightningModule):
                 "confusion": MulticlassConfusionMatrix(classes),
             }
         )
-        self.confusion = torch.zeros(classes, classes, dtype=torch.long)  # of the last validation, rows true classes
+        self.confusion = torch.zeros(classes, classes, dtype=torch.long)  # last validation, rows: true classes
 
     def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], _: int) -> torch.Tensor:
-        """The loss of one batch."""
+        """Return the loss of one batch."""
         pixels, targets = batch
-        if self._mix is None or len(pixels) == 1:  # pairs are mixed
+        if self._mix is None or len(pixels) == 1:  # mixing needs pairs
             loss = cross_entropy(self(pixels), targets, label_smoothing=self._configuration.label_smoothing)
         else:
             even = len(pixels) - len(pixels) % 2
@@ -73,7 +73,7 @@ class Learner(lightning.LightningModule):
         self.log("val_loss", cross_entropy(logits, targets), sync_dist=True, batch_size=len(targets))
 
     def on_validation_epoch_end(self) -> None:
-        """Log the epoch's scores, over all processes, each of which validated on the same images."""
+        """Log the scores of the epoch over all processes; every process validates on the same images."""
         scores = self._scores.compute()
         self._scores.reset()
         self.confusion = scores["confusion"].cpu() // self.trainer.world_size
@@ -85,20 +85,20 @@ class Learner(lightning.LightningModule):
             )
 
     def on_train_start(self) -> None:
-        """Pass if all processes begin with the same epoch.
+        """Raise unless all processes begin with the same epoch.
 
         Raises:
-            DataError: a host has another checkpoint than the others, or none.
+            DataError: the hosts have different checkpoints, or one has none.
         """
         epochs = self.all_gather(torch.tensor(self.current_epoch, device=self.device)).flatten().tolist()  # type: ignore[union-attr]
         if len(set(epochs)) > 1:
-            raise DataError(f"expected the same checkpoint on every host, got those of epochs {epochs}; copy it")
+            raise DataError(f"expected the same checkpoint on every host, got epochs {epochs}; copy it to all hosts")
 
     def on_train_epoch_start(self) -> None:
-        """Keep the features as they are, batch statistics too, during the head's epochs.
+        """Freeze the features and their batch statistics during the epochs of the head, and set the random seed.
 
-        What is random in the network, as dropout, follows from seed, epoch and process, so that a run that was cut
-        off goes on as it would have.
+        Randomness in the network, such as dropout, depends on seed, epoch and process, so a resumed run gives the same
+        result as an uninterrupted one.
         """
         learns_features = self.current_epoch >= self._head_epochs
         for parameter in self._features:
@@ -110,12 +110,12 @@ class Learner(lightning.LightningModule):
         np.random.seed(seed)
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Logits, (N, K), of pixels, (N, 3, H, W) in 0..255."""
+        """Return logits, (N, K), for pixels, (N, 3, H, W) in 0..255."""
         logits: torch.Tensor = self.classifier(pixels.contiguous(memory_format=torch.channels_last))
         return logits
 
     def configure_optimizers(self) -> torch.optim.Optimizer | dict[str, object]:  # type: ignore[override]
-        """The optimizer, its rates rising, then falling as a cosine, over all steps."""
+        """Return the optimizer and a learning rate schedule over all steps: warm-up, then cosine decay."""
         configuration = self._configuration
         features_rate = configuration.learning_rate * (configuration.features_rate if self._head_epochs else 1.0)
         optimizer = create_optimizer(
@@ -130,7 +130,7 @@ class Learner(lightning.LightningModule):
 
 
 def _create_mix(configuration: TrainingConfiguration, classes: int) -> Mixup | None:
-    """What blends a batch's images and labels (Zhang et al. 2018), or pastes parts of them (Yun et al. 2019)."""
+    """Return timm's mixup (Zhang et al. 2018) and CutMix (Yun et al. 2019) for batches, or None if both are off."""
     if not (configuration.mixup or configuration.cutmix):
         return None
     return Mixup(  # type: ignore[no-untyped-call]

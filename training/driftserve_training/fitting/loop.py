@@ -1,4 +1,4 @@
-"""The loop: Lightning's, with checkpoints to go on from."""
+"""Training loop: Lightning's trainer, with checkpoints to resume from."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,12 +30,12 @@ def create_trainer(
     logger: TensorBoardLogger,
     callbacks: Sequence[Callback],
 ) -> lightning.Trainer:
-    """Lightning's trainer, which keeps the best epoch's checkpoint by validation accuracy, and the last one's.
+    """Return a trainer that keeps checkpoints of the last epoch and of the epoch with the best validation accuracy.
 
     Raises:
-        DataError: the precision cannot be had here.
+        DataError: this machine does not support the precision.
     """
-    # In this order: the last one has both states.
+    # The order matters: the last checkpoint must contain the state of both callbacks.
     checkpointing = (checkpoint_best(checkpoints), checkpoint_last(checkpoints))
     optional: list[Callback] = []
     if configuration.patience:
@@ -47,9 +47,9 @@ def create_trainer(
         precision=precision_of(configuration),
         devices=ranks.processes_per_host,
         num_nodes=ranks.hosts,
-        # The head's epochs leave the features without gradients, for which the others would wait.
+        # In the epochs of the head the features have no gradients; plain ddp would wait for them.
         strategy="ddp_find_unused_parameters_true" if ranks.processes > 1 else "auto",
-        use_distributed_sampler=False,  # the training loader has its share; every process validates on all of val/
+        use_distributed_sampler=False,  # the training loader splits the images; every process validates on all of val/
         logger=logger,
         callbacks=[
             *callbacks,
@@ -65,7 +65,7 @@ def create_trainer(
 
 
 def restore_best(trainer: lightning.Trainer, learner: Learner) -> int:
-    """Give the learner the weights of the best epoch, which is given back (from 1)."""
+    """Load the weights of the best epoch into the learner and return the number of that epoch, from 1."""
     best = trainer.checkpoint_callback
     assert isinstance(best, ModelCheckpoint)  # noqa: S101  create_trainer's own
     state = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
@@ -74,14 +74,14 @@ def restore_best(trainer: lightning.Trainer, learner: Learner) -> int:
 
 
 def precision_of(configuration: TrainingConfiguration) -> Literal["32-true", "16-mixed", "bf16-mixed"]:
-    """The precision of a run on this machine.
+    """Return the precision of a run on this machine.
 
     Raises:
-        DataError: it cannot be had here.
+        DataError: this machine does not support the precision.
     """
     has_gpu = torch.cuda.is_available()
     if configuration.precision == "auto":
         return "16-mixed" if has_gpu else "32-true"
     if configuration.precision == "16-mixed" and not has_gpu:
-        raise DataError("precision: expected 32-true or bf16-mixed on a processor, got 16-mixed, which takes a GPU")
+        raise DataError("precision: expected 32-true or bf16-mixed on a CPU, got 16-mixed, which needs a GPU")
     return configuration.precision

@@ -1,4 +1,4 @@
-"""What TensorBoard shows beside curves: augmented samples, what was taken for what, the surest mistakes."""
+"""Images for TensorBoard: augmented samples, the confusion matrix, the most confident mistakes."""
 
 from collections.abc import Sequence
 
@@ -20,7 +20,7 @@ _COLUMNS = 4
 
 
 class Pictures(Callback):
-    """Draws the first augmented samples, and after every epoch the confusion matrix of the validation images."""
+    """Callback that logs the first augmented samples, and the validation confusion matrix after every epoch."""
 
     def __init__(self, board: SummaryWriter) -> None:
         self._board = board
@@ -28,19 +28,19 @@ class Pictures(Callback):
     def on_train_batch_start(
         self, trainer: lightning.Trainer, _: lightning.LightningModule, batch: Sequence[torch.Tensor], __: int
     ) -> None:
-        """Show the first samples of the run as the network gets them."""
+        """Log the first samples of the run as the network gets them."""
         if trainer.global_step == 0:
             self._board.add_images("augmented", batch[0][:_SAMPLES], 0)
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Draw the confusion matrix of the epoch."""
+        """Log the confusion matrix of the epoch."""
         if isinstance(pl_module, Learner):
             figure = confusion_figure(pl_module.confusion, pl_module.labels)
             self._board.add_figure("val_confusion", figure, trainer.current_epoch)
 
 
 def confusion_figure(matrix: torch.Tensor, labels: Sequence[str]) -> matplotlib.figure.Figure:
-    """A confusion matrix, (K, K), as a figure: a row a true class, a column a predicted one."""
+    """Draw a confusion matrix, (K, K); rows are true classes, columns are predicted classes."""
     figure = matplotlib.figure.Figure(figsize=(6, 6), layout="constrained")
     plot_confusion_matrix(matrix, ax=figure.subplots(), labels=list(labels))
     return figure
@@ -49,13 +49,13 @@ def confusion_figure(matrix: torch.Tensor, labels: Sequence[str]) -> matplotlib.
 def mistakes_figure(
     images: ImageDataset, probabilities: npt.NDArray[np.float64], targets: npt.NDArray[np.int64], labels: Sequence[str]
 ) -> matplotlib.figure.Figure | None:
-    """The images that the network is surest about and wrong, None where there is no such.
+    """Draw the wrongly classified images with the highest confidence; return None if there are no mistakes.
 
     Args:
-        images: in the order of the probabilities.
+        images: N images, in the order of the probabilities.
         probabilities: (N, K).
         targets: (N,) class indices.
-        labels: of the K classes.
+        labels: names of the K classes.
     """
     predicted = probabilities.argmax(axis=1)
     wrong = np.flatnonzero(predicted != targets)

@@ -1,4 +1,4 @@
-"""Where a run that was cut off goes on: the folder of its checkpoints, and whose they are."""
+"""Resume an interrupted run: find its checkpoint and check that the checkpoint is from the same run."""
 
 import json
 import shutil
@@ -19,7 +19,7 @@ _IDENTITY_FILE = "run.json"
 
 
 def find_checkpoint(folder: Path, identity: Identity) -> Path | None:
-    """The checkpoint to go on from, None where the run begins.
+    """Return the checkpoint to resume from, or None for a new run.
 
     Raises:
         DataError: the folder holds the checkpoint of another run; the message names the first difference.
@@ -30,18 +30,20 @@ def find_checkpoint(folder: Path, identity: Identity) -> Path | None:
     try:
         theirs = json.loads((folder / _IDENTITY_FILE).read_bytes())
     except (OSError, ValueError) as error:
-        raise DataError(f"{folder}: expected {_IDENTITY_FILE} beside the checkpoint, got {error}; remove it") from error
+        raise DataError(
+            f"{folder}: expected {_IDENTITY_FILE} with the checkpoint, got {error}; remove the folder"
+        ) from error
     for name, ours in identity.items():
         if theirs.get(name) != ours:
             raise DataError(
-                f"{folder}: expected what the run there was begun with, {name} {theirs.get(name)}, got {ours}; "
-                "give it again, or another output, or remove the folder to begin anew"
+                f"{folder}: expected the parameters of the run in this folder, {name} {theirs.get(name)}, got {ours}; "
+                "give the same, or another output, or remove the folder to start a new run"
             )
     return checkpoint
 
 
 def begin(folder: Path, identity: Identity) -> None:
-    """Empty the folder, and write down whose checkpoints it will hold."""
+    """Empty the folder, and record to which run its checkpoints will belong."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / _IDENTITY_FILE).write_text(json.dumps(identity, indent=1))
@@ -50,9 +52,9 @@ def begin(folder: Path, identity: Identity) -> None:
 def identify(
     configuration: TrainingConfiguration, network: NetworkRecord, manifest_sha256: str, processes: int
 ) -> Identity:
-    """What two runs have in common if one goes on where the other was cut off, as JSON has it.
+    """Return the facts, as JSON values, that must be the same to resume a run.
 
-    Files count by their content. How many processes read the images changes no result.
+    Files are compared by content. The number of loader processes is left out, as it does not change the result.
     """
     choices = configuration.choices()
     del choices["loader_workers"]

@@ -1,4 +1,4 @@
-"""A training run: fit, keep the best epoch by validation, calibrate."""
+"""Training run: fit the network, keep the best epoch by validation, calibrate."""
 
 import json
 import shutil
@@ -42,17 +42,17 @@ def train(
     on_epoch: EpochCallback | None = None,
     revision: str = "unknown",
 ) -> TrainedRecord | None:
-    """Train on `train/`, choose the best epoch and calibrate on `val/`; write all to the output.
+    """Train on `train/`, choose the best epoch and calibrate on `val/`; write the results to the output.
 
-    A run that was cut off goes on after its last whole epoch; one that has ended is given back as it is. Under torchrun
-    its processes train together, each on its share of every epoch. The first one does all else; the others write
-    nothing, and have no record.
+    An interrupted run is resumed after its last complete epoch; a finished run is returned as it is. Under torchrun all
+    processes train together, each on its share of every epoch. The first process does everything else; the others write
+    nothing and return None.
 
     Args:
-        configuration: of the run.
-        checkpoints: the folder for them, `<output>/checkpoints` by default; to go on, every host needs it.
-        on_epoch: told of every epoch; what it raises ends the training.
-        revision: of this code, for the record.
+        configuration: parameters of the run.
+        checkpoints: folder of the checkpoints, `<output>/checkpoints` by default; to resume, every host needs it.
+        on_epoch: called after every epoch; an exception in it ends the training.
+        revision: revision of the training code, for the record.
 
     Raises:
         DataError: the data set, the weights or the configuration cannot be used.
@@ -63,14 +63,14 @@ def train(
 
 
 def _check_configuration(configuration: TrainingConfiguration) -> None:
-    """Find what can be found before many images are read."""
+    """Find mistakes in the configuration before many images are read."""
     check_optimizer(configuration.optimizer)
     build_augmentation(configuration.augmentation)
     precision_of(configuration)
 
 
 def splits_of(data: Path) -> tuple[str, ...]:
-    """The splits of a folder: the three that there have to be, and the stream where there is one."""
+    """Return the splits of a folder: the three required ones, and the stream if it exists."""
     return (*SPLITS, STREAM) if (data / STREAM).is_dir() else SPLITS
 
 
@@ -117,7 +117,7 @@ def _fit(
     last: Path | None,
     history: History,
 ) -> lightning.Trainer:
-    """The trainer, after it has fitted the learner, from the last checkpoint on where there is one."""
+    """Fit the learner, from the last checkpoint if there is one, and return the trainer."""
     logger = _logger(configuration)
     callbacks = [history, Pictures(logger.experiment)] if ranks.is_first else []
     trainer = create_trainer(configuration, ranks, checkpoints, logger, callbacks)
@@ -130,12 +130,12 @@ def _fit(
         weights_only=True,
     )
     if torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()  # else torchmetrics would wait for processes that have ended
+        torch.distributed.destroy_process_group()  # else torchmetrics would wait for processes that ended
     return trainer
 
 
 def _clear(output: Path) -> None:
-    """Leave nothing of an earlier run, nor of what was found out about it."""
+    """Delete the files of an earlier run, including its evaluation and explanations."""
     output.mkdir(parents=True, exist_ok=True)
     for name in _LEFTOVERS:
         shutil.rmtree(output / name, ignore_errors=True)
@@ -144,7 +144,7 @@ def _clear(output: Path) -> None:
 
 
 def _describe(configuration: TrainingConfiguration, manifest: Manifest, model: str) -> None:
-    """Write down what the run is given."""
+    """Write the manifest and the parameters of the run."""
     output = configuration.output
     output.mkdir(parents=True, exist_ok=True)
     write_manifest(manifest, output / MANIFEST_FILE)
@@ -163,7 +163,7 @@ def _calibrate(
     best_epoch: int,
     history: History,
 ) -> TrainedRecord:
-    """The record, its temperature fitted on the validation images, whose scores and mistakes TensorBoard gets too."""
+    """Fit the temperature on the validation images, log scores and mistakes to TensorBoard, and return the record."""
     loader = evaluation_loader(
         manifest, "val", network.image_spec, configuration.batch_size, configuration.loader_workers
     )

@@ -1,1 +1,1 @@
-"""A training job as SageMaker runs it."""
+"""Training job for SageMaker: one container that trains a model and leaves its archive."""

@@ -1,4 +1,4 @@
-"""`python -m driftserve_training.job`: the training job of this container."""
+"""Command line `python -m driftserve_training.job`: run the training job of this container."""
 
 import sys
 

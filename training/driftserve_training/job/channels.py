@@ -1,6 +1,6 @@
-"""The input channels of a training job: folders that hold its images, and where given its weights.
+"""Input channels of a training job: folders with its images and, optionally, its weights.
 
-The images come as one channel of any name that holds train/, val/ and test/, or as channels of these names.
+The images are in one channel of any name with train/, val/ and test/, or in one channel for each of these splits.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,7 +20,7 @@ _SPLIT_OF_CHANNEL = {split: split for split in (*SPLITS, STREAM)} | {"validation
 
 
 class _ChannelRecord(BaseModel):
-    """What `inputdataconfig.json` says of a channel, as far as it matters here."""
+    """The fields of a channel in `inputdataconfig.json` that we check."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -30,14 +30,14 @@ class _ChannelRecord(BaseModel):
 
 @dataclass(frozen=True)
 class Channels:
-    """Where a job's images lie, by split or, as `None`, all splits in one folder; and its weights."""
+    """Folders of the images by split, or one folder with the key None for all splits; and the path of the weights."""
 
     folders: Mapping[str | None, Path]
     weights: Path | None
 
     @contextmanager
     def data(self) -> Iterator[Path]:
-        """A folder with train/, val/, test/ and, where given, stream/."""
+        """Context manager for one folder that holds train/, val/, test/ and, if given, stream/."""
         if None in self.folders:
             yield self.folders[None]
             return
@@ -46,19 +46,19 @@ class Channels:
 
 
 def find_channels(folder: Path, record: Path) -> Channels:
-    """The channels under a folder, which are those of `inputdataconfig.json` where there is one.
+    """Find the channels under a folder; if `inputdataconfig.json` exists, only the channels that it lists.
 
     Raises:
-        DataError: a channel is missing, is none that a job takes, or is not here as a whole.
+        DataError: a channel is missing, has an unknown name, or is not complete on this host.
     """
     declared = read_platform_file(record, dict[str, _ChannelRecord], {})
     for name, channel in declared.items():
         if channel.mode == "Pipe":
-            raise DataError(f"channel {name}: expected the input mode File or FastFile, got Pipe; choose one of these")
+            raise DataError(f"channel {name}: expected the input mode File or FastFile, got Pipe; choose one of them")
         if channel.distribution != "FullyReplicated":
             raise DataError(
-                f"channel {name}: expected FullyReplicated, as every host takes its share itself, "
-                f"got {channel.distribution}; choose FullyReplicated"
+                f"channel {name}: expected FullyReplicated, got {channel.distribution}; choose FullyReplicated, "
+                "because every process selects its own share of the images"
             )
     folders = {path.name: path for path in sorted(folder.glob("*")) if path.is_dir()}
     if missing := sorted(set(declared) - set(folders)):
@@ -77,14 +77,15 @@ def _group_by_split(channels: Mapping[str, Path], folder: Path) -> dict[str | No
     if len(by_split) != len(channels) or not set(SPLITS) <= set(by_split):
         raise DataError(
             f"{folder}: expected one channel that holds train/, val/ and test/, or the channels train, val (or "
-            f"validation), test and at most stream, got {', '.join(channels) or 'none'}; beside these only weights"
+            f"validation), test and optionally stream, got {', '.join(channels) or 'none'}; besides these, only the "
+            "channel weights is allowed"
         )
     return by_split
 
 
 def _find_weights(channel: Path) -> Path:
-    """The weights file, where there is one alone; else the folder, of which the model takes its own."""
+    """Return the weights file if there is only one; else the folder, from which the model's file is chosen later."""
     files = [path for path in channel.iterdir() if path.is_file() and path.suffix != ".json"]
     if not files:
-        raise DataError(f"{channel}: expected weights files, each with <file>.json beside it or without, got none")
+        raise DataError(f"{channel}: expected weights files, with or without records <file>.json, got none")
     return files[0] if len(files) == 1 else channel

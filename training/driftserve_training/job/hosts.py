@@ -1,4 +1,4 @@
-"""The hosts of a training job: `resourceconfig.json`."""
+"""Hosts of a training job, from `resourceconfig.json`."""
 
 import os
 import sys
@@ -13,7 +13,7 @@ _PORT = "29500"  # torchrun's own default
 
 
 class Hosts(BaseModel):
-    """The hosts by name, some with suffixes (`algo-1-9f24b`), and which of them this one is."""
+    """Names of all hosts, sometimes with suffixes (`algo-1-9f24b`), and the name of this host."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -22,11 +22,11 @@ class Hosts(BaseModel):
     network_interface_name: str | None = None
 
     def torchrun(self, processes_per_host: int, module: str) -> list[str]:
-        """The command that joins a module's processes on all hosts; each host gives its own.
+        """Return the torchrun command for this host, which runs a module in processes on all hosts.
 
-        `MASTER_PORT` names the first host's port.
+        `MASTER_PORT` sets the port on the first host.
         """
-        hosts = sorted(self.hosts)  # every host has to count them the same way
+        hosts = sorted(self.hosts)  # all hosts must use the same order
         return [
             *(sys.executable, "-m", "torch.distributed.run"),
             f"--nnodes={len(hosts)}",
@@ -38,7 +38,7 @@ class Hosts(BaseModel):
         ]
 
     def environment(self, processes_per_host: int) -> dict[str, str]:
-        """Variables for these processes: the network between the hosts, a share of the cores for each process."""
+        """Return environment variables for these processes: the network interface, and threads per process."""
         threads = max(1, len(os.sched_getaffinity(0)) // processes_per_host)
         environment = {"OMP_NUM_THREADS": str(threads)}
         if self.network_interface_name:
@@ -47,10 +47,10 @@ class Hosts(BaseModel):
 
 
 def read_hosts(path: Path) -> Hosts:
-    """The hosts of a file; this one alone where there is none.
+    """Read the hosts from a file; without a file, return this host alone.
 
     Raises:
-        DataError: the file breaks the schema, or does not name this host.
+        DataError: the file breaks the schema, or does not list this host.
     """
     hosts = read_platform_file(path, Hosts, Hosts())
     if hosts.current_host not in hosts.hosts:

@@ -1,4 +1,4 @@
-"""What a training job may be told: `hyperparameters.json`, every value a string."""
+"""Hyperparameters of a training job, from `hyperparameters.json`, in which every value is a string."""
 
 import json
 import os
@@ -16,75 +16,73 @@ from driftserve_training.configuration import LOCATION_FIELDS, TrainingConfigura
 from driftserve_training.job.platform_file import read_platform_file
 from driftserve_training.parameters import PREFIX, from_environment, to_configuration
 
-# What the SDKs, and SageMaker's tuner, put beside a user's own; none of it is meant for the training code.
+# The SDKs and SageMaker's tuner add these keys; they are not for the training code.
 _PLATFORM_PREFIX = "sagemaker_"
 _TUNER_KEY = "_tuning_objective_metric"
 
 
 class JobParameters(BaseModel):
-    """What a job is told beside the parameters of its training run."""
+    """Parameters of a job besides the parameters of its training run."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     name: ModelName = "scenes"
-    """The model's name; the archive is `<name>.mar`."""
+    """Name of the model; the archive is `<name>.mar`."""
 
     version: ModelVersion = "1"
-    """The model's version."""
+    """Version of the model."""
 
     product: Literal["archive", "run"] = "archive"
-    """What the job leaves: the archive with its evidence; or the training run, for another step to evaluate."""
+    """Output of the job: `archive`, the archive with its evidence; or `run`, the training run for later evaluation."""
 
     revision: str = Field(default="unknown", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:/+-]*$", max_length=64)
-    """Of the code that trains, for the archive's provenance."""
+    """Revision of the training code, for the provenance of the archive."""
 
     certificate: Literal["short", "full"] = "short"
     """Extent of the drift certificate."""
 
     robustness_images: int = Field(default=240, ge=0)
-    """Test images of which the accuracy under 75 corruptions is measured; 0: it is not."""
+    """Number of test images to measure the accuracy under 75 corruptions on; 0 skips it."""
 
     explained_images: int = Field(default=12, ge=0)
-    """Test images whose answers are explained; 0: none."""
+    """Number of test images to explain; 0 skips it."""
 
     processes_per_host: int | None = Field(default=None, ge=1)
-    """Processes that train on each host; by default one a GPU, or one."""
+    """Number of training processes on each host. By default one per GPU, or one without a GPU."""
 
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """The choices of a job: those of its training run, as they were given, and the others."""
+    """Hyperparameters of a job: the given parameters of its training run, unchecked, and the job's own parameters."""
 
     job: JobParameters
     training: Mapping[str, object]
 
     def to_training(self, data: Path, output: Path, weights: Path | None) -> TrainingConfiguration:
-        """The configuration of the job's training run, its folders and weights those of the platform.
+        """Return the configuration of the training run, with the folders and weights of the platform.
 
         Raises:
-            DataError: a value is out of bounds; one line.
+            DataError: a value is out of bounds, or a variable sets a path. The message is one line.
         """
         folders: dict[str, object] = {"data": data, "output": output}
         if weights is not None:
             folders["weights"] = weights
         environment = from_environment(os.environ)
         if misplaced := [name for name in environment if name in LOCATION_FIELDS]:
-            raise DataError(
-                f"{PREFIX}{misplaced[0].upper()}: expected folders as channels, got a variable; leave it out"
-            )
+            raise DataError(f"{PREFIX}{misplaced[0].upper()}: expected folders as channels, got a variable; remove it")
         return to_configuration(folders, self.training, environment)
 
 
-# Where things lie comes as channels.
+# Channels set the paths.
 TRAINING_NAMES = tuple(name for name in TrainingConfiguration.model_fields if name not in LOCATION_FIELDS)
 NAMES = (*TRAINING_NAMES, *JobParameters.model_fields)
 
 
 def read_hyperparameters(path: Path) -> Hyperparameters:
-    """The hyperparameters of a file; the defaults where there is none.
+    """Read hyperparameters from a file; without a file, return the defaults.
 
     Raises:
-        DataError: one is unknown or given twice, or its value is out of bounds; one line.
+        DataError: a hyperparameter is unknown, given twice, or out of bounds. The message is one line.
     """
     parameters = _to_parameters(read_platform_file(path, dict[str, object], {}), path)
     training = {name: value for name, value in parameters.items() if name in TRAINING_NAMES}
@@ -94,14 +92,14 @@ def read_hyperparameters(path: Path) -> Hyperparameters:
         raise DataError(f"{path}: {first_problem(error)}") from error
     hyperparameters = Hyperparameters(job, training)
     try:
-        hyperparameters.to_training(Path(), Path(), None)  # a wrong value is found before anything is read
+        hyperparameters.to_training(Path(), Path(), None)  # find wrong values before images are read
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
     return hyperparameters
 
 
 def _to_parameters(hyperparameters: Mapping[str, object], path: Path) -> dict[str, object]:
-    """The platform's keys left out, ours as Python spells them."""
+    """Drop the keys of the platform, and spell our keys with `_`."""
     parameters: dict[str, object] = {}
     for key, value in hyperparameters.items():
         if key.startswith(_PLATFORM_PREFIX) or key == _TUNER_KEY:
@@ -109,16 +107,16 @@ def _to_parameters(hyperparameters: Mapping[str, object], path: Path) -> dict[st
         name = key.replace("-", "_")
         if name not in NAMES:
             raise DataError(
-                f"{path}: expected hyperparameters out of {', '.join(NAMES)}, got {key[:80]!r}; leave it out"
+                f"{path}: unknown hyperparameter {key[:80]!r}, expected one of {', '.join(NAMES)}; remove it"
             )
         if name in parameters:
-            raise DataError(f"{path}: expected {name} once, got it as {name} and {name.replace('_', '-')}; give one")
+            raise DataError(f"{path}: expected {name} once, got it as {name} and {name.replace('_', '-')}; keep one")
         parameters[name] = _unquote(value)
     return parameters
 
 
 def _unquote(value: object) -> object:
-    r"""The string inside, where an SDK has written a string as JSON.
+    r"""Decode a string that an SDK wrote as JSON; return other values unchanged.
 
     >>> _unquote('"mobilenetv2_100"'), _unquote("mobilenetv2_100"), _unquote('"')
     ('mobilenetv2_100', 'mobilenetv2_100', '"')

@@ -1,12 +1,12 @@
-"""A training job as SageMaker runs it: `train` in the training image, `python -m driftserve_training.job` elsewhere.
+"""Run a SageMaker training job: `train` in the training image, `python -m driftserve_training.job` elsewhere.
 
     docker run --volume $PWD/ml:/opt/ml IMAGE train
     SAGEMAKER_BASE_DIR=$PWD/ml python -m driftserve_training.job
 
-Reads `input/` under /opt/ml; leaves `model/<name>.mar`, or `model/run/` where the job's product is the run itself, and,
-in `output/data/`, weights, scores and logs. Exit status:
-0 done, 1 failed, 143 stopped by SIGTERM; `output/failure` then says why, the reason first, of which SageMaker shows
-1,024 characters. docs/training-job.md has the hyperparameters and the channels.
+The job reads `input/` under /opt/ml. It writes `model/<name>.mar`, or `model/run/` if its product is the run, and
+weights, scores and logs in `output/data/`. Exit status: 0 on success, 1 on failure, 143 if stopped by SIGTERM. If it is
+not 0, `output/failure` begins with the reason; SageMaker shows its first 1,024 characters. docs/training-job.md
+describes the hyperparameters and the channels.
 """
 
 import contextlib
@@ -40,7 +40,7 @@ _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 @dataclass(frozen=True)
 class Job:
-    """What a job was given."""
+    """Checked inputs of a job."""
 
     hyperparameters: Hyperparameters
     channels: Channels
@@ -49,16 +49,16 @@ class Job:
 
     @property
     def processes(self) -> int:
-        """The number of processes that train, on all hosts."""
+        """Number of training processes on all hosts."""
         return self.processes_per_host * len(self.hosts.hosts)
 
 
 def main() -> int:
-    """Run the job of this container; the exit status."""
+    """Run the job of this container and return the exit status."""
     base = Path(os.environ.get(_BASE_VARIABLE, "/opt/ml"))
     try:
         ranks = read_ranks()
-        if ranks.processes == 1:  # before there are others
+        if ranks.processes == 1:  # before torchrun starts the other processes
             _clear(base)
         _end_at_signals(lambda number: _stop(base, number, ranks.processes))
         job = read_job(base)
@@ -67,16 +67,19 @@ def main() -> int:
         run(job, base)
     except DriftserveError as error:
         return _fail(base, printable(error))
-    except Exception as error:  # SageMaker's contract: whatever it is, `failure` has the traceback
+    except Exception as error:  # SageMaker's contract: `failure` describes any error, here with its traceback
         return _fail(base, f"{type(error).__name__}: {error}\n\n{traceback.format_exc()}")
     return 0
 
 
 def read_job(base: Path) -> Job:
-    """The job under a folder that stands for /opt/ml, checked before anything is read or trained.
+    """Read and check the inputs of a job, before images are read.
+
+    Args:
+        base: the folder /opt/ml, or a folder that replaces it.
 
     Raises:
-        DataError: something that was given cannot be used; one line.
+        DataError: an input cannot be used. The message is one line.
     """
     configuration = base / "input" / "config"
     hyperparameters = read_hyperparameters(configuration / "hyperparameters.json")
@@ -85,20 +88,20 @@ def read_job(base: Path) -> Job:
     gpus = torch.cuda.device_count()
     processes = hyperparameters.job.processes_per_host or max(1, gpus)
     if processes > gpus > 0:
-        raise DataError(f"expected processes_per_host of at most {gpus}, one a GPU, got {processes}; leave it out")
+        raise DataError(f"expected processes_per_host of at most {gpus}, one per GPU, got {processes}; remove it")
     return Job(hyperparameters, channels, hosts, processes)
 
 
 def run(job: Job, base: Path) -> None:
-    """Train and, in the first process of the job, leave its product in `<base>/model`.
+    """Train; in the first process of the job, write its product to `<base>/model`.
 
     Raises:
-        DriftserveError: the data, the network or the archive is refused.
+        DriftserveError: the data, the network or the archive cannot be used.
     """
     from driftserve_training.fitting.training import train
 
     trained = base / "output" / "data"
-    checkpoints = base / "checkpoints"  # which SageMaker keeps, and brings back, where a job asks for it
+    checkpoints = base / "checkpoints"  # SageMaker saves and restores this folder if the job has a CheckpointConfig
     with job.channels.data() as data:
         configuration = job.hyperparameters.to_training(data, trained, job.channels.weights)
         parameters = job.hyperparameters.job
@@ -113,12 +116,12 @@ def run(job: Job, base: Path) -> None:
 
 
 def _print_epoch(epoch: int, val_accuracy: float) -> None:
-    """A line of the log that a metric definition of SageMaker's can read."""
-    tqdm.write(f"epoch={epoch} val_accuracy={val_accuracy:.4f}", file=sys.stdout)  # on a line of its own, off the bar's
+    """Print a line that a SageMaker metric definition can parse."""
+    tqdm.write(f"epoch={epoch} val_accuracy={val_accuracy:.4f}", file=sys.stdout)  # keeps it off the progress bar
 
 
 def _archive(parameters: JobParameters, trained: Path, data: Path, model: Path, seconds: float) -> None:
-    """Gather the evidence for a trained network, and leave its archive."""
+    """Evaluate and explain a trained network, and write its archive."""
     from driftserve.certification.measurement import FULL, SHORT
     from driftserve_training.archiving.export import export
     from driftserve_training.evaluation.assessment import assess
@@ -137,14 +140,14 @@ def _archive(parameters: JobParameters, trained: Path, data: Path, model: Path, 
 
 
 def _place(archive: Path, directory: Path) -> Path:
-    """The archive in a directory, where it is never seen in part: SageMaker keeps the model of a stopped job too."""
+    """Copy the archive to a directory in one step: SageMaker also keeps the model of a stopped job."""
     directory.mkdir(parents=True, exist_ok=True)
     part = Path(shutil.copyfile(archive, directory / f".{archive.name}.part"))
     return part.rename(directory / archive.name)
 
 
 def _place_run(trained: Path, model: Path) -> Path:
-    """The run's folder in a directory, where it is never seen in part, as `run`; its checkpoints are left out."""
+    """Copy the run's folder without checkpoints to `run` in a directory, in one step."""
     model.mkdir(parents=True, exist_ok=True)
     part = model / f".{RUN_FOLDER}.part"
     shutil.rmtree(part, ignore_errors=True)
@@ -153,25 +156,25 @@ def _place_run(trained: Path, model: Path) -> Path:
 
 
 def _clear(base: Path) -> None:
-    """Remove what an earlier job has left that would be taken for this one's."""
+    """Remove output of an earlier job that could be taken for output of this job."""
     for leftover in (base / "output" / "failure", *(base / "model").glob("*.mar")):
         leftover.unlink(missing_ok=True)
     shutil.rmtree(base / "model" / RUN_FOLDER, ignore_errors=True)
 
 
 def _become_torchrun(job: Job) -> NoReturn:
-    """Be replaced by torchrun, which runs this module once for every process."""
-    environment = job.hosts.environment(job.processes_per_host) | os.environ  # what a user has set stays
+    """Replace this process by torchrun, which runs this module once for every process."""
+    environment = job.hosts.environment(job.processes_per_host) | os.environ  # the user's variables win
     command = job.hosts.torchrun(job.processes_per_host, "driftserve_training.job")
     sys.stdout.flush()
     os.execve(command[0], command, environment)  # noqa: S606
 
 
 def _end_at_signals(end: Callable[[signal.Signals], None]) -> None:
-    """Have a thread call `end` at the first stop signal, whatever the main thread is doing.
+    """Start a thread that calls `end` at the first stop signal, whatever the main thread is doing.
 
-    A signal handler would wait until the main thread comes back from a collective of torch; and Lightning, while it
-    fits, puts one of its own first, which waits for a broadcast (lightning 2.6, _sigterm_notifier_fn).
+    A signal handler would have to wait until the main thread returns from a collective operation of torch. And during
+    fitting, Lightning installs its own handler, which waits for a broadcast (lightning 2.6, _sigterm_notifier_fn).
     """
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
@@ -181,22 +184,22 @@ def _end_at_signals(end: Callable[[signal.Signals], None]) -> None:
 
     def wait() -> None:
         while (number := os.read(reading, 1)[0]) not in _STOP_SIGNALS:
-            pass  # torch's loader has a handler for SIGCHLD
+            pass  # other signals also arrive here: torch's loader handles SIGCHLD
         end(signal.Signals(number))
 
     threading.Thread(target=wait, daemon=True).start()
 
 
 def _stop(base: Path, number: signal.Signals, processes: int) -> NoReturn:
-    by_whom = "the job was stopped" if processes == 1 else "the job was stopped, or another process of it failed"
-    _fail(base, f"ended by {number.name} before the model was written: {by_whom}")
-    os._exit(128 + number)  # the main thread may be anywhere
+    cause = "the job was stopped" if processes == 1 else "the job was stopped, or another process of it failed"
+    _fail(base, f"ended by {number.name} before the model was written: {cause}")
+    os._exit(128 + number)  # the main thread may be blocked
 
 
 def _fail(base: Path, reason: str) -> int:
-    """Say why to the log and, unless another process of the job has said so before, to SageMaker; the exit status."""
+    """Log the reason, write it to `output/failure` unless another process did before, and return the exit status."""
     print(f"driftserve_training: {reason}", file=sys.stderr, flush=True)
-    with contextlib.suppress(OSError):  # the exit status tells it as well
+    with contextlib.suppress(OSError):  # the exit status also reports the failure
         (base / "output").mkdir(parents=True, exist_ok=True)
         with (base / "output" / "failure").open("x") as file:
             file.write(f"{reason}\n")

@@ -1,4 +1,4 @@
-"""A JSON file that the training platform has written, read as a type."""
+"""Read a JSON file that the training platform wrote."""
 
 from pathlib import Path
 from typing import TypeVar
@@ -12,10 +12,10 @@ T = TypeVar("T")
 
 
 def read_platform_file(path: Path, kind: type[T], absent: T) -> T:
-    """What the file holds, or `absent` where there is none, as in a container that no platform has started.
+    """Return the content of the file, or `absent` if there is no file, as in a container started by hand.
 
     Raises:
-        DataError: it is no JSON, or not of that type; one line.
+        DataError: the file cannot be read, is not JSON, or has another type. The message is one line.
     """
     try:
         return TypeAdapter(kind).validate_json(path.read_bytes())

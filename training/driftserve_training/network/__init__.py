@@ -1,1 +1,1 @@
-"""The network: built from timm, written as TorchScript, kept on disk."""
+"""The network: build it with timm, save and load it, convert it to TorchScript."""

@@ -1,4 +1,4 @@
-"""The network: any timm model behind a normalisation of its own, from uint8 pixels to logits."""
+"""Classifier network: a timm model with built-in normalisation, from uint8 pixels to logits."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ _TIMM_LICENSE = "as timm states for its weights"
 
 @dataclass(frozen=True)
 class NetworkRecord:
-    """What it takes to build the network again: timm's name and arguments, normalisation, input."""
+    """Everything to rebuild the network: timm's model name and arguments, normalisation, input."""
 
     model: str
     model_kwargs: dict[str, str | int | float | bool]
@@ -32,7 +32,7 @@ class NetworkRecord:
 
 
 class Classifier(nn.Module):
-    """Pixels, (N, 3, H, W) uint8, to logits, (N, K) float32; scaling and normalisation inside."""
+    """Module that maps pixels, (N, 3, H, W) uint8, to logits, (N, K) float32; it scales and normalises them itself."""
 
     mean: torch.Tensor
     std: torch.Tensor
@@ -40,38 +40,38 @@ class Classifier(nn.Module):
     def __init__(self, backbone: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
         self.backbone = backbone
-        # Over 0..255, so that one subtraction and one division do scaling and normalisation.
+        # Multiplied by 255, so that one subtraction and one division do both scaling and normalisation.
         self.register_buffer("mean", 255.0 * torch.tensor(mean).view(1, 3, 1, 1))
         self.register_buffer("std", 255.0 * torch.tensor(std).view(1, 3, 1, 1))
 
     def normalise(self, pixels: torch.Tensor) -> torch.Tensor:
-        """The network's own input, (N, 3, H, W) float32."""
+        """Return the normalised input of the backbone, (N, 3, H, W) float32."""
         return (pixels.float() - self.mean) / self.std
 
     def head_parameters(self) -> Iterator[nn.Parameter]:
-        """The parameters of the last layer, which no pretraining has seen."""
+        """Yield the parameters of the last layer, which is not pretrained."""
         heads = self.backbone.get_classifier()  # type: ignore[operator]
         for head in heads if isinstance(heads, tuple) else (heads,):  # a distilled network has two
             yield from head.parameters()
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Logits, (N, K)."""
+        """Return logits, (N, K)."""
         logits: torch.Tensor = self.backbone(self.normalise(pixels))
         return logits
 
 
 def create_classifier(configuration: TrainingConfiguration, classes: int) -> tuple[Classifier, NetworkRecord]:
-    """The network to train, with its pretrained weights, and the record to build it again.
+    """Create the network to train, with its pretrained weights, and the record to rebuild it.
 
     Raises:
-        DataError: timm does not know the model, or its weights cannot be had.
+        DataError: timm does not know the model, or its weights cannot be loaded.
     """
     weights = find_weights(configuration.weights, configuration.model) if configuration.weights else None
     weights_record = read_weights_record(weights) if weights else None
     name = configuration.model or (weights_record.model if weights_record else None)
     if name is None:
         raise DataError(
-            "expected the name of a timm model, got none; give --model, or weights with a .json beside them"
+            "expected the name of a timm model, got none; give --model, or weights with a record <file>.json"
         )
     if weights_record is not None and name != weights_record.model:
         raise DataError(f"{weights}: expected weights of {name}, got weights of {weights_record.model}")
@@ -79,14 +79,14 @@ def create_classifier(configuration: TrainingConfiguration, classes: int) -> tup
     backbone = _create_backbone(name, arguments, classes, configuration.is_pretrained, weights, weights_record)
     record = _describe(backbone, name, arguments, classes, configuration, weights_record)
     classifier = Classifier(backbone, record.mean, record.std)
-    if configuration.is_pretrained:  # a head of zeros starts without opinions: timm's own init cost a whole epoch
+    if configuration.is_pretrained:  # a zero head starts with uniform output; timm's initialisation cost a whole epoch
         for parameter in classifier.head_parameters():
             nn.init.zeros_(parameter)
     return classifier.to(memory_format=torch.channels_last), record  # type: ignore[call-overload]
 
 
 def rebuild_classifier(record: NetworkRecord) -> Classifier:
-    """The network of a record, its weights not loaded."""
+    """Build the network of a record, without loading its weights."""
     arguments: dict[str, Any] = dict(record.model_kwargs)
     backbone = timm.create_model(record.model, num_classes=record.classes, **arguments)
     return Classifier(backbone, record.mean, record.std)
@@ -95,10 +95,10 @@ def rebuild_classifier(record: NetworkRecord) -> Classifier:
 def _model_arguments(
     name: str, weights_record: WeightsRecord | None, image_size: int | None
 ) -> dict[str, str | int | float | bool]:
-    """What timm's constructor needs beside the name, also to build the network again."""
+    """Return the arguments for timm's constructor, which the record keeps to rebuild the network."""
     if not timm.is_model(name.split(".")[0]):
         close = ", ".join(timm.list_models(f"*{name.split('_')[0]}*")[:5]) or "see timm.list_models()"
-        raise DataError(f"expected a timm model, got {name!r}; near it: {close}")
+        raise DataError(f"expected a timm model, got {name!r}; similar names: {close}")
     arguments = dict(weights_record.model_kwargs) if weights_record else {}
     pretrained_cfg = timm.get_pretrained_cfg(name)
     if image_size and pretrained_cfg and pretrained_cfg.fixed_input_size:
@@ -123,10 +123,10 @@ def _create_backbone(
         backbone: nn.Module = timm.create_model(name, pretrained=is_pretrained, num_classes=classes, **arguments)
     except (OSError, RuntimeError) as error:
         raise DataError(
-            f"the weights of {name} cannot be had: {error}; give a weights file, or train from scratch"
+            f"cannot load the weights of {name}: {error}; give a weights file, or train from scratch"
         ) from error
     except (AssertionError, TypeError, ValueError) as error:
-        raise DataError(f"{name} cannot be built with {arguments}: {error}; choose other arguments") from error
+        raise DataError(f"cannot build {name} with {arguments}: {error}; choose other arguments") from error
     return backbone
 
 

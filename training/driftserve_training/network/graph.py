@@ -1,4 +1,4 @@
-"""The graph of an archive: the network in TorchScript, with a projected embedding beside the logits."""
+"""Graph of an archive: the network in TorchScript, which returns logits and a projected embedding."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,7 +17,7 @@ _WRITER_RECORDS = ("version", "byteorder", ".data/serialization_id", ".format_ve
 
 
 class ExportGraph(nn.Module):
-    """Pixels, (N, 3, H, W) uint8, to logits, (N, K), and embedding, (N, E): principal components."""
+    """Module that maps pixels, (N, 3, H, W) uint8, to logits, (N, K), and principal components, (N, E)."""
 
     center: torch.Tensor
     components: torch.Tensor
@@ -29,14 +29,14 @@ class ExportGraph(nn.Module):
         self.register_buffer("components", components)  # (D, E)
 
     def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Logits and embedding."""
+        """Return logits and embedding."""
         feature_map = _feature_map(self.classifier, pixels)
         logits: torch.Tensor = self.classifier.backbone.forward_head(feature_map)  # type: ignore[operator]
         return logits, (_pooled(self.classifier, feature_map) - self.center) @ self.components
 
 
 def build_graph(classifier: Classifier, training_pixels: Iterable[npt.NDArray[np.uint8]]) -> ExportGraph:
-    """The graph of a classifier, its principal components fitted on batches of training images."""
+    """Build the graph of a classifier; fit its principal components on batches of training images."""
     with torch.inference_mode():
         pooled = torch.cat(
             [
@@ -62,7 +62,7 @@ def save_scripted(graph: ExportGraph, spec: ImageSpec, path: Path) -> None:
 
 
 def to_tensor(batch: npt.NDArray[np.uint8]) -> torch.Tensor:
-    """A batch, (N, 3, H, W) uint8, as the tensor that the network takes, channels last."""
+    """Convert a batch, (N, 3, H, W) uint8, to a tensor in channels-last memory format."""
     return torch.from_numpy(batch).contiguous(memory_format=torch.channels_last)
 
 
@@ -72,16 +72,16 @@ def _feature_map(classifier: Classifier, pixels: torch.Tensor) -> torch.Tensor:
 
 
 def _pooled(classifier: Classifier, feature_map: torch.Tensor) -> torch.Tensor:
-    """What the last layer sees, (N, D)."""
+    """Return the input of the last layer, (N, D)."""
     pooled: torch.Tensor = classifier.backbone.forward_head(feature_map, pre_logits=True)  # type: ignore[operator]
     return pooled.flatten(1)
 
 
 def _copy_without_debug_records(source: Path, target: Path) -> None:
-    """Copy a TorchScript file less its `*.debug_pkl` records, which name files of the exporting machine.
+    """Copy a TorchScript file without its `*.debug_pkl` records, which name files of the exporting machine.
 
-    By torch's own reader and writer, which keep the records aligned. They are private: this is the
-    only place that uses them, and `test_training_to_archive` looks for paths in the result.
+    torch's own reader and writer keep the records aligned. They are private, so only this function uses
+    them, and `test_training_to_archive` checks that the result has no paths.
     """
     reader = torch._C.PyTorchFileReader(str(source))
     writer = torch._C.PyTorchFileWriter(str(target))

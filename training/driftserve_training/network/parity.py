@@ -1,4 +1,4 @@
-"""How far what is served lies from the network that was trained."""
+"""Compare the outputs of the served network and the trained network."""
 
 from dataclasses import dataclass
 
@@ -8,12 +8,12 @@ import numpy.typing as npt
 from driftserve.errors import ModelError
 from driftserve.inference.prediction import calibrate
 
-TOLERANCE = 1e-4  # of a probability
+TOLERANCE = 1e-4  # largest allowed difference of a probability
 
 
 @dataclass(frozen=True)
 class Parity:
-    """The largest difference of a probability, and the share of images with the same class."""
+    """Number of images, largest difference of a probability, and fraction of images with the same class."""
 
     images: int
     max_abs_diff: float
@@ -23,7 +23,7 @@ class Parity:
 def compare(
     eager_logits: npt.NDArray[np.float32], served_logits: npt.NDArray[np.float32], temperature: float
 ) -> Parity:
-    """The parity of two networks' logits, both (N, K), on the same images."""
+    """Compare the logits of two networks, both (N, K), on the same images."""
     eager, served = calibrate(eager_logits, temperature), calibrate(served_logits, temperature)
     return Parity(
         images=len(eager),
@@ -33,12 +33,12 @@ def compare(
 
 
 def check_parity(parity: Parity, which: str) -> None:
-    """Pass if the two networks agree.
+    """Raise unless the two networks agree.
 
     Raises:
-        ModelError: they do not; `which` names the one that is held against the eager one.
+        ModelError: they disagree; `which` names the network that is compared with the eager one.
     """
-    if not (parity.max_abs_diff <= TOLERANCE and parity.argmax_agreement == 1.0):  # NaN is no agreement
+    if not (parity.max_abs_diff <= TOLERANCE and parity.argmax_agreement == 1.0):  # NaN fails, too
         raise ModelError(
             f"expected the {which} network within {TOLERANCE} of the eager one and the same class for every image, "
             f"got {parity.max_abs_diff:.2e} and {parity.argmax_agreement:.4f}; this network cannot be exported"

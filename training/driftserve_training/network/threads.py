@@ -1,4 +1,4 @@
-"""The threads of torch, which are its whole process's."""
+"""Keep torch's thread count, which is one setting for the whole process."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ import torch
 
 @contextmanager
 def preserve_thread_count() -> Iterator[None]:
-    """A stretch of code after which torch has as many threads as before: a served model takes one for itself."""
+    """Context manager that restores torch's thread count at the end: loading a served model sets it to one."""
     threads = torch.get_num_threads()
     try:
         yield

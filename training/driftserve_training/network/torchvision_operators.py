@@ -1,17 +1,17 @@
-"""torchvision, importable beside a torch that its compiled operators do not fit."""
+"""Make torchvision importable with a torch build that cannot load its compiled operators."""
 
 import torch
 
-# Kept alive: the schemas are gone when the library object is.
+# Keeps the library objects alive: their schemas are removed when they are deleted.
 _declared: list[torch.library.Library] = []
 
 
 def make_torchvision_importable() -> None:
-    """Declare the operators that torchvision's import looks for, where its own did not load.
+    """Declare the operators that torchvision's import needs, if its compiled ones cannot be loaded.
 
-    timm and torchmetrics import torchvision and use none of its operators. PyPI's torchvision is
-    built for CUDA; beside a CPU-only torch its operators do not load, and its import fails for
-    want of their schemas: `operator torchvision::nms does not exist`.
+    timm and torchmetrics import torchvision but use none of its operators. PyPI's torchvision is
+    built for CUDA. With a CPU-only torch its operators do not load, and its import fails because
+    their schemas are missing: `operator torchvision::nms does not exist`.
     """
     try:
         import torchvision  # noqa: F401

@@ -1,4 +1,4 @@
-"""A trained network on disk: `network.pt` with its weights, `trained.json` with all else."""
+"""Save and load a trained network: `network.pt` has the weights, `trained.json` everything else."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ _RECORD_FILE = "trained.json"
 
 @dataclass(frozen=True)
 class TrainedRecord:
-    """What a training run found: the network, its calibration, its scores, where it came from."""
+    """Result of a training run: the network, its calibration, its scores and its provenance."""
 
     network: NetworkRecord
     labels: tuple[str, ...]
@@ -30,7 +30,7 @@ class TrainedRecord:
     val_macro_f1: float
     manifest_sha256: str
     revision: str = "unknown"
-    """Of the code that trained."""
+    """Revision of the training code."""
 
 
 _ADAPTER = TypeAdapter(TrainedRecord)
@@ -43,15 +43,15 @@ def save_trained(directory: Path, record: TrainedRecord, classifier: Classifier)
 
 
 def is_trained(directory: Path) -> bool:
-    """Whether the directory holds a training run that has ended."""
+    """Return whether the directory holds a finished training run."""
     return (directory / _RECORD_FILE).is_file()
 
 
 def load_trained(directory: Path) -> tuple[TrainedRecord, Classifier]:
-    """The record and the network of a training run, ready to evaluate.
+    """Load the record and the network of a training run, ready to evaluate.
 
     Raises:
-        DataError: the directory holds no training run.
+        DataError: the directory holds no finished training run, or its weights cannot be loaded.
     """
     try:
         record = _ADAPTER.validate_json((directory / _RECORD_FILE).read_bytes())

@@ -1,4 +1,4 @@
-"""Weights files, and what is known of each: `<file>.json` beside it."""
+"""Find weights files and read their records, `<file>.json`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +13,7 @@ Channels = tuple[float, float, float]
 
 
 class WeightsRecord(BaseModel):
-    """The network that the weights belong to, and how its input was normalised."""
+    """The model of a weights file, and the normalisation of its input."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -27,10 +27,10 @@ class WeightsRecord(BaseModel):
 
 
 def find_weights(path: Path, model: str | None) -> Path:
-    """The weights file at a path: itself, or of a folder the one whose record names the model.
+    """Return the weights file at a path: the path itself, or the file in a folder whose record names the model.
 
     Raises:
-        DataError: there is none, or the model is not said, or several are of it.
+        DataError: no file of the folder, or more than one, matches.
     """
     if not path.is_dir():
         return path
@@ -41,18 +41,18 @@ def find_weights(path: Path, model: str | None) -> Path:
     if len(fitting) != 1:
         of_model = f" of {model}" if model else ""
         names = ", ".join(f"{file.name} of {name}" for file, name in models.items()) or "none with a record"
-        raise DataError(f"{path}: expected one weights file{of_model}, got {names}; name a model, or one file")
+        raise DataError(f"{path}: expected one weights file{of_model}, got {names}; give a model, or one file")
     return fitting[0]
 
 
 def read_weights_record(weights: Path) -> WeightsRecord | None:
-    """The record beside a weights file, or None where there is none.
+    """Return the record of a weights file, or None if there is no record.
 
     Raises:
-        DataError: the weights file is not there, or its record breaks the schema.
+        DataError: the weights file does not exist, or its record breaks the schema.
     """
     if not weights.is_file():
-        raise DataError(f"{weights}: expected a weights file, got nothing there")
+        raise DataError(f"{weights}: expected a weights file, got none; correct the path")
     record = weights.with_name(weights.name + ".json")
     if not record.exists():
         return None

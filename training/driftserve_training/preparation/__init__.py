@@ -1,1 +1,1 @@
-"""Fetched images to a data set: checked, labelled, split, under a manifest."""
+"""Turn fetched images into a data set: check, label and split them, and write a manifest."""

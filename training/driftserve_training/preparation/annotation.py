@@ -1,12 +1,13 @@
-"""What annotators say, merged into a data set's labels.
+"""Merge the labels of annotators into a data set.
 
-The rules, by the image's bytes:
+An annotated image is compared with the data set by its bytes:
 
-- in train or val: the annotators' label replaces the folder's, and the image stays in its split;
-- in test or stream: it is left as it is and listed, so that scores stay comparable and no held-out image leaks;
-- in none of them: the image is new and goes to train, never to val or test;
-- annotators divided, over a task or over two tasks of the same bytes: nobody knows the label, so the image is left out
-  of train and val and listed.
+- It is in train or val: the annotators' label replaces the label of the folder, and the image stays in its split.
+- It is in test or stream: it keeps its label and split, so that scores stay comparable and no held-out image leaks. The
+  annotation is listed as rejected.
+- It is in no split: the image is new and goes to train, never to val or test.
+- The vote on a task is tied, or two tasks with the same bytes have different labels: the label is unknown, so the image
+  is removed from train and val and listed as rejected.
 """
 
 from collections import defaultdict
@@ -32,7 +33,7 @@ _SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP": ".bmp"}  # b
 
 @dataclass(frozen=True)
 class MergeResult:
-    """The candidates with the annotators' labels, what was listed on the way, and how many changed."""
+    """The candidates with the annotators' labels, the rejections, and how many images were relabelled or added."""
 
     candidates: tuple[Candidate, ...]
     rejections: tuple[Rejection, ...]
@@ -41,16 +42,16 @@ class MergeResult:
 
 
 def merge(candidates: Iterable[Candidate], release: Release, smallest: int, scratch: Path) -> MergeResult:
-    """The candidates as a release would have them, by the rules above.
+    """Merge a release into the candidates, by the rules of this module.
 
     Args:
         candidates: the images of the folders.
         release: the annotations.
-        smallest: pixels that a new image's shorter side must have.
-        scratch: folder for the images that are downloaded; it must outlive the candidates.
+        smallest: minimum length of the shorter side of a new image, in pixels.
+        scratch: folder for downloaded images; it must outlive the candidates.
 
     Raises:
-        DataError: an image of a task is missing, or lies outside of the release.
+        DataError: an image of a task is missing, or is outside the release's folder.
     """
     by_digest: defaultdict[str, list[Candidate]] = defaultdict(list)
     for candidate in candidates:
@@ -61,12 +62,10 @@ def merge(candidates: Iterable[Candidate], release: Release, smallest: int, scra
         first = annotated[0]
         present = by_digest[first.sha256]
         if held_out := next((candidate for candidate in present if candidate.split in _HELD_OUT), None):
-            reason = f"the same bytes as {held_out.name}, whose label stays as {held_out.split} holds it"
+            reason = f"the same bytes as {held_out.name}, which keeps its label, as it is in {held_out.split}"
             rejections += [Rejection(one.name, reason) for one in annotated]
         elif any(not one.label for one in annotated) or len({one.label for one in annotated}) > 1:
-            rejections += [
-                Rejection(one.name, "annotators are divided over its label") for one in [*present, *annotated]
-            ]
+            rejections += [Rejection(one.name, "annotators disagree on its label") for one in [*present, *annotated]]
             by_digest[first.sha256] = []
         elif present:
             by_digest[first.sha256] = [_relabelled(one, first.label) for one in present]
@@ -79,7 +78,7 @@ def merge(candidates: Iterable[Candidate], release: Release, smallest: int, scra
 
 
 def _images(release: Release, smallest: int, scratch: Path) -> Iterable[Sequence[Candidate]]:
-    """The annotated images as candidates, those of the same bytes together; a label is empty where they are divided."""
+    """Read the annotated images, grouped by their bytes; the label is empty if the vote is tied."""
     files = _files(release, scratch)
     by_digest: defaultdict[str, list[Candidate]] = defaultdict(list)
     for task in release.tasks:
@@ -96,7 +95,7 @@ def _relabelled(candidate: Candidate, label: str) -> Candidate:
 
 
 def _new(candidate: Candidate) -> Candidate:
-    """An annotated image under a name that counts as an image's: an S3 key may have no suffix."""
+    """Mark a candidate as new and give it an image suffix: the name of an S3 object may have none."""
     suffix: str | None = candidate.file.suffix
     if not candidate.problem and candidate.file.suffix.lower() not in MEDIA_TYPES:
         with Image.open(candidate.file) as image:
@@ -107,12 +106,12 @@ def _new(candidate: Candidate) -> Candidate:
 
 
 def _unique_name(candidate: Candidate, suffix: str) -> str:
-    """The bytes' name: in the folder where annotators put the image its own may be taken."""
+    """Add the digest to the file name, because the folder of the new label may already have a file of that name."""
     return f"{candidate.file.stem}-{candidate.sha256[:16]}{suffix}"
 
 
 def _files(release: Release, scratch: Path) -> Mapping[int, Path]:
-    """The image file of each task; those in S3 are downloaded."""
+    """Return the image file of each task, and download images that are in S3."""
     files: dict[int, Path] = {}
     remote = []
     for task in release.tasks:

@@ -1,4 +1,4 @@
-"""An image that asks to be in a data set."""
+"""A candidate: an image that may become part of the data set."""
 
 import hashlib
 from dataclasses import dataclass, replace
@@ -11,41 +11,41 @@ from driftserve_training.preparation.perceptual_hash import perceptual_hash
 
 @dataclass(frozen=True)
 class Candidate:
-    """An image's file, what is said of it, and what its bytes are."""
+    """An image file with its split, its label, and facts computed from its bytes."""
 
     file: Path
     name: str
-    """As the messages and rejected.csv call it."""
+    """Name in messages and in rejected.csv."""
     split: str
     label: str
     sha256: str
     problem: str | None
-    """Why no network can take it; None for most."""
+    """Why the image cannot be used; None if it can."""
     file_name: str
-    """Its name in the data set."""
+    """File name in the data set."""
     perceptual_hash: int | None = None
-    """What it looks like, in 64 bits; None where there is nothing to see."""
+    """Perceptual hash, 64 bits; None if the image is unusable or almost uniform."""
     is_new: bool = False
-    """Whether it comes from annotators, and not from the fetched folders."""
+    """Whether it was added by annotators, not found in the fetched folders."""
 
 
 @dataclass(frozen=True)
 class Rejection:
-    """A row of rejected.csv: what is not in the data set, and why."""
+    """A row of rejected.csv: an image that is not in the data set, and the reason."""
 
     path: str
     reason: str
 
 
 def read_candidate(file: Path, name: str, split: str, label: str, smallest: int) -> Candidate:
-    """The candidate that a file is, decoded once as the service decodes.
+    """Read a file as a candidate; decode it once, with the decoder of the service.
 
     Args:
-        file: where the image lies.
-        name: what to call it.
-        split: the one that it asks to be in.
-        label: the one that it is said to have.
-        smallest: pixels that the shorter side must have.
+        file: path of the image.
+        name: name in messages.
+        split: split of the image in its source.
+        label: label of the image in its source.
+        smallest: minimum length of the shorter side, in pixels.
     """
     body = file.read_bytes()
     candidate = Candidate(file, name, split, label, hashlib.sha256(body).hexdigest(), None, file.name)

@@ -1,8 +1,10 @@
-"""Which candidates can be in a data set together.
+"""Check which candidates can be in one data set.
 
-The rules for images of the same bytes: with different labels none is kept, as nobody knows which label is right; in
-several splits the one in the split that is hardest to replace is kept, test before val before stream before train; in
-one split the first by name is kept, which is no fault of the data.
+Rules for images with the same bytes:
+
+- Different labels: none is kept, because the right label is unknown.
+- Different splits: the image in the split that is hardest to replace is kept: test, then val, then stream, then train.
+- One split: the first by name is kept; this is not a fault of the data.
 """
 
 from collections import defaultdict
@@ -18,7 +20,7 @@ PRECEDENCE = ("test", "val", STREAM, "train")
 
 @dataclass(frozen=True)
 class CheckResult:
-    """The candidates that are kept; those that are faults of the data; and repeats, which are not."""
+    """The candidates to keep, the faults of the data, and the repeats, which are dropped but are not faults."""
 
     kept: tuple[Candidate, ...]
     faults: tuple[Rejection, ...]
@@ -26,7 +28,7 @@ class CheckResult:
 
 
 def check(candidates: Iterable[Candidate]) -> CheckResult:
-    """The candidates that can be used, and why the others cannot."""
+    """Split the candidates into usable ones, faults and repeats."""
     kept: list[Candidate] = []
     faults: list[Rejection] = []
     repeats: list[Rejection] = []
@@ -44,17 +46,17 @@ def check(candidates: Iterable[Candidate]) -> CheckResult:
         kept.append(first)
         for other in others:
             if other.split == first.split:
-                repeats.append(Rejection(other.name, f"the same bytes as {first.name}: counted once"))
+                repeats.append(Rejection(other.name, f"the same bytes as {first.name}, which is kept"))
             else:
                 faults.append(Rejection(other.name, f"in two splits: the same bytes as {first.name}"))
     return CheckResult(tuple(kept), tuple(faults), tuple(repeats))
 
 
 def check_classes(candidates: Sequence[Candidate], origin: str) -> None:
-    """Hold the splits to one set of classes, two at least.
+    """Raise unless all splits have the same classes, at least two.
 
     Raises:
-        DataError: a split lacks a class that another has, or there is one class only.
+        DataError: a split lacks a class that another split has, or there is only one class.
     """
     labels = {candidate.label for candidate in candidates}
     if len(labels) < 2:
@@ -74,6 +76,6 @@ def _conflicts(same: Sequence[Candidate]) -> list[Rejection]:
     rejections = []
     for one in same:
         other = next(other for other in same if other.label != one.label)
-        reason = f"labelled {one.label}, and {other.label} as {other.name}, which has the same bytes"
+        reason = f"labelled {one.label}, but {other.name} with the same bytes is labelled {other.label}"
         rejections.append(Rejection(one.name, reason))
     return rejections

@@ -1,8 +1,8 @@
-"""Images of different bytes that show the same picture in two splits.
+"""Find near-duplicates: images with different bytes that show the same picture in two splits.
 
-An image of train that is near one of test is no lesson but the answer, and scores are better than they should be. A
-split is held against those that take precedence over it, as for the same bytes, and each image is listed once, with the
-one that is nearest: so many rows at most as there are images, however many frames of one film there are.
+A training image that is almost the same as a test image leaks the answer, and the test scores are too good. Each split
+is compared with the splits that take precedence over it (see `checks`). Each image is listed at most once, with its
+nearest match, so the list stays short even for many frames of one film.
 """
 
 import csv
@@ -18,7 +18,7 @@ from driftserve_training.preparation.candidate import Candidate, Rejection
 from driftserve_training.preparation.checks import PRECEDENCE
 
 NEAR_DUPLICATES_FILE = "near_duplicates.csv"
-# Of 64 bits. Measured on the 5,520 images of the Intel data, 15 million pairs: docs/training.md.
+# Largest number of differing bits, of 64. Measured on 5,520 Intel images, 15 million pairs: docs/training.md.
 MOST_DISTANCE = 8
 
 Treatment = Literal["list", "refuse", "drop"]
@@ -29,7 +29,7 @@ _COLUMNS = ("path", "split", "other_path", "other_split", "distance")
 
 @dataclass(frozen=True)
 class NearDuplicate:
-    """An image, the nearest one in a split that takes precedence, and in how many of 64 bits their hashes differ."""
+    """An image, its nearest match in a split that takes precedence, and the number of differing hash bits, of 64."""
 
     path: str
     split: str
@@ -39,16 +39,16 @@ class NearDuplicate:
 
     @property
     def rejection(self) -> Rejection:
-        """The row of rejected.csv, where it is left out."""
+        """Row of rejected.csv if the image is dropped."""
         return Rejection(self.path, f"nearly the same picture as {self.other_path} in {self.other_split}")
 
 
 def find_near_duplicates(
     candidates: Sequence[Candidate], most_distance: int = MOST_DISTANCE
 ) -> tuple[NearDuplicate, ...]:
-    """The images with a near-duplicate in a split that takes precedence: test over val over stream over train.
+    """Find the images with a near-duplicate in a split that takes precedence: test, then val, then stream, then train.
 
-    Images in which there is nothing to see have none.
+    Images without a perceptual hash are ignored.
     """
     ranked = [(PRECEDENCE.index(one.split), one) for one in candidates if one.perceptual_hash is not None]
     ranked.sort(key=lambda pair: (pair[0], pair[1].name))
@@ -67,7 +67,7 @@ def find_near_duplicates(
 
 
 def write_near_duplicates(near_duplicates: Sequence[NearDuplicate], path: Path) -> None:
-    """Write them as CSV: path, split, other_path, other_split, distance."""
+    """Write near-duplicates as CSV: path, split, other_path, other_split, distance."""
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(_COLUMNS)
@@ -77,7 +77,10 @@ def write_near_duplicates(near_duplicates: Sequence[NearDuplicate], path: Path) 
 def _nearest(
     hashes: npt.NDArray[np.uint64], others: npt.NDArray[np.uint64]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
-    """Of each hash, (N,), the place of the nearest other, and how many bits differ; the first of equally near ones."""
+    """Return, for each hash, (N,), the index of the nearest other hash and the number of differing bits.
+
+    The first of equally near hashes is returned.
+    """
     nearest, distances = np.empty(len(hashes), np.int64), np.empty(len(hashes), np.uint8)
     rows = max(1, _PAIRS_AT_ONCE // len(others))
     for start in range(0, len(hashes), rows):

@@ -1,21 +1,21 @@
-"""What an image looks like, in 64 bits that survive compression, resizing and a change of light."""
+"""Perceptual hash of an image: 64 bits that hardly change under compression, resizing and a change of light."""
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 from scipy.fft import dctn
 
-_SIDE = 32  # of the grey thumbnail, in pixels
-_LOWEST = slice(1, 9)  # of the frequencies of each axis; 0 is the mean, which light changes
-_LEAST_RANGE = 8  # grey levels; with less the bits are a compressor's noise
+_SIDE = 32  # width and height of the grey thumbnail in pixels
+_LOWEST = slice(1, 9)  # lowest frequencies of each axis; 0, the mean, is left out because light changes it
+_LEAST_RANGE = 8  # grey levels; with a smaller range the bits are compression noise
 
 
 def perceptual_hash(image: npt.NDArray[np.uint8]) -> int | None:
-    """The 64 bits of a picture, of which few differ in a distorted copy; None where there is nothing to see.
+    """Return 64 bits, of which few differ for a distorted copy; None if the image is almost uniform.
 
-    Each bit says whether one of the 8x8 lowest frequencies of the cosine transform is above the median of them (pHash,
+    Each bit says whether one of the 8x8 lowest frequencies of the cosine transform is above their median (pHash,
     Zauner 2010, "Implementation and Benchmarking of Perceptual Image Hash Functions"). Half of the bits are set, so
-    two hashes differ in an even number. A mirrored copy has another hash.
+    two hashes differ in an even number of bits. A mirrored copy has a different hash.
 
     Args:
         image: (H, W, 3) uint8.

@@ -1,4 +1,4 @@
-"""A data set made of fetched images: checked, with a validation split, under an immutable manifest."""
+"""Make a data set from fetched images: check them, split off validation, write an immutable manifest."""
 
 import csv
 import hashlib
@@ -33,25 +33,25 @@ REJECTED_FILE = "rejected.csv"
 
 @dataclass(frozen=True)
 class PreparationRules:
-    """What makes an image usable, and how validation images are chosen."""
+    """Rules for usable images and for the choice of validation images."""
 
     val_fraction: float = 0.15
-    """Of each class's training images, where the source has no validation split."""
+    """Fraction of each class's training images to validate on, if the source has no validation split."""
     seed: int = 0
-    """Of that choice."""
+    """Seed of the choice of validation images."""
     smallest: int = 32
-    """Pixels that an image's shorter side must have."""
+    """Minimum length of the shorter side of an image, in pixels."""
     drop: bool = False
-    """Whether images that cannot be used are left out; else they are an error."""
+    """Whether to drop unusable images; if not, they are an error."""
     near_duplicates: Treatment = "list"
-    """What becomes of images that are nearly the same as one in another split: listed, an error, or left out."""
+    """What to do with near-duplicates of an image in another split: list, refuse (an error) or drop them."""
 
 
 @dataclass(frozen=True)
 class PreparationResult:
-    """What was written: images by split and class, how many were rejected, by annotators relabelled or added.
+    """Number of images by split and class, and numbers of images rejected, or relabelled or added by annotators.
 
-    `near_duplicates` counts the images that are nearly the same as one in another split, left out or not.
+    `near_duplicates` counts the near-duplicates of an image in another split, dropped or not.
     """
 
     images: Mapping[str, Mapping[str, int]]
@@ -61,29 +61,29 @@ class PreparationResult:
     added: int
     manifest_sha256: str
     is_unchanged: bool
-    """Whether the folder held exactly this before."""
+    """Whether the output already held exactly this data set."""
 
 
 def prepare(
     source: Path, output: Path, rules: PreparationRules | None = None, annotations: str | None = None
 ) -> PreparationResult:
-    """Make `train/`, `val/`, `test/` and, where there is one, `stream/` of fetched images, with manifest.csv.
+    """Write `train/`, `val/`, `test/`, `stream/` if the source has one, and manifest.csv from fetched images.
 
-    Made again from the same images by the same rules it is left as it is.
+    If the output already holds the same data set, it is not changed.
 
     Args:
-        source: what `fetch` wrote, or a folder in any layout that it reads.
-        output: a new or empty folder, or the one made before; written whole or not at all.
-        rules: by default those of `PreparationRules`.
+        source: the output of `fetch`, or a folder in any layout that `fetch` reads.
+        output: a new or empty folder, or the output of an earlier call; written completely or not at all.
+        rules: the defaults of `PreparationRules` if None.
         annotations: a Label Studio release: a file, a folder or `s3://<bucket>/<prefix>`.
 
     Raises:
-        DataError: images cannot be used and `rules.drop` is not set, or are nearly the same and refused; a split or
-            class is missing, the release is none, or the output holds another data set.
+        DataError: there are unusable images and `rules.drop` is not set; there are near-duplicates and the rules refuse
+            them; a split or class is missing; the release is invalid; or the output holds another data set.
     """
     rules = rules or PreparationRules()
     if not source.is_dir():
-        raise DataError(f"{source}: expected a folder as `fetch` writes it, got none; fetch first")
+        raise DataError(f"{source}: expected a folder written by `fetch`, got none; run `fetch` first")
     if not (output / MANIFEST_FILE).is_file():
         check_new_or_empty(output)
     with staged(output) as staging:
@@ -109,7 +109,7 @@ def prepare(
 def _candidates(source: Path, rules: PreparationRules, annotations: str | None, scratch: Path) -> MergeResult:
     layout = read_layout(source, str(source))
     labels = {image.label for image in layout.images if image.label}
-    release = read_release(annotations, labels, scratch) if annotations else None  # before minutes of reading
+    release = read_release(annotations, labels, scratch) if annotations else None  # fail before minutes of reading
     candidates = _read(layout, rules.smallest)
     if release is None:
         return MergeResult(candidates, (), 0, 0)
@@ -128,15 +128,15 @@ def _read(layout: Layout, smallest: int) -> tuple[Candidate, ...]:
 
 def _unusable_error(source: Path, faults: Sequence[Rejection]) -> DataError:
     return DataError(
-        f"{source}: expected images that can be used, got {len(faults)} that cannot: {_list_rejections(faults)}; "
+        f"{source}: expected usable images, got {len(faults)} unusable: {_list_rejections(faults)}; "
         "repair or remove them, or leave them out with --drop"
     )
 
 
 def _near_duplicate_error(source: Path, near: Sequence[NearDuplicate]) -> DataError:
     return DataError(
-        f"{source}: expected another picture in every split, got {len(near)} images like those of another: "
-        f"{_list_rejections([one.rejection for one in near])}; remove them, or give --near-duplicates drop, or list"
+        f"{source}: expected no near-duplicates in two splits, got {len(near)}: "
+        f"{_list_rejections([one.rejection for one in near])}; remove them, or give --near-duplicates drop or list"
     )
 
 
@@ -150,7 +150,7 @@ def _leave_out(candidates: Sequence[Candidate], dropped: Sequence[Rejection]) ->
 
 
 def _write(candidates: Iterable[Candidate], rejected: Sequence[Rejection], staging: Staging) -> tuple[Manifest, bool]:
-    """The manifest, and whether the output has it already; else all is written there."""
+    """Write the data set unless the output already holds it; return the manifest and whether the output held it."""
     files = {_path(candidate): candidate for candidate in candidates}
     order = sorted(files, key=lambda path: ((*SPLITS, STREAM).index(path.parts[0]), path))
     entries = tuple(Entry(str(path), path.parts[0], path.parts[1], files[path].sha256) for path in order)
@@ -172,11 +172,11 @@ def _path(candidate: Candidate) -> PurePosixPath:
 
 
 def _check_unchanged(manifest: Manifest, staging: Staging) -> None:
-    """Let no data set be replaced, and none that was altered pass for what it was."""
+    """Raise if the output holds another data set, or if its images no longer match its manifest."""
     output = staging.output
     if (output / MANIFEST_FILE).read_bytes() != (staging.whole / MANIFEST_FILE).read_bytes():
         raise DataError(
-            f"{output}: expected a new or empty folder, or the same images as its {MANIFEST_FILE} lists, got others; a "
+            f"{output}: expected a new or empty folder, or the images that its {MANIFEST_FILE} lists, got others; a "
             "prepared data set never changes, so choose another folder"
         )
     for entry in manifest.entries:

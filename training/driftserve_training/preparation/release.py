@@ -1,7 +1,8 @@
-"""A release of Label Studio: what annotators said of images.
+"""Read a Label Studio release: the labels that annotators gave to images.
 
-Known forms: its JSON export, a list of tasks; or what its S3 storage writes, in a folder or below a prefix: one object
-a task (`<task>.json`) or one an annotation (`<annotation>`, without extension, the task inside).
+Two forms are known: the JSON export, which is a list of tasks; and the files of Label Studio's S3 storage, in a folder
+or below a prefix, with one object per task (`<task>.json`) or per annotation (`<annotation>` without extension, which
+contains the task).
 """
 
 import json
@@ -23,21 +24,21 @@ _LONG_AGO = datetime.min.replace(tzinfo=timezone.utc)
 
 @dataclass(frozen=True)
 class AnnotatedTask:
-    """What the annotators of a task agree on; `label` is None where they are divided."""
+    """A task with the label that most annotators chose; `label` is None if the vote is tied."""
 
     task: int
     image: str
-    """The image as the task names it: s3://, /data/local-files/?d=, or relative to the release's folder."""
+    """Address of the image in the task: s3://, /data/local-files/?d=, or a path relative to the release's folder."""
     label: str | None
 
 
 @dataclass(frozen=True)
 class Release:
-    """The annotated tasks, by number."""
+    """The annotated tasks, sorted by number."""
 
     location: str
     folder: Path
-    """Where relative names of images start from."""
+    """Base folder of relative image paths."""
     tasks: tuple[AnnotatedTask, ...]
 
 
@@ -56,13 +57,13 @@ class _Annotation(BaseModel):
 
     @property
     def annotator(self) -> str:
-        """Who it is by: an export may hold a number, an address, or an object with both."""
+        """Identifier of the annotator; an export may hold a number, an email address, or an object with both."""
         by = self.completed_by
         return str(by.get("id", by.get("email"))) if isinstance(by, dict) else str(by)
 
     @property
-    def place(self) -> tuple[datetime, int]:
-        """When it was last changed; among those of one time its number decides."""
+    def sort_key(self) -> tuple[datetime, int]:
+        """Time of the last change, then the number of the annotation."""
         return self.updated_at or self.created_at or _LONG_AGO, self.id
 
 
@@ -77,17 +78,17 @@ class _AnnotationWithTask(_Annotation):
 
 
 def read_release(location: str, labels: Collection[str], scratch: Path) -> Release:
-    """The labels in a release. What was skipped, or left without a choice, counts as never annotated.
+    """Read the labels of a release. Annotations that were skipped or have no choice are ignored.
 
-    An annotator's last annotation of a task counts; a task's label is the one that most annotators chose.
+    The last annotation by each annotator counts. The label of a task is the one that most annotators chose.
 
     Args:
         location: a file, a folder, or `s3://<bucket>/<prefix>`.
-        labels: the classes there are.
-        scratch: folder for what is downloaded; it must outlive the release.
+        labels: the known classes.
+        scratch: folder for downloads; it must outlive the release.
 
     Raises:
-        DataError: it cannot be read or is no release, or a label is none of the classes; the message names the
+        DataError: the release cannot be read or is invalid, or a label is not a known class. The message names the
             file or the task.
     """
     path = Path(location)
@@ -95,7 +96,7 @@ def read_release(location: str, labels: Collection[str], scratch: Path) -> Relea
         path = scratch / "release"
         download_prefix(read_address(location), path, lambda _: True)
     elif not path.exists():
-        raise DataError(f"{location}: expected a file, a folder or s3://<bucket>/<prefix>, got none; correct it")
+        raise DataError(f"{location}: expected a file, a folder or s3://<bucket>/<prefix>, got none; correct the path")
     files = [path] if path.is_file() else [file for file in sorted(path.rglob("*")) if _is_record(file)]
     tasks = _merged(task for file in files for task in _read(file))
     if not tasks:
@@ -122,14 +123,14 @@ def _read(file: Path) -> Iterator[_Task]:
         problem = first_problem(error)
         raise DataError(
             f"{file.name}: expected tasks or annotations as Label Studio exports them (JSON, not JSON-MIN), "
-            f"got {problem.place or 'the whole'}: {problem.reason}; export again"
+            f"got {problem.place or 'a file'}: {problem.reason}; export again"
         ) from error
     except ValueError as error:
-        raise DataError(f"{file.name}: expected JSON of Label Studio, got {error}; export again") from error
+        raise DataError(f"{file.name}: expected JSON from Label Studio, got {error}; export again") from error
 
 
 def _merged(tasks: Iterable[_Task]) -> Mapping[int, _Task]:
-    """One record a task, by number, with the annotations of all its records."""
+    """Merge the records of each task into one record with all annotations, sorted by task number."""
     merged: dict[int, _Task] = {}
     for task in tasks:
         earlier = merged[task.id].annotations if task.id in merged else []
@@ -139,7 +140,7 @@ def _merged(tasks: Iterable[_Task]) -> Mapping[int, _Task]:
 
 def _annotated(task: _Task, labels: Collection[str], location: str) -> AnnotatedTask | None:
     last: dict[str, str] = {}
-    for annotation in sorted(task.annotations, key=lambda annotation: annotation.place):
+    for annotation in sorted(task.annotations, key=lambda annotation: annotation.sort_key):
         if not annotation.was_cancelled and annotation.result:
             last[annotation.annotator] = _choice(annotation, task, location)
     if not last:
@@ -150,7 +151,7 @@ def _annotated(task: _Task, labels: Collection[str], location: str) -> Annotated
     (label, votes), *others = Counter(last.values()).most_common()
     if others and others[0][1] == votes:
         return AnnotatedTask(task.id, image, None)
-    if label not in labels:  # Label Studio takes a choice that its configuration does not have
+    if label not in labels:  # Label Studio accepts a choice that is not in its configuration
         raise DataError(
             f"{location}: task {task.id}: expected one of {', '.join(sorted(labels))}, got {label!r}; correct the "
             "annotation, or add the class to every split first"

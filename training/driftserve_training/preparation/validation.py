@@ -1,4 +1,4 @@
-"""The validation split of a data set that came without one."""
+"""Split off validation images from a data set that has no validation split."""
 
 import hashlib
 from collections import defaultdict
@@ -9,14 +9,15 @@ from driftserve_training.preparation.candidate import Candidate
 
 
 def split_off_validation(candidates: Sequence[Candidate], fraction: float, seed: int) -> list[Candidate]:
-    """The candidates, some of train's now val's; as they are where val is there already.
+    """Move some training images to val and return all candidates; change nothing if val already has images.
 
-    Of a class at least one image is chosen and one is not, whatever the fraction. New images of annotators stay.
+    Whatever the fraction, at least one image of each class moves and at least one stays. New images from annotators
+    stay in train.
 
     Args:
-        candidates: those that are kept.
-        fraction: of each class's training images, to choose.
-        seed: of the choice.
+        candidates: the usable candidates.
+        fraction: fraction of each class's training images to move.
+        seed: seed of the choice.
     """
     if any(candidate.split == "val" for candidate in candidates):
         return list(candidates)
@@ -33,9 +34,10 @@ def split_off_validation(candidates: Sequence[Candidate], fraction: float, seed:
 
 
 def validation_share(sha256: str, seed: int) -> float:
-    """A number in [0, 1) for an image: below the fraction asked for, it is a validation image.
+    """Return a number in [0, 1) for an image; the image moves to val if it is below the fraction.
 
-    It hangs on the image's bytes and the seed only, so other images that come or go move none.
+    The number depends only on the bytes of the image and the seed, so adding or removing other images does not change
+    it.
 
     >>> 0 <= validation_share("00ff", seed=0) < 1
     True

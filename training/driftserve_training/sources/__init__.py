@@ -1,1 +1,1 @@
-"""Where a data set comes from: Kaggle, S3, a zip file, a folder."""
+"""Sources of a data set: Kaggle, S3, a zip file, a folder."""

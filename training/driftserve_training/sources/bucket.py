@@ -1,6 +1,6 @@
-"""Objects of S3, listed and downloaded.
+"""List and download S3 objects.
 
-boto3 finds region, credentials and endpoint as it always does; AWS_ENDPOINT_URL_S3 leads to another service.
+boto3 finds region, credentials and endpoint as usual; AWS_ENDPOINT_URL_S3 selects another endpoint.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -21,18 +21,18 @@ from driftserve.errors import DataError
 from driftserve_training.sources.staging import to_relative_path
 
 SCHEME = "s3://"
-_PARALLEL_DOWNLOADS = 8  # small objects: the time goes into waiting
+_PARALLEL_DOWNLOADS = 8  # the objects are small, so most of the time is network latency
 _CONFIG = Config(
     max_pool_connections=_PARALLEL_DOWNLOADS,
-    connect_timeout=10,  # seconds, as is the next
-    read_timeout=60,
+    connect_timeout=10,  # seconds
+    read_timeout=60,  # seconds
     retries={"mode": "standard", "max_attempts": 4},
 )
 
 
 @dataclass(frozen=True)
 class Address:
-    """A bucket and a key, or the beginning of keys."""
+    """A bucket with a key or a key prefix."""
 
     bucket: str
     key: str
@@ -42,13 +42,13 @@ class Address:
 
 
 def read_address(text: str) -> Address:
-    """The address that an `s3://` URI names.
+    """Parse an `s3://` URI.
 
     >>> read_address("s3://scenes/2026/release")
     Address(bucket='scenes', key='2026/release')
 
     Raises:
-        DataError: it names no bucket.
+        DataError: the URI has no bucket.
     """
     bucket, _, key = text.removeprefix(SCHEME).partition("/")
     if not text.startswith(SCHEME) or not bucket:
@@ -57,10 +57,10 @@ def read_address(text: str) -> Address:
 
 
 def download_prefix(address: Address, folder: Path, is_wanted: Callable[[PurePosixPath], bool]) -> int:
-    """Download what lies below a prefix; the number of objects that were not wanted.
+    """Download the wanted objects below a prefix; return the number of objects that were skipped.
 
     Raises:
-        DataError: there is no object, an object's key leads out of the folder, or S3 refuses.
+        DataError: there is no object, a key points outside the folder, or S3 returns an error.
     """
     with _translated_errors(address):
         client = _client()
@@ -70,7 +70,7 @@ def download_prefix(address: Address, folder: Path, is_wanted: Callable[[PurePos
         wanted = []
         for key, name in keys.items():
             path = to_relative_path(name, str(address))
-            if key.endswith("/"):  # what the console makes of a folder
+            if key.endswith("/"):  # the S3 console creates such objects for folders
                 (folder / path).mkdir(parents=True, exist_ok=True)
             elif is_wanted(path):
                 wanted.append((Address(address.bucket, key), folder / path))
@@ -79,10 +79,10 @@ def download_prefix(address: Address, folder: Path, is_wanted: Callable[[PurePos
 
 
 def download(objects: Sequence[tuple[Address, Path]]) -> None:
-    """Download each object to its path, several at once.
+    """Download each object to its path, several in parallel.
 
     Raises:
-        DataError: an object is missing, or S3 refuses; the message names it.
+        DataError: an object is missing, or S3 returns an error; the message names the object.
     """
     if objects:
         _download_all(_client(), objects)
@@ -100,11 +100,11 @@ def _download_all(client: Any, objects: Sequence[tuple[Address, Path]]) -> None:
 
 def _client() -> Any:
     with _translated_errors("s3"):
-        return boto3.Session().client("s3", config=_CONFIG)  # the default session would keep what it found first
+        return boto3.Session().client("s3", config=_CONFIG)  # boto3's default session caches its credentials
 
 
 def _keys(client: Any, address: Address) -> dict[str, str]:
-    """The keys below a prefix, each with its part after the prefix; `a/b` is no prefix of `a/bc`."""
+    """Map each key below a prefix to its part after the prefix; `a/b` is not a prefix of `a/bc`."""
     prefix = address.key.rstrip("/") + "/" if address.key else ""
     pages = client.get_paginator("list_objects_v2").paginate(Bucket=address.bucket, Prefix=prefix)
     keys = [item["Key"] for page in pages for item in page.get("Contents", ())]

@@ -1,7 +1,7 @@
-"""A data set of Kaggle, downloaded by `kagglehub` into its cache.
+"""Download a Kaggle data set with `kagglehub`, into its cache.
 
-A public one takes no account; a private one KAGGLE_API_TOKEN, or KAGGLE_USERNAME and KAGGLE_KEY. The cache is
-~/.cache/kagglehub, or where KAGGLEHUB_CACHE points.
+A public data set needs no account. A private one needs KAGGLE_API_TOKEN, or KAGGLE_USERNAME and KAGGLE_KEY. The cache
+is ~/.cache/kagglehub, or the folder in KAGGLEHUB_CACHE.
 """
 
 import sys
@@ -14,15 +14,15 @@ from driftserve.errors import DataError
 
 
 def download_dataset(handle: str) -> Path:
-    """The folder of a data set's newest version, or of the one that the handle names.
+    """Download a data set and return its folder. The newest version is the default.
 
     Args:
         handle: `<owner>/<name>` or `<owner>/<name>/versions/<number>`.
 
     Raises:
-        DataError: there is no such data set, it may not be read, or Kaggle cannot be reached.
+        DataError: the data set does not exist, access is denied, or Kaggle cannot be reached.
     """
-    with redirect_stdout(sys.stderr):  # its logger takes what is stdout at import, which is for our result alone
+    with redirect_stdout(sys.stderr):  # kagglehub logs to the stdout of its import; our stdout is for the result only
         import kagglehub
         import requests
         from kagglehub.exceptions import DataCorruptionError
@@ -32,9 +32,9 @@ def download_dataset(handle: str) -> Path:
         except requests.HTTPError as error:
             status = error.response.status_code if error.response is not None else "no status"
             reason = f"{status} from Kaggle"
-            advice = "check the name, and for a private one the token in KAGGLE_API_TOKEN"
+            advice = "check the name, and for a private data set the token in KAGGLE_API_TOKEN"
         except requests.RequestException as error:
             reason, advice = f"no answer from Kaggle ({error})", "check the network"
         except (ValueError, OSError, DataCorruptionError, zipfile.BadZipFile, tarfile.TarError) as error:
-            reason, advice = str(error), "expected is <owner>/<name>, and room in KAGGLEHUB_CACHE"
+            reason, advice = str(error), "check that the name is <owner>/<name> and that KAGGLEHUB_CACHE has free space"
     raise DataError(f"kaggle:{handle}: expected a data set that can be downloaded, got {reason}; {advice}")

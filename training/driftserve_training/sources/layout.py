@@ -1,12 +1,12 @@
-"""Which files of a folder are images, of which split and class.
+"""Find the images in a folder, with their split and class.
 
-Three layouts are known, each at the folder's root or in its one folder:
+Three layouts are known, either at the root of the folder or in its only subfolder:
 
-    seg_train/seg_train/<class>/<image>    as Kaggle's archive has it; seg_pred/seg_pred/<image> has no classes
-    seg_train/<class>/<image>              as `fetch` writes it
-    train/<class>/<image>                  with test/ and, where they are, val/ (or validation/), stream/, pred/
+    seg_train/seg_train/<class>/<image>    layout of Kaggle's archive; seg_pred/seg_pred/<image> has no classes
+    seg_train/<class>/<image>              layout that `fetch` writes
+    train/<class>/<image>                  with test/ and optionally val/ (or validation/), stream/, pred/
 
-Where one split alone is needed, its classes may lie there without a folder of their own: <class>/<image>.
+If only one split is needed, its classes may also be at the root: <class>/<image>.
 """
 
 from collections.abc import Iterator, Sequence
@@ -32,7 +32,7 @@ NEEDED = ("train", "test")
 
 @dataclass(frozen=True)
 class SourceImage:
-    """An image's file with its split, and its class where the split has classes."""
+    """An image file with its split, and its class if the split has classes."""
 
     file: Path
     split: str
@@ -40,13 +40,13 @@ class SourceImage:
 
     @property
     def fetched_path(self) -> Path:
-        """Where `fetch` puts it."""
+        """Relative path in the output of `fetch`."""
         return Path(_NAMES[self.split][0], self.label or "", self.file.name)
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The images below `root`, by split, class and name; and how many other files there are."""
+    """The images below `root`, sorted by split, class and name, and the number of other files."""
 
     root: Path
     images: tuple[SourceImage, ...]
@@ -54,15 +54,15 @@ class Layout:
 
 
 def read_layout(folder: Path, origin: str, needed: Sequence[str] = NEEDED) -> Layout:
-    """The images of a folder in one of the known layouts. Hidden folders are not looked into.
+    """Find the images of a folder in one of the known layouts. Hidden folders are ignored.
 
     Args:
-        folder: where the files lie.
-        origin: what the messages call it.
-        needed: the splits that have to be there.
+        folder: folder to read.
+        origin: name of the folder in messages.
+        needed: splits that must exist.
 
     Raises:
-        DataError: a split that is needed is missing, one is there twice, or a class has no image.
+        DataError: a needed split is missing, a split has two folders, or a class has no image.
     """
     root = _root(folder)
     splits = {split: _split_folder(root, split, origin) for split in _NAMES}
@@ -73,7 +73,7 @@ def read_layout(folder: Path, origin: str, needed: Sequence[str] = NEEDED) -> La
         fetched, plain = (" and ".join(f"{_NAMES[split][place]}/" for split in needed) for place in (0, 1))
         raise DataError(
             f"{origin}: expected the folders {fetched} (or {plain}) with <class>/<image> in "
-            f"each, got no {' and no '.join(missing)} among {_list_folders(names)}; give the folder that holds them"
+            f"each, got no {' and no '.join(missing)} among {_list_folders(names)}; give their parent folder"
         )
     images = [image for split, path in splits.items() if path for image in _images(path, split, origin, root)]
     image_files = {image.file for image in images}
@@ -82,7 +82,7 @@ def read_layout(folder: Path, origin: str, needed: Sequence[str] = NEEDED) -> La
 
 
 def _root(folder: Path) -> Path:
-    """The folder, or the one in it where that has no splits and nothing else."""
+    """Return the folder, or its only subfolder if that is neither a split nor a class."""
     folders = list(_folders(folder))
     known = {name for names in _NAMES.values() for name in names}
     if len(folders) == 1 and folders[0].name.lower() not in known and not _is_class(folders[0]):
@@ -113,7 +113,7 @@ def _images(folder: Path, split: str, origin: str, root: Path) -> Iterator[Sourc
     if not classes:
         raise DataError(
             f"{origin}: expected <class>/<image> in {folder.relative_to(root)}/, got no class; "
-            "give the folder that holds the classes"
+            "give the parent folder of the classes"
         )
     for directory in classes:
         files = _image_files(directory)
@@ -130,9 +130,9 @@ def _image_files(folder: Path) -> list[Path]:
 
 
 def _folders(folder: Path) -> Iterator[Path]:
-    """The folders in a folder, by name, without the hidden ones and a Mac's `__MACOSX`."""
+    """Return the subfolders by name, without hidden ones and macOS's `__MACOSX`."""
     return (path for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith((".", "__")))
 
 
 def _list_folders(names: list[str]) -> str:
-    return list_names([f"{name}/" for name in names]) or "no folder at all"
+    return list_names([f"{name}/" for name in names]) or "no folders"

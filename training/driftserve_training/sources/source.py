@@ -1,4 +1,4 @@
-"""A data set brought from where it is published into the layout that `preprocess` reads."""
+"""Fetch a data set from its source into the layout that `preprocess` reads."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -18,19 +18,19 @@ KAGGLE = "kaggle:"
 
 @dataclass(frozen=True)
 class FetchResult:
-    """What was fetched: images by split, the classes, and how many files were skipped: no images, or not asked for."""
+    """Number of images by split, the classes, and the number of files skipped (not an image, or not requested)."""
 
     source: str
     images: Mapping[str, int]
     classes: tuple[str, ...]
     skipped: int
     test_source: str | None = None
-    """Where the test images come from, where that is another place."""
+    """Source of the test images, if it differs from `source`."""
 
 
 @dataclass(frozen=True)
 class _Local:
-    """A source on this machine; `skipped` files of it were not brought."""
+    """A source as a local folder; `skipped` is the number of files that were not copied from the source."""
 
     folder: Path
     source: str
@@ -38,17 +38,17 @@ class _Local:
 
 
 def fetch(source: str, output: Path, test_source: str | None = None) -> FetchResult:
-    """Bring a data set into `seg_train/<class>/`, `seg_test/<class>/` and where it has them seg_val, seg_pred, stream.
+    """Fetch a data set into `seg_train/<class>/`, `seg_test/<class>/` and, if present, seg_val, seg_pred and stream.
 
     Args:
         source: `kaggle:<owner>/<name>`, `s3://<bucket>/<prefix>`, `s3://<bucket>/<key>.zip`, a folder or a zip
-            file; in it one of the layouts of `layout`.
-        output: a new or empty folder; it is written whole or not at all.
-        test_source: the same for the test images, where they lie elsewhere; those of `source` are then left there. In
-            either the classes may lie in the folder itself.
+            file, in one of the layouts of the module `layout`.
+        output: a new or empty folder; it is written completely or not at all.
+        test_source: source of the test images, if it differs; the test images of `source` are then ignored. In both
+            sources the classes may then be at the root.
 
     Raises:
-        DataError: the source cannot be read or has no such layout, or the output cannot be written.
+        DataError: the source cannot be read or has an unknown layout, or the output cannot be written.
     """
     check_new_or_empty(output)
     with staged(output) as staging:
@@ -79,11 +79,11 @@ class _Part:
     skipped: int
 
     def only(self, split: str) -> "_Part":
-        """Those of a split; the others count as skipped."""
+        """Return the images of one split; the others count as skipped."""
         return self._chosen([image for image in self.images if image.split == split])
 
     def without(self, split: str) -> "_Part":
-        """Those of the other splits."""
+        """Return the images of all splits but one; the others count as skipped."""
         return self._chosen([image for image in self.images if image.split != split])
 
     def _chosen(self, images: list[SourceImage]) -> "_Part":
@@ -115,7 +115,7 @@ def _fetch_to_local(source: str, scratch: Path) -> _Local:
     if path.is_file():
         return _unzip_to_local(path, source, scratch)
     raise DataError(
-        f"{source}: expected kaggle:<owner>/<name>, s3://<bucket>/<prefix>, or a folder or zip file that is there, "
+        f"{source}: expected kaggle:<owner>/<name>, s3://<bucket>/<prefix>, or an existing folder or zip file, "
         "got none of these; correct the source"
     )
 

@@ -1,4 +1,4 @@
-"""A folder that is written whole or not at all."""
+"""Write a folder completely or not at all."""
 
 import errno
 import os
@@ -11,39 +11,39 @@ from pathlib import Path, PurePosixPath
 from driftserve.errors import DataError
 from driftserve.host.lock import try_lock
 
-# A container's output folder may be a mount of its own, which nothing can be renamed to.
+# rename fails with these errors if the output is a mount point, as it may be in a container.
 _NOT_RENAMED_TO = (errno.EBUSY, errno.EXDEV)
 
 
 @dataclass(frozen=True)
 class Staging:
-    """Where an output is made: `whole` becomes it when published, `scratch` is gone afterwards in any case."""
+    """Temporary folders for an output: `publish` turns `whole` into the output; `scratch` is always deleted."""
 
     output: Path
     whole: Path
     scratch: Path
 
     def publish(self) -> None:
-        """Give `whole` the output's name, in one step where the file system has one."""
+        """Rename `whole` to the output; if the output is a mount point, move the contents one by one."""
         try:
             self.whole.rename(self.output)
         except OSError as error:
             if error.errno not in _NOT_RENAMED_TO:
                 raise
-            for path in sorted(self.whole.iterdir(), key=Path.is_file):  # the manifest last: it says that all is there
+            for path in sorted(self.whole.iterdir(), key=Path.is_file):  # files last: the manifest marks completeness
                 shutil.move(path, self.output / path.name)
 
 
 @contextmanager
 def staged(output: Path) -> Iterator[Staging]:
-    """Empty folders beside the output to make it in. Without `publish` nothing of it is left.
+    """Context manager for empty temporary folders next to the output. They are deleted at the end, published or not.
 
-    What a killed run left is cleared by the next into the same output.
+    Files of a killed run are deleted by the next run with the same output.
 
     Raises:
         DataError: the folders cannot be written, or another process is writing the same output.
     """
-    output = output.resolve()  # nothing is renamed to a symbolic link
+    output = output.resolve()  # a folder cannot be renamed to a symbolic link
     folder = output.parent / f".{output.name}.partial"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -59,15 +59,15 @@ def staged(output: Path) -> Iterator[Staging]:
                 shutil.rmtree(folder)
     except OSError as error:
         raise DataError(
-            f"{output}: expected files that can be read and written, got {error}; see to permissions and room"
+            f"{output}: expected files that can be read and written, got {error}; check permissions and free space"
         ) from error
 
 
 def check_new_or_empty(output: Path) -> None:
-    """Let nothing be mixed with what is there already.
+    """Raise if the output already has content.
 
     Raises:
-        DataError: the output is a file or a folder with something in it.
+        DataError: the output is a file, or a folder that is not empty.
     """
     if output.is_dir():
         if any(output.iterdir()):
@@ -77,9 +77,9 @@ def check_new_or_empty(output: Path) -> None:
 
 
 def place(source: Path, target: Path) -> None:
-    """Put a file where it belongs: a hard link, or a copy where there can be none. Folders are made."""
+    """Create `target` as a hard link to `source`, or as a copy if linking fails. Create its parent folders."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    source = source.resolve()  # else a symbolic link is linked, and leads nowhere once its target moves
+    source = source.resolve()  # a hard link to a symbolic link would break when the image moves
     try:
         os.link(source, target)
     except FileExistsError:
@@ -89,17 +89,17 @@ def place(source: Path, target: Path) -> None:
 
 
 def to_relative_path(name: str, origin: str) -> PurePosixPath:
-    """The relative path that somebody else's name for a file is, if it stays below its folder.
+    """Return an untrusted file name as a relative path that stays below its folder.
 
     >>> to_relative_path("seg_train/sea/1.jpg", "scenes.zip")
     PurePosixPath('seg_train/sea/1.jpg')
 
     Raises:
-        DataError: it leads elsewhere.
+        DataError: the name points outside the folder.
     """
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or "\0" in name:
-        raise DataError(f"{origin}: expected names of files below it, got {name!r}, which leads elsewhere; rename it")
+        raise DataError(f"{origin}: expected file names below its folder, got {name!r}, which is outside; rename it")
     return path
 
 
@@ -108,9 +108,9 @@ def _locked(folder: Path) -> Iterator[None]:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         is_free = try_lock(descriptor)
-        # One that finished since then removed the folder: what is locked now has no name.
+        # Another process may have removed the folder between open and lock: then the lock protects nothing.
         if not (is_free and folder.exists() and os.path.samestat(os.fstat(descriptor), folder.stat())):
-            raise DataError(f"{folder}: expected to write alone, got another process that does; wait until it is done")
+            raise DataError(f"{folder}: expected no other writer, got a process that is writing; wait until it ends")
         yield
     finally:
         os.close(descriptor)

@@ -1,4 +1,4 @@
-"""A zip file's images, unpacked without trust in its names and sizes."""
+"""Unpack the images of a zip file safely: its names and sizes are not trusted."""
 
 import lzma
 import shutil
@@ -13,16 +13,16 @@ from driftserve.errors import DataError
 from driftserve.images.decode import MEDIA_TYPES
 from driftserve_training.sources.staging import to_relative_path
 
-MOST_BYTES = 50 * 2**30  # unpacked; zipfile reads no member beyond the size that its record states
+MOST_BYTES = 50 * 2**30  # unpacked; zipfile never reads more of a member than the size in its record
 _ENCRYPTED = 0x1  # APPNOTE.TXT 4.4.4, bit 0
 
 
 def unzip(file: Path, folder: Path, origin: str, most_bytes: int = MOST_BYTES) -> int:
-    """Unpack the images of a zip file, and its folders; the number of other files in it.
+    """Unpack the images and folders of a zip file; return the number of other files in it.
 
     Raises:
-        DataError: it is no zip file, a member is corrupt, encrypted, there twice, a link, or leads out of
-            the folder, or there are more bytes than `most_bytes` or than are free.
+        DataError: the file is not a zip file; a member is corrupt, encrypted, duplicate, a link, or outside the
+            folder; or the unpacked size is more than `most_bytes` or the free disk space.
     """
     try:
         with zipfile.ZipFile(file) as archive:
@@ -33,7 +33,7 @@ def unzip(file: Path, folder: Path, origin: str, most_bytes: int = MOST_BYTES) -
             _check_size(images, folder, origin, most_bytes)
             for member in tqdm(members, desc="unpacking", unit="file"):
                 _unpack(archive, member, folder, origin)
-    except (zipfile.BadZipFile, NotImplementedError) as error:  # the latter: a rare compression
+    except (zipfile.BadZipFile, NotImplementedError) as error:  # NotImplementedError: a rare compression method
         raise DataError(f"{origin}: expected a zip file, got {error}; fetch or pack it again") from error
     return sum(not member.is_dir() for member in members) - len(images)
 
@@ -41,16 +41,16 @@ def unzip(file: Path, folder: Path, origin: str, most_bytes: int = MOST_BYTES) -
 def _check(member: zipfile.ZipInfo, origin: str) -> None:
     to_relative_path(member.filename, origin)
     if S_ISLNK(member.external_attr >> 16):
-        raise DataError(f"{origin}: expected files, got the link {member.filename!r}; pack the file it leads to")
+        raise DataError(f"{origin}: expected files, got the link {member.filename!r}; pack its target instead")
     if member.flag_bits & _ENCRYPTED:
-        raise DataError(f"{origin}: expected plain files, got {member.filename!r} encrypted; pack without password")
+        raise DataError(f"{origin}: expected plain files, got {member.filename!r} encrypted; pack it unencrypted")
 
 
 def _check_size(images: list[zipfile.ZipInfo], folder: Path, origin: str, most_bytes: int) -> None:
     number = sum(member.file_size for member in images)
     limit = min(most_bytes, shutil.disk_usage(folder).free)
     if number > limit:
-        raise DataError(f"{origin}: expected at most {limit} bytes unpacked, got {number}; make room, or pack fewer")
+        raise DataError(f"{origin}: expected at most {limit} bytes unpacked, got {number}; free space or pack less")
 
 
 def _unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path, origin: str) -> None:

@@ -283,7 +283,7 @@ def test_an_evaluation_on_validation_images_is_refused(run: Path) -> None:
 def test_a_manifest_of_other_images_is_refused(run: Path) -> None:
     manifest = run / "manifest.csv"
     manifest.write_text("".join(manifest.read_text().splitlines(keepends=True)[:-1]))
-    with pytest.raises(DataError, match=r"that was trained on, got .*; train again"):
+    with pytest.raises(DataError, match=r"of the training run, got .*; train again"):
         gather(run)
 
 

@@ -57,8 +57,8 @@ def test_different_seeds_and_epochs_give_different_orders() -> None:
     ("text", "message"),
     [
         (None, r"augmentation: expected none, light, realistic, or a file .*, got .*own\.json"),
-        ("{", r"own\.json: expected a pipeline as albumentations\.save writes it"),
-        ('{"transform": {"__class_fullname__": "os.system"}}', r"own\.json: expected a pipeline as albumentations"),
+        ("{", r"own\.json: expected a pipeline written by albumentations\.save"),
+        ('{"transform": {"__class_fullname__": "os.system"}}', r"own\.json: expected a pipeline written by albument"),
     ],
 )
 def test_an_invalid_pipeline_is_refused(text: str | None, message: str, tmp_path: Path) -> None:

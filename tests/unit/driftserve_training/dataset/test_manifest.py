@@ -72,10 +72,10 @@ def test_a_folder_must_match_the_manifest_in_it(folder: Path) -> None:
     assert scan(folder, ("train", "val")).split("test") == ()  # a subset of the splits matches, too
     changed = folder / "val" / "sea" / "0001.jpg"
     changed.write_bytes(encode(scene(np.random.default_rng(8)), "JPEG"))
-    with pytest.raises(DataError, match=r"expected the images that it names, got others: val/sea/0001.jpg; preprocess"):
+    with pytest.raises(DataError, match=r"expected the images that it lists, got changes in val/sea/0001.jpg; run"):
         scan(folder)
     changed.unlink()
-    with pytest.raises(DataError, match=r"expected the images that it names, got others: val/sea/0001\.jpg"):
+    with pytest.raises(DataError, match=r"expected the images that it lists, got changes in val/sea/0001\.jpg"):
         scan(folder, ("train", "val"))
 
 

@@ -44,12 +44,12 @@ def test_a_stream_split_that_the_run_did_not_have_passes() -> None:
 def test_the_error_names_images_that_differ(entries: tuple[Entry, ...], named: str) -> None:
     with pytest.raises(DataError) as refused:
         check_same_images(Manifest(Path("data"), entries), TRAINED, ("train", "val"))
-    assert str(refused.value).startswith("data: expected the images that were trained with, got others: ")
+    assert str(refused.value).startswith("data: expected the images of the training run, got changes in ")
     assert named in str(refused.value)
 
 
 def test_the_manifest_of_a_run_is_read_back_and_another_is_refused(tmp_path: Path) -> None:
     write_manifest(TRAINED, tmp_path / MANIFEST_FILE)
     assert read_trained_images(tmp_path, TRAINED.sha256).entries == ENTRIES
-    with pytest.raises(DataError, match=r"expected the manifest 0000.* that was trained on, got .*; train again"):
+    with pytest.raises(DataError, match=r"expected the manifest 0000.* of the training run, got .*; train again"):
         read_trained_images(tmp_path, "0" * 64)

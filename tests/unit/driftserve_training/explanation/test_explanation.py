@@ -419,7 +419,7 @@ def test_the_data_of_another_run_is_refused(trained: Path, data: Path, tmp_path:
         explain(trained, other)
     changed = shutil.copytree(data, tmp_path / "changed")
     Image.new("RGB", (96, 96), "red").save(changed / "test" / "sea" / "0000.jpg")
-    with pytest.raises(DataError, match=r"trained with, got others: test/sea/0000\.jpg; give the data of the training"):
+    with pytest.raises(DataError, match=r"training run, got changes in test/sea/0000\.jpg; give the data"):
         explain(trained, changed)
 
 

@@ -85,7 +85,7 @@ def test_timms_optimizers_support_a_separate_rate_for_the_features(name: str) ->
 
 
 def test_the_error_for_an_unknown_optimizer_suggests_similar_names() -> None:
-    with pytest.raises(DataError, match=r"expected one of timm's optimizers, got 'adamx'; near it: .*adamw"):
+    with pytest.raises(DataError, match=r"expected one of timm's optimizers, got 'adamx'; similar names: .*adamw"):
         check_optimizer("adamx")
 
 
@@ -163,7 +163,7 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
     (folder / "last.ckpt").touch()
     assert find_checkpoint(folder, ours) == folder / "last.ckpt"
     with pytest.raises(
-        DataError, match=r"expected what the run there was begun with, seed 0, got 5; give it again, or"
+        DataError, match=r"expected the parameters of the run in this folder, seed 0, got 5; give the same, or"
     ):
         find_checkpoint(folder, ours | {"seed": 5})
 
@@ -237,7 +237,7 @@ def test_a_run_that_stopped_early_does_not_resume(data: Path, early: Path, tmp_p
 def test_16_bit_precision_without_a_gpu_is_refused(data: Path, tmp_path: Path) -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
-    with pytest.raises(DataError, match="precision: expected 32-true or bf16-mixed on a processor, got 16-mixed"):
+    with pytest.raises(DataError, match="precision: expected 32-true or bf16-mixed on a CPU, got 16-mixed"):
         train(_configuration(data, tmp_path, precision="16-mixed"))
 
 
@@ -284,6 +284,6 @@ class _Branching(torch.nn.Module):
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
 def test_a_network_that_cannot_be_traced_is_refused_before_training() -> None:
     classifier = Classifier(_Branching(), (0.5,) * 3, (0.25,) * 3)
-    with pytest.raises(DataError, match="expected a graph of branching that gives the network's logits"):
+    with pytest.raises(DataError, match="expected a graph of branching with the network's logits, got a diff"):
         check_exportable(classifier, SPEC, "branching")
     assert classifier.training

@@ -105,10 +105,10 @@ def _under_two_labels(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("break_", "said"),
     [
-        (_corrupt, r"got 1 that cannot: seg_train/sea/0\.png \(corrupt: expected a complete image"),
-        (_tiny, r"got 1 that cannot: seg_train/sea/0\.png \(too small: 31x31, expected at least 32 pixels"),
+        (_corrupt, r"got 1 unusable: seg_train/sea/0\.png \(corrupt: expected a whole image"),
+        (_tiny, r"got 1 unusable: seg_train/sea/0\.png \(too small: 31x31, expected at least 32 pixels"),
         (_in_two_splits, r"got 1 .*: seg_train/sea/0\.png \(in two splits: the same bytes as seg_test/sea/16\.png\)"),
-        (_under_two_labels, r"got 2 .*seg_train/ice/6\.png.* sea/0\.png \(labelled sea, and ice as seg_train/ice/6"),
+        (_under_two_labels, r"got 2 .*seg_train/ice/6\.png.* sea/0\.png \(labelled sea, but seg_train/ice/6"),
     ],
 )
 def test_unusable_images_are_named_in_the_error_or_dropped(
@@ -139,14 +139,14 @@ def test_a_duplicate_within_one_split_is_counted_once_without_an_error(fetched: 
     prepared = prepare(fetched, tmp_path / "out")
     assert prepared.images["train"] == {"ice": 6, "sea": 6}
     assert _rejected(tmp_path / "out") == {
-        "seg_train/sea/copy.png": "the same bytes as seg_train/sea/0.png: counted once"
+        "seg_train/sea/copy.png": "the same bytes as seg_train/sea/0.png, which is kept"
     }
 
 
 def test_the_error_names_ten_files_and_counts_the_rest(fetched: Path, tmp_path: Path) -> None:
     for path in (fetched / "seg_train").rglob("*.png"):
         path.write_bytes(b"broken")
-    with pytest.raises(DataError, match=r"got 12 that cannot: .* and 2 more;") as refusal:
+    with pytest.raises(DataError, match=r"got 12 unusable: .* and 2 more;") as refusal:
         prepare(fetched, tmp_path / "out")
     assert str(refusal.value).count("seg_train/") == 10
 
@@ -234,13 +234,13 @@ def test_the_command_prints_its_result_and_errors_are_one_line(
     assert main(command) == 0
     assert json.loads(capsys.readouterr().out)["is_unchanged"] is True
     assert main([*command[:3], "--output", str(tmp_path / "b"), "--smallest", "41"]) == 2
-    assert "got 20 that cannot" in capsys.readouterr().err.splitlines()[-1]
+    assert "got 20 unusable" in capsys.readouterr().err.splitlines()[-1]
     assert main(["preprocess", "--data", str(tmp_path / "none"), "--output", str(tmp_path / "c")]) == 2
 
 
 @pytest.mark.parametrize(
     ("flags", "said"),
-    [(("--val-fraction", "1"), "a share between 0 and 1"), (("--smallest", "0"), "a whole number of at least 1")],
+    [(("--val-fraction", "1"), "a number between 0 and 1"), (("--smallest", "0"), "a whole number of at least 1")],
 )
 def test_flags_out_of_range_are_refused(flags: tuple[str, str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
