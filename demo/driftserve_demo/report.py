@@ -62,12 +62,16 @@ class ServingReport:
 
 @dataclass(frozen=True)
 class DriftPhase:
-    """One kind of traffic: how many windows, in how many of them an alarm, which features moved."""
+    """One kind of traffic: how many windows, in how many of them an alarm, which features moved.
+
+    `statistics` holds the Kolmogorov-Smirnov D of each feature, a mapping for each window.
+    """
 
     kind: str
     windows: int
     alarms: int
     features: tuple[str, ...]
+    statistics: tuple[dict[str, float], ...]
 
 
 @dataclass(frozen=True)
