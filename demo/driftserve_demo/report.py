@@ -62,16 +62,13 @@ class ServingReport:
 
 @dataclass(frozen=True)
 class DriftPhase:
-    """One kind of traffic: how many windows, in how many of them an alarm, which features moved.
-
-    `statistics` holds the Kolmogorov-Smirnov D of each feature, a mapping for each window.
-    """
+    """One kind of traffic: how many windows, in how many of them an alarm, which features moved."""
 
     kind: str
     windows: int
     alarms: int
     features: tuple[str, ...]
-    statistics: tuple[dict[str, float], ...]
+    statistics: tuple[dict[str, float], ...]  # for each window, the Kolmogorov-Smirnov D of each feature
 
 
 @dataclass(frozen=True)

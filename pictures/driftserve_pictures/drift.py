@@ -12,6 +12,7 @@ from driftserve.drift.reference import Reference, read_reference
 from driftserve_pictures.drawing import Box, Drawing, Role, Text
 
 _PLOT = Box(52, 84, 622, 300)
+_NAMES = {"undrifted": "calm traffic", "corrupted": "noisy images"}  # of the phases, by their keys in the report
 _JITTER = 26.0  # pixels that the features of one window are spread over
 _NAMED = 3  # features of the last window whose names are shown
 _NAME_GAP = 22.0  # pixels, at least, between two names
@@ -21,7 +22,7 @@ _NAME_GAP = 22.0  # pixels, at least, between two names
 class Phase:
     """Windows of one kind of traffic: each window's Kolmogorov-Smirnov D by feature."""
 
-    kind: str
+    name: str
     alarms: int
     statistics: tuple[Mapping[str, float], ...]
 
@@ -33,8 +34,8 @@ def read_phases(report_file: Path) -> tuple[list[Phase], float]:
         KeyError: the report is from a demo that did not yet write statistics.
     """
     report = json.loads(report_file.read_text())
-    parts = [report["drift"][name] for name in ("undrifted", "corrupted")]
-    phases = [Phase(part["kind"], part["alarms"], tuple(part["statistics"])) for part in parts]
+    parts = [(name, report["drift"][key]) for key, name in _NAMES.items()]
+    phases = [Phase(name, part["alarms"], tuple(part["statistics"])) for name, part in parts]
     contract = read_contract(Path(report["archive"]["path"]))
     reference, policy = read_reference(contract.reference), contract.drift
     return phases, alarm_threshold(reference, policy.window_size, policy.level)
@@ -56,7 +57,7 @@ def alarm_threshold(reference: Reference, number: int, level: float) -> float:
 def draw_drift(phases: Sequence[Phase], threshold: float) -> Drawing:
     """Return the plot: a column of dots a window, a dot a feature."""
     number = sum(len(phase.statistics) for phase in phases)
-    summary = "; ".join(f"{phase.kind}: {_count_alarms(phase)}" for phase in phases)
+    summary = "; ".join(f"{phase.name}: {_count_alarms(phase)}" for phase in phases)
     drawing = Drawing(
         "Drift statistic over the demo's windows",
         f"The Kolmogorov-Smirnov D of each feature in {number} windows of 200 images. {summary}. "
@@ -80,7 +81,7 @@ def _draw_phase(drawing: Drawing, phase: Phase, start: int, step: float, thresho
     tone: Role = "watch" if phase.alarms else "serve"
     drawing.tile(Box(x + 2, _PLOT.y, width - 4, _PLOT.height), "watch-fill" if phase.alarms else "panel", 8)
     end = x + width
-    for line, words in enumerate((_words(phase.kind), _count_alarms(phase))):
+    for line, words in enumerate((phase.name, _count_alarms(phase))):
         text = Text(words, 17 if line == 0 else 15, tone if line == 0 else "soft", is_bold=line == 0)
         at, anchor = ((x + 4, 50 + 21 * line), "start") if start == 0 else ((end - 4, 50 + 21 * line), "end")
         drawing.text(text, at, "start" if anchor == "start" else "end")

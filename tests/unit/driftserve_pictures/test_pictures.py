@@ -24,8 +24,8 @@ SVG = "{http://www.w3.org/2000/svg}"
 DRAWINGS = {"data-flow": draw_data_flow(), "processes": draw_processes()}
 DRIFT = draw_drift(
     [
-        Phase("undrifted", 0, ({"sharpness": 0.1, "colour_detail": 0.2},) * 12),
-        Phase("gaussian_noise severity 3", 2, ({"sharpness": 1.0, "colour_detail": 1.0, "clipping": 0.98},) * 2),
+        Phase("calm traffic", 0, ({"sharpness": 0.1, "colour_detail": 0.2},) * 12),
+        Phase("noisy images", 2, ({"sharpness": 1.0, "colour_detail": 1.0, "clipping": 0.98},) * 2),
     ],
     0.25,
 )
