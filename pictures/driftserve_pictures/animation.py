@@ -14,7 +14,7 @@ from pyte.screens import Char
 from driftserve_pictures.recording import COLUMNS, ROWS, Output
 
 _MOST_PAUSE_SECONDS = 1.0
-_MOST_SECONDS = 24.0  # of the command; it is played faster where it took longer
+_MOST_SECONDS = 20.0  # of the command; it is played faster where it took longer
 _TYPING_SECONDS = 0.07  # for each letter of the command line
 _HOLD_SECONDS = 6.0  # of the last screen
 _FRAME_SECONDS = 0.1
@@ -166,14 +166,14 @@ def _to_svg(frames: Sequence[Frame], name: str, description: str) -> str:
     )
     full_width, full_height = width + 2 * _SIDE, height + _BAR + _SIDE
     style = (
-        f"text{{font:{_FONT_SIZE:g}px {_FONT};fill:{_INK}}}.b{{font-weight:bold}}"
+        f"text{{font:{_FONT_SIZE:g}px {_FONT}}}.b{{font-weight:bold}}"
         f"#film{{transform:translateY({last:g}px);animation:film {seconds:.1f}s steps(1,end) infinite}}"
         f"@keyframes film{{{steps}100%{{transform:translateY({last:g}px)}}}}"
         "@media(prefers-reduced-motion:reduce){#film{animation:none}}"
     )
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{full_width:g}" height="{full_height:g}" '
-        f'viewBox="0 0 {full_width:g} {full_height:g}" role="img" aria-labelledby="name description">\n'
+        f'viewBox="0 0 {full_width:g} {full_height:g}" fill="{_INK}" role="img" aria-labelledby="name description">\n'
         f'<title id="name">{escape(name)}</title>\n<desc id="description">{escape(description)}</desc>\n'
         f"<style>{style}</style>\n<defs>\n{rows}\n</defs>\n"
         f'<rect x="0.5" y="0.5" width="{full_width - 1:g}" height="{full_height - 1:g}" rx="10" fill="{_GROUND}" '

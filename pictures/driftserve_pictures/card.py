@@ -12,7 +12,7 @@ from driftserve.errors import DriftserveError
 INSTALL_CHROMIUM = "apt-get install --no-install-recommends chromium fonts-dejavu-core"
 SCHEMES = {"light": "1", "dark": "0"}  # Chromium's numbers for the colour scheme that a page asks for
 
-_WIDTH, _HEIGHT = 860, 740  # of what is shown, in CSS pixels
+_WIDTH, _HEIGHT = 860, 540  # of what is shown, in CSS pixels
 _MORE_HEIGHT = 200  # part of the window may belong to the browser
 _SCALE = 2  # pixels of the file for each CSS pixel
 _COLOURS = 128

@@ -94,7 +94,7 @@ def _draw_phase(drawing: Drawing, phase: Phase, start: int, step: float, thresho
 
 
 def _draw_axes(drawing: Drawing, number: int, step: float, threshold: float) -> None:
-    drawing.text(Text("Kolmogorov-Smirnov D of each feature, against the reference", 16, "ink"), (14, 20))
+    drawing.text(Text("Kolmogorov-Smirnov D, from 0 to 1; one dot for each feature", 16, "ink"), (14, 20))
     for tick in (0, 0.2, 0.4, 0.6, 0.8, 1):
         drawing.text(Text(f"{tick:g}", 15), (_PLOT.x - 10, _height(tick) + 5), "end")
     for window in range(number):
