@@ -101,9 +101,9 @@ def _draw_distributions(drawing: Drawing, box: Box) -> None:
     def curve(median: float) -> list[Point]:
         return [(left + width * place, low - height / (1 + exp(-14 * (place - median)))) for place in places]
 
-    drawing.line(curve(0.36), "line")
-    drawing.line(curve(0.64), "watch")
-    distance = curve(0.36)[12][1], curve(0.64)[12][1]
+    drawing.line(curve(0.31), "line")
+    drawing.line(curve(0.69), "watch")
+    distance = curve(0.31)[12][1], curve(0.69)[12][1]
     drawing.line([(left + width / 2, distance[0]), (left + width / 2, distance[1])], "ink", is_dashed=True)
     drawing.text(Text("D", 15, "ink", is_bold=True), (left + width / 2 + 7, low - height / 2 + 5))
 
