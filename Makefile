@@ -49,7 +49,7 @@ SUITE := tests/container/test_suite.py::test_the_smoke_suite_passes
 
 .DEFAULT_GOAL := help
 .PHONY: help install install-pipeline demo pipeline-dry pipeline-local certificate serve image run sbom test faults test-image test-images fuzz \
-  bench bench-drift coverage acceptance check docs format login push clean
+  bench bench-drift coverage acceptance check docs pictures format login push clean
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -175,6 +175,9 @@ check: $(INSTALLED) ## Lint, types and layers
 
 docs: $(INSTALLED) ## Write docs/settings.md and docs/metrics.md again, from the code
 	$(VENV)/bin/python docs/generate.py
+
+pictures: $(INSTALLED) ## Make docs/pictures again; runs the demo where no recording of it exists: [AGAIN=1] [QUICK=1]
+	$(VENV)/bin/python -m driftserve_pictures --demo $(BUILD)/demo $(if $(AGAIN),--again)
 
 format: $(INSTALLED) ## Put the code into the house style
 	$(VENV)/bin/ruff check --fix .

@@ -68,6 +68,7 @@ class DriftPhase:
     windows: int
     alarms: int
     features: tuple[str, ...]
+    statistics: tuple[dict[str, float], ...]  # for each window, the Kolmogorov-Smirnov D of each feature
 
 
 @dataclass(frozen=True)

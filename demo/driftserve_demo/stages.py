@@ -190,11 +190,13 @@ def _send_phase(
 ) -> DriftPhase:
     alarms = 0
     features: dict[str, None] = {}  # an ordered set
+    statistics = []
     for number, window in enumerate(windows, start=1):
         report = _send_window(client, server, window, f"{kind} {number}/{len(windows)}", answers)
         alarms += report["verdict"] == "DRIFT"
         features |= dict.fromkeys(test["feature"] for test in report["tests"] if test["is_drift"])
-    return DriftPhase(kind, len(windows), alarms, tuple(features))
+        statistics.append({test["feature"]: test["statistic"] for test in report["tests"] if test["test"] == "ks"})
+    return DriftPhase(kind, len(windows), alarms, tuple(features), tuple(statistics))
 
 
 def _send_window(
