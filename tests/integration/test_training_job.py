@@ -124,7 +124,7 @@ def test_the_containers_program_writes_the_failure_file_too(make_job: MakeJob, t
     base = make_job(FROM_SCRATCH | {"epoch": "2"}, training=tmp_path / "empty")
     (base / "model" / "older.mar").touch()
     reason = f"unknown hyperparameter 'epoch', expected one of {', '.join(NAMES)}; remove it"
-    _is_said_in_one_line(base, _train_as_the_container(base), reason)
+    _assert_one_line_failure(base, _train_as_the_container(base), reason)
 
 
 def test_an_unexpected_error_writes_a_reason_and_its_traceback(
