@@ -2,12 +2,11 @@
 
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import urllib3
-from tqdm import tqdm
 
 from driftserve.errors import ServerError
 
@@ -59,9 +58,16 @@ class Client:
             body = {"error": {"type": "NoJson", "message": response.data[:200].decode(errors="replace")}}
         return Answer(response.status, body, milliseconds)
 
-    def send_all(self, pictures: Iterable[Picture], description: str, is_test: bool = False) -> list[Answer]:
-        """The answers to all pictures, in their order."""
-        waiting: Sequence[Picture] = list(pictures)
-        with ThreadPoolExecutor(self._concurrency) as threads:
-            answers = threads.map(lambda picture: self.send(picture, is_test), waiting)
-            return list(tqdm(answers, total=len(waiting), desc=description, unit="image"))
+    def send_all(
+        self, pictures: Iterable[Picture], on_answer: Callable[[], None], is_test: bool = False
+    ) -> list[Answer]:
+        """Send all pictures; return the answers in the same order."""
+        threads = ThreadPoolExecutor(self._concurrency)
+        try:
+            answers = []
+            for answer in threads.map(lambda picture: self.send(picture, is_test), pictures):
+                answers.append(answer)
+                on_answer()
+            return answers
+        finally:
+            threads.shutdown(cancel_futures=True)  # Ctrl-C waits for the requests in flight only
