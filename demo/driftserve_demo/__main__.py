@@ -50,7 +50,7 @@ def _run(arguments: argparse.Namespace) -> None:
     from rich.console import Console
 
     from driftserve_demo.display import Display
-    from driftserve_demo.report import to_table
+    from driftserve_demo.report import align, to_table
     from driftserve_demo.stages import DemoOptions, example_image, run
 
     options = DemoOptions(**vars(arguments))
@@ -65,16 +65,22 @@ def _run(arguments: argparse.Namespace) -> None:
     with Display(Console()) as display:
         report = run(options, display)
     path.write_text(json.dumps(asdict(report), indent=2) + "\n")
-    print(f"\n{to_table(report)}\n\nreport      {path}\nmodel card  {options.output / 'card.html'}")
-    print(_next_command(options.output, options.port, *example_image(options)))
+    serve, *curl = _next_commands(options.output, options.port, *example_image(options))
+    next_steps = [
+        ("report", str(path)),
+        ("model card", str(options.output / "card.html")),
+        ("next", serve),
+        *(("", line) for line in curl),
+    ]
+    print(f"\n{to_table(report)}\n\n{align(next_steps)}")
 
 
-def _next_command(output: Path, port: int, image: Path, content_type: str) -> str:
+def _next_commands(output: Path, port: int, image: Path, content_type: str) -> tuple[str, str, str]:
     archive = "" if output == _parser().get_default("output") else f" ARCHIVE={shlex.quote(str(output / 'model'))}"
     return (
-        f"next        make serve PORT={port}{archive}\n"
-        f"            curl -H 'Content-Type: {content_type}' --data-binary @{shlex.quote(str(image))} \\\n"
-        f"              localhost:{port}/invocations"
+        f"make serve PORT={port}{archive}",
+        f"curl -H 'Content-Type: {content_type}' --data-binary @{shlex.quote(str(image))} \\",
+        f"  localhost:{port}/invocations",
     )
 
 

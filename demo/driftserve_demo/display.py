@@ -6,10 +6,12 @@ from types import TracebackType
 
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TaskID, TextColumn
+from rich.table import Column
 from rich.text import Text
 from typing_extensions import Self
 
 _BAR_WIDTH = 36  # columns; a whole line stays below 100
+_COUNT_WIDTH = len("2,000/2,000 requests")  # so that no line moves when another one grows
 _REFRESHES_PER_SECOND = 5  # more would take processor time from the training
 
 
@@ -45,7 +47,7 @@ class Display:
             _MarkColumn("dots" if is_unicode else "line"),
             TextColumn("{task.description}"),
             _CountedBarColumn(_BAR_WIDTH),
-            _CountColumn(),
+            _CountColumn(Column(min_width=_COUNT_WIDTH)),
             TextColumn("{task.elapsed:>4.0f} s"),
             console=console,
             refresh_per_second=_REFRESHES_PER_SECOND,
@@ -62,9 +64,9 @@ class Display:
         self._progress.stop()
 
     @contextmanager
-    def stage(self, name: str, unit: str = "") -> Iterator[Stage]:
-        """Show a stage from its start to its end; `unit` names what it counts."""
-        identifier = self._progress.add_task(f"{name:<13}", total=None, unit=unit, mark=None)
+    def stage(self, name: str, subject: str) -> Iterator[Stage]:
+        """Show a stage from its start to its end; `subject` is what it counts or makes."""
+        identifier = self._progress.add_task(f"{name:<13}", total=None, subject=subject, mark=None)
         task = self._progress.tasks[identifier]
         self._print_plain(f"{name}: started")
         try:
@@ -95,8 +97,8 @@ class _MarkColumn(SpinnerColumn):
 
 
 class _CountedBarColumn(BarColumn):
-    def render(self, task: Task) -> RenderableType:  # type: ignore[override]  # no bar where nothing is counted
-        return "" if task.total is None else super().render(task)
+    def render(self, task: Task) -> RenderableType:  # type: ignore[override]  # no bar if nothing is counted
+        return task.fields["subject"] if task.total is None else super().render(task)
 
 
 class _CountColumn(ProgressColumn):
@@ -105,4 +107,4 @@ class _CountColumn(ProgressColumn):
 
 
 def _count(task: Task) -> str:
-    return "" if task.total is None else f"{task.completed:,.0f}/{task.total:,.0f} {task.fields['unit']}"
+    return "" if task.total is None else f"{task.completed:,.0f}/{task.total:,.0f} {task.fields['subject']}"

@@ -1,6 +1,6 @@
 """The demo's report: every figure measured in the run, as JSON and as a table."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -140,8 +140,12 @@ def to_table(report: Report) -> str:
             "read back from the local CloudWatch",
         ),
     ]
-    width = max(len(name) for name, _ in rows)
-    return "\n".join(f"{name.ljust(width)}  {text}" for name, text in rows)
+    return align(rows)
+
+
+def align(rows: Iterable[tuple[str, str]]) -> str:
+    """Return a line for each name and its text, the texts below each other."""
+    return "\n".join(f"{name:<{len(FOREIGN)}}  {text}" for name, text in rows)
 
 
 def _drift_rows(name: str, phase: DriftPhase) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""A real server, started as a user would start it: `driftserve serve`."""
+"""The server of the demo: a real one, started as a user starts it, with `driftserve serve`."""
 
 import contextlib
 import subprocess
@@ -22,18 +22,18 @@ _QUIET_SECONDS = 3.0
 
 @dataclass(frozen=True)
 class Server:
-    """A running server's address and runtime directory."""
+    """The address and the runtime directory of a running server."""
 
     url: str
     runtime_dir: Path
 
     def status(self) -> dict[str, Any]:
-        """The status of the one model that is served, as `driftserve status --json` shows it; {} before it is known."""
+        """Return the status of the served model, as in `driftserve status --json`; {} before the monitor knows it."""
         models = read_status(self.runtime_dir)["models"]
         return next(iter(models.values()), {})
 
     def wait_for_observations(self, number: int) -> dict[str, Any]:
-        """The status once the monitor has seen that many observations, or sees no more."""
+        """Wait until the monitor has seen that many observations or sees no new ones; return the status."""
         status, since = self.status(), time.monotonic()
         while status.get("observations", 0) < number and time.monotonic() - since < _QUIET_SECONDS:
             time.sleep(0.1)

@@ -76,7 +76,7 @@ def run(options: DemoOptions, display: Display) -> Report:
     contract = read_contract(archive)
     log = options.output / "serve.log"
     with local_aws() as aws, ExitStack() as serving:
-        with _stage(display, "serve", log=log):
+        with _stage(display, "serve", "TorchServe", log):
             probe = Picture(traffic.image_files(folder / "test")[0].read_bytes(), "application/octet-stream", None)
             server = serving.enter_context(running_server(archive, options.port, _environment(aws), probe, log))
         client = Client(server.url, CONCURRENCY)
@@ -90,7 +90,7 @@ def run(options: DemoOptions, display: Display) -> Report:
             extent,
             lambda name: _stage(display, name, "requests", log),
         )
-        with _stage(display, "metrics", "series", log) as stage:
+        with _stage(display, "metrics", "series read back", log) as stage:
             serving.close()  # the server sends the metrics of the last period when it stops
             series = list(all_series(contract, ENDPOINT_NAME, VARIANT_NAME))
             stage.expect(len(series))
@@ -109,10 +109,10 @@ def run(options: DemoOptions, display: Display) -> Report:
 
 
 @contextmanager
-def _stage(display: Display, name: str, unit: str = "", log: Path | None = None) -> Iterator[Stage]:
+def _stage(display: Display, name: str, subject: str, log: Path | None = None) -> Iterator[Stage]:
     """Show a stage; name it and the last line of its log if it fails."""
     try:
-        with display.stage(name, unit) as stage:
+        with display.stage(name, subject) as stage:
             yield stage
     except (DriftserveError, OSError) as error:
         reason = f"{name} failed: {error}"
@@ -140,7 +140,9 @@ def prepare_data(options: DemoOptions, stage: Stage) -> tuple[Path, DataReport]:
             )
     found = {split: len(traffic.image_files(folder / split)) for split in SPLITS}
     if found["stream"] < (window_size := DriftPolicy().window_size):
-        raise DataError(f"{folder}: expected at least {window_size} images in stream/, a window, got {found['stream']}")
+        raise DataError(
+            f"{folder}: expected at least {window_size} images in stream/, the size of a window, got {found['stream']}"
+        )
     return folder, DataReport(
         source=str(options.data) if options.data else "synthetic, drawn by the demo",
         is_synthetic=options.data is None,
@@ -161,7 +163,7 @@ def train_and_export(options: DemoOptions, folder: Path, display: Display) -> Tr
     """Run the commands `train`, `evaluate` and `export` of the training package, as a pipeline does."""
     trained = options.output / "training"
     training_options: dict[str, object] = {"--data": folder, "--output": trained}
-    if options.data is None:  # drawn scenes are easy, and need neither large images nor a download
+    if options.data is None:  # drawn scenes are easy: small images and no download
         training_options |= {"--image-size": 64, "--epochs": 3 if options.quick else 6, "--learning-rate": 4e-3}
     else:
         training_options |= {"--image-size": 128, "--epochs": 3}
@@ -176,11 +178,11 @@ def train_and_export(options: DemoOptions, folder: Path, display: Display) -> Tr
         _run_training("train", training_options, flags, log, lambda: stage.reach(_count_epochs(trained)))
     inputs = {"--trained": trained, "--data": folder}
     log = options.output / "evaluate.log"
-    with _stage(display, "evaluate", log=log):
+    with _stage(display, "evaluate", "scores of the test images", log):
         # Robustness appears only on the model card, and takes longer than everything else.
         _run_training("evaluate", inputs | {"--robustness-images": 0}, [], log)
     log = options.output / "export.log"
-    with _stage(display, "export", log=log):
+    with _stage(display, "export", "archive and model card", log):
         _run_training("export", inputs | {"--output": options.output}, [], log)
     record = json.loads((trained / "trained.json").read_text())
     evaluation = json.loads((trained / "evaluation.json").read_text())["driftserve"]

@@ -62,7 +62,7 @@ def demo(checkout: Path, environment: dict[str, str], tmp_path_factory: pytest.T
     shown = log.read_text()
     assert "calm traffic: done" in shown
     assert "\x1b" not in shown  # no control characters where there is no terminal
-    assert "model card  build/demo/card.html" in shown
+    assert "model card      build/demo/card.html" in shown
     assert (checkout / "build/demo/card.html").is_file()
     report: dict[str, object] = json.loads((checkout / "build/demo/report.json").read_text())
     return report

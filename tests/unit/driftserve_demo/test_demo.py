@@ -143,7 +143,7 @@ def test_a_stage_that_fails_is_named_with_the_last_line_of_its_log(tmp_path: Pat
     with (
         pytest.raises(DriftserveError) as failed,
         Display(Console(file=io.StringIO())) as display,
-        stages._stage(display, "train", log=log),
+        stages._stage(display, "train", "epochs", log),
     ):
         raise DriftserveError("exit status 2")
     assert str(failed.value) == f"train failed: exit status 2; the last line of {log}: train: out of memory"

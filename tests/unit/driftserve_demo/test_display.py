@@ -27,7 +27,7 @@ def _run_two_stages(console: Console) -> None:
             stage.expect(1200)
             for _ in range(1200):
                 stage.advance()
-        with display.stage("export"):
+        with display.stage("export", "archive"):
             pass
 
 
@@ -39,7 +39,7 @@ def test_a_terminal_shows_a_bar_where_something_is_counted_and_a_tick_at_the_end
     first, second = [line for line in text.replace("\r", "\n").splitlines() if line.strip()][-2:]
     tick = "✓" if encoding == "utf-8" else "+"
     assert re.fullmatch(rf"{re.escape(tick)} data +[━-]+ 1,200/1,200 images +\d+ s *", first)
-    assert re.fullmatch(rf"{re.escape(tick)} export +\d+ s *", second)
+    assert re.fullmatch(rf"{re.escape(tick)} export +archive +\d+ s *", second)
     assert len(first.rstrip()) <= 100
 
 
