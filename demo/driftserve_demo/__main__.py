@@ -31,7 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"demo: {one_line(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("demo: interrupted", file=sys.stderr)
+        echo = "\r" if sys.stderr.isatty() else ""  # overwrites the ^C that the terminal has shown
+        print(f"{echo}demo: interrupted", file=sys.stderr)
         return 130
     return 0
 

@@ -8,7 +8,6 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TaskID, TextColumn
 from rich.table import Column
 from rich.text import Text
-from typing_extensions import Self
 
 _BAR_WIDTH = 36  # columns; a whole line stays below 100
 _COUNT_WIDTH = len("2,000/2,000 requests")  # so that no line moves when another one grows
@@ -54,7 +53,7 @@ class Display:
             disable=not console.is_interactive,
         )
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Display":
         self._progress.start()
         return self
 
