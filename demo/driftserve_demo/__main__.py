@@ -52,7 +52,7 @@ def _run(arguments: argparse.Namespace) -> None:
 
     from driftserve_demo.display import Display
     from driftserve_demo.report import align, to_table
-    from driftserve_demo.stages import DemoOptions, example_image, run
+    from driftserve_demo.stages import DemoOptions, StageError, example_image, run
 
     options = DemoOptions(**vars(arguments))
     options.output.mkdir(parents=True, exist_ok=True)
@@ -63,8 +63,11 @@ def _run(arguments: argparse.Namespace) -> None:
     logging.basicConfig(filename=options.output / "demo.log", level=logging.WARNING)
     logging.captureWarnings(True)
     check_port_is_free("127.0.0.1", options.port)  # before minutes of training
-    with Display(Console()) as display:
-        report = run(options, display)
+    try:
+        with Display(Console()) as display:
+            report = run(options, display)
+    except StageError as error:
+        raise DriftserveError(error.describe()) from error
     path.write_text(json.dumps(asdict(report), indent=2) + "\n")
     serve, *curl = _next_commands(options.output, options.port, *example_image(options))
     next_steps = [

@@ -55,10 +55,11 @@ def run(command: Sequence[str], log: Path, on_poll: Callable[[], None]) -> None:
 
 
 def last_line(log: Path) -> str:
-    """Return the last line of a log that is not blank; "" if there is none.
+    """Return the last line of a log that can be a reason for a failure; "" if there is none.
 
-    A progress bar overwrites its line with carriage returns: each counts as the end of a line.
+    Blank lines and records of level INFO are no reason. A progress bar overwrites its line with carriage returns: each
+    counts as the end of a line.
     """
     text = log.read_text(errors="replace") if log.exists() else ""
     lines = [re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", line).strip() for line in re.split(r"[\r\n]+", text)]
-    return next((line for line in reversed(lines) if line), "")
+    return next((line for line in reversed(lines) if line and '"level": "INFO"' not in line), "")

@@ -46,6 +46,22 @@ CONCURRENCY = 2
 METRICS_PERIOD_SECONDS = 5
 _MOST_ATTEMPTS = 5
 
+
+class StageError(DriftserveError):
+    """A stage failed. Read the log when every child has ended: only then it has its last line."""
+
+    def __init__(self, reason: str, log: Path | None) -> None:
+        super().__init__(reason)
+        self.log = log
+
+    def describe(self) -> str:
+        """Return the stage, the reason, and the log with its last line."""
+        if self.log is None:
+            return str(self)
+        line = child.last_line(self.log)
+        return f"{self}; {self.log} ends with: {line}" if line else f"{self}; see {self.log}"
+
+
 StageOfTraffic = Callable[[str], AbstractContextManager[Stage]]  # by the name of the phase
 
 
@@ -66,7 +82,7 @@ def run(options: DemoOptions, display: Display) -> Report:
     """Run every stage.
 
     Raises:
-        DriftserveError: a stage failed; the message names the stage, the reason and the log.
+        StageError: a stage failed.
     """
     extent = traffic.QUICK if options.quick else traffic.FULL
     with _stage(display, "data", "images") as stage:
@@ -110,15 +126,12 @@ def run(options: DemoOptions, display: Display) -> Report:
 
 @contextmanager
 def _stage(display: Display, name: str, subject: str, log: Path | None = None) -> Iterator[Stage]:
-    """Show a stage; name it and the last line of its log if it fails."""
+    """Show a stage; raise `StageError` if it fails."""
     try:
         with display.stage(name, subject) as stage:
             yield stage
     except (DriftserveError, OSError) as error:
-        reason = f"{name} failed: {error}"
-        if log is not None:
-            reason += f"; the last line of {log}: {child.last_line(log)}"
-        raise DriftserveError(reason) from error
+        raise StageError(f"{name} failed: {error}", log) from error
 
 
 def prepare_data(options: DemoOptions, stage: Stage) -> tuple[Path, DataReport]:

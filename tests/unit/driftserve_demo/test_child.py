@@ -27,10 +27,11 @@ def test_a_command_that_fails_raises_with_its_exit_status(tmp_path: Path) -> Non
         ("", ""),
         ("first\nlast\n\n", "last"),
         ("10%\r20%\r\n", "20%"),
+        ('the reason\n{"level": "INFO", "message": "metrics"}\n', "the reason"),
         ("\x1b[31mred\x1b[0m\n \x1b[A\n", "red"),
     ],
 )
-def test_the_last_line_of_a_log_is_the_last_that_is_not_blank(tmp_path: Path, text: str, line: str) -> None:
+def test_the_last_line_of_a_log_is_the_last_that_can_be_a_reason(tmp_path: Path, text: str, line: str) -> None:
     (tmp_path / "log").write_bytes(text.encode())
     assert child.last_line(tmp_path / "log") == line
 

@@ -141,12 +141,15 @@ def test_a_stage_that_fails_is_named_with_the_last_line_of_its_log(tmp_path: Pat
     log = tmp_path / "train.log"
     log.write_text("epoch 1\ntrain: out of memory\n")
     with (
-        pytest.raises(DriftserveError) as failed,
+        pytest.raises(stages.StageError) as failed,
         Display(Console(file=io.StringIO())) as display,
         stages._stage(display, "train", "epochs", log),
     ):
         raise DriftserveError("exit status 2")
-    assert str(failed.value) == f"train failed: exit status 2; the last line of {log}: train: out of memory"
+    log.write_text(log.read_text() + "train: stopped\n")  # a server writes its reason when it stops
+    assert failed.value.describe() == f"train failed: exit status 2; {log} ends with: train: stopped"
+    log.unlink()
+    assert failed.value.describe() == f"train failed: exit status 2; see {log}"
 
 
 def test_a_wrong_command_line_of_the_demo_is_an_error_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
