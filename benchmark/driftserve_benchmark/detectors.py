@@ -20,7 +20,10 @@ STAKES = (0.3, 0.8)  # shares of the capital, one for each bet
 
 
 def two_horizons(rows: Rows, reference: Reference, policy: DriftPolicy) -> int | None:
-    """Detect drift as `driftserve.drift.watch` does: in each window, and in every five windows together."""
+    """Return the first alarm of the product: it tests each window, and every five windows together.
+
+    `driftserve.drift.watch` does the same.
+    """
     size = policy.window_size
     for end in range(size, len(rows) + 1, size):
         begin = end - size * WINDOWS_IN_LONG
@@ -32,9 +35,10 @@ def two_horizons(rows: Rows, reference: Reference, policy: DriftPolicy) -> int |
 
 
 def e_process(rows: Rows, reference: Reference, policy: DriftPolicy, threshold: float | None = None) -> int | None:
-    """Raise the alarm when `log_capital` first reaches a threshold, which is a logarithm too.
+    """Return after how many observations `log_capital` first reaches a threshold, or None.
 
-    The default is `nominal_threshold`: without drift, the mean time to reach it is at least that many observations.
+    The threshold is a logarithm too. Its default is `nominal_threshold`: without drift, the mean number of observations
+    that it takes to reach this threshold is at least the intended one.
     """
     if threshold is None:
         threshold = nominal_threshold(policy)

@@ -65,7 +65,7 @@ class Display:
     @contextmanager
     def stage(self, name: str, subject: str) -> Iterator[Stage]:
         """Show a stage from its start to its end; `subject` is what it counts or makes."""
-        identifier = self._progress.add_task(f"{name:<13}", total=None, subject=subject, mark=None)
+        identifier = self._progress.add_task(f"{name:<14}", total=None, subject=subject, mark=None)
         task = self._progress.tasks[identifier]
         self._print_plain(f"{name}: started")
         try:

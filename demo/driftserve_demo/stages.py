@@ -48,7 +48,7 @@ _MOST_ATTEMPTS = 5
 
 
 class StageError(DriftserveError):
-    """A stage failed. Read the log when every child has ended: only then it has its last line."""
+    """A stage failed. Its log is complete only after every child has ended, so `describe` reads it late."""
 
     def __init__(self, reason: str, log: Path | None) -> None:
         super().__init__(reason)
