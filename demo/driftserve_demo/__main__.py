@@ -83,8 +83,8 @@ def _next_commands(output: Path, port: int, image: Path, content_type: str) -> t
     archive = "" if output == _parser().get_default("output") else f" ARCHIVE={shlex.quote(str(output / 'model'))}"
     return (
         f"make serve PORT={port}{archive}",
-        f"curl -H 'Content-Type: {content_type}' --data-binary @{shlex.quote(str(image))} \\",
-        f"  localhost:{port}/invocations",
+        f"curl -H 'Content-Type: {content_type}' \\",
+        f"  --data-binary @{shlex.quote(str(image))} localhost:{port}/invocations",
     )
 
 
