@@ -83,7 +83,7 @@ $(INSTALLED_PIPELINE): pyproject.toml constraints-pipeline.txt
 	@touch $@
 
 demo: $(INSTALLED) ## Train, archive, serve, find drift: [DATA=folder] [WEIGHTS=file] [MODEL=] [EPOCHS=] [PORT=] [QUICK=1]
-	$(VENV)/bin/python -m driftserve_demo --output $(BUILD)/demo --port $(PORT) \
+	@exec $(VENV)/bin/python -m driftserve_demo --output $(BUILD)/demo --port $(PORT) \
 	  $(if $(DATA),--data '$(DATA)') $(if $(WEIGHTS),--weights '$(WEIGHTS)') \
 	  $(if $(MODEL),--model '$(MODEL)') $(if $(EPOCHS),--epochs '$(EPOCHS)') $(if $(QUICK),--quick)
 

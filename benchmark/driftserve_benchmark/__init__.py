@@ -1,1 +1,1 @@
-"""The benchmark of the drift detector: false alarms, power, and harm told from harmlessness, on real images."""
+"""The benchmark of the drift detector on real images: false alarms, power, and estimated loss of accuracy."""

@@ -1,9 +1,9 @@
-"""The benchmark of the drift detector: `python -m driftserve_benchmark --archive FILE --data FOLDER`.
+"""The command line of the benchmark: `python -m driftserve_benchmark --archive FILE --data FOLDER`.
 
     make bench-drift DATA=folder [OOD=folder]        after `make demo` with the same DATA
 
-Prints the tables of docs/drift.md. Exit status: 0 all targets met, 1 one is not, or the images or the archive cannot be
-used (one line on stderr says why), 2 wrong usage.
+Prints the tables of docs/drift.md. Exit status: 0 if all targets are met; 1 if one is not, or if the images or the
+archive cannot be used (one line on stderr gives the reason); 2 for wrong usage.
 """
 
 import logging
@@ -20,9 +20,9 @@ from driftserve_benchmark.report import Extent, measure
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, and print the tables."""
+    """Measure and print the tables; return the exit status."""
     options = _parser().parse_args(arguments)
-    logging.getLogger("driftserve").setLevel(logging.ERROR)  # the monitor's alarms are what is measured
+    logging.getLogger("driftserve").setLevel(logging.ERROR)  # the alarms of the monitor are expected here
     extent = Extent(options.draws, options.windows, options.runs, options.power_windows, options.workers)
     try:
         archive = find_archive(options.archive)
@@ -36,17 +36,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> Parser:
-    parser = Parser(prog="python -m driftserve_benchmark")
-    parser.add_argument("--archive", type=Path, default=Path("build/demo/model"), help="default: %(default)s")
-    parser.add_argument("--data", type=Path, required=True, help="folder with val/ and stream/, each <class>/<image>")
-    parser.add_argument("--ood", type=Path, help="folder of images that are of no class")
-    parser.add_argument("--cache", type=Path, default=Path("build/bench-drift"), help="default: %(default)s")
-    parser.add_argument("--draws", type=int, default=20, help="random halves (default: %(default)s)")
-    parser.add_argument("--windows", type=int, default=5000, help="calm ones a draw (default: %(default)s)")
-    parser.add_argument("--runs", type=int, default=200, help="of 100 calm windows (default: %(default)s)")
-    parser.add_argument("--power-windows", type=int, default=10, help="a cell and draw (default: %(default)s)")
+    parser = Parser(prog="python -m driftserve_benchmark", description="Measure the drift detector of an archive.")
     parser.add_argument(
-        "--workers", type=int, default=len(os.sched_getaffinity(0)), help="processes (default: a core each)"
+        "--archive",
+        type=Path,
+        default=Path("build/demo/model"),
+        help="a .mar file or its folder (default: %(default)s)",
+    )
+    parser.add_argument("--data", type=Path, required=True, help="folder with val/ and stream/, each <class>/<image>")
+    parser.add_argument("--ood", type=Path, help="folder of images that belong to no class")
+    parser.add_argument(
+        "--cache", type=Path, default=Path("build/bench-drift"), help="folder for scored images (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--draws", type=int, default=20, help="number of random halves of the images (default: %(default)s)"
+    )
+    parser.add_argument("--windows", type=int, default=5000, help="calm windows for each half (default: %(default)s)")
+    parser.add_argument(
+        "--runs", type=int, default=200, help="number of runs of 100 calm windows (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--power-windows",
+        type=int,
+        default=10,
+        help="windows for each corruption, severity and half (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=len(os.sched_getaffinity(0)),
+        help="number of processes (default: one for each core)",
     )
     return parser
 

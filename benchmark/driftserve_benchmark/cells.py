@@ -33,20 +33,20 @@ _SCORING_CODE = (
 
 @dataclass(frozen=True)
 class Images:
-    """The population, whose right labels are known, and the rows of the out-of-distribution images, (S, F)."""
+    """The labelled images, and the feature rows of the out-of-distribution images, (S, F)."""
 
     population: Population
     ood_rows: Rows
 
     @property
     def targets(self) -> npt.NDArray[np.int64]:
-        """The indices of the population's right labels, (N,)."""
+        """Indices of the true labels of the population, (N,)."""
         return np.asarray(self.population.targets)
 
 
 @dataclass(frozen=True)
 class Task:
-    """A name, the images to score under it, and the corruption that they get, if one."""
+    """One job of scoring: its name, its images, and the corruption to apply to them, if any."""
 
     name: str
     files: tuple[Path, ...]
@@ -55,13 +55,13 @@ class Task:
 
 
 def score_all(archive: Path, data: Path, ood: Path | None, cache: Path, workers: int) -> Images:
-    """The images of `val/` and `stream/` with all their corruptions, and those of no class.
+    """Score the images of `val/` and `stream/` with all their corruptions, and the images of no class.
 
-    The latter are fewer than a fifth of a long window, so each is scored as it is and mirrored. What was scored
-    before is read from `cache`, which is by the archive's digest, the images, and the code between them.
+    There are fewer images of no class than a fifth of a long window. So each is scored twice: as it is and mirrored.
+    Earlier scores are read from `cache`; its key is a digest of the archive, of the images, and of the scoring code.
 
     Raises:
-        DataError: there are no images, or images of other labels, or one cannot be decoded.
+        DataError: there are no images, an image has another label, or an image cannot be decoded.
     """
     contract, digest = read_archive(archive)
     files = tuple(path for split in SPLITS for path in image_files(data / split, "*/*"))
@@ -86,7 +86,7 @@ def score_all(archive: Path, data: Path, ood: Path | None, cache: Path, workers:
 
 
 def _digest(files: Iterable[Path]) -> str:
-    """Of the images, and of the code that decodes, corrupts and scores them."""
+    """Return the digest of the images and of the code that decodes, corrupts and scores them."""
     package = Path(driftserve.__file__).parent
     code = sorted(path for pattern in _SCORING_CODE for path in package.glob(pattern))
     digest = hashlib.sha256()

@@ -1,4 +1,7 @@
-"""Two detectors on one stream: the product's two horizons, and an e-process that may alarm at any observation."""
+"""The two detectors that are compared: the product's, with two window lengths, and an e-process.
+
+An e-process can raise an alarm at any observation, not only at the end of a window.
+"""
 
 from collections.abc import Callable
 
@@ -10,14 +13,17 @@ from driftserve.certification.population import Rows
 from driftserve.drift.detection import is_drift
 from driftserve.drift.reference import Reference
 
-# The first alarm in a stream of features, (N, F), as a number of observations; None where there is none.
+# Returns after how many observations of a stream, (N, F), the first alarm comes; None if there is no alarm.
 Detector = Callable[[Rows, Reference, DriftPolicy], int | None]
 
-STAKES = (0.3, 0.8)  # of the capital, in each bet
+STAKES = (0.3, 0.8)  # shares of the capital, one for each bet
 
 
 def two_horizons(rows: Rows, reference: Reference, policy: DriftPolicy) -> int | None:
-    """As `driftserve.drift.watch` has it: windows, and every five of them together."""
+    """Return the first alarm of the product: it tests each window, and every five windows together.
+
+    `driftserve.drift.watch` does the same.
+    """
     size = policy.window_size
     for end in range(size, len(rows) + 1, size):
         begin = end - size * WINDOWS_IN_LONG
@@ -29,10 +35,10 @@ def two_horizons(rows: Rows, reference: Reference, policy: DriftPolicy) -> int |
 
 
 def e_process(rows: Rows, reference: Reference, policy: DriftPolicy, threshold: float | None = None) -> int | None:
-    """The first time that the capital of `log_capital` reaches a threshold, its logarithm.
+    """Return after how many observations `log_capital` first reaches a threshold, or None.
 
-    By default it is the number of observations that are to lie between false alarms: no sooner does it get there
-    without drift, on average.
+    The threshold is a logarithm too. Its default is `nominal_threshold`: without drift, the mean number of observations
+    that it takes to reach this threshold is at least the intended one.
     """
     if threshold is None:
         threshold = nominal_threshold(policy)
@@ -41,19 +47,20 @@ def e_process(rows: Rows, reference: Reference, policy: DriftPolicy, threshold: 
 
 
 def nominal_threshold(policy: DriftPolicy) -> float:
-    """The logarithm of the number of observations that are to lie between false alarms."""
+    """Return the logarithm of the number of observations intended between two false alarms."""
     return float(np.log(policy.windows_between_false_alarms * policy.window_size))
 
 
 def log_capital(rows: Rows, reference: Reference) -> npt.NDArray[np.float64]:
-    """The e-detector of Shin, Ramdas and Rinaldo (2022), of the form that CUSUM has, over all features and bets, (N,).
+    """Return the logarithm of the mean capital over all features and bets, after each observation, (N,).
 
-    A bet on a feature multiplies its capital by 1 + stake * payoff, where the payoff's mean without drift is at
-    most zero: its rank in the reference or the rank's distance from the middle, up or down, less what the
-    reference's error may add to the mean. What is given is the logarithm of the mean capital.
+    This is the e-detector of Shin, Ramdas and Rinaldo (2022) in its CUSUM form. A bet on a feature multiplies its
+    capital by 1 + stake * payoff. The payoff is the rank in the reference, or the distance of the rank from the
+    middle, with a plus or a minus sign. The reference is a sample, so its possible error is subtracted: without drift
+    the mean payoff is then at most zero.
     """
     logarithms = _log_multipliers(rows, reference)
-    bets = np.zeros(logarithms.shape[1])  # the logarithm of each one's capital
+    bets = np.zeros(logarithms.shape[1])  # logarithm of the capital of each bet
     capital = np.empty(len(logarithms))
     for number, step in enumerate(logarithms):
         bets = np.maximum(bets, 0.0) + step
@@ -63,11 +70,11 @@ def log_capital(rows: Rows, reference: Reference) -> npt.NDArray[np.float64]:
 
 
 def _log_multipliers(rows: Rows, reference: Reference) -> npt.NDArray[np.float64]:
-    """The logarithm of what each observation does to the capital of each bet, (N, B)."""
+    """Return the logarithm of the factor by which each observation multiplies the capital of each bet, (N, B)."""
     steps = []
     for column, ordered in zip(rows.T, reference.ordered, strict=True):
         ranks, own_ranks = _ranks(column, ordered), _ranks(ordered, ordered)
-        # The payoffs, and how far each rises and falls: by how much an error of one would change its mean.
+        # Each payoff with its total variation: the most that an error of 1 in the reference can change its mean.
         for payoff, variation in ((_location, 2.0), (_spread, 3.0)):
             surplus = payoff(ranks) - payoff(own_ranks).mean()
             for side in (surplus, -surplus):
@@ -76,7 +83,7 @@ def _log_multipliers(rows: Rows, reference: Reference) -> npt.NDArray[np.float64
 
 
 def _ranks(values: npt.NDArray[np.float64], ordered: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """The middle rank of each value in the reference, in [-1, 1]."""
+    """Return the middle rank of each value in the reference, in [-1, 1]."""
     places = ordered.searchsorted(values, "left") + ordered.searchsorted(values, "right")
     return np.asarray(places / len(ordered) - 1)
 
@@ -86,5 +93,5 @@ def _location(ranks: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def _spread(ranks: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """The second polynomial of Legendre: -1/2 in the middle, 1 at both ends, 0 on average."""
+    """Return the second Legendre polynomial: -1/2 in the middle, 1 at both ends, 0 on average."""
     return np.asarray((3 * ranks**2 - 1) / 2)

@@ -1,4 +1,4 @@
-"""What is measured of the detector, one function a measure, all by the production code."""
+"""The measures of the benchmark, one function each; they call the production code."""
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -28,8 +28,8 @@ from driftserve_benchmark.synthetic import SyntheticFeatures
 
 Window = Callable[[npt.NDArray[np.int64], np.random.Generator], Rows]
 
-HARM = 0.05  # of accuracy
-_STREAM_WINDOWS = 3  # long windows, in which an alarm is waited for
+HARM = 0.05  # a corruption that costs more accuracy than this is harmful
+_STREAM_WINDOWS = 3  # length of a stream in long windows
 
 
 def calm_synthetic(
@@ -42,7 +42,7 @@ def calm_synthetic(
     seed: int,
     workers: int = 1,
 ) -> FalseAlarms:
-    """False alarms of windows of synthetic features, with a new reference in each draw; in so many processes."""
+    """Measure false alarms on windows of synthetic features; each draw has a new reference."""
     measure_rate = partial(_synthetic_rate, population, reference_size, size, level, windows)
     with ProcessPoolExecutor(workers) as pool:
         rates = list(
@@ -61,7 +61,7 @@ def _synthetic_rate(
 
 @dataclass(frozen=True)
 class CalmRun:
-    """So many calm windows in a row, of synthetic features, with a reference of their own."""
+    """A run of consecutive calm windows of synthetic features, with its own reference."""
 
     rows: Rows
     reference: Reference
@@ -70,7 +70,7 @@ class CalmRun:
 def calm_runs(
     population: Population, reference_size: int, policy: DriftPolicy, runs: int, windows: int, seed: int
 ) -> Iterator[CalmRun]:
-    """Whole runs, one after the other."""
+    """Yield one run after the other."""
     features = SyntheticFeatures(population.clean)
     for run in range(runs):
         generator = np.random.default_rng((seed, run))
@@ -79,7 +79,7 @@ def calm_runs(
 
 
 def threshold_for(peaks: Sequence[float], share: float) -> float:
-    """What so large a share of the peaks reaches.
+    """Return the threshold that this share of the peaks reaches.
 
     >>> threshold_for([1.0, 4.0, 3.0, 2.0], 0.5), threshold_for([1.0, 2.0], 0.0) > 2.0
     (3.0, True)
@@ -90,9 +90,9 @@ def threshold_for(peaks: Sequence[float], share: float) -> float:
 
 
 def delays(draws: Sequence[Draw], window: Window, policy: DriftPolicy, detectors: Sequence[Detector]) -> list[float]:
-    """How many observations it takes each detector to alarm, on average, on the same streams.
+    """Return the mean number of observations to the alarm for each detector, on the same streams.
 
-    A stream without an alarm counts with its length.
+    A stream without an alarm counts with its full length.
     """
     numbers = []
     for draw in draws:
@@ -102,14 +102,14 @@ def delays(draws: Sequence[Draw], window: Window, policy: DriftPolicy, detectors
 
 
 def stream_of(draw: Draw, window: Window) -> Rows:
-    """Some windows of a draw's traffic in a row, each in random order."""
+    """Return consecutive windows of a draw's traffic, each in random order."""
     return np.concatenate(
         [draw.generator.permutation(window(draw.traffic, draw.generator)) for _ in range(_STREAM_WINDOWS)]
     )
 
 
 def power(draws: Sequence[Draw], window: Window, level: float, windows: int) -> float:
-    """The share of windows, each made of a draw's traffic, that raise an alarm."""
+    """Return the share of windows of the draws' traffic that raise an alarm."""
     return float(
         np.mean(
             [
@@ -122,7 +122,7 @@ def power(draws: Sequence[Draw], window: Window, level: float, windows: int) -> 
 
 
 def softmax_power(population: Population, draws: Sequence[Draw], window: Window, level: float, windows: int) -> float:
-    """The same of Kolmogorov-Smirnov tests of the class probabilities alone, spread over them as Bonferroni does."""
+    """Return the power of Kolmogorov-Smirnov tests on only the class probabilities, with Bonferroni's correction."""
     labels = count_labels(population.names)
     alarms = []
     for draw in draws:
@@ -134,14 +134,15 @@ def softmax_power(population: Population, draws: Sequence[Draw], window: Window,
 
 
 def windows_of(rows: Rows, size: int) -> Window:
-    """Windows of a size, drawn from rows by the indices of the traffic."""
+    """Return a function that draws windows of a size from rows, by the indices of the traffic."""
     return lambda traffic, generator: rows[generator.choice(traffic, size, replace=False)]
 
 
 def without_class(population: Population, targets: npt.NDArray[np.int64], label: int, size: int) -> Window:
-    """Windows without the images of one class, of all the others where there are fewer than `size`.
+    """Return a function that draws windows without the images of one class.
 
-    `targets`, (N,), are the right labels' indices.
+    If fewer than `size` other images exist, a window has all of them. `targets`, (N,), are the indices of the true
+    labels.
     """
 
     def window(traffic: npt.NDArray[np.int64], generator: np.random.Generator) -> Rows:
@@ -152,7 +153,7 @@ def without_class(population: Population, targets: npt.NDArray[np.int64], label:
 
 
 def with_ood_images(population: Population, ood_rows: Rows, share: float, size: int) -> Window:
-    """Windows of which a share are out-of-distribution images."""
+    """Return a function that draws windows with a share of out-of-distribution images."""
     number = round(share * size)
 
     def window(traffic: npt.NDArray[np.int64], generator: np.random.Generator) -> Rows:
@@ -164,9 +165,10 @@ def with_ood_images(population: Population, ood_rows: Rows, share: float, size: 
 
 @dataclass(frozen=True)
 class Harm:
-    """How well the estimated drop of accuracy tells harm: the area under the curve, and its mean absolute error.
+    """How well the estimated loss of accuracy separates harmful corruptions from harmless ones.
 
-    None is the area where all corruptions are harmful, or none.
+    `auc` is the area under the ROC curve, or None if all corruptions are harmful or none is. `mean_error` is the mean
+    absolute error of the estimate.
     """
 
     auc: float | None
@@ -175,7 +177,7 @@ class Harm:
 
 
 def harm(population: Population, targets: npt.NDArray[np.int64], draws: Sequence[Draw]) -> Harm:
-    """Over all corruptions: the drop that confidence tells, against the reference's accuracy, and the true one."""
+    """Compare the loss of accuracy estimated from the confidence with the true loss, over all corruptions."""
     labels = count_labels(population.names)
     is_right = population.clean[:, :labels].argmax(axis=1) == targets
     drops, estimates = [], []
@@ -197,10 +199,10 @@ def harm(population: Population, targets: npt.NDArray[np.int64], draws: Sequence
 
 
 def traffic_to_alarm(contract: Contract, reference: Rows, stream: Rows, senders: int, seed: int) -> int:
-    """How many observations of so many senders, over one real socket, the monitor takes to its first alarm.
+    """Return how many observations the monitor needs for its first alarm; the stream's length if there is no alarm.
 
-    Each has its own part of the stream, and which of them sends next is left to chance: what they send together is
-    the stream, a little out of order. Where there is no alarm, all of it.
+    The senders share one real socket. Each has its own part of the stream, and the next sender is chosen at random: the
+    monitor gets the whole stream, slightly out of order.
     """
     columns = map(tuple, reference.T.tolist())
     watched = contract.model_copy(update={"reference": dict(zip(contract.feature_names, columns, strict=True))})
@@ -217,7 +219,7 @@ def traffic_to_alarm(contract: Contract, reference: Rows, stream: Rows, senders:
                 sender.send((Observation(200, {}, features=tuple(next(part))),))
                 datagram = receiver.receive(1.0)
                 if datagram is None:
-                    raise MonitorError("expected the datagram that was sent, got none in a second")
+                    raise MonitorError("expected the datagram that was sent, got none within 1 s")
                 reports = monitor.observe(batch_from_bytes(datagram)) or ()
                 if any(report.verdict is Verdict.DRIFT for report in reports):
                     return number

@@ -1,4 +1,4 @@
-"""What the benchmark tells: each measure, by how much it is met, and the tables of what there is no target for."""
+"""The report of the benchmark: each measure with its target, and the tables without targets."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,9 +24,10 @@ _SENT_OOD_SHARE = 0.2
 
 @dataclass(frozen=True)
 class Extent:
-    """How much is measured: random halves, calm windows in each, runs of 100 windows, windows a cell and half.
+    """How much is measured.
 
-    By so many processes, where one would take many minutes.
+    `draws` counts random halves of the images, `windows` the calm windows in each half, `runs` the runs of 100 calm
+    windows, `power_windows` the windows for each corruption, severity and half, `workers` the processes.
     """
 
     draws: int
@@ -46,11 +47,11 @@ class Report:
 
     @property
     def is_met(self) -> bool:
-        """Whether every target is."""
+        """Whether every target is met."""
         return all(row.is_met for row in self.rows if row.is_met is not None)
 
     def to_markdown(self) -> str:
-        """The three tables."""
+        """Return the three tables."""
         return "\n\n".join([rows_to_table(self.rows), self.corruptions, self.sequential])
 
 
@@ -58,7 +59,7 @@ def measure(images: Images, contract: Contract, extent: Extent) -> Report:
     """Measure the detector of a contract on scored images.
 
     Raises:
-        DataError: there are too few images for a long window out of half of them.
+        DataError: half of the images are too few for a long window.
     """
     least = 2 * contract.drift.window_size * WINDOWS_IN_LONG
     if len(images.population.clean) < least:
@@ -96,7 +97,7 @@ def _calm(images: Images, draws: Sequence[Draw], contract: Contract, extent: Ext
 
 
 class _Power:
-    """The power on the corruptions of severities 1 and 3, of the product and of the softmax outputs alone."""
+    """The power on corruptions of severities 1 and 3: of the product, and of tests on only the softmax outputs."""
 
     def __init__(self, images: Images, draws: Sequence[Draw], contract: Contract, windows: int) -> None:
         policy, corrupted = contract.drift, images.population.corrupted
@@ -158,7 +159,10 @@ def _mixtures(images: Images, draws: Sequence[Draw], contract: Contract, windows
 
 
 def _senders(images: Images, draws: Sequence[Draw], contract: Contract) -> Iterator[Row]:
-    """By drift that takes several windows, or the long one: what is strong alarms in the first, whoever sends."""
+    """Yield the delay for several numbers of senders.
+
+    The drift is mild, so that it takes several windows: strong drift raises the alarm in the first window anyway.
+    """
     population, size = images.population, contract.drift.window_size * WINDOWS_IN_LONG
     if len(images.ood_rows) >= _SENT_OOD_SHARE * size:
         kind = f"{_SENT_OOD_SHARE:.0%} strangers"
@@ -186,7 +190,7 @@ def _harm(images: Images, draws: Sequence[Draw]) -> Iterator[Row]:
 
 
 def _sequential(images: Images, draws: Sequence[Draw], contract: Contract, extent: Extent, share: float) -> str:
-    """The e-process beside the two horizons, at the same budget, and at the same share of calm runs with an alarm."""
+    """Compare the e-process with the two horizons: at the same budget, and at the same share of false alarms."""
     policy = contract.drift
     runs = tqdm(_calm_runs(images, contract, extent), total=extent.runs, desc="e-process, calm")
     peaks = [float(log_capital(run.rows, run.reference).max()) for run in runs]
@@ -202,7 +206,7 @@ def _sequential(images: Images, draws: Sequence[Draw], contract: Contract, exten
 
 
 def _kinds(images: Images, contract: Contract) -> dict[str, list[measures.Window]]:
-    """What an e-process is tried on."""
+    """Return the kinds of drift on which the detectors are compared."""
     population, size = images.population, contract.drift.window_size * WINDOWS_IN_LONG
     labels = range(len(contract.labels))
     kinds = {
@@ -221,6 +225,6 @@ def _calm_runs(images: Images, contract: Contract, extent: Extent) -> Iterator[m
 
 
 def _alarm_share(images: Images, contract: Contract, extent: Extent) -> float:
-    """The share of calm runs with any alarm of the two horizons."""
+    """Return the share of calm runs in which the two horizons raise an alarm."""
     runs = _calm_runs(images, contract, extent)
     return float(np.mean([two_horizons(run.rows, run.reference, contract.drift) is not None for run in runs]))

@@ -1,4 +1,4 @@
-"""Rows of features without end, with the marginal distributions and the correlation of real ones."""
+"""Synthetic feature rows with the marginal distributions and the correlation of real ones, in any number."""
 
 import numpy as np
 import numpy.typing as npt
@@ -8,9 +8,9 @@ from driftserve.certification.population import Rows
 
 
 class SyntheticFeatures:
-    """A Gaussian copula fitted to rows, (N, F): the tests are of ranks, so what matters is how features go together.
+    """A Gaussian copula fitted to rows, (N, F); the tests use ranks, so the dependence between features matters most.
 
-    Windows of 1,000 cannot be drawn from 1,200 images without being nearly one and the same.
+    It is needed because windows of 1,000 images out of 1,200 would be nearly identical.
     """
 
     def __init__(self, rows: Rows) -> None:
@@ -21,7 +21,7 @@ class SyntheticFeatures:
         self._ordered = np.sort(rows, axis=0)
 
     def draw(self, number: int, generator: np.random.Generator) -> npt.NDArray[np.float64]:
-        """Independent rows, (number, F)."""
+        """Draw independent rows, (number, F)."""
         normal = generator.standard_normal((number, len(self._root))) @ self._root.T
         places = stats.norm.cdf(normal) * (len(self._ordered) - 1)
         grid = np.arange(len(self._ordered))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Row:
-    """A measure, what came out, and the target; `is_met` is None where there is none."""
+    """A measure, its result and its target; `is_met` is None if there is no target."""
 
     measure: str
     measured: str
@@ -15,7 +15,7 @@ class Row:
 
 
 def to_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Rows of cells under their columns.
+    """Return a table of rows under the names of their columns.
 
     >>> print(to_table(["drift", "seen"], [["fog", "1.00"]]))
     | drift | seen |
@@ -28,7 +28,7 @@ def to_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def rows_to_table(rows: Iterable[Row]) -> str:
-    """The measures and their targets.
+    """Return the table of the measures and their targets.
 
     >>> print(rows_to_table([Row("power", "1.0", ">= 0.9", True)]))
     | measure | measured | target | met |

@@ -1,1 +1,1 @@
-"""The main job, end to end on one machine: train, archive, serve, find drift, read the metrics back."""
+"""The demo, end to end on one machine: train, archive, serve, find drift, read the metrics back."""

@@ -1,13 +1,12 @@
-"""A client that keeps a fixed number of requests in flight and times each."""
+"""An HTTP client that keeps a fixed number of requests in flight and measures the time of each."""
 
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import urllib3
-from tqdm import tqdm
 
 from driftserve.errors import ServerError
 
@@ -16,7 +15,7 @@ TEST_HEADER = {"X-Amzn-SageMaker-Custom-Attributes": "driftserve-test=true"}
 
 @dataclass(frozen=True)
 class Picture:
-    """An image to send, and its true label where it has one."""
+    """An image to send; `label` is its true label, or None."""
 
     body: bytes
     content_type: str
@@ -25,7 +24,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back: the HTTP status, the JSON object, and the milliseconds it took."""
+    """A response: the HTTP status, the JSON object, and how long it took."""
 
     status: int
     body: dict[str, object]
@@ -33,7 +32,7 @@ class Answer:
 
 
 class Client:
-    """Sends images to one server's `/invocations`, over connections that are kept open."""
+    """Sends images to `/invocations` of one server, over connections that are kept open."""
 
     def __init__(self, url: str, concurrency: int) -> None:
         self._url = f"{url}/invocations"
@@ -41,7 +40,7 @@ class Client:
         self._pool = urllib3.PoolManager(maxsize=concurrency, retries=False, timeout=urllib3.Timeout(60))
 
     def send(self, picture: Picture, is_test: bool = False) -> Answer:
-        """One request's answer. A test is answered like any other, but not observed.
+        """Send one request and return its answer. The server answers a test as usual, but does not observe it.
 
         Raises:
             ServerError: the server did not answer.
@@ -59,9 +58,16 @@ class Client:
             body = {"error": {"type": "NoJson", "message": response.data[:200].decode(errors="replace")}}
         return Answer(response.status, body, milliseconds)
 
-    def send_all(self, pictures: Iterable[Picture], description: str, is_test: bool = False) -> list[Answer]:
-        """The answers to all pictures, in their order."""
-        waiting: Sequence[Picture] = list(pictures)
-        with ThreadPoolExecutor(self._concurrency) as threads:
-            answers = threads.map(lambda picture: self.send(picture, is_test), waiting)
-            return list(tqdm(answers, total=len(waiting), desc=description, unit="image"))
+    def send_all(
+        self, pictures: Iterable[Picture], on_answer: Callable[[], None], is_test: bool = False
+    ) -> list[Answer]:
+        """Send all pictures; return the answers in the same order."""
+        threads = ThreadPoolExecutor(self._concurrency)
+        try:
+            answers = []
+            for answer in threads.map(lambda picture: self.send(picture, is_test), pictures):
+                answers.append(answer)
+                on_answer()
+            return answers
+        finally:
+            threads.shutdown(cancel_futures=True)  # Ctrl-C waits for the requests in flight only

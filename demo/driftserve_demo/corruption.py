@@ -1,4 +1,4 @@
-"""One real corruption: the Gaussian noise of ImageNet-C (Hendrycks and Dietterich 2019)."""
+"""The corruption of the noisy traffic: Gaussian noise of ImageNet-C (Hendrycks and Dietterich 2019)."""
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,6 @@ _STANDARD_DEVIATION = {1: 0.08, 2: 0.12, 3: 0.18, 4: 0.26, 5: 0.38}  # of pixels
 def gaussian_noise(
     image: npt.NDArray[np.uint8], severity: int, generator: np.random.Generator
 ) -> npt.NDArray[np.uint8]:
-    """The image, (H, W, 3) uint8, with noise of ImageNet-C's severity 1 to 5."""
+    """Return the image, (H, W, 3) uint8, with the noise of an ImageNet-C severity, 1 to 5."""
     noise = generator.normal(0.0, _STANDARD_DEVIATION[severity], image.shape)
     return np.asarray(255 * (image / 255.0 + noise).clip(0, 1), np.uint8)

@@ -1,7 +1,7 @@
-"""A local AWS: moto's server, over real HTTP, for boto3 as it is."""
+"""A local AWS: moto's server, which an unchanged boto3 calls over real HTTP."""
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -20,7 +20,7 @@ _REGION = "eu-central-1"
 
 @dataclass(frozen=True)
 class MetricsRead:
-    """What CloudWatch's API gives back of a namespace."""
+    """The metrics that CloudWatch's API returned for a namespace."""
 
     namespace: str
     metric_names: tuple[str, ...]
@@ -29,8 +29,8 @@ class MetricsRead:
 
 @contextmanager
 def local_aws() -> Iterator[dict[str, str]]:
-    """Runs the server; gives the environment that leads boto3 to it."""
-    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # a line a call
+    """Run the server; yield the environment variables that make boto3 use it."""
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # else it logs a line for each call
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -47,18 +47,20 @@ def local_aws() -> Iterator[dict[str, str]]:
 
 
 def _reset_account(host: str, port: int) -> None:
-    """Empty the account, which moto keeps for its process: the next server would begin with what this one had."""
+    """Empty the account: moto keeps it for the whole process, so the next server would start with its content."""
     connection = HTTPConnection(host, port)
     connection.request("POST", "/moto-api/reset")
     connection.getresponse().read()
     connection.close()
 
 
-def read_metrics(environment: dict[str, str], namespace: str, series: Iterable[Series]) -> MetricsRead:
-    """Read the series back, one by one, by GetMetricStatistics; those without a datapoint do not count.
+def read_metrics(
+    environment: dict[str, str], namespace: str, series: Iterable[Series], on_series: Callable[[], None] = lambda: None
+) -> MetricsRead:
+    """Read each series back with GetMetricStatistics; a series without a datapoint does not count.
 
-    ListMetrics is of no use here: moto lists a metric with several dimensions once for every
-    value, in quadratic time (`moto.cloudwatch.models.are_dimensions_same`).
+    ListMetrics does not help here: for a metric with several dimensions moto lists every value,
+    in quadratic time (`moto.cloudwatch.models.are_dimensions_same`).
     """
     client = boto3.client(
         "cloudwatch",
@@ -83,4 +85,5 @@ def read_metrics(environment: dict[str, str], namespace: str, series: Iterable[S
         )["Datapoints"]
         datapoints += len(points)
         names |= {name} if points else set()
+        on_series()
     return MetricsRead(namespace, tuple(sorted(names)), datapoints)

@@ -1,6 +1,6 @@
 """The demo's report: every figure measured in the run, as JSON and as a table."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,10 +8,14 @@ import numpy as np
 from driftserve_demo.client import Answer
 from driftserve_demo.local_aws import MetricsRead
 
+CALM = "calm traffic"
+NOISY = "noisy traffic"
+FOREIGN = "foreign images"
+
 
 @dataclass(frozen=True)
 class DataReport:
-    """Which images: where they came from, and how many of each split."""
+    """The images: their source, and how many each split has."""
 
     source: str
     is_synthetic: bool
@@ -21,7 +25,7 @@ class DataReport:
 
 @dataclass(frozen=True)
 class TrainingReport:
-    """What training took and gave; the test split was scored once, by the eager network."""
+    """Cost and result of the training; the eager network scored the test split once."""
 
     model: str
     epochs: int
@@ -41,7 +45,7 @@ class ArchiveReport:
 
 @dataclass(frozen=True)
 class ParityReport:
-    """Served answers against the eager network, over every test image."""
+    """Difference between the served answers and the eager network, over all test images."""
 
     images: int
     max_abs_diff: float
@@ -50,7 +54,7 @@ class ParityReport:
 
 @dataclass(frozen=True)
 class ServingReport:
-    """All requests of the run, seen from the client; accuracy over the test images."""
+    """All requests of the run, measured at the client; the accuracy is that on the test images."""
 
     requests: int
     errors: int
@@ -62,7 +66,7 @@ class ServingReport:
 
 @dataclass(frozen=True)
 class DriftPhase:
-    """One kind of traffic: how many windows, in how many of them an alarm, which features moved."""
+    """One kind of traffic: its windows, the windows with an alarm, the features that drifted."""
 
     kind: str
     windows: int
@@ -73,7 +77,7 @@ class DriftPhase:
 
 @dataclass(frozen=True)
 class DriftPhases:
-    """The phases of the traffic; `ood` is None where there are no such images."""
+    """The phases of the traffic; `ood` is None if there are no such images."""
 
     undrifted: DriftPhase
     corrupted: DriftPhase
@@ -94,7 +98,7 @@ class Report:
 
 
 def to_serving_report(answers: Sequence[Answer], concurrency: int, accuracy: float) -> ServingReport:
-    """The figures of all answers."""
+    """Compute the figures of all answers."""
     milliseconds = [answer.milliseconds for answer in answers]
     return ServingReport(
         requests=len(answers),
@@ -107,45 +111,49 @@ def to_serving_report(answers: Sequence[Answer], concurrency: int, accuracy: flo
 
 
 def to_table(report: Report) -> str:
-    """The report for a screen."""
-    drift = report.drift
+    """Return the report as lines of at most 100 characters, unless a path is long."""
+    data, training, archive, parity = report.data, report.training, report.archive, report.parity
+    serving, drift, cloudwatch = report.serving, report.drift, report.cloudwatch
     rows = [
-        ("data", f"{report.data.source}: {sum(report.data.images.values())} images, {len(report.data.labels)} classes"),
+        ("data", f"{sum(data.images.values()):,} images, {len(data.labels)} classes; {data.source}"),
+        ("training", f"{training.model}, {training.epochs} epochs in {training.seconds:.0f} s"),
         (
-            "training",
-            f"{report.training.model}, {report.training.epochs} epochs, {report.training.seconds:.0f} s: "
-            f"test accuracy {report.training.test_accuracy:.3f}, macro F1 {report.training.test_macro_f1:.3f}",
+            "test images",
+            f"{parity.images:,}; accuracy {training.test_accuracy:.3f} before export, "
+            f"{serving.accuracy_served:.3f} served",
         ),
-        ("archive", f"{report.archive.path}, {report.archive.bytes / 1e6:.1f} MB, {report.archive.sha256[:12]}"),
         (
-            "served = eager",
-            f"max |dp| {report.parity.max_abs_diff:.1e}, same class for {report.parity.argmax_agreement:.1%} "
-            f"of {report.parity.images} test images",
+            "parity",
+            f"same class for {parity.argmax_agreement:.1%}; probabilities differ by at most {parity.max_abs_diff:.1e}",
         ),
+        ("archive", f"{archive.path}, {archive.bytes / 1e6:.1f} MB, sha256 {archive.sha256[:12]}"),
         (
             "serving",
-            f"{report.serving.requests} requests, {report.serving.errors} errors, {report.serving.concurrency} at a "
-            f"time: p50 {report.serving.p50_ms} ms, p99 {report.serving.p99_ms} ms; "
-            f"accuracy {report.serving.accuracy_served:.3f}",
+            f"{serving.requests:,} requests, {serving.errors} errors, {serving.concurrency} at a time; "
+            f"p50 {serving.p50_ms:.1f} ms, p99 {serving.p99_ms:.1f} ms",
         ),
-        *(
-            (
-                f"drift: {phase.kind}",
-                f"{phase.alarms} alarms in {phase.windows} windows {_list_features(phase.features)}",
-            )
-            for phase in (drift.undrifted, drift.corrupted, drift.ood)
-            if phase is not None
-        ),
+        *_drift_rows(CALM, drift.undrifted),
+        *_drift_rows(NOISY, drift.corrupted),
+        *(_drift_rows(FOREIGN, drift.ood) if drift.ood else []),
         (
-            "cloudwatch",
-            f"{report.cloudwatch.datapoints} datapoints of {len(report.cloudwatch.metric_names)} metrics "
-            f"in {report.cloudwatch.namespace!r}, read back by GetMetricStatistics",
+            "metrics",
+            f"{cloudwatch.datapoints:,} datapoints of {len(cloudwatch.metric_names)} metrics, "
+            "read back from the local CloudWatch",
         ),
     ]
-    width = max(len(name) for name, _ in rows)
-    return "\n".join(f"{name.ljust(width)}  {text}" for name, text in rows)
+    return align(rows)
 
 
-def _list_features(features: Sequence[str]) -> str:
-    more = ", ..." if len(features) > 4 else ""
-    return f"({', '.join(features[:4])}{more})" if features else ""
+def align(rows: Iterable[tuple[str, str]]) -> str:
+    """Return a line for each name and its text, the texts below each other."""
+    return "\n".join(f"{name:<{len(FOREIGN)}}  {text}" for name, text in rows)
+
+
+def _drift_rows(name: str, phase: DriftPhase) -> list[tuple[str, str]]:
+    alarms = f"{phase.alarms} alarm{'' if phase.alarms == 1 else 's'}"
+    windows = f"{phase.windows} window{'' if phase.windows == 1 else 's'}"
+    rows = [(name, f"{alarms} in {windows}; {phase.kind}")]
+    if phase.features:
+        more = ", ..." if len(phase.features) > 4 else ""
+        rows.append(("", f"drifted: {', '.join(phase.features[:4])}{more}"))
+    return rows

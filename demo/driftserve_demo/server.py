@@ -1,4 +1,4 @@
-"""A real server, started as a user would start it: `driftserve serve`."""
+"""The server of the demo: a real one, started as a user starts it, with `driftserve serve`."""
 
 import contextlib
 import subprocess
@@ -12,6 +12,7 @@ from typing import Any
 from driftserve.errors import ServerError
 from driftserve.runtime.directory import runtime_root
 from driftserve.runtime.status import read_status
+from driftserve_demo.child import start
 from driftserve_demo.client import Client, Picture
 
 _START_TIMEOUT_SECONDS = 60.0
@@ -21,18 +22,18 @@ _QUIET_SECONDS = 3.0
 
 @dataclass(frozen=True)
 class Server:
-    """A running server's address and runtime directory."""
+    """The address and the runtime directory of a running server."""
 
     url: str
     runtime_dir: Path
 
     def status(self) -> dict[str, Any]:
-        """The status of the one model that is served, as `driftserve status --json` shows it; {} before it is known."""
+        """Return the status of the served model, as in `driftserve status --json`; {} before the monitor knows it."""
         models = read_status(self.runtime_dir)["models"]
         return next(iter(models.values()), {})
 
     def wait_for_observations(self, number: int) -> dict[str, Any]:
-        """The status once the monitor has seen that many observations, or sees no more."""
+        """Wait until the monitor has seen that many observations or sees no new ones; return the status."""
         status, since = self.status(), time.monotonic()
         while status.get("observations", 0) < number and time.monotonic() - since < _QUIET_SECONDS:
             time.sleep(0.1)
@@ -42,20 +43,23 @@ class Server:
 
 
 @contextlib.contextmanager
-def running_server(archive: Path, port: int, environment: dict[str, str], probe: Picture) -> Iterator[Server]:
-    """Serves an archive on a port of loopback; stops it, and what it started, at the end.
+def running_server(
+    archive: Path, port: int, environment: dict[str, str], probe: Picture, log: Path
+) -> Iterator[Server]:
+    """Serve an archive on a loopback port; stop the server and its child processes at the end.
 
     Args:
         archive: a `.mar` file, or the directory that holds it.
-        port: where to listen.
-        environment: the variables of the server, settings among them.
-        probe: an image that is sent, marked as a test, until it is answered.
+        port: the port to listen on.
+        environment: the environment variables of the server, including its settings.
+        probe: an image that is sent as a test until the server answers it.
+        log: the file for the server's output.
 
     Raises:
         ServerError: the server ended, or did not answer in time.
     """
     command = [sys.executable, "-m", "driftserve", "serve", str(archive), "--port", str(port)]
-    process = subprocess.Popen(command, env=environment)
+    process = start(command, log, environment)
     try:
         server = Server(f"http://127.0.0.1:{port}", runtime_root() / str(process.pid))
         _wait_until_ready(process, Client(server.url, concurrency=1), probe)
@@ -73,7 +77,7 @@ def _wait_until_ready(process: "subprocess.Popen[bytes]", client: Client, probe:
     deadline = time.monotonic() + _START_TIMEOUT_SECONDS
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise ServerError(f"the server ended with {process.returncode}; its output above says why")
+            raise ServerError(f"exit status {process.returncode}")
         with contextlib.suppress(ServerError):  # nobody listens yet
             if client.send(probe, is_test=True).status == 200:
                 return

@@ -5,9 +5,9 @@ import json
 import os
 import random
 import shutil
-import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -17,11 +17,16 @@ import numpy as np
 from driftserve.archive.contract import DriftPolicy, file_sha256
 from driftserve.archive.reading import find_archive, read_contract
 from driftserve.errors import DataError, DriftserveError
+from driftserve.images.decode import MEDIA_TYPES
 from driftserve.metrics.definitions import all_series
-from driftserve_demo import corruption, synthetic, traffic
+from driftserve_demo import child, corruption, synthetic, traffic
 from driftserve_demo.client import Answer, Client, Picture
+from driftserve_demo.display import Display, Stage
 from driftserve_demo.local_aws import local_aws, read_metrics
 from driftserve_demo.report import (
+    CALM,
+    FOREIGN,
+    NOISY,
     ArchiveReport,
     DataReport,
     DriftPhase,
@@ -42,9 +47,27 @@ METRICS_PERIOD_SECONDS = 5
 _MOST_ATTEMPTS = 5
 
 
+class StageError(DriftserveError):
+    """A stage failed. Its log is complete only after every child has ended, so `describe` reads it late."""
+
+    def __init__(self, reason: str, log: Path | None) -> None:
+        super().__init__(reason)
+        self.log = log
+
+    def describe(self) -> str:
+        """Return the stage, the reason, and the log with its last line."""
+        if self.log is None:
+            return str(self)
+        line = child.last_line(self.log)
+        return f"{self}; {self.log} ends with: {line}" if line else f"{self}; see {self.log}"
+
+
+StageOfTraffic = Callable[[str], AbstractContextManager[Stage]]  # by the name of the phase
+
+
 @dataclass(frozen=True)
 class DemoOptions:
-    """What the demo is told; None leaves a choice to it."""
+    """The options of the command line; for None the demo chooses a value."""
 
     output: Path
     port: int
@@ -55,28 +78,41 @@ class DemoOptions:
     quick: bool = False
 
 
-def run(options: DemoOptions) -> Report:
+def run(options: DemoOptions, display: Display) -> Report:
     """Run every stage.
 
     Raises:
-        DriftserveError: a stage failed; the message says which and why.
+        StageError: a stage failed.
     """
     extent = traffic.QUICK if options.quick else traffic.FULL
-    folder, data = prepare_data(options)
-    training = train_and_export(options, folder)
+    with _stage(display, "data", "images") as stage:
+        folder, data = prepare_data(options, stage)
+    training = train_and_export(options, folder, display)
     archive = find_archive(options.output / "model")
     contract = read_contract(archive)
-    with local_aws() as aws:
-        environment = _environment(aws)
-        probe = Picture(traffic.image_files(folder / "test")[0].read_bytes(), "application/octet-stream", None)
-        with running_server(archive, options.port, environment, probe) as server:
-            client = Client(server.url, CONCURRENCY)
-            test_answers, parity, accuracy = send_test_images(client, folder, options.output)
-            traffic_answers, drift = send_traffic(client, server, folder, contract.drift.window_size, extent)
-        # After the end, which flushes the last period.
-        cloudwatch = read_metrics(aws, NAMESPACE, all_series(contract, ENDPOINT_NAME, VARIANT_NAME))
-    if not cloudwatch.datapoints:
-        raise DriftserveError("expected metrics in the local CloudWatch, got none; the server's log above says why")
+    log = options.output / "serve.log"
+    with local_aws() as aws, ExitStack() as serving:
+        with _stage(display, "serve", "TorchServe", log):
+            probe = Picture(traffic.image_files(folder / "test")[0].read_bytes(), "application/octet-stream", None)
+            server = serving.enter_context(running_server(archive, options.port, _environment(aws), probe, log))
+        client = Client(server.url, CONCURRENCY)
+        with _stage(display, "test images", "requests", log) as stage:
+            test_answers, parity, accuracy = send_test_images(client, folder, options.output, stage)
+        traffic_answers, drift = send_traffic(
+            client,
+            server,
+            folder,
+            contract.drift.window_size,
+            extent,
+            lambda name: _stage(display, name, "requests", log),
+        )
+        with _stage(display, "metrics", "series read back", log) as stage:
+            serving.close()  # the server sends the metrics of the last period when it stops
+            series = list(all_series(contract, ENDPOINT_NAME, VARIANT_NAME))
+            stage.expect(len(series))
+            cloudwatch = read_metrics(aws, NAMESPACE, series, stage.advance)
+            if not cloudwatch.datapoints:
+                raise DriftserveError("expected metrics in the local CloudWatch, got none")
     return Report(
         data=data,
         training=training,
@@ -88,25 +124,38 @@ def run(options: DemoOptions) -> Report:
     )
 
 
-def prepare_data(options: DemoOptions) -> tuple[Path, DataReport]:
-    """The folder of images, drawn where none was given."""
+@contextmanager
+def _stage(display: Display, name: str, subject: str, log: Path | None = None) -> Iterator[Stage]:
+    """Show a stage; raise `StageError` if it fails."""
+    try:
+        with display.stage(name, subject) as stage:
+            yield stage
+    except (DriftserveError, OSError) as error:
+        raise StageError(f"{name} failed: {error}", log) from error
+
+
+def prepare_data(options: DemoOptions, stage: Stage) -> tuple[Path, DataReport]:
+    """Return the folder of images; draw the images if no folder was given."""
     if options.weights is not None and not options.weights.is_file():
-        raise DataError(f"{options.weights}: expected a weights file, got none; correct the path")
-    for leftover in ("training", "model"):  # of an earlier demo, which is over now
+        raise DataError(f"{options.weights}: expected a weights file, got nothing there")
+    for leftover in ("training", "model"):  # from an earlier demo
         shutil.rmtree(options.output / leftover, ignore_errors=True)
     folder = options.data or options.output / "data"
     if options.data is None:
         shutil.rmtree(folder, ignore_errors=True)
         images = synthetic.QUICK_IMAGES_PER_CLASS if options.quick else synthetic.IMAGES_PER_CLASS
-        synthetic.write_dataset(folder, images)
-    for split in SPLITS:  # what would fail after minutes of training fails here
+        stage.expect(synthetic.count_images(images))
+        synthetic.write_dataset(folder, images, on_image=stage.advance)
+    for split in SPLITS:  # find a missing folder before minutes of training
         if not (folder / split).is_dir():
             raise DataError(
                 f"{folder}: expected the folders {', '.join(SPLITS)}, each <class>/<image>, got no {split}/"
             )
     found = {split: len(traffic.image_files(folder / split)) for split in SPLITS}
     if found["stream"] < (window_size := DriftPolicy().window_size):
-        raise DataError(f"{folder}: expected at least {window_size} images in stream/, a window, got {found['stream']}")
+        raise DataError(
+            f"{folder}: expected at least {window_size} images in stream/, the size of a window, got {found['stream']}"
+        )
     return folder, DataReport(
         source=str(options.data) if options.data else "synthetic, drawn by the demo",
         is_synthetic=options.data is None,
@@ -115,11 +164,19 @@ def prepare_data(options: DemoOptions) -> tuple[Path, DataReport]:
     )
 
 
-def train_and_export(options: DemoOptions, folder: Path) -> TrainingReport:
-    """Run the training package's three commands, as a pipeline would."""
+def example_image(options: DemoOptions) -> tuple[Path, str]:
+    """Return a test image and its content type, for a first request."""
+    if options.data is None:
+        return options.output / "data/test/sea/0000.jpg", "image/jpeg"
+    image = traffic.image_files(options.data / "test")[0]
+    return image, MEDIA_TYPES[image.suffix.lower()]
+
+
+def train_and_export(options: DemoOptions, folder: Path, display: Display) -> TrainingReport:
+    """Run the commands `train`, `evaluate` and `export` of the training package, as a pipeline does."""
     trained = options.output / "training"
     training_options: dict[str, object] = {"--data": folder, "--output": trained}
-    if options.data is None:  # drawn scenes are easy, and need neither large images nor a download
+    if options.data is None:  # drawn scenes are easy: small images and no download
         training_options |= {"--image-size": 64, "--epochs": 3 if options.quick else 6, "--learning-rate": 4e-3}
     else:
         training_options |= {"--image-size": 128, "--epochs": 3}
@@ -128,10 +185,18 @@ def train_and_export(options: DemoOptions, folder: Path) -> TrainingReport:
     overrides = {"--weights": options.weights, "--model": options.model, "--epochs": options.epochs}
     training_options |= {name: value for name, value in overrides.items() if value is not None}
     flags = ["--no-pretrained"] if options.data is None and options.weights is None else []
-    _run_training("train", training_options, flags)
-    # The corruptions are for the card, and take longer than all else.
-    _run_training("evaluate", {"--trained": trained, "--data": folder, "--robustness-images": 0})
-    _run_training("export", {"--trained": trained, "--data": folder, "--output": options.output})
+    log = options.output / "train.log"
+    with _stage(display, "train", "epochs", log) as stage:
+        stage.expect(cast(int, training_options["--epochs"]))
+        _run_training("train", training_options, flags, log, lambda: stage.reach(_count_epochs(trained)))
+    inputs = {"--trained": trained, "--data": folder}
+    log = options.output / "evaluate.log"
+    with _stage(display, "evaluate", "scores of the test images", log):
+        # Robustness appears only on the model card, and takes longer than everything else.
+        _run_training("evaluate", inputs | {"--robustness-images": 0}, [], log)
+    log = options.output / "export.log"
+    with _stage(display, "export", "archive and model card", log):
+        _run_training("export", inputs | {"--output": options.output}, [], log)
     record = json.loads((trained / "trained.json").read_text())
     evaluation = json.loads((trained / "evaluation.json").read_text())["driftserve"]
     return TrainingReport(
@@ -143,13 +208,33 @@ def train_and_export(options: DemoOptions, folder: Path) -> TrainingReport:
     )
 
 
-def send_test_images(client: Client, folder: Path, output: Path) -> tuple[list[Answer], ParityReport, float]:
-    """Send every test image, marked as a test; hold the answers against the eager network's."""
+def _run_training(
+    command: str,
+    options: Mapping[str, object],
+    flags: Sequence[str],
+    log: Path,
+    on_poll: Callable[[], None] = lambda: None,
+) -> None:
+    arguments = [text for name, value in options.items() for text in (name, str(value))]
+    child.run([sys.executable, "-m", "driftserve_training", command, *arguments, *flags], log, on_poll)
+
+
+def _count_epochs(trained: Path) -> int:
+    """Return how many epochs have ended: training writes a row for each, below one row of titles."""
+    history = trained / "history.csv"
+    return len(history.read_text().splitlines()) - 1 if history.exists() else 0
+
+
+def send_test_images(
+    client: Client, folder: Path, output: Path, stage: Stage
+) -> tuple[list[Answer], ParityReport, float]:
+    """Send every test image, marked as a test; compare the answers with those of the eager network."""
     with (output / "training" / "predictions-test.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     labels = [name for name in rows[0] if name not in ("path", "label")]
     pictures = [Picture((folder / row["path"]).read_bytes(), "application/octet-stream", row["label"]) for row in rows]
-    answers = client.send_all(pictures, "test images", is_test=True)
+    stage.expect(len(pictures))
+    answers = client.send_all(pictures, stage.advance, is_test=True)
     if bad := [answer for answer in answers if answer.status != 200]:
         raise DriftserveError(f"expected 200 for every test image, got {bad[0].status}: {bad[0].body}")
     eager = np.array([[float(row[label]) for label in labels] for row in rows])
@@ -164,35 +249,49 @@ def send_test_images(client: Client, folder: Path, output: Path) -> tuple[list[A
 
 
 def send_traffic(
-    client: Client, server: Server, folder: Path, window_size: int, extent: traffic.Extent
+    client: Client, server: Server, folder: Path, window_size: int, extent: traffic.Extent, stage: StageOfTraffic
 ) -> tuple[list[Answer], DriftPhases]:
-    """Send the phases window by window; read each window's verdict from the monitor's status."""
+    """Send each phase window by window; read the verdict on each window from the monitor's status."""
     generator = random.Random(0)
     stream = traffic.read_pictures(folder / "stream")
-    phases = {
-        "undrifted": traffic.undrifted_windows(stream, window_size, generator, extent),
-        f"{corruption.KIND} severity {corruption.SEVERITY}": traffic.corrupted_windows(
-            stream, window_size, generator, extent
-        ),
-    }
     ood_pictures = traffic.read_pictures(folder.parent / "ood", is_labelled=False)
-    if ood_pictures:
-        phases[f"{traffic.OOD_SHARE:.0%} out of distribution"] = traffic.ood_windows(
-            stream, ood_pictures, window_size, generator, extent
-        )
     answers: list[Answer] = []
-    measured = [_send_phase(client, server, kind, windows, answers) for kind, windows in phases.items()]
-    return answers, DriftPhases(measured[0], measured[1], measured[2] if ood_pictures else None)
+
+    def send_phase(name: str, kind: str, make_windows: Callable[[], list[traffic.Window]]) -> DriftPhase:
+        with stage(name) as progress:
+            windows = make_windows()
+            progress.expect(sum(map(len, windows)))
+            return _send_phase(client, server, kind, windows, answers, progress.advance)
+
+    undrifted = send_phase(CALM, "undrifted", lambda: traffic.undrifted_windows(stream, window_size, generator, extent))
+    corrupted = send_phase(
+        NOISY,
+        f"{corruption.KIND} severity {corruption.SEVERITY}",
+        lambda: traffic.corrupted_windows(stream, window_size, generator, extent),
+    )
+    if not ood_pictures:
+        return answers, DriftPhases(undrifted, corrupted, None)
+    ood = send_phase(
+        FOREIGN,
+        f"{traffic.OOD_SHARE:.0%} out of distribution",
+        lambda: traffic.ood_windows(stream, ood_pictures, window_size, generator, extent),
+    )
+    return answers, DriftPhases(undrifted, corrupted, ood)
 
 
 def _send_phase(
-    client: Client, server: Server, kind: str, windows: Sequence[traffic.Window], answers: list[Answer]
+    client: Client,
+    server: Server,
+    kind: str,
+    windows: Sequence[traffic.Window],
+    answers: list[Answer],
+    on_answer: Callable[[], None],
 ) -> DriftPhase:
     alarms = 0
     features: dict[str, None] = {}  # an ordered set
     statistics = []
     for number, window in enumerate(windows, start=1):
-        report = _send_window(client, server, window, f"{kind} {number}/{len(windows)}", answers)
+        report = _send_window(client, server, window, f"{kind} {number}/{len(windows)}", answers, on_answer)
         alarms += report["verdict"] == "DRIFT"
         features |= dict.fromkeys(test["feature"] for test in report["tests"] if test["is_drift"])
         statistics.append({test["feature"]: test["statistic"] for test in report["tests"] if test["test"] == "ks"})
@@ -200,18 +299,23 @@ def _send_phase(
 
 
 def _send_window(
-    client: Client, server: Server, window: traffic.Window, description: str, answers: list[Answer]
+    client: Client,
+    server: Server,
+    window: traffic.Window,
+    description: str,
+    answers: list[Answer],
+    on_answer: Callable[[], None],
 ) -> dict[str, Any]:
-    """Send one window; the monitor's report on it. Where observations are missing all images are sent again.
+    """Send one window; return the monitor's report on it. If observations are missing, send all images again.
 
-    Those that did arrive are duplicates, which the monitor leaves out.
+    The observations that did arrive are then duplicates, and the monitor ignores duplicates.
     """
     observed = server.status().get("observations", 0)
-    # Up to the end of the monitor's window: what came late, after it was sent again, is in this one already.
+    # Fill the monitor's window to its end: it can already hold observations that arrived late.
     expected = (observed // len(window) + 1) * len(window)
     window = window[: expected - observed]
     for _ in range(_MOST_ATTEMPTS):
-        answers += client.send_all(window, description)
+        answers += client.send_all(window, on_answer)
         status = server.wait_for_observations(expected)
         missing = expected - status.get("observations", 0)
         if missing <= 0:
@@ -220,20 +324,8 @@ def _send_window(
     raise DriftserveError(f"{description}: expected {expected} observations, got {missing} less: {answers[-1]}")
 
 
-def _run_training(command: str, options: dict[str, object], flags: Sequence[str] = ()) -> None:
-    arguments = [text for name, value in options.items() for text in (name, str(value))]
-    # Under a guard: stopped while a child begins, this process would leave it behind.
-    guard = [sys.executable, "-m", "driftserve.host.guard", str(os.getpid())]
-    training = [sys.executable, "-m", "driftserve_training", command, *arguments, *flags]
-    done = subprocess.run([*guard, *training], start_new_session=True)  # Ctrl-C reaches this process alone
-    if done.returncode != 0:
-        raise DriftserveError(
-            f"`driftserve_training {command}` ended with {done.returncode}; its output above says why"
-        )
-
-
 def _environment(aws: dict[str, str]) -> dict[str, str]:
-    """This process's variables, without those that would lead the server to another AWS or another setting."""
+    """Return this process's variables, but none that would give the server another AWS account or other settings."""
     prefixes = ("AWS_", "DRIFTSERVE_")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}
     return (

@@ -1,4 +1,4 @@
-"""A small synthetic data set: six classes of scenes, drawn, so that the demo needs no download."""
+"""A small synthetic data set of six scene classes, so that the demo needs no download."""
 
 import random
 from collections.abc import Callable
@@ -6,30 +6,40 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
-from tqdm import tqdm
 
 SIDE = 96  # pixels
 IMAGES_PER_CLASS = {"train": 100, "val": 100, "test": 40, "stream": 100}
-QUICK_IMAGES_PER_CLASS = {"train": 60, "val": 40, "test": 10, "stream": 40}  # a window of traffic needs 200 in all
-_AMBIGUOUS_SHARE = 0.4  # as real scenes are: a classifier without errors has nothing to calibrate
+QUICK_IMAGES_PER_CLASS = {"train": 60, "val": 40, "test": 10, "stream": 40}  # stream: 240 in all, a window needs 200
+_AMBIGUOUS_SHARE = 0.4  # as in real photos; a classifier without errors has nothing to calibrate
 
 Colour = tuple[int, int, int]
 Paint = Callable[[ImageDraw.ImageDraw, random.Random], None]
 
 
-def write_dataset(folder: Path, images_per_class: dict[str, int] = IMAGES_PER_CLASS, seed: int = 0) -> None:
-    """Draw `<split>/<class>/<number>.jpg` into a folder, the same ones for the same seed."""
+def write_dataset(
+    folder: Path,
+    images_per_class: dict[str, int] = IMAGES_PER_CLASS,
+    seed: int = 0,
+    on_image: Callable[[], None] = lambda: None,
+) -> None:
+    """Draw `<split>/<class>/<number>.jpg` into a folder; the same seed draws the same images."""
     generator = random.Random(seed)
     for split, number in images_per_class.items():
-        for label, paint in tqdm(_PAINTERS.items(), desc=f"drawing {split}", unit="class"):
+        for label, paint in _PAINTERS.items():
             directory = folder / split / label
             directory.mkdir(parents=True, exist_ok=True)
             for index in range(number):
                 draw_scene(paint, generator).save(directory / f"{index:04d}.jpg", quality=generator.randint(82, 94))
+                on_image()
+
+
+def count_images(images_per_class: dict[str, int]) -> int:
+    """Return how many images `write_dataset` draws."""
+    return sum(images_per_class.values()) * len(_PAINTERS)
 
 
 def draw_scene(paint: Paint, generator: random.Random) -> Image.Image:
-    """One scene under its own light, with a little blur and sensor noise; some show a second one, too."""
+    """Draw one scene with its own light, blur and sensor noise; some images blend in a second scene."""
     image = _paint(paint, generator)
     if generator.random() < _AMBIGUOUS_SHARE:
         other = _paint(generator.choice(list(_PAINTERS.values())), generator)

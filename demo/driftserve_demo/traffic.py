@@ -1,4 +1,4 @@
-"""Traffic in windows: undrifted, corrupted, and with images that are no scenes."""
+"""The traffic of the demo, in windows: undrifted, corrupted, and with images that show no scene."""
 
 import io
 import random
@@ -21,7 +21,7 @@ Window = list[Picture]
 
 @dataclass(frozen=True)
 class Extent:
-    """How much traffic is sent: undrifted windows, at least, and windows of each drift."""
+    """How much traffic is sent: the least number of undrifted windows, and the windows for each kind of drift."""
 
     undrifted_windows: int
     drifted_windows: int
@@ -32,12 +32,12 @@ QUICK = Extent(undrifted_windows=2, drifted_windows=1)
 
 
 def image_files(folder: Path) -> list[Path]:
-    """The files `<folder>/<class>/<image>`, sorted."""
+    """Return the files `<folder>/<class>/<image>`, sorted."""
     return sorted(path for path in folder.glob("*/*") if path.suffix.lower() in MEDIA_TYPES)
 
 
 def read_pictures(folder: Path, is_labelled: bool = True) -> list[Picture]:
-    """The images of a folder as they are; the label is the name of the folder that an image is in."""
+    """Read the images of a folder unchanged; the label of an image is the name of its own folder."""
     return [
         Picture(path.read_bytes(), MEDIA_TYPES[path.suffix.lower()], path.parent.name if is_labelled else None)
         for path in image_files(folder)
@@ -47,13 +47,13 @@ def read_pictures(folder: Path, is_labelled: bool = True) -> list[Picture]:
 def undrifted_windows(
     stream: Sequence[Picture], size: int, generator: random.Random, extent: Extent = FULL
 ) -> list[Window]:
-    """Shuffled passes over the stream, cut into windows, no image twice in one.
+    """Cut shuffled passes over the stream into windows; no window has an image twice.
 
     Raises:
         DataError: the stream has fewer images than one window.
     """
     if len(stream) < size:
-        raise DataError(f"expected at least {size} images in stream/, one window's worth, got {len(stream)}")
+        raise DataError(f"expected at least {size} images in stream/, the size of a window, got {len(stream)}")
     windows: list[Window] = []
     while len(windows) < extent.undrifted_windows:
         shuffled = generator.sample(stream, len(stream))
@@ -64,7 +64,7 @@ def undrifted_windows(
 def corrupted_windows(
     stream: Sequence[Picture], size: int, generator: random.Random, extent: Extent = FULL
 ) -> list[Window]:
-    """Windows of the stream under `corruption`, sent as PNG so that nothing else changes."""
+    """Corrupt windows of the stream with `corruption`; they are sent as PNG, so that nothing else changes."""
     noise = np.random.default_rng(generator.getrandbits(32))
     samples = (generator.sample(stream, size) for _ in range(extent.drifted_windows))
     return [[_corrupt(picture, noise) for picture in sample] for sample in samples]
@@ -77,7 +77,7 @@ def ood_windows(
     generator: random.Random,
     extent: Extent = FULL,
 ) -> list[Window]:
-    """Windows of the stream with a quarter of other images, each of them once in a window."""
+    """Replace a quarter of each window of the stream with other images; no window has one of them twice."""
     number = min(round(size * OOD_SHARE), len(ood_pictures))
     windows = []
     for _ in range(extent.drifted_windows):

@@ -59,7 +59,11 @@ def demo(checkout: Path, environment: dict[str, str], tmp_path_factory: pytest.T
     log = tmp_path_factory.mktemp("log") / "log"
     with _group([*MAKE, "demo", f"PORT={free_ports(1)[0]}", "QUICK=1"], checkout, environment, log) as make:
         assert make.wait(DEMO_TIMEOUT_SECONDS) == 0, log.read_text()[-4000:]
-    assert "undrifted" in log.read_text()
+    shown = log.read_text()
+    assert "calm traffic: done" in shown
+    assert "\x1b" not in shown  # no control characters where there is no terminal
+    assert "model card      build/demo/card.html" in shown
+    assert (checkout / "build/demo/card.html").is_file()
     report: dict[str, object] = json.loads((checkout / "build/demo/report.json").read_text())
     return report
 

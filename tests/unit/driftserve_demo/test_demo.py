@@ -1,16 +1,31 @@
+import io
 import random
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from driftserve.errors import DataError, DriftserveError
 from driftserve.images.decode import decode
 from driftserve_demo import corruption, stages, synthetic, traffic
 from driftserve_demo.__main__ import main
 from driftserve_demo.client import Answer, Picture
-from driftserve_demo.report import to_serving_report
-from sample_images import encode
+from driftserve_demo.display import Display
+from driftserve_demo.local_aws import MetricsRead
+from driftserve_demo.report import (
+    ArchiveReport,
+    DataReport,
+    DriftPhase,
+    DriftPhases,
+    ParityReport,
+    Report,
+    ServingReport,
+    TrainingReport,
+    to_serving_report,
+    to_table,
+)
+from sample_images import LABELS, encode
 
 STREAM = [Picture(str(index).encode(), "image/jpeg", "sea") for index in range(50)]
 
@@ -70,7 +85,7 @@ class FakeServer:
         self.observations = 40
         self._losses = losses
 
-    def send_all(self, pictures: list[Picture], _: str) -> list[Answer]:
+    def send_all(self, pictures: list[Picture], _: object) -> list[Answer]:
         lost = min(self._losses, len(pictures))
         self._losses -= lost
         self.observations += len(pictures) - lost
@@ -86,7 +101,7 @@ class FakeServer:
 def test_images_with_lost_observations_are_sent_again_to_complete_the_windows() -> None:
     fake = FakeServer(losses=7)
     answers: list[Answer] = []
-    phase = stages._send_phase(fake, fake, "calm", [STREAM[:20], STREAM[20:40]], answers)  # type: ignore[arg-type]
+    phase = stages._send_phase(fake, fake, "calm", [STREAM[:20], STREAM[20:40]], answers, lambda: None)  # type: ignore[arg-type]
     assert (phase.windows, phase.alarms) == (2, 0)
     assert fake.observations == 40 + 2 * 20
     assert len(answers) == 2 * 20 + 7
@@ -95,7 +110,46 @@ def test_images_with_lost_observations_are_sent_again_to_complete_the_windows() 
 def test_a_server_that_observes_nothing_ends_the_demo() -> None:
     fake = FakeServer(losses=10_000)
     with pytest.raises(DriftserveError, match="calm 1/1: expected 60 observations, got 20 less"):
-        stages._send_phase(fake, fake, "calm", [STREAM[:20]], [])  # type: ignore[arg-type]
+        stages._send_phase(fake, fake, "calm", [STREAM[:20]], [], lambda: None)  # type: ignore[arg-type]
+
+
+REPORT = Report(
+    DataReport("synthetic, drawn by the demo", True, LABELS, {"train": 600, "val": 600, "test": 240, "stream": 600}),
+    TrainingReport("mobilenetv2_100", 6, 1234.5, 0.9123, 0.9111),
+    ArchiveReport("build/demo/model/scenes.mar", 12_345_678, "0123456789abcdef"),
+    ParityReport(3000, 1.2e-7, 1.0),
+    ServingReport(12_640, 0, 2, 9.12, 121.3, 0.9123),
+    DriftPhases(
+        DriftPhase("undrifted", 12, 1, ("embedding_11",)),
+        DriftPhase("gaussian_noise severity 3", 2, 2, ("max_probability", "entropy", "margin", "brightness", "blur")),
+        DriftPhase("25% out of distribution", 2, 2, ("margin",)),
+    ),
+    MetricsRead("driftserve-demo", tuple("abcdefg"), 1234),
+)
+
+
+def test_the_table_has_every_phase_and_fits_into_100_columns() -> None:
+    lines = to_table(REPORT).splitlines()
+    assert max(map(len, lines)) <= 100
+    assert "calm traffic    1 alarm in 12 windows; undrifted" in lines
+    assert "noisy traffic   2 alarms in 2 windows; gaussian_noise severity 3" in lines
+    assert "                drifted: max_probability, entropy, margin, brightness, ..." in lines
+    assert "foreign images  2 alarms in 2 windows; 25% out of distribution" in lines
+
+
+def test_a_stage_that_fails_is_named_with_the_last_line_of_its_log(tmp_path: Path) -> None:
+    log = tmp_path / "train.log"
+    log.write_text("epoch 1\ntrain: out of memory\n")
+    with (
+        pytest.raises(stages.StageError) as failed,
+        Display(Console(file=io.StringIO())) as display,
+        stages._stage(display, "train", "epochs", log),
+    ):
+        raise DriftserveError("exit status 2")
+    log.write_text(log.read_text() + "train: stopped\n")  # a server writes its reason when it stops
+    assert failed.value.describe() == f"train failed: exit status 2; {log} ends with: train: stopped"
+    log.unlink()
+    assert failed.value.describe() == f"train failed: exit status 2; see {log}"
 
 
 def test_a_wrong_command_line_of_the_demo_is_a_one_line_error(capsys: pytest.CaptureFixture[str]) -> None:
