@@ -70,7 +70,7 @@ def score_all(archive: Path, data: Path, ood: Path | None, cache: Path, workers:
     tasks = [Task("clean", files)]
     tasks += [Task(f"{name}-{severity}", files, (name, severity)) for name, severity in FULL.cells]
     if ood_files:
-        tasks += [Task("strangers", ood_files), Task("strangers-mirrored", ood_files, is_mirrored=True)]
+        tasks += [Task("ood", ood_files), Task("ood-mirrored", ood_files, is_mirrored=True)]
     folder = cache / f"{digest[:12]}-{_digest((*files, *ood_files))[:12]}"
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch, ProcessPoolExecutor(workers) as pool:
@@ -81,7 +81,7 @@ def score_all(archive: Path, data: Path, ood: Path | None, cache: Path, workers:
         rows = {task.name: result for task, result in zip(tasks, progress, strict=True)}
     corrupted = {(name, severity): rows[f"{name}-{severity}"] for name, severity in FULL.cells}
     population = Population(contract.feature_names, rows["clean"], np.arange(len(files)), corrupted, targets)
-    ood_rows = [rows[name] for name in ("strangers", "strangers-mirrored") if name in rows]
+    ood_rows = [rows[name] for name in ("ood", "ood-mirrored") if name in rows]
     return Images(population, np.concatenate([rows["clean"][:0], *ood_rows]))
 
 

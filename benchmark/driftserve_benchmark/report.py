@@ -149,9 +149,9 @@ def _mixtures(images: Images, draws: Sequence[Draw], contract: Contract, windows
     text, mean = f"{np.mean(removed):.3f} / {min(removed):.3f}", float(np.mean(removed))
     yield Row(f"one class removed, in {size} or all the others, mean / least", text, ">= 0.95", mean >= 0.95)
     for share, least in ((0.1, None), (0.2, 0.8)):
-        measure, target = f"{share:.0%} strangers, in {size}", "reported" if least is None else f">= {least}"
+        measure, target = f"{share:.0%} OOD images, in {size}", "reported" if least is None else f">= {least}"
         if len(images.ood_rows) < share * size:
-            yield Row(measure, f"not measured: {len(images.ood_rows)} strangers are too few", target)
+            yield Row(measure, f"not measured: {len(images.ood_rows)} OOD images are too few", target)
             continue
         window = measures.with_ood_images(population, images.ood_rows, share, size)
         seen = measures.power(draws, window, level, windows)
@@ -165,7 +165,7 @@ def _senders(images: Images, draws: Sequence[Draw], contract: Contract) -> Itera
     """
     population, size = images.population, contract.drift.window_size * WINDOWS_IN_LONG
     if len(images.ood_rows) >= _SENT_OOD_SHARE * size:
-        kind = f"{_SENT_OOD_SHARE:.0%} strangers"
+        kind = f"{_SENT_OOD_SHARE:.0%} OOD images"
         window = measures.with_ood_images(population, images.ood_rows, _SENT_OOD_SHARE, size)
     else:
         kind = f"without {contract.labels[0]}"
@@ -215,7 +215,7 @@ def _kinds(images: Images, contract: Contract) -> dict[str, list[measures.Window
     }
     for share in (0.2, 0.1):
         if len(images.ood_rows) >= share * size:
-            kinds[f"{share:.0%} strangers"] = [measures.with_ood_images(population, images.ood_rows, share, size)]
+            kinds[f"{share:.0%} OOD images"] = [measures.with_ood_images(population, images.ood_rows, share, size)]
     return kinds
 
 

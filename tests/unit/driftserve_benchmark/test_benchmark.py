@@ -159,8 +159,8 @@ def test_a_report_has_every_measure_and_marks_unmet_targets(contract: Contract, 
     report = measure(images, small, Extent(draws=2, windows=30, runs=2, power_windows=2))
     met = {row.measure: row.is_met for row in report.rows}
     assert met["severity 3 seen with power >= 0.95"] is True
-    assert met["20% strangers, in 100"] is None
-    assert any(row.measured == "not measured: 0 strangers are too few" for row in report.rows)
+    assert met["20% OOD images, in 100"] is None
+    assert any(row.measured == "not measured: 0 OOD images are too few" for row in report.rows)
     assert not report.is_met  # too few windows to bound a rate
     assert any("AUC not measured" in row.measured for row in report.rows)  # no corruption is harmful here
     assert report.to_markdown().count("| 1.00 |") >= 15
@@ -203,7 +203,7 @@ def test_images_are_scored_once_and_cached(
 def test_out_of_distribution_images_can_be_mirrored(tmp_path: Path, generator: np.random.Generator) -> None:
     (tmp_path / "a.png").write_bytes(encode(scene(generator)))
     plain, mirrored = (
-        next(iter(_images(Task("strangers", (tmp_path / "a.png",), is_mirrored=is_mirrored))))
+        next(iter(_images(Task("ood", (tmp_path / "a.png",), is_mirrored=is_mirrored))))
         for is_mirrored in (False, True)
     )
     assert np.array_equal(plain, mirrored[:, ::-1])
