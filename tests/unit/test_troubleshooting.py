@@ -12,6 +12,7 @@ PAGE = ROOT / "docs" / "troubleshooting.md"
 PACKAGES = ("handler", "training", "pipeline", "demo", "benchmark", "container")
 
 _THEIRS = re.compile(r"\(from [^)]+\)$")
+_QUOTED = re.compile(r"`([^`]+)`")
 _PLACEHOLDER = "{}"
 
 
@@ -40,12 +41,12 @@ def test_messages_are_read_as_a_person_sees_them(source: str, messages: Sequence
 def stale_headings(page: str, messages: Sequence[str]) -> list[str]:
     """Return the headings of the page that quote something which is in no message; skip those of other programs."""
     headings = [line for line in page.splitlines() if line.startswith("### ") and not _THEIRS.search(line)]
-    return [
-        heading
-        for heading in headings
-        for quoted in re.findall(r"`([^`]+)`", heading)
-        if not any(map(re.compile(".*".join(map(re.escape, quoted.split("...")))).search, messages))
-    ]
+    return [heading for heading in headings if not all(_is_in(messages, part) for part in _QUOTED.findall(heading))]
+
+
+def _is_in(messages: Sequence[str], quoted: str) -> bool:
+    pattern = re.compile(".*".join(map(re.escape, quoted.split("..."))))
+    return any(map(pattern.search, messages))
 
 
 def _python_messages() -> Iterator[str]:
