@@ -137,7 +137,7 @@ def _stage(display: Display, name: str, subject: str, log: Path | None = None) -
 def prepare_data(options: DemoOptions, stage: Stage) -> tuple[Path, DataReport]:
     """Return the folder of images; draw the images if no folder was given."""
     if options.weights is not None and not options.weights.is_file():
-        raise DataError(f"{options.weights}: expected a weights file, got nothing there")
+        raise DataError(f"{options.weights}: expected a weights file, got none; correct the path")
     for leftover in ("training", "model"):  # from an earlier demo
         shutil.rmtree(options.output / leftover, ignore_errors=True)
     folder = options.data or options.output / "data"

@@ -120,9 +120,11 @@ REPORT = Report(
     ParityReport(3000, 1.2e-7, 1.0),
     ServingReport(12_640, 0, 2, 9.12, 121.3, 0.9123),
     DriftPhases(
-        DriftPhase("undrifted", 12, 1, ("embedding_11",)),
-        DriftPhase("gaussian_noise severity 3", 2, 2, ("max_probability", "entropy", "margin", "brightness", "blur")),
-        DriftPhase("25% out of distribution", 2, 2, ("margin",)),
+        DriftPhase("undrifted", 12, 1, ("embedding_11",), ()),
+        DriftPhase(
+            "gaussian_noise severity 3", 2, 2, ("max_probability", "entropy", "margin", "brightness", "blur"), ()
+        ),
+        DriftPhase("25% out of distribution", 2, 2, ("margin",), ()),
     ),
     MetricsRead("driftserve-demo", tuple("abcdefg"), 1234),
 )

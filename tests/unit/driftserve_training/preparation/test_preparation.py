@@ -105,7 +105,7 @@ def _under_two_labels(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("break_", "said"),
     [
-        (_corrupt, r"got 1 unusable: seg_train/sea/0\.png \(corrupt: expected a whole image"),
+        (_corrupt, r"got 1 unusable: seg_train/sea/0\.png \(corrupt: expected a complete image"),
         (_tiny, r"got 1 unusable: seg_train/sea/0\.png \(too small: 31x31, expected at least 32 pixels"),
         (_in_two_splits, r"got 1 .*: seg_train/sea/0\.png \(in two splits: the same bytes as seg_test/sea/16\.png\)"),
         (_under_two_labels, r"got 2 .*seg_train/ice/6\.png.* sea/0\.png \(labelled sea, but seg_train/ice/6"),
