@@ -1,12 +1,15 @@
 #!/usr/bin/env bash
-# pytest-xdist 3.8.0 on pytest 9.2.0: `--dist loadgroup` ignores `xdist_group`, and says nothing.
+# pytest-xdist 3.8.0 on pytest 9.2.0: `--dist loadgroup` ignores `xdist_group` without a warning.
 #
-# Expected: tests of one group run on one worker, as the documentation of pytest-xdist says. Seen (Python 3.11): the
-# tests of a group run on both of two workers, and a module-scoped fixture is made twice. pytest-xdist appends the group
-# to an item's `_nodeid`; pytest 9.2 computes `nodeid` without that attribute, so the scheduler never sees a group.
-# With pytest 8.4.2 the same tests stay together.
+# Expected: the tests of one group run on one worker, as the documentation of pytest-xdist says. Seen (Python 3.11):
+# the tests of one group run on both workers, and a module-scoped fixture runs twice. pytest-xdist appends the group
+# to `_nodeid` of a test. pytest 9.2 computes `nodeid` without that attribute, so the scheduler never sees the group.
+# With pytest 8.4.2 the same tests stay on one worker.
 #
-# Exits with 0 where this is still so, 1 where it has changed.
+# Output seen:
+#   workers that ran the one group: pytest 8.4.2 1, pytest 9.2.0 2
+#
+# Exits with 0 if this is still so, 1 if it has changed.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
