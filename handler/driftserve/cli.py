@@ -17,7 +17,7 @@ from pathlib import Path
 from driftserve import __version__, presentation
 from driftserve.archive.reading import find_archive, read_archive
 from driftserve.bootstrap import build_monitor, build_service, configure_logging
-from driftserve.command_line import Parser
+from driftserve.command_line import Parser, describe
 from driftserve.errors import DriftserveError, SettingsError
 from driftserve.host.guard import end_with_parent
 from driftserve.host.stop import stop_at
@@ -178,8 +178,14 @@ def _parser() -> Parser:
     return parser
 
 
+def _add_command(
+    commands: "argparse._SubParsersAction[Parser]", name: str, help_line: str, details: str = ""
+) -> Parser:
+    return commands.add_parser(name, help=help_line, description=describe(help_line, details))
+
+
 def _add_serving(commands: "argparse._SubParsersAction[Parser]") -> None:
-    serve = commands.add_parser("serve", help="serve an archive until Ctrl-C or SIGTERM")
+    serve = _add_command(commands, "serve", "serve an archive until Ctrl-C or SIGTERM")
     serve.add_argument(
         "archive", type=Path, nargs="?", help=f"{_ARCHIVE_HELP} (default: DRIFTSERVE_MODEL_DIR, /opt/ml/model)"
     )
@@ -187,63 +193,88 @@ def _add_serving(commands: "argparse._SubParsersAction[Parser]") -> None:
     serve.add_argument(
         "--server",
         choices=["torchserve", "mms"],
-        help="model server to use (default: DRIFTSERVE_SERVER, else torchserve)",
+        help="model server to use; mms is Multi Model Server (default: DRIFTSERVE_SERVER, else torchserve)",
     )
     serve.set_defaults(run=_serve)
 
 
 def _add_archive_tools(commands: "argparse._SubParsersAction[Parser]") -> None:
-    predict = commands.add_parser("predict", help="classify image files as the server would, one JSON line per file")
+    predict = _add_command(
+        commands, "predict", "classify image files as the server does; print one line of JSON for each file"
+    )
     predict.add_argument("image", type=Path, nargs="+", help="image file")
     predict.add_argument("--archive", type=Path, required=True, help=_ARCHIVE_HELP)
     predict.set_defaults(run=_predict)
 
-    verify = commands.add_parser("verify", help="check an archive against its contract; print name, version and digest")
+    verify = _add_command(
+        commands,
+        "verify",
+        "check an archive against its contract; print name, version and content digest",
+        "The model must give the recorded results for the golden images of the archive.",
+    )
     verify.add_argument("archive", type=Path, help=_ARCHIVE_HELP)
-    verify.add_argument("--unpack", type=Path, metavar="DIR", help="unpack the verified files into an empty directory")
+    verify.add_argument("--unpack", type=Path, metavar="DIR", help="unpack the verified files into DIR, new or empty")
     _add_parent(verify)
     verify.set_defaults(run=_verify)
 
-    inspect = commands.add_parser("inspect", help="describe an archive without loading its model")
+    inspect = _add_command(
+        commands, "inspect", "describe an archive and its drift certificate, without loading its model"
+    )
     inspect.add_argument("archive", type=Path, help=_ARCHIVE_HELP)
     inspect.add_argument("--json", action="store_true", help="print the whole contract as JSON")
     inspect.set_defaults(run=_inspect)
 
 
 def _add_monitoring(commands: "argparse._SubParsersAction[Parser]") -> None:
-    status = commands.add_parser("status", help="show the status of the running monitor")
+    status = _add_command(commands, "status", "show the status of the running monitor")
     status.add_argument("--json", action="store_true", help="print the status as JSON, with the last drift reports")
-    status.add_argument("--runtime-dir", type=Path, help="runtime directory of the monitor (needed if several run)")
+    status.add_argument(
+        "--runtime-dir",
+        type=Path,
+        metavar="DIR",
+        help="runtime directory of the monitor; if several monitors run and this is missing, the error lists their "
+        "directories (default: DRIFTSERVE_RUNTIME_DIR, else that of the only running monitor)",
+    )
     status.set_defaults(run=_status)
 
-    replay = commands.add_parser("replay", help="recompute the drift reports of recorded observations, as JSON lines")
+    replay = _add_command(
+        commands, "replay", "compute the drift reports of recorded observations again; print them as lines of JSON"
+    )
     replay.add_argument("file", type=Path, nargs="+", help="recorded observations; give all files of one record")
     _add_log(replay)
     replay.add_argument("--archive", type=Path, required=True, help=_ARCHIVE_HELP)
     replay.set_defaults(run=_replay)
 
-    rebaseline = commands.add_parser(
-        "rebaseline", help="write a new archive version with recorded traffic as reference"
+    rebaseline = _add_command(
+        commands, "rebaseline", "write a new version of an archive, with recorded traffic as its reference"
     )
     rebaseline.add_argument("file", type=Path, nargs="+", help="recorded observations of traffic to accept as normal")
     _add_log(rebaseline)
     rebaseline.add_argument("--archive", type=Path, required=True, help=_ARCHIVE_HELP)
     rebaseline.add_argument("--new-version", required=True, help="version of the new archive")
     rebaseline.add_argument("--output", type=Path, required=True, help="directory for the new archive")
-    rebaseline.add_argument("--images", type=Path, help="folder of images like the traffic, to measure detection power")
+    rebaseline.add_argument(
+        "--images",
+        type=Path,
+        help="folder of images like the traffic, to measure detection power; without it, power is not measured",
+    )
     rebaseline.set_defaults(run=_rebaseline)
 
-    monitor = commands.add_parser("monitor", help="run the monitor process; `serve` starts it")
+    monitor = _add_command(
+        commands, "monitor", "run the monitor process; `serve` starts it, so you need not run it yourself"
+    )
     _add_parent(monitor)
     monitor.set_defaults(run=_monitor)
 
 
 def _add_log(command: Parser) -> None:
-    command.add_argument("--log", action="store_true", help="the files are logs of a Lambda function, in any order")
+    command.add_argument(
+        "--log", action="store_true", help="the files are logs of a Lambda function; their order does not matter"
+    )
 
 
 def _add_parent(command: Parser) -> None:
-    command.add_argument("--parent", type=int, metavar="PID", help="end when process PID ends")
+    command.add_argument("--parent", type=int, metavar="PID", help="stop when process PID stops; `serve` uses this")
 
 
 def _port(text: str) -> int:

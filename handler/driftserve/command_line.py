@@ -15,3 +15,12 @@ class Parser(argparse.ArgumentParser):
     def advise(self, message: str) -> str:
         """Return the message with the command that prints the usage."""
         return f"{message}; run `{self.prog} --help` for usage"
+
+
+def describe(help_line: str, details: str = "") -> str:
+    """Return the description of a command: its line of help as a sentence, then the details.
+
+    >>> describe("list all files", "Hidden files are ignored.")
+    'List all files. Hidden files are ignored.'
+    """
+    return f"{help_line[0].upper()}{help_line[1:]}. {details}".rstrip()
