@@ -1,10 +1,29 @@
-# Every verb of the project; `make` alone lists them.
+# All commands of the project; `make` alone lists them.
 
 PYTHON ?= python3
 VENV ?= .venv
 VENV_MMS ?= .venv-mms
 VENV_PIPELINE ?= .venv-pipeline
 BUILD ?= build
+
+# `make help` prints the lines that begin with #: below the commands.
+#: DATA=folder          your images: train/<class>/<image>, and the same for val/, test/ and stream/, which
+#:                      imitates live traffic; the pipeline needs only train/ and test/ (default: drawn images)
+#: OOD=folder           bench-drift: images that belong to no class
+#: WEIGHTS=file         timm weights file (default for your images: downloaded; for drawn images: none)
+#: PARAMS="A=x B=y"     parameters of the pipeline; docs/pipeline.md lists them
+#: IMAGES_PER_CLASS=60  pipeline-local: number of images per class and split (default: 60)
+#: MODEL=name           timm model of the demo (default: the model of WEIGHTS, else a small one)
+#: EPOCHS=number        training epochs of the demo
+#: QUICK=1              draw fewer images and send less traffic
+#: PORT=8080            port of the server (default: 8080)
+#: SERVER=mms           Multi Model Server (default: torchserve)
+#: AGAIN=1              pipeline-dry: run finished steps again; pictures: record the demo again
+#: SHORT=1              faults: run only the tests that CI runs; 2 minutes
+#: ARCHIVE=folder       archive, file or folder; `run` needs a folder (default: build/demo/model)
+#: TARGETS=serving      some of the Docker images (default: serving serving-mms lambda training)
+#: REGISTRY=name        ACCOUNT.dkr.ecr.REGION.amazonaws.com
+#: REPOSITORY=name      repository in the registry (default: driftserve)
 
 DATA ?=
 OOD ?=
@@ -51,8 +70,12 @@ SUITE := tests/container/test_suite.py::test_the_smoke_suite_passes
 .PHONY: help install install-pipeline demo pipeline-dry pipeline-local certificate serve image run sbom test faults test-image test-images fuzz \
   bench bench-drift coverage acceptance check docs pictures format login push clean
 
-help: ## List the verbs
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+help: ## List the commands
+	@echo "Usage: make COMMAND [VARIABLE=value ...], for example: make serve PORT=8081"
+	@echo "Variables in [brackets] are optional. The list below the commands explains all variables."
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "Variables:"
+	@sed -n 's/^#: /  /p' $(MAKEFILE_LIST)
 
 install: $(INSTALLED) $(INSTALLED_MMS) ## Make .venv (serving, training, tests) and .venv-mms (Multi Model Server)
 
@@ -72,7 +95,7 @@ $(INSTALLED_MMS): pyproject.toml constraints.txt
 	$(VENV_MMS)/bin/python $(PIP) --editable '.[mms,java]'
 	@touch $@
 
-install-pipeline: $(INSTALLED_PIPELINE) ## Make .venv-pipeline (the SageMaker SDK: its local mode, the pipeline)
+install-pipeline: $(INSTALLED_PIPELINE) ## Make .venv-pipeline (SageMaker SDK, for the pipeline and its local mode)
 
 # What the extra `pipeline` names, and the package without what serving needs: the pipeline takes no torch.
 $(INSTALLED_PIPELINE): pyproject.toml constraints-pipeline.txt
@@ -82,7 +105,7 @@ $(INSTALLED_PIPELINE): pyproject.toml constraints-pipeline.txt
 	$(VENV_PIPELINE)/bin/python $(PIP_PIPELINE) --no-deps --editable .
 	@touch $@
 
-demo: $(INSTALLED) ## Train, archive, serve, find drift: [DATA=folder] [WEIGHTS=file] [MODEL=] [EPOCHS=] [PORT=] [QUICK=1]
+demo: $(INSTALLED) ## Train a model, export it, serve it and find drift [DATA WEIGHTS MODEL EPOCHS PORT QUICK]
 	@exec $(VENV)/bin/python -m driftserve_demo --output $(BUILD)/demo --port $(PORT) \
 	  $(if $(DATA),--data '$(DATA)') $(if $(WEIGHTS),--weights '$(WEIGHTS)') \
 	  $(if $(MODEL),--model '$(MODEL)') $(if $(EPOCHS),--epochs '$(EPOCHS)') $(if $(QUICK),--quick)
@@ -94,10 +117,10 @@ LOCAL_RUN = --pipeline-python $(VENV_PIPELINE)/bin/python --images $(call quoted
   $(if $(DATA),,--drawn) $(if $(WEIGHTS),--weights $(call quoted,$(WEIGHTS))) \
   $(foreach param,CodeRevision=$(REVISION) $(PARAMS),--param $(call quoted,$(param)))
 
-pipeline-dry: $(INSTALLED) $(INSTALLED_PIPELINE) $(if $(DATA),,$(DRAWN)) ## Run the whole pipeline as processes: [DATA=folder] [WEIGHTS=file] [PARAMS="NAME=VALUE ..."] [AGAIN=1]
+pipeline-dry: $(INSTALLED) $(INSTALLED_PIPELINE) $(if $(DATA),,$(DRAWN)) ## Run the pipeline as local processes, without Docker or AWS [DATA WEIGHTS PARAMS AGAIN]
 	$(VENV)/bin/python -m driftserve_pipeline.local.processes --work $(BUILD)/pipeline-dry $(if $(AGAIN),--again) $(LOCAL_RUN)
 
-pipeline-local: $(INSTALLED) $(INSTALLED_PIPELINE) $(if $(DATA),,$(DRAWN)) ## Run it in containers, after `make image`: [DATA=folder] [IMAGES_PER_CLASS=60] [WEIGHTS=file] [PARAMS=]
+pipeline-local: $(INSTALLED) $(INSTALLED_PIPELINE) $(if $(DATA),,$(DRAWN)) ## Run the pipeline in containers, after `make image` [DATA WEIGHTS PARAMS IMAGES_PER_CLASS]
 	$(VENV)/bin/python -m driftserve_pipeline.local.containers --work $(BUILD)/pipeline-local \
 	  --docker $(call quoted,$(DOCKER)) --image-repository $(call quoted,$(IMAGE)) \
 	  $(if $(IMAGES_PER_CLASS),--images-per-class $(IMAGES_PER_CLASS)) $(LOCAL_RUN)
@@ -112,84 +135,84 @@ certificate: $(INSTALLED) ## Export the demo's model again with the full drift c
 	$(VENV)/bin/python -m driftserve_training export --trained $(BUILD)/demo/training --data '$(DATA)' \
 	  --output $(BUILD)/demo --certificate full
 
-serve: ## Serve an archive until Ctrl-C: [ARCHIVE=file or folder] [PORT=8080] [SERVER=torchserve]
+serve: ## Serve an archive until Ctrl-C [ARCHIVE PORT SERVER]
 	@test -e $(SERVER_VENV)/.installed || { echo "nothing is installed: run 'make install' first" >&2; exit 1; }
 	@test -e '$(ARCHIVE)' || { echo "no archive at $(ARCHIVE): run 'make demo' first, or give ARCHIVE=" >&2; exit 1; }
 	@exec $(SERVER_VENV)/bin/driftserve serve '$(ARCHIVE)' --port $(PORT) --server $(SERVER)
 
 # Labels at the end, and not as arguments: another revision builds nothing again.
-image: ## Build the images driftserve:serving, :serving-mms, :lambda and :training: [TARGETS=serving]
+image: ## Build the Docker images driftserve:serving, :serving-mms, :lambda and :training [TARGETS]
 	@for target in $(TARGETS); do \
 	  $(DOCKER_BUILD) --target $$target --tag $(IMAGE):$$target \
 	    --label org.opencontainers.image.version=$(VERSION) --label org.opencontainers.image.revision=$(REVISION) . \
 	  || exit 1; done
 
-run: ## Serve an archive in Docker until Ctrl-C: [ARCHIVE=folder] [PORT=8080]
+run: ## Serve an archive with the Docker image driftserve:serving until Ctrl-C [ARCHIVE PORT]
 	@test -d '$(ARCHIVE)' || { echo "no archive in a folder $(ARCHIVE): run 'make demo' first, or give ARCHIVE=" >&2; exit 1; }
 	@exec $(DOCKER) run --rm --publish 127.0.0.1:$(PORT):8080 --volume '$(abspath $(ARCHIVE)):/opt/ml/model:ro' $(IMAGE):serving
 
-sbom: ## Write each image's bill of materials to build/: [TARGETS=serving]
+sbom: ## Write the software bill of materials of each Docker image to build/ [TARGETS]
 	@mkdir -p $(BUILD)
 	@for target in $(TARGETS); do \
 	  $(DOCKER) run --rm --entrypoint cat $(IMAGE):$$target /opt/driftserve/sbom.cdx.json \
 	    > $(BUILD)/sbom-$$target.cdx.json && echo $(BUILD)/sbom-$$target.cdx.json || exit 1; done
 
-test: $(INSTALLED) $(INSTALLED_MMS) ## Run every test that this machine can run, but the slow ones below
+test: $(INSTALLED) $(INSTALLED_MMS) ## Run all tests that this machine can run, except bench, faults, acceptance and test-images
 	$(PYTEST) $(IN_PARALLEL) -m 'not acceptance and not faults and not bench and not image'
 
-faults: $(INSTALLED) $(INSTALLED_MMS) ## Hit both servers with what happens in production: some 8 minutes, [SHORT=1] 2
+faults: $(INSTALLED) $(INSTALLED_MMS) ## Test both model servers under load with faults such as killed processes; 8 minutes [SHORT]
 	$(PYTEST) -m 'faults$(if $(SHORT), and core)'
 
-test-image: $(INSTALLED) ## Run the endpoint suite against the images that were built: [TARGETS=serving]
+test-image: $(INSTALLED) ## Run the HTTP tests against Docker images that are already built [TARGETS]
 	IMAGES=required $(PYTEST) $(foreach target,$(filter-out training,$(TARGETS)),'$(SUITE)[$(target)]')
 
-test-images: $(INSTALLED) $(INSTALLED_PIPELINE) image ## Build every image, and run all tests of them: faults, SageMaker's local mode; some 12 minutes
+test-images: $(INSTALLED) $(INSTALLED_PIPELINE) image ## Build all Docker images and run all their tests; 12 minutes
 	IMAGES=required $(PYTEST) -m image
 
-fuzz: $(INSTALLED) ## Try 10,000 generated inputs a test, where `make test` tries 100
+fuzz: $(INSTALLED) ## Run the fuzz tests with 10,000 generated inputs each; `make test` uses 100
 	$(PYTEST) -m fuzz --hypothesis-profile=fuzz --timeout=3600
 
-bench: $(INSTALLED) ## Measure the channel for a minute, the price of being observed, the memory of decoding
+bench: $(INSTALLED) ## Measure the observation channel, the cost of observing, decoding memory and training input
 	$(PYTEST) -m bench --capture=no
 
-bench-drift: $(INSTALLED) ## Measure the drift detector on real images, after `make demo`: DATA=folder [OOD=folder]
+bench-drift: $(INSTALLED) ## Measure the drift detector on real images, after `make demo`: DATA=folder [OOD]
 	@test -n '$(DATA)' || { echo "expected DATA=, the folder of images that the demo was given" >&2; exit 1; }
 	$(VENV)/bin/python -m driftserve_benchmark --archive $(BUILD)/demo/model --data '$(DATA)' \
 	  $(if $(OOD),--ood '$(OOD)') --cache $(BUILD)/bench-drift
 
-coverage: $(INSTALLED) $(INSTALLED_MMS) ## Measure the branch coverage of driftserve, in all its processes
+coverage: $(INSTALLED) $(INSTALLED_MMS) ## Measure the branch coverage of driftserve, including its child processes
 	@rm -rf $(BUILD)/coverage && mkdir -p $(BUILD)/coverage
 	PYTHONDONTWRITEBYTECODE= $(VENV)/bin/coverage run -m pytest $(IN_PARALLEL) \
 	  -m 'not acceptance and not faults and not bench and not image' --ignore=tests/e2e
 	$(VENV)/bin/coverage combine --quiet
 	$(VENV)/bin/coverage report
 
-acceptance: $(INSTALLED) ## Run the whole demo on the images in DRIFTSERVE_DATA and hold its report to the targets
+acceptance: $(INSTALLED) ## Run the demo on the images in DRIFTSERVE_DATA and check that it reaches its targets
 	$(PYTEST) -m acceptance --capture=no
 
-check: $(INSTALLED) ## Lint, types and layers
+check: $(INSTALLED) ## Check lint, format, types and package layers
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	for project in . $(PROJECTS); do $(VENV)/bin/lint-imports --config $$project/pyproject.toml || exit 1; done
 
-docs: $(INSTALLED) ## Write docs/settings.md and docs/metrics.md again, from the code
+docs: $(INSTALLED) ## Generate the settings, metrics and HTTP API pages of docs/ from the code
 	$(VENV)/bin/python docs/generate.py
 
-pictures: $(INSTALLED) ## Make docs/pictures again; runs the demo where no recording of it exists: [AGAIN=1] [QUICK=1]
+pictures: $(INSTALLED) ## Make docs/pictures again; also runs the demo, if it has not been recorded [AGAIN QUICK]
 	$(VENV)/bin/python -m driftserve_pictures --demo $(BUILD)/demo $(if $(AGAIN),--again)
 
-format: $(INSTALLED) ## Put the code into the house style
+format: $(INSTALLED) ## Format the code and fix lint where ruff can
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-login: ## Log Docker in to the registry: REGISTRY=ACCOUNT.dkr.ecr.REGION.amazonaws.com
+login: ## Log Docker in to the registry: REGISTRY=name
 	@test -n '$(REGISTRY)' || { echo "expected REGISTRY=, as ACCOUNT.dkr.ecr.REGION.amazonaws.com" >&2; exit 1; }
 	$(AWS) ecr get-login-password | $(DOCKER) login --username AWS --password-stdin '$(REGISTRY)'
 
-push: ## Push the images, and name them by digest in imagedefinitions.json: REGISTRY= [REPOSITORY=driftserve] [TARGETS=]
+push: ## Push Docker images; list digests in imagedefinitions.json: REGISTRY=name [REPOSITORY TARGETS]
 	$(PYTHON) container/push.py --docker '$(DOCKER)' --registry '$(REGISTRY)' --repository '$(REPOSITORY)' \
 	  --image '$(IMAGE)' --revision '$(REVISION)' $(TARGETS)
 
-clean: ## Remove what was built; the environments stay
+clean: ## Remove build/, but keep the .venv folders
 	rm -rf $(BUILD)

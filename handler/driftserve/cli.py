@@ -213,7 +213,9 @@ def _add_archive_tools(commands: "argparse._SubParsersAction[Parser]") -> None:
         "The model must give the recorded results for the golden images of the archive.",
     )
     verify.add_argument("archive", type=Path, help=_ARCHIVE_HELP)
-    verify.add_argument("--unpack", type=Path, metavar="DIR", help="unpack the verified files into DIR, new or empty")
+    verify.add_argument(
+        "--unpack", type=Path, metavar="DIR", help="unpack the verified files into DIR, which must be new or empty"
+    )
     _add_parent(verify)
     verify.set_defaults(run=_verify)
 
@@ -232,7 +234,7 @@ def _add_monitoring(commands: "argparse._SubParsersAction[Parser]") -> None:
         "--runtime-dir",
         type=Path,
         metavar="DIR",
-        help="runtime directory of the monitor; if several monitors run and this is missing, the error lists their "
+        help="runtime directory of the monitor; needed if several monitors run: without it, the error lists the "
         "directories (default: DRIFTSERVE_RUNTIME_DIR, else that of the only running monitor)",
     )
     status.set_defaults(run=_status)

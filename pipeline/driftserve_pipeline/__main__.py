@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from driftserve.command_line import Parser
+from driftserve.command_line import Parser, describe
 from driftserve.errors import DriftserveError
 from driftserve.text import printable
 from driftserve_pipeline.commands.command import Command, Outcome
@@ -67,7 +67,7 @@ def _parser() -> Parser:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, command in COMMANDS.items():
-        description = f"{command.help[0].upper()}{command.help[1:]}."
+        description = describe(command.help, command.details)
         command.add_arguments(commands.add_parser(name, help=command.help, description=description, allow_abbrev=False))
     return parser
 

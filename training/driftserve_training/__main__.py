@@ -14,7 +14,7 @@ import json
 import sys
 from collections.abc import Sequence
 
-from driftserve.command_line import Parser
+from driftserve.command_line import Parser, describe
 from driftserve.errors import DriftserveError
 from driftserve.text import printable
 from driftserve_training.commands.evaluate import EVALUATE
@@ -59,7 +59,7 @@ def _parser() -> Parser:
     parser = Parser(prog="python -m driftserve_training", description=description, allow_abbrev=False)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, command in COMMANDS.items():
-        description = f"{command.help[0].upper()}{command.help[1:]}."
+        description = describe(command.help, command.details)
         command.add_arguments(commands.add_parser(name, help=command.help, description=description, allow_abbrev=False))
     return parser
 

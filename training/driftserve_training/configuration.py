@@ -26,13 +26,13 @@ class Locations(BaseModel):
     """Folder with train/, val/ and test/, each with <class>/<image>. `preprocess` writes this layout."""
 
     train_data: Path | None = None
-    """Folder of training images, <class>/<image>. Replaces train/ in `data`."""
+    """Folder of training images, <class>/<image>. Replaces train/ in --data."""
 
     val_data: Path | None = None
-    """Folder of validation images, <class>/<image>. Replaces val/ in `data`."""
+    """Folder of validation images, <class>/<image>. Replaces val/ in --data."""
 
     test_data: Path | None = None
-    """Folder of test images, <class>/<image>. Replaces test/ in `data`. No test image may be in another split."""
+    """Folder of test images, <class>/<image>. Replaces test/ in --data. An image in two splits is an error."""
 
 
 class TrainingConfiguration(Locations):
@@ -42,22 +42,22 @@ class TrainingConfiguration(Locations):
     """Folder for weights, scores and TensorBoard logs. An interrupted run in this folder is resumed."""
 
     weights: Path | None = None
-    """timm weights file, with an optional record <file>.json; or a folder of these, to take the file of the model."""
+    """A timm weights file; <file>.json beside it may describe it. Or a folder of them: the one for --model is used."""
 
     model: str | None = Field(default=None, min_length=1)
-    """Name of a timm model. By default, the model in the record of the weights, else the winner of the search."""
+    """Name of a timm model. With --weights, the default is the model that <file>.json names."""
 
     pretrained: bool = True
     """Download timm's pretrained weights if no weights are given."""
 
     image_size: int | None = Field(default=None, ge=1, le=2048)
-    """Height and width of the network's input in pixels. By default, the size of the pretrained network."""
+    """Height and width of the network's input in pixels. By default, the input size of the pretrained network."""
 
     epochs: int = Field(default=4, ge=1)
     """Number of passes over the training images."""
 
     head_epochs: int = Field(default=1, ge=0)
-    """Number of epochs at the start that train only the head of a pretrained network."""
+    """Number of epochs at the start that train only the head (the last layer) of a pretrained network."""
 
     batch_size: int = Field(default=32, ge=1)
     """Number of images per step in each process."""
@@ -69,25 +69,27 @@ class TrainingConfiguration(Locations):
     """Peak learning rate, reached after the warm-up."""
 
     features_rate: float = Field(default=0.1, ge=0)
-    """Learning rate of the pretrained features, as a fraction of the learning rate of the head."""
+    """Learning rate of the pretrained layers, as a fraction of that of the head. Not used if --head-epochs is 0."""
 
     weight_decay: float = Field(default=0.02, ge=0)
     """Weight decay of the optimizer."""
 
     warmup: float = Field(default=0.1, ge=0, lt=1)
-    """Fraction of the steps in which the learning rate rises. It then falls along a cosine."""
+    """Fraction of the steps in which the learning rate rises. In the other steps it falls to 0 along a cosine."""
 
     label_smoothing: float = Field(default=0.1, ge=0, lt=1)
     """Label smoothing of the cross-entropy loss."""
 
     augmentation: str = Field(default="light", min_length=1)
-    """Augmentation of training images: `none`, `light`, `realistic`, or a JSON file with an albumentations pipeline."""
+    """Random changes of training images. `light`: flips, small shifts, turns and colour changes. `realistic`: also
+    weather, blur, noise and JPEG compression. `none`: no changes. Or a JSON file with an albumentations pipeline."""
 
     mixup: float = Field(default=0.0, ge=0)
     """Alpha of mixup, which blends pairs of images and their labels; 0 disables it."""
 
     cutmix: float = Field(default=0.0, ge=0)
-    """Alpha of CutMix, which pastes a part of another image; 0 disables it. If mixup is on too, each batch gets one."""
+    """Alpha of CutMix, which pastes a part of another image; 0 disables it. If mixup is also on, each batch uses
+    only one of the two, at random."""
 
     ema_decay: float = Field(default=0.0, ge=0, lt=1)
     """Decay of the moving average of the weights; 0 disables it. The average is validated and saved as the weights."""

@@ -21,6 +21,10 @@ PREFIX = "DRIFTSERVE_TRAINING_"
 BEST_PARAMETERS_FILE = "best_params.yaml"
 _WINNER = files("driftserve_training") / BEST_PARAMETERS_FILE
 _CONFIG_FLAG = "config"
+_CONFIG_HELP = (
+    "YAML file of these parameters. Flags override environment variables, which override the file. The variable of "
+    f"--learning-rate is {PREFIX}LEARNING_RATE"
+)
 
 
 def add_flags(parser: argparse.ArgumentParser, kind: type[BaseModel], leave_out: Collection[str] = ()) -> None:
@@ -29,7 +33,7 @@ def add_flags(parser: argparse.ArgumentParser, kind: type[BaseModel], leave_out:
     Flags that are not given are absent from the parsed options.
     """
     group = parser.add_argument_group("training parameters")
-    group.add_argument("--config", type=Path, metavar="FILE", help="YAML file; flags and environment override it")
+    group.add_argument("--config", type=Path, metavar="FILE", help=_CONFIG_HELP)
     for name, field in kind.model_fields.items():
         if name not in leave_out:
             _add_flag(group, name, field)
@@ -156,7 +160,8 @@ def _checker(field: FieldInfo) -> Any:
 def _help(name: str, field: FieldInfo) -> str:
     default = read_winner().get(name, field.default)
     default_text = "" if field.is_required() or default is None else f" (default: {default})"
-    return f"{field.description}{default_text}".replace("%", "%%")
+    text = " ".join((field.description or "").split())
+    return f"{text}{default_text}".replace("%", "%%")
 
 
 def _metavar(field: FieldInfo) -> str:

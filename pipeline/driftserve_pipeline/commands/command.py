@@ -15,7 +15,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Command:
-    """A command: a line of help, its flags, and the function that runs it.
+    """A command: a line of help, its flags, the function that runs it, and more text for its `--help`.
 
     `run` returns the text to print, complete lines or nothing. It imports slow modules itself, to keep `--help` fast.
     """
@@ -23,3 +23,4 @@ class Command:
     help: str
     add_arguments: Callable[[argparse.ArgumentParser], None]
     run: Callable[[argparse.Namespace], str | Outcome]
+    details: str = ""

@@ -11,7 +11,7 @@ from driftserve_pipeline.registry.versions import ModelVersion, newest_approved
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("version", metavar="VERSION", help="number or ARN of the version")
-    parser.add_argument("--reason", required=True, help="reason in one line, stored with the version")
+    parser.add_argument("--reason", required=True, help="reason in one line; stored with the version")
     parser.add_argument("--json", action="store_true", help="print one line of JSON")
 
 
@@ -53,5 +53,15 @@ def format_decision(client: Any, group: str, version: ModelVersion, decision: st
     return f"version {version.version} is {decision}; {after}\n"
 
 
-APPROVE = Command("approve a version, so that it may serve", _add_arguments, on_account(_approve))
-REJECT = Command("reject a version, so that it does not serve", _add_arguments, on_account(_reject))
+APPROVE = Command(
+    "approve a version, which allows you to deploy it",
+    _add_arguments,
+    on_account(_approve),
+    "This command does not deploy it. SageMaker sends an approval event, which can trigger your own deployment.",
+)
+REJECT = Command(
+    "reject a version, so that it cannot become the champion",
+    _add_arguments,
+    on_account(_reject),
+    "This command does not change any endpoint.",
+)

@@ -1,4 +1,4 @@
-"""`render`, `diff` and `upsert`: write, compare and deploy the pipeline's definition."""
+"""`render`, `diff` and `upsert`: write, compare and deploy the pipeline definition."""
 
 import argparse
 import os
@@ -30,7 +30,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "--definition",
         type=Path,
         metavar="FILE",
-        help="file that `render` wrote, which needs no SDK (default: render now)",
+        help="file that `render` wrote; with it, this command does not need the SageMaker SDK (default: render now)",
     )
     _add_tuning_argument(either)
 
@@ -60,7 +60,12 @@ def _upsert(options: argparse.Namespace, account: Account) -> str:
 
 def _add_tuning_argument(parser: argparse._ActionsContainer) -> None:
     """Add the flag for the variant with a search, which the setting `tuning` also selects."""
-    parser.add_argument("--tuning", action="store_true", help="use the variant in which a search chooses the network")
+    parser.add_argument(
+        "--tuning",
+        action="store_true",
+        help="render the pipeline that has a step Tune, which searches for the best model, optimizer and learning rate "
+        "(default: DRIFTSERVE_PIPELINE_TUNING)",
+    )
 
 
 def _chosen(options: argparse.Namespace, settings: PipelineSettings) -> str:
@@ -77,6 +82,10 @@ def _rendered(options: argparse.Namespace, settings: PipelineSettings) -> str:
     return render(settings.model_copy(update={"tuning": settings.tuning or options.tuning}))
 
 
-RENDER = Command("write the definition as JSON; this needs no network and no account", _add_render_arguments, _render)
+RENDER = Command(
+    "write the pipeline definition as JSON; this needs no network and no AWS account", _add_render_arguments, _render
+)
 DIFF = Command("show what `upsert` would change; exit with 1 if there is a change", _add_arguments, on_account(_diff))
-UPSERT = Command("create or update the pipeline in the account", _add_arguments, on_account(_upsert))
+UPSERT = Command(
+    "create or update the pipeline in the AWS account of your credentials", _add_arguments, on_account(_upsert)
+)

@@ -11,9 +11,9 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--to",
         metavar="VERSION",
-        help="number or ARN of an older approved version (default: the one before the champion)",
+        help="number or ARN of an older approved version (default: the approved version before the champion)",
     )
-    parser.add_argument("--reason", required=True, help="reason in one line, stored with the rejected versions")
+    parser.add_argument("--reason", required=True, help="reason in one line; stored with every version that changes")
     parser.add_argument("--json", action="store_true", help="print one line of JSON")
 
 
@@ -38,4 +38,9 @@ def _run(options: argparse.Namespace, account: Account) -> str:
     )
 
 
-ROLLBACK = Command("make an older version the champion again", _add_arguments, on_account(_run))
+ROLLBACK = Command(
+    "make an older approved version the champion again",
+    _add_arguments,
+    on_account(_run),
+    "Rejects the newer approved versions, and approves the older version again. Check your endpoint afterwards.",
+)

@@ -1,4 +1,4 @@
-"""`start`: run the pipeline, unless it runs or has succeeded with the same manifest."""
+"""`start`: run the pipeline, unless it is running or has succeeded with the same manifest."""
 
 import argparse
 import json
@@ -19,10 +19,10 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="set a parameter of the deployed pipeline; repeat for more, the others keep their defaults",
+        help="set a parameter of the deployed pipeline; can be repeated. Other parameters have their defaults",
     )
     parser.add_argument(
-        "--again", action="store_true", help="start even if an execution on the same inputs has succeeded"
+        "--again", action="store_true", help="run the pipeline even if it has already succeeded with the same inputs"
     )
     parser.add_argument("--json", action="store_true", help="print one line of JSON")
 
@@ -46,5 +46,9 @@ def _run(options: argparse.Namespace, account: Account) -> str:
 
 
 START = Command(
-    "run the pipeline, unless it runs or has succeeded on the same inputs", _add_arguments, on_account(_run)
+    "run the pipeline once for the same inputs",
+    _add_arguments,
+    on_account(_run),
+    "Does nothing if it is already running, or has already succeeded, with the same inputs. Refuses to start while it "
+    "runs with other inputs.",
 )

@@ -52,4 +52,9 @@ def _note(version: ModelVersion, is_champion: bool) -> str:
     return "champion" if is_champion else ""
 
 
-VERSIONS = Command("list the registered versions, and mark the champion", _add_arguments, on_account(_run))
+VERSIONS = Command(
+    "list the registered versions, and show which one is the champion",
+    _add_arguments,
+    on_account(_run),
+    "The champion is the newest approved version.",
+)

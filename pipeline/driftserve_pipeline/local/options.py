@@ -24,9 +24,9 @@ def add_local_arguments(parser: argparse.ArgumentParser, work: Path, *, images_r
     parser.add_argument(
         "--drawn",
         action="store_true",
-        help="the images are easy drawn scenes: train a small network from random weights",
+        help="say that the images are drawn scenes, which are easy: a small network with random weights is trained",
     )
-    parser.add_argument("--weights", type=Path, help="timm weights file; its record <file>.json is optional")
+    parser.add_argument("--weights", type=Path, help="timm weights file; <file>.json beside it may describe it")
     parser.add_argument(
         "--pipeline-python",
         type=Path,

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from driftserve.command_line import Parser
+from driftserve.command_line import Parser, describe
 from driftserve.errors import DriftserveError
 from driftserve.text import printable
 from driftserve_pipeline.errors import PipelineError
@@ -82,8 +82,7 @@ def _parser() -> Parser:
     )
     steps = parser.add_subparsers(dest="step", required=True, metavar="STEP")
     for name, step in STEPS.items():
-        description = f"{step.help[0].upper()}{step.help[1:]}."
-        step.add_arguments(steps.add_parser(name, help=step.help, description=description, allow_abbrev=False))
+        step.add_arguments(steps.add_parser(name, help=step.help, description=describe(step.help), allow_abbrev=False))
     return parser
 
 

@@ -1,4 +1,4 @@
-"""Preprocess: checks the images, merges annotations, splits off validation images, and writes the manifest."""
+"""Preprocess: checks the images, merges annotations, chooses validation images, and writes the manifest."""
 
 import argparse
 
@@ -33,4 +33,4 @@ def _run(options: argparse.Namespace, folders: Folders) -> str:
         raise PipelineError(str(error).replace(_DROP, _DROP_PARAMETER)) from error
 
 
-PREPROCESS = Step("check the images, and split off validation images", _add_arguments, _run)
+PREPROCESS = Step("check the images, and choose validation images", _add_arguments, _run)

@@ -19,41 +19,46 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "--trained",
         type=Path,
         required=True,
-        metavar="FOLDER",
-        help="the --output of `train`; receives evaluation.json and label_issues-<split>.csv, which lists images whose "
-        "label is probably wrong",
+        metavar="RUN",
+        help="the --output of `train`. The results are written there: evaluation.json, predictions-<split>.csv, and "
+        "label_issues-<split>.csv with the images whose label is probably wrong",
     )
     parser.add_argument(
-        "--split", choices=[*SPLITS, STREAM], default=_DEFAULT.split, help="split to evaluate (default: %(default)s)"
+        "--split",
+        choices=[*SPLITS, STREAM],
+        default=_DEFAULT.split,
+        help="split to evaluate; stream has images that imitate live traffic (default: %(default)s)",
     )
     parser.add_argument(
         "--robustness-images",
         type=_images,
         default=_DEFAULT.robustness_images,
         metavar="N",
-        help="number of images to measure the accuracy under 15 corruptions at 5 severities on, which is slow; `all`, "
-        "or 0 to skip it (default: %(default)s)",
+        help="number of images for the robustness test, which is slow: it measures the accuracy under 15 corruptions, "
+        "each at 5 severities. `all` uses all images, 0 skips the test (default: %(default)s)",
     )
     parser.add_argument(
         "--adversary-images",
         type=_images,
         default=_DEFAULT.adversary_images,
         metavar="N",
-        help="number of images to measure the accuracy under attack (FGSM, PGD) on; `all`, or 0 to skip it "
-        "(default: %(default)s)",
+        help="number of images for the adversarial test: it measures the accuracy under the attacks FGSM and PGD. "
+        "`all` uses all images, 0 skips the test (default: %(default)s)",
     )
     parser.add_argument(
         "--champion",
         type=Path,
         metavar="PATH",
-        help="network to compare with: another evaluated --trained folder, its predictions-<split>.csv, or an archive "
-        "(a .mar, or a model.tar.gz or folder with one), which then predicts the images",
+        help="network to compare with. Give one of three: the folder of another evaluated run; its "
+        "predictions-<split>.csv; or an archive (.mar, model.tar.gz, or a folder with one .mar), which then classifies "
+        "the images",
     )
     parser.add_argument(
         "--cache",
         type=Path,
         metavar="FOLDER",
-        help="folder to cache corrupted images in, for other networks with the same input size",
+        help="folder that keeps the corrupted images, so that the next evaluation of a network with the same input "
+        "size is faster",
     )
     parser.add_argument(
         "--batch-size",

@@ -16,30 +16,40 @@ _MOST_SEED = 2**32 - 1
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--trained", type=Path, required=True, help="the --output of `train`; receives explanations/")
     parser.add_argument(
-        "--split", choices=(*SPLITS, STREAM), default="test", help="split to explain (default: %(default)s)"
+        "--trained",
+        type=Path,
+        required=True,
+        metavar="RUN",
+        help="the --output of `train`; the results are written to its folder explanations/",
+    )
+    parser.add_argument(
+        "--split",
+        choices=(*SPLITS, STREAM),
+        default="test",
+        help="split with the images to explain; stream has images that imitate live traffic (default: %(default)s)",
     )
     parser.add_argument(
         "--images",
         type=whole_number(1, _MOST_IMAGES),
         default=12,
         metavar="N",
-        help="number of images; up to half are the mistakes with the highest confidence (default: %(default)s)",
+        help="number of images to explain; half of them, if possible, are the wrong predictions with the "
+        "highest confidence (default: %(default)s)",
     )
     parser.add_argument(
         "--method",
         choices=get_args(Method),
         default="integrated_gradients",
-        help="integrated_gradients: every pixel, slow, any network; grad_cam: coarse, fast, only for convolutional "
-        "networks; occlusion: covers one square after another (default: %(default)s)",
+        help="integrated_gradients: every pixel, slow, any network. grad_cam: coarse, fast, only for convolutional "
+        "networks. occlusion: covers one square after another (default: %(default)s)",
     )
     parser.add_argument(
         "--seed",
         type=whole_number(0, _MOST_SEED),
         default=0,
         metavar="N",
-        help="random seed of the choice of images and of the random pixel orders in the test (default: %(default)s)",
+        help="random seed of the choice of images and of the orders in the removal check (default: %(default)s)",
     )
     parser.add_argument(
         "--steps",
@@ -84,4 +94,10 @@ def _run(options: argparse.Namespace) -> dict[str, object]:
     }
 
 
-EXPLAIN = Command("show which pixels support the predicted label, and test that by removing them", _add_arguments, _run)
+EXPLAIN = Command(
+    "show which pixels support the predicted label, and check this by removing them",
+    _add_arguments,
+    _run,
+    "The check replaces the most important parts of an image by its mean colour, and measures how fast the "
+    "probability of the label falls.",
+)

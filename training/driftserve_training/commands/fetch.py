@@ -13,16 +13,24 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--source",
         default=_DEFAULT,
-        help="kaggle:OWNER/NAME, s3://BUCKET/PREFIX, a folder or a .zip file with train/ and test/ (or seg_train/ "
-        "and seg_test/), each with <class>/<image> (default: %(default)s)",
+        metavar="LOCATION",
+        help="location of the images: kaggle:OWNER/NAME, s3://BUCKET/PREFIX, a folder or a .zip file; it contains "
+        "train/ and test/ (or seg_train/ and seg_test/), each with <class>/<image> (default: %(default)s)",
     )
     parser.add_argument(
         "--test-source",
-        metavar="SOURCE",
-        help="source of the test images, if it is not --source: a SOURCE with test/ or seg_test/, or with "
-        "<class>/<image> at its root; --source may then have the training images as <class>/<image> at its root",
+        metavar="LOCATION",
+        help="another location, from which the test images are taken instead. With this flag, each of the two "
+        "locations may also contain only <class>/<image>, without train/ or test/",
     )
-    parser.add_argument("--output", type=Path, required=True, help="new or empty folder for seg_train/, seg_test/, ...")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        required=True,
+        metavar="FOLDER",
+        help="new or empty folder; the images are written to seg_train/ and seg_test/, and to seg_val/, seg_pred/ "
+        "(images without labels) and stream/ (images that imitate live traffic) if the source has them",
+    )
 
 
 def _run(options: argparse.Namespace) -> dict[str, object]:

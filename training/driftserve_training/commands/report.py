@@ -1,4 +1,4 @@
-"""Command `report`: write the model card of a trained network, or check that an archive names it."""
+"""Command `report`: write the model card of a trained network, or check that an archive contains its digests."""
 
 import argparse
 from pathlib import Path
@@ -21,7 +21,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "--archive",
         type=Path,
         metavar="FILE.mar",
-        help="write nothing, only check that this archive names the card of RUN",
+        help="write nothing; check that this archive contains the digests of RUN's card.html and card.json",
     )
 
 

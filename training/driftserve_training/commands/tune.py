@@ -43,7 +43,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "--sampler",
         choices=["grid", "tpe"],
         default="grid",
-        help="grid: every combination once; tpe: --trials combinations, chosen by earlier results (default: grid)",
+        help="grid: try every combination once. tpe: try --trials combinations, most of them near the best earlier "
+        "ones (Tree-structured Parzen Estimator) (default: grid)",
     )
     how.add_argument(
         "--trials",
@@ -61,22 +62,25 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "--rank-by",
         choices=["validation", "test"],
         default="validation",
-        help="images to rank trials by; validation: test/ is used only once, for the winner; test: the test score "
-        "of the winner is then biased (default: validation)",
+        help="images that rank the trials. validation: val/, and test/ is used only once, for the winner. test: test/, "
+        "which makes the test score of the winner too good (default: validation)",
     )
     how.add_argument(
         "--storage",
         metavar="URL",
-        help="database to share a study between machines, postgresql+psycopg://USER@HOST/NAME "
-        "(default: a journal in --output, which several processes on one machine can share)",
+        help="database that several machines share for one search, postgresql+psycopg://USER@HOST/NAME (default: the "
+        "file study.journal in --output, which several processes on one machine can share)",
     )
-    how.add_argument("--study", default="search", metavar="NAME", help="study name in --storage (default: search)")
+    how.add_argument(
+        "--study", default="search", metavar="NAME", help="name of the search in --storage (default: search)"
+    )
     how.add_argument(
         "--output",
         type=Path,
         default=argparse.SUPPRESS,
-        metavar="PATH",
-        help="folder for best_params.yaml, table, plots and trials/; a search in an existing folder is resumed",
+        metavar="FOLDER",
+        help="folder for best_params.yaml, the table of trials, plots and trials/; a search that is already there is "
+        "resumed",
     )
     add_flags(parser, TrainingConfiguration, (*SEARCHED, "output"))
 

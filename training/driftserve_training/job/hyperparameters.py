@@ -33,7 +33,7 @@ class JobParameters(BaseModel):
     """Version of the model."""
 
     product: Literal["archive", "run"] = "archive"
-    """Output of the job: `archive`, the archive with its evidence; or `run`, the training run for later evaluation."""
+    """Output of the job: `archive`, the archive with its model card; or `run`, the run for a later evaluation."""
 
     revision: str = Field(default="unknown", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:/+-]*$", max_length=64)
     """Revision of the training code, for the provenance of the archive."""

@@ -1,4 +1,4 @@
-"""Make a data set from fetched images: check them, split off validation, write an immutable manifest."""
+"""Make a data set from fetched images: check them, choose validation images, write a read-only manifest."""
 
 import csv
 import hashlib
