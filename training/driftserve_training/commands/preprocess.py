@@ -22,7 +22,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         type=share,
         default=0.15,
         metavar="X",
-        help="fraction of each class's training images to move to val/ if it has no val/ (default: %(default)s)",
+        help="fraction of each class's training images to move to val/; not used if --data has val images "
+        "(default: %(default)s)",
     )
     parser.add_argument(
         "--seed",
