@@ -1,4 +1,4 @@
-"""Faults of running containers, as described in docs/images.md, "What each fault costs".
+"""Faults of running containers, as described in docs/docker.md, "What each fault costs".
 
 Unless a test says otherwise, a container has two workers, a read-only root and 2 GB; four clients send requests
 without pause.

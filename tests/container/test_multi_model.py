@@ -1,4 +1,4 @@
-"""A running container that loads and unloads models on request (docs/images.md, "Many models")."""
+"""A running container that loads and unloads models on request (docs/docker.md, "Many models")."""
 
 import json
 import shutil

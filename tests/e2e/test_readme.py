@@ -19,6 +19,11 @@ from processes import wait_for
 
 README = (ROOT / "README.md").read_text()
 CURL = "curl -H 'Content-Type: image/jpeg' --data-binary @build/demo/data/test/sea/0000.jpg localhost:8080/invocations"
+SEND = CURL.replace("curl", "head -200 | xargs -I% curl -so /dev/null").replace(
+    "build/demo/data/test/sea/0000.jpg", "%"
+)
+NORMAL_TRAFFIC = f"shuf -e build/demo/data/stream/*/*.jpg | {SEND}"
+TWO_CLASSES = f"ls build/demo/data/*/s*/*.jpg | {SEND}"
 INSTALLED = Path(sys.prefix, ".installed")
 # Do not install anything: use the environment of this test run in place of the one that make would create.
 MAKE = ["make", "--assume-old=.venv/.installed"]
@@ -94,9 +99,12 @@ def test_every_command_of_the_readme_is_tested() -> None:
     assert _commands("README.md") == [
         "make demo",
         "make serve PORT=8080",
-        "make demo DATA=path/to/images WEIGHTS=path/to/weights.safetensors",  # tested by make acceptance
         CURL,
+        NORMAL_TRAFFIC,
         ".venv/bin/driftserve status",
+        TWO_CLASSES,
+        ".venv/bin/driftserve status",
+        "make demo DATA=path/to/images WEIGHTS=path/to/weights.safetensors",  # tested by make acceptance
         "make image TARGETS=serving",  # tested by make test-images, in tests/container
         "make run PORT=8080",
         'docker run --rm -p 127.0.0.1:8080:8080 -v "$PWD/build/demo/model:/opt/ml/model:ro" driftserve:serving serve',
@@ -139,6 +147,9 @@ def test_make_serve_answers_curl_and_status_and_ends_on_ctrl_c(
         assert list(wait_for(answer, 60)) == list(json.loads(documented))
         wait_for(lambda: b'"observations": 1' in run(".venv/bin/driftserve status --json").stdout, 10)
         assert b"scenes/1  INSUFFICIENT_DATA" in run(".venv/bin/driftserve status").stdout
+        for traffic, state in ((NORMAL_TRAFFIC, b"scenes/1  OK"), (TWO_CLASSES, b"scenes/1  DRIFT")):
+            assert run(traffic.replace("8080", port)).returncode == 0
+            wait_for(lambda state=state: state in run(".venv/bin/driftserve status").stdout, 10)  # type: ignore[misc]
         os.killpg(serve.pid, signal.SIGINT)  # a terminal sends Ctrl-C to make and all its children
         serve.wait(40)
         wait_for(lambda: run(curl).returncode == 7, 20)  # connection refused

@@ -76,7 +76,7 @@ def serve(settings: Settings, stop: StopFlag) -> int:
             if (status := _verify(archive, model_dir, settings, stop)) is not None:
                 return status
             serving = _one_model(server_dir, model_dir, settings)
-        logger.info("serving %s on http://%s:%d", serving.what, settings.host, settings.port)
+        logger.info("starting %s on http://%s:%d", serving.what, settings.host, settings.port)
         _serve(serving, server_dir, settings, stop)
     return 0
 
