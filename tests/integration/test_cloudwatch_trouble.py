@@ -66,6 +66,15 @@ def test_temporarily_refused_metrics_arrive_later_and_once(cloudwatch: FakeCloud
     assert +cloudwatch.sums() == _sums([0, 1])
 
 
+def test_the_region_of_a_sagemaker_container_is_enough(
+    cloudwatch: FakeCloudWatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
+    CloudWatchSink("driftserve").emit(_period(0))
+    assert +cloudwatch.sums() == _sums([0])
+
+
 def test_only_the_throttled_calls_of_a_period_are_sent_again(cloudwatch: FakeCloudWatch) -> None:
     size = 2 * MAX_METRICS_PER_CALL + 10
     cloudwatch.script = ["accept", *["throttle"] * (2 * ATTEMPTS_A_CALL)]

@@ -3,6 +3,7 @@
 boto3 finds region, credentials and endpoint as usual; AWS_ENDPOINT_URL_S3 selects another endpoint.
 """
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -100,7 +101,9 @@ def _download_all(client: Any, objects: Sequence[tuple[Address, Path]]) -> None:
 
 def _client() -> Any:
     with _translated_errors("s3"):
-        return boto3.Session().client("s3", config=_CONFIG)  # boto3's default session caches its credentials
+        session = boto3.Session()  # boto3's default session would cache its credentials
+        # SageMaker sets AWS_REGION, which boto3 does not read.
+        return session.client("s3", session.region_name or os.environ.get("AWS_REGION"), config=_CONFIG)
 
 
 def _keys(client: Any, address: Address) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Sends metrics to CloudWatch by PutMetricData, as Values and Counts, so that CloudWatch can compute percentiles."""
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -87,7 +88,10 @@ class CloudWatchSink:
 
     def _put(self, call: Sequence[Metric]) -> None:
         if self._client is None:
-            self._client = boto3.Session().client("cloudwatch", config=_CONFIG)
+            session = boto3.Session()
+            # SageMaker and Lambda set AWS_REGION, which boto3 does not read.
+            region = session.region_name or os.environ.get("AWS_REGION")
+            self._client = session.client("cloudwatch", region, config=_CONFIG)
         self._client.put_metric_data(Namespace=self._namespace, MetricData=[to_datum(metric) for metric in call])
 
 
