@@ -35,7 +35,7 @@ def table(status: Mapping[str, Any], now: float) -> str:
 
 
 def _drifted(model: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return the last report of a window and of a long window, if their verdict is DRIFT."""
+    """Return the last report on a window and the last on a long window, each only if its verdict is DRIFT."""
     reports = (model["last_report"], model["last_long_report"])
     return [report for report in reports if report and report["verdict"] == "DRIFT"]
 

@@ -66,7 +66,7 @@ def rebaseline(
     """
     contract, digest = read_archive(archive)
     if version == contract.version:
-        raise DataError(f"expected another version than the archive's own, got {version} again; give a new one")
+        raise DataError(f"expected another version than the archive's own, {version}; give a new one")
     target = output / f"{contract.name}.mar"
     if target.exists():
         raise DataError(f"{target} exists already; give another --output")
