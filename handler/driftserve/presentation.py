@@ -7,7 +7,7 @@ from driftserve.archive.certificate import Certificate
 from driftserve.archive.contract import Contract
 from driftserve.text import printable
 
-_HORIZONS = ("windows", "long windows")  # in the order of `Certificate.false_alarms`
+_HORIZONS = ("windows", "long windows")  # names of the rows of `Certificate.false_alarms`, in their order
 
 _COLUMNS = ("name", "state", "windows", "long_windows", "alarms", "observations", "dropped")
 _LONGEST_SILENCE_SECONDS = 5.0

@@ -79,7 +79,8 @@ class GoldenImage(Record):
     @model_validator(mode="after")
     def _is_clear(self) -> "GoldenImage":
         if not all(0.0 <= value <= 1.0 for value in self.probabilities):
-            raise ValueError(f"{self.file}: expected probabilities in [0, 1], got {self.probabilities}")
+            lowest, highest = min(self.probabilities), max(self.probabilities)
+            raise ValueError(f"{self.file}: expected probabilities in [0, 1], got {lowest} to {highest}")
         if abs((total := math.fsum(self.probabilities)) - 1.0) > _SUM_TOLERANCE:
             raise ValueError(f"{self.file}: expected probabilities that sum to 1, got a sum of {total:.6f}")
         if (margin := margin_of(self.probabilities)) <= MIN_GOLDEN_MARGIN:

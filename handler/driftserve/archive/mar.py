@@ -180,8 +180,8 @@ def _check_entry(entry: zipfile.ZipInfo) -> None:
     for accepted, expected, got in (
         (
             _NAME.fullmatch(name),
-            "a plain relative path of letters, digits, '.', '_' and '-', in which no part starts with '.'",
-            f"{len(name)} characters",
+            "a plain relative path of letters, digits, '.', '_' and '-', with no '.' at the start of a part",
+            "this name",
         ),
         (
             kind in (0, stat.S_IFDIR if is_directory else stat.S_IFREG),

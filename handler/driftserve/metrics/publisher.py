@@ -66,8 +66,8 @@ class _Delivery:
         self._sink = sink
         self._dimensions = (*dimensions, *zip(LOST.dimensions, (sink.name,), strict=True))
         self._delay = delay
-        self._periods: deque[Sequence[Metric]] = deque()  # without LostMetrics
-        self._in_flight: Sequence[Metric] = ()  # with LostMetrics
+        self._periods: deque[Sequence[Metric]] = deque()  # the waiting periods, without LostMetrics
+        self._in_flight: Sequence[Metric] = ()  # the period that is being sent, with LostMetrics
         self._lost = 0
         self._failures = 0
         self._is_overflowing = False

@@ -24,7 +24,7 @@ ELASTIC = (
     (244 * 0.12, 244 * 0.01, 244 * 0.02),
 )
 PIXELATE = (0.6, 0.5, 0.4, 0.3, 0.25)  # for each severity: the small side, divided by the image's side
-JPEG_QUALITY = (25, 18, 15, 10, 7)  # for each severity
+JPEG_QUALITY = (25, 18, 15, 10, 7)  # for each severity: the quality of the JPEG
 
 _TRUNCATE = 3.0  # the smoothing's radius, in standard deviations
 
