@@ -108,8 +108,8 @@ def _p_values(
 
     Each p-value is the larger one of two tests. The first is the two-sample test, asymptotic as in
     `scipy.stats.ks_2samp` with method="asymp". It keeps the level on average over references, that is, over archives;
-    equal values make it conservative. But a reference that is unusual by chance would raise false alarms in every
-    window. So a second test must agree: a one-sample test of the part of D that exceeds the reference's own error.
+    equal values make it conservative. But a reference that is unusual by chance would raise false alarms again and
+    again. So a second test must agree: a one-sample test of the part of D that exceeds the reference's own error.
     """
     size = round(number * reference.size / (number + reference.size))
     on_average = stats.kstwo.sf(statistics, size)

@@ -12,10 +12,11 @@ from driftserve.errors import UndecodableImage
 _UNCOUNTED_BYTES = 1 << 15
 # The most reads for a header. A JPEG of 25 MB has 400 segments, and each takes 4 reads, so the limit leaves a margin.
 _HEADER_READS = 10_000
-# The most reads for the pixels. A PNG of 25 MB in chunks of only 256 bytes takes 400,000.
+# The most reads for the pixels. A PNG of 25 MB in chunks of only 256 bytes takes 400,000; an RLE bitmap takes two for
+# each run.
 _PIXEL_READS = 1_000_000
-# The most bytes that may be read, as a multiple of the body's. A TIFF takes 4: its tags are read three times, its
-# pixels once.
+# The most bytes that may be read, as a multiple of the body's length. A TIFF needs four times its length, because its
+# tags are read three times and its pixels once; one more is a margin.
 _READS_OF_A_BYTE = 5
 
 

@@ -3,7 +3,7 @@
 import struct
 from dataclasses import dataclass
 
-_UPRIGHT = 1  # the EXIF orientation of an image that needs no rotation
+_UPRIGHT = 1  # the EXIF orientation of an image that is already upright
 _GIF_HEADER_BYTES = 13
 _ORIENTATION_TAG = 0x0112
 _BYTE_ORDERS = {b"II": "<", b"MM": ">"}

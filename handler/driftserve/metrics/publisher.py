@@ -47,7 +47,7 @@ class Publisher:
             delivery.put(metrics)
 
     def close(self, timeout_seconds: float) -> None:
-        """Deliver the queued metrics, at most until the timeout; do not wait longer before a retry in progress."""
+        """Deliver the queued metrics, at most until the timeout. A wait before a retry ends at once."""
         deadline = time.monotonic() + timeout_seconds
         for delivery in self._deliveries:
             delivery.finish_by(deadline)

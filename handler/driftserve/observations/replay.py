@@ -27,7 +27,7 @@ class _Header:
 
     @property
     def policy(self) -> tuple[int | None, int | None]:
-        """Both settings."""
+        """The operator's two settings; each is None if the contract's value applied."""
         return self.window_size, self.windows_between_false_alarms
 
 

@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 _INTERVAL_SECONDS = 0.25
 _TIMEOUT_SECONDS = 5.0
-_TICKS_UNTIL_ALL_ARE_LOOKED_AT = 40  # ten seconds
+_TICKS_UNTIL_ALL_ARE_LOOKED_AT = 40  # checks from one full check to the next, in ten seconds
 
 
 class FailedModelCleaner(threading.Thread):

@@ -49,7 +49,7 @@ class _Serving:
 
 
 def serve(settings: Settings, stop: StopFlag) -> int:
-    """Serve the archive of the settings, or in multi-model mode those that requests load, until `stop` is set.
+    """Serve the archive from the settings, or in multi-model mode the archives that requests load, until `stop` is set.
 
     Args:
         settings: the settings; if they have no runtime directory, one is created.

@@ -47,7 +47,7 @@ def main(arguments: Sequence[str]) -> NoReturn:
 
 
 def served_directory(place: Path, settings: Settings) -> Path:
-    """Return a directory with a verified copy of the archive in `place`. It is kept until this process ends.
+    """Return the directory of a verified copy of the archive in `place`; the copy is kept until this process ends.
 
     If there is not enough memory, return a directory whose handler raises MemoryError.
 

@@ -17,7 +17,7 @@ def gaussian_noise(image: Image, severity: int, generator: np.random.Generator) 
 
 
 def shot_noise(image: Image, severity: int, generator: np.random.Generator) -> Image:
-    """Replace each value by a random number of photons, Poisson-distributed with the value as mean."""
+    """Replace each value by a Poisson-distributed number of photons with the same mean brightness."""
     photons = PHOTONS[severity - 1]
     return (generator.poisson(image * photons) / np.float32(photons)).astype(np.float32)
 

@@ -17,9 +17,9 @@ from driftserve.metrics.sinks.dimension import dimension_value
 # Limits of the EMF specification: most metrics in a directive, most values in an array.
 MAX_METRICS_PER_LINE = 100
 MAX_VALUES_PER_ARRAY = 100
-# Linux writes at most this many bytes to a pipe at once (PIPE_BUF, pipe(7)). The model server writes to the same pipe,
-# and its output may end up within a longer line. A line with a single array may be longer, but stays below CloudWatch
-# Logs' limit of 256 kB (1 MB in newer documents).
+# Linux writes up to this many bytes to a pipe in one piece (PIPE_BUF, pipe(7)). The model server writes to the same
+# pipe, and its output may end up within a longer line. A line with a single array may be longer, but stays below
+# CloudWatch Logs' limit of 256 kB (1 MB in newer documents).
 MAX_LINE_BYTES = 4096
 # Our own limit. EMF has no counts, so a line contains every single sample, and logs are billed by the byte.
 MAX_SAMPLES_PER_METRIC = 1000
