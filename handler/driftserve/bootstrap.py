@@ -1,7 +1,7 @@
-"""Builds the service, the Lambda function and the monitor from the settings; nothing else wires objects.
+"""Builds the service, the Lambda function and the monitor from the settings; no other module wires objects.
 
-Expensive imports are inside the functions: a worker does not import scipy and boto3 (2 s at start), and the
-monitor does not import torch (2 s, 200 MB).
+Slow imports are inside the functions: a worker does not import scipy and boto3 (2 s at start), and the monitor does not
+import torch (2 s, 200 MB).
 """
 
 import logging
@@ -16,7 +16,7 @@ from driftserve.errors import SettingsError
 from driftserve.logs import JsonFormatter, log_uncaught
 from driftserve.settings import Settings, SinkName
 
-if TYPE_CHECKING:  # only for annotations: these imports are expensive
+if TYPE_CHECKING:  # only for annotations, because these imports are slow
     from driftserve.inference.service import Observe, Service
     from driftserve.metrics.definitions import Sink
     from driftserve.monitoring.process import MonitorProcess
@@ -38,7 +38,8 @@ def configure_logging(settings: Settings) -> None:
 def build_service(model_dir: Path, settings: Settings, observe: "Observe | None" = None) -> "Service":
     """Return the service for an unpacked archive.
 
-    Its observations go to `observe`; without it, to the monitor of the runtime directory, if that is set.
+    The service's observations go to `observe`. If it is None, they go to the monitor of the runtime directory, if the
+    settings have one.
 
     Raises:
         ArchiveError: the directory does not match its contract.
@@ -78,7 +79,7 @@ def build_function(settings: Settings) -> "Service":
 
     _check_function_settings(settings)
     sinks = settings.sinks if "sinks" in settings.model_fields_set else ("emf",)
-    # This also removes what killed processes left: Lambda may start the next one on the same disk.
+    # This call also removes the files of killed processes, because Lambda may start the next process on the same disk.
     directory = own_runtime_dir()
     shutil.rmtree(directory, ignore_errors=True)  # from a process that had the same process id
     try:
@@ -100,13 +101,13 @@ def _check_function_settings(settings: Settings) -> None:
     """Raise SettingsError if a setting does not work on Lambda."""
     if "cloudwatch" in settings.sinks:
         raise SettingsError(
-            "DRIFTSERVE_SINKS: expected `emf` or `log` on Lambda, got `cloudwatch`, which would add an API call "
-            "to every response"
+            "DRIFTSERVE_SINKS: expected `emf` or `log` on Lambda, got `cloudwatch`, which would add an API call to "
+            "every response; use `emf`"
         )
     if settings.record_dir is not None:
         raise SettingsError(
-            f"DRIFTSERVE_RECORD_DIR: expected none on Lambda, where the disk is temporary, got "
-            f"{settings.record_dir}; the function's log has the observations, for `driftserve replay --log`"
+            f"DRIFTSERVE_RECORD_DIR: expected no directory on Lambda, where the disk is temporary, got "
+            f"{settings.record_dir}; unset it: the function's log has the observations, for `driftserve replay --log`"
         )
 
 

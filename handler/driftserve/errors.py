@@ -1,4 +1,4 @@
-"""All errors that driftserve raises on purpose.
+"""Defines all errors that driftserve raises on purpose, with the HTTP status of each.
 
 DriftserveError 500
 ├── BadRequest 400              the caller must change the request
@@ -10,8 +10,8 @@ DriftserveError 500
 │   ├── RequestTooLarge 413
 │   └── ImageTooLarge 413
 ├── NotReady 503                the caller can retry later
-├── ModelError 500              the network itself failed
-├── ArchiveError 500            the archive does not match its contract
+├── ModelError 500              the model failed on an image
+├── ArchiveError 500            the archive is invalid or not allowed
 ├── SettingsError 500           an environment variable is wrong
 ├── MonitorError 500            the monitor cannot run
 │   └── MonitorNotFound 500     no monitor is running, or more than one
@@ -82,7 +82,7 @@ class NotReady(DriftserveError):
 
 
 class ModelError(DriftserveError):
-    """The network raised an error, or its output is invalid."""
+    """The model raised an error, or its output is invalid."""
 
 
 class ArchiveError(DriftserveError):
@@ -117,8 +117,8 @@ class DeliveryError(DriftserveError):
 
 
 class ServerError(DriftserveError):
-    """The model server, or the Java that it needs, cannot start; or the server failed."""
+    """The model server or the Java that it needs cannot start, or the server failed later."""
 
 
 class DataError(DriftserveError):
-    """A data set is corrupt, incomplete or leaks between its splits, or a record cannot be read."""
+    """A data set is corrupt or incomplete, or has the same images in several splits; or a record cannot be read."""

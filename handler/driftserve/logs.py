@@ -15,8 +15,8 @@ EXTRA_FIELDS = ("request_id", "model", "metrics", "state", "observations")
 class JsonFormatter(logging.Formatter):
     """Formats each record as one JSON object on one line.
 
-    The fields are `time` (UTC, to the millisecond), `level`, `logger` and `message`; then the `EXTRA_FIELDS` that the
-    record has; then `exception`, the traceback as one string.
+    The fields are `time` (UTC, to the millisecond), `level`, `logger` and `message`, then those of `EXTRA_FIELDS` that
+    the record has, and at the end `exception`, the traceback as one string, if there is one.
     """
 
     def format(self, record: logging.LogRecord) -> str:
@@ -48,5 +48,5 @@ def log_uncaught() -> None:
 def _message(record: logging.LogRecord) -> str:
     try:
         return record.getMessage()
-    except (TypeError, ValueError, KeyError):  # the arguments do not match: logging would print a multi-line traceback
+    except (TypeError, ValueError, KeyError):  # the arguments do not match; logging would print several lines
         return f"{record.msg} {record.args!r}"

@@ -7,7 +7,7 @@ from driftserve.archive.certificate import Certificate
 from driftserve.archive.contract import Contract
 from driftserve.text import printable
 
-_HORIZONS = ("windows", "long windows")  # in the order of `Certificate.false_alarms`
+_HORIZONS = ("windows", "long windows")  # names of the rows of `Certificate.false_alarms`, in their order
 
 _COLUMNS = ("name", "state", "windows", "long_windows", "alarms", "observations", "dropped")
 _LONGEST_SILENCE_SECONDS = 5.0
@@ -35,7 +35,7 @@ def table(status: Mapping[str, Any], now: float) -> str:
 
 
 def _drifted(model: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return the last report of a window and of a long window, if their verdict is DRIFT."""
+    """Return the last report on a window and the last on a long window, each only if its verdict is DRIFT."""
     reports = (model["last_report"], model["last_long_report"])
     return [report for report in reports if report and report["verdict"] == "DRIFT"]
 

@@ -30,7 +30,7 @@ ServerName = Literal["torchserve", "mms"]
 
 
 class Settings(BaseModel):
-    """All settings of an operator; a variable's name is `DRIFTSERVE_` and the field's name in upper case."""
+    """All settings of the server. The variable of a field is `DRIFTSERVE_` and the field's name in upper case."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 

@@ -2,7 +2,7 @@
 
 
 def printable(text: object) -> str:
-    r"""Replace each unprintable character by a space: the text cannot break the line or control the terminal.
+    r"""Replace each unprintable character by a space, so that the text cannot break the line or control the terminal.
 
     >>> printable("a\nb\x1b[2J")
     'a b [2J'

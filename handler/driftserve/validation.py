@@ -9,7 +9,7 @@ _MOST_INPUT_CHARACTERS = 80
 
 @dataclass(frozen=True)
 class Problem:
-    """The first field that breaks a schema.
+    """The first field whose value breaks a schema.
 
     `place` is its path, joined by dots; empty if the whole document is wrong. `reason` is pydantic's message. `got` is
     the first 80 characters of the value, quoted; empty if the field is missing.
@@ -26,7 +26,7 @@ class Problem:
 
 
 def first_problem(error: ValidationError) -> Problem:
-    """Return the first problem that pydantic found; the others often follow from it.
+    """Return the first problem that pydantic found. Further problems often have the same cause.
 
     >>> from pydantic import BaseModel
     >>> class Window(BaseModel):

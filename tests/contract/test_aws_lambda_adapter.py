@@ -197,7 +197,7 @@ def test_no_file_is_left_on_disk_after_the_model_is_loaded(
     ("settings", "message"),
     [
         ({"sinks": ("cloudwatch",)}, "DRIFTSERVE_SINKS: expected `emf` or `log`"),
-        ({"record_dir": Path("/tmp/record")}, "DRIFTSERVE_RECORD_DIR: expected none"),  # noqa: S108
+        ({"record_dir": Path("/tmp/record")}, "DRIFTSERVE_RECORD_DIR: expected no directory"),  # noqa: S108
     ],
 )
 def test_unsupported_settings_are_refused(archive: Path, settings: dict[str, Any], message: str) -> None:

@@ -127,7 +127,7 @@ def test_invalid_metrics_are_sent_once_and_reported_as_lost_in_the_next_period(
     publisher.close(5.0)
     assert cloudwatch.calls == ["invalid", "accept"]
     assert +cloudwatch.sums() == _sums([1], lost=3)
-    assert "cloudwatch lost 3 metrics: CloudWatch refused them" in caplog.text
+    assert "cloudwatch lost 3 metrics: CloudWatch rejected the metrics" in caplog.text
     assert "InvalidParameterValue" in caplog.text
 
 

@@ -203,7 +203,7 @@ def test_the_logs_of_two_environments_replay_to_the_windows_of_one_monitor(
         assert statistics == pytest.approx({test.feature: test.statistic for test in ours.tests}, abs=1e-12)
     assert _driftserve("replay", logs[0], "--archive", archive) == 1  # without --log, the file must be a record
     assert _driftserve("rebaseline", *logs, "--log", "--archive", archive, "--new-version", "8", "--output", tmp_path)
-    assert "a record of at least 250 images, a long window, got 104" in capsys.readouterr().err
+    assert "a record of at least 250 images, as many as in a long window, got 104" in capsys.readouterr().err
 
 
 def _reports(archive: Path, model_dir: Path, images: list[bytes]) -> list[DriftReport]:

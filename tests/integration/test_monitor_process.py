@@ -120,7 +120,7 @@ def test_an_invalid_datagram_is_logged_and_counted(runtime_dir: Path, contract: 
         wait_for(lambda: _status(runtime_dir).get("observations") == 1)
         lost = read_status(runtime_dir)["lost"]
     assert (lost["not_understood"], lost["unknown_model"]) == (1, 5)
-    assert "a datagram was not understood" in (tmp_path / "log").read_text()
+    assert "dropping a datagram that is not a valid batch" in (tmp_path / "log").read_text()
 
 
 def test_a_model_is_known_as_soon_as_its_contract_exists(runtime_dir: Path, contract: Contract, tmp_path: Path) -> None:

@@ -32,8 +32,8 @@ Handle = Callable[[Any, Any], dict[str, object]]
 def __getattr__(name: str) -> Handle:
     """Return `handle`, which is built at the first access, not at import.
 
-    awslambdaric reads it in the init phase, when Lambda gives the full processor; an exception there becomes an init
-    error. awslambdaric takes the handler only by its name, so our own `main` could not pass it a built handler.
+    awslambdaric reads `handle` in the init phase, in which Lambda gives the full processor; an exception in this phase
+    becomes an init error. awslambdaric takes a handler only by its name, so a `main` of ours could not pass one.
     """
     if name != "handle":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -56,11 +56,11 @@ def _built() -> Handle:
 
 
 def answer(service: Service, event: Any, context: Any) -> dict[str, object]:
-    """Return the Function URL's response to an event, with the body and status that the servers would give.
+    """Return the Function URL's response to an event, with the same body and status as from the model servers.
 
     Args:
         service: makes the predictions.
-        event: has the payload format 2.0; for another format the response is 400.
+        event: an event in payload format 2.0; for another format the response has status 400.
         context: Lambda's context of the invocation.
     """
     request_id = str(context.aws_request_id)
@@ -139,7 +139,7 @@ def _respond(service: Service, event: _Event, request_id: str) -> Response:
 def _body(event: _Event) -> bytes:
     text = event.body or ""
     if not event.is_base64:
-        return text.encode(errors="surrogatepass")  # JSON can hold lone surrogates: the service rejects them
+        return text.encode(errors="surrogatepass")  # an event can contain lone surrogates; the service rejects them
     try:
         return base64.b64decode(text, validate=True)
     except ValueError as error:

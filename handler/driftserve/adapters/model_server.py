@@ -1,6 +1,6 @@
 """Answers the calls of TorchServe and MMS: an archive's one-line handler file imports `handle` from here.
 
-Both servers call it in the same way, and their contexts have the same methods, as far as they are used here.
+Both servers call `handle` in the same way, and the methods of the context that are used here are the same in both.
 """
 
 import contextlib
@@ -28,14 +28,14 @@ _busy: AbstractContextManager[None] = contextlib.nullcontext()
 
 
 def handle(data: list[dict[str, Any]] | None, context: Any) -> list[bytes]:
-    """Load the model if `data` is None, as in the servers' first call; else answer a batch.
+    """Load the model if `data` is None, as in a server's first call; otherwise answer a batch.
 
     Args:
-        data: one dict per request, with its raw bytes under `body` or `data`.
-        context: the server's context of the batch; the status and content type of each response are set in it.
+        data: one dict per request, with the raw bytes of the request under `body` or `data`.
+        context: the server's context of the batch; this function sets the status and content type of each response.
 
     Returns:
-        One JSON text per request.
+        One JSON text per request; an empty list if `data` is None.
     """
     if data is None:
         _load(Path(context.system_properties["model_dir"]))

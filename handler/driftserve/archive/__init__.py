@@ -1,1 +1,1 @@
-"""Reads and writes archives: the MAR files, with a contract in them, that training hands to serving."""
+"""Reads and writes archives: MAR files with a model and its contract, which training makes and serving loads."""

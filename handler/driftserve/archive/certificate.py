@@ -11,9 +11,10 @@ Kind = Literal["short", "full"]
 
 
 class FalseAlarms(Record):
-    """The share of windows without drift that raised an alarm, and its upper 95 % bound over the draws.
+    """The share of windows without drift that raised an alarm (`rate`), with its upper 95 % bound.
 
-    Each draw has `windows` windows of `size` images. `worst` is the rate of the draw with the most alarms.
+    Each draw has `windows` windows of `size` images. `budget` is the rate that the drift policy allows. `worst` is the
+    rate of the draw with the most alarms.
     """
 
     size: int = Field(ge=1)
@@ -27,9 +28,9 @@ class FalseAlarms(Record):
 class Power(Record):
     """The share of windows of corrupted images that raised an alarm.
 
-    `power` is the share for windows, `long_power` for long windows; None if there are too few images for a window.
-    `accuracy` is the model's accuracy on the corrupted images, None without labels. `estimated_accuracy` is estimated
-    from the model's confidence.
+    `power` is the share for windows, `long_power` for long windows; each is None if there are too few images for such a
+    window. `accuracy` is the model's accuracy on the corrupted images; None if their labels are unknown.
+    `estimated_accuracy` is the same accuracy, estimated from the model's confidence.
     """
 
     corruption: str
@@ -41,11 +42,11 @@ class Power(Record):
 
 
 class Certificate(Record):
-    """Results of the production code, on images that are not in the reference that they are compared with.
+    """The measured rates. The production code tests windows of images that are not in the reference.
 
-    `images` is the number of corrupted images. Each of the `draws` has its own reference of `reference_images` images,
-    fewer than in the archive's reference. `source` says where all these images come from. `false_alarms` has a row for
-    windows and one for long windows, each only if there are enough images.
+    The measurement is repeated `draws` times. Each draw has its own random reference of `reference_images` images,
+    fewer than in the archive's reference. `images` is the number of corrupted images. `source` says where all images
+    come from. `false_alarms` has a row for windows and one for long windows, each only if there are enough images.
     """
 
     kind: Kind

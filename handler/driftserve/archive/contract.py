@@ -16,9 +16,9 @@ from driftserve.validation import first_problem
 
 SCHEMA_VERSION = 3
 MODEL_FILE = "model.pt"
-PROBABILITY_PREFIX = "probability."  # followed by a label: the name of the feature with its probability
-MIN_GOLDEN_MARGIN = 0.1  # far more than another processor, or another number of threads, changes
-WINDOWS_IN_LONG = 5
+PROBABILITY_PREFIX = "probability."  # a feature's name is this prefix and a label; its value is the label's probability
+MIN_GOLDEN_MARGIN = 0.1  # far more than a probability changes on another processor or with more threads
+WINDOWS_IN_LONG = 5  # number of windows that a long window joins
 _SUM_TOLERANCE = 1e-6
 
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
@@ -67,7 +67,7 @@ class DriftPolicy(Record):
 
 
 class GoldenImage(Record):
-    """An image in the archive and the model's prediction for it: the label, and one probability per label.
+    """A test image in the archive and the model's prediction at export: the label, and one probability per label.
 
     The two highest probabilities are so far apart that small numerical differences cannot swap their order.
     """
@@ -79,7 +79,8 @@ class GoldenImage(Record):
     @model_validator(mode="after")
     def _is_clear(self) -> "GoldenImage":
         if not all(0.0 <= value <= 1.0 for value in self.probabilities):
-            raise ValueError(f"{self.file}: expected probabilities in [0, 1], got one outside")
+            lowest, highest = min(self.probabilities), max(self.probabilities)
+            raise ValueError(f"{self.file}: expected probabilities in [0, 1], got {lowest} to {highest}")
         if abs((total := math.fsum(self.probabilities)) - 1.0) > _SUM_TOLERANCE:
             raise ValueError(f"{self.file}: expected probabilities that sum to 1, got a sum of {total:.6f}")
         if (margin := margin_of(self.probabilities)) <= MIN_GOLDEN_MARGIN:
@@ -90,10 +91,11 @@ class GoldenImage(Record):
 class Contract(Record):
     """Everything that serving and monitoring need to know about one model.
 
-    `reference` maps each feature's name to its values on held-out validation images, one value per image. Its keys, in
-    order, are the columns of every feature matrix; the probabilities of the labels come first. `reference_accuracy` is
-    the model's accuracy on these images. If their labels are unknown, it is an estimate, and the provenance says so.
-    `files` has the SHA-256 of the graph and of each golden image; it is empty until the archive is written.
+    `reference` maps each feature's name to its values on held-out validation images, one value per image. The order of
+    its keys is the order of the columns of every feature matrix; the probabilities of the labels come first.
+    `reference_accuracy` is the model's accuracy on the reference images. If their labels are unknown, it is an
+    estimate, and `provenance` says so. `embedding_size` is the length of the graph's second output. `files` maps the
+    file names of the graph and the golden images to their SHA-256; it is empty until the archive is written.
     """
 
     schema_version: int
@@ -166,14 +168,14 @@ def contract_from_json(text: str | bytes) -> Contract:
         ArchiveError: the text is not JSON, has another schema version, or breaks the schema.
     """
     try:
-        document = from_json(text, allow_inf_nan=False)  # rejects lone surrogates, which cannot be written
+        document = from_json(text, allow_inf_nan=False)  # also rejects lone surrogates, which UTF-8 cannot encode
     except ValueError as error:
-        raise ArchiveError(f"contract.json: expected JSON, got {error}; export the archive again") from error
+        raise ArchiveError(f"contract.json: not valid JSON: {error}; export the archive again") from error
     version = document.get("schema_version") if isinstance(document, dict) else None
     if version != SCHEMA_VERSION:
         raise ArchiveError(
             f"contract.json: expected schema_version {SCHEMA_VERSION}, got {version!r}; "
-            "serve it with the driftserve version that wrote it, or export the archive again"
+            "serve the archive with the driftserve version that wrote it, or export it again"
         )
     try:
         return Contract.model_validate(document)

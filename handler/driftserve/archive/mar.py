@@ -1,9 +1,10 @@
-"""Reads a MAR file (a zip file) as untrusted input, and rejects it if two zip readers could read it differently.
+"""Reads a MAR file (TorchServe's model archive, a zip file) as untrusted input, and rejects unusual files.
 
-Python's zipfile reads the central directory, Java's ZipInputStream reads the local headers in order, and each ignores
-other errors. So only the simple layout that torch-model-archiver writes is accepted: all entries in order from byte 0,
-each local header equal to its directory entry, then the directory, then the end record. Flags, extra fields, comments
-and zip64 are rejected.
+Two zip readers could read an unusual file differently. Python's zipfile reads the central directory, Java's
+ZipInputStream reads the local headers in order, and the two ignore different errors. So only the simple layout that
+torch-model-archiver writes is accepted: all entries in order from byte 0, each local header equal to its entry in the
+central directory, then the central directory, then the end record. Flags, extra fields, comments and zip64 are
+rejected. So are unsafe names, symbolic links, too many or too large entries, and suspicious compression ratios.
 """
 
 import os
@@ -24,22 +25,25 @@ from driftserve.text import one_line
 MAX_ENTRIES = 64
 MAX_ENTRY_BYTES = 2_000_000_000  # Python's writer switches to zip64 at 2^31 / 1.05
 MAX_TOTAL_BYTES = 2**31 - 1
-MAX_RATIO = 200  # bytes of an entry to its compressed bytes; under 2 for weights, 1,000 for a zip bomb of zeros
+# The most bytes of an entry for each of its compressed bytes. Weights have a ratio under 2, a zip bomb of zeros 1,000.
+MAX_RATIO = 200
 
 _MAX_DIRECTORY_BYTES = 64 * 1024
 _BLOCK_BYTES = 1 << 20
-_SMALL_BYTES = 1 << 20  # an entry this small is not a zip bomb, whatever its ratio
-# Parts that do not start with a dot: so no absolute path, no `..`, no backslash, drive, NUL or control character.
+_SMALL_BYTES = 1 << 20  # bytes that the ratio allows on top: an entry this small is no zip bomb, whatever its ratio
+# A plain relative path: no part starts with a dot or has more than 64 characters. So there is no absolute path, `..`,
+# backslash, drive, NUL or control character.
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}(/[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63})*/?")
-# Signature, this disk, the directory's disk, entries here, entries, directory's size, its offset, comment's length.
+# The end record: signature, this disk, the central directory's disk, entries on this disk, entries in all, the central
+# directory's size and offset, the comment's length.
 _END = struct.Struct("<4s4H2LH")
 _END_SIGNATURE = b"PK\5\6"
-_DIRECTORY_ENTRY_BYTES = 46  # without the name
+_DIRECTORY_ENTRY_BYTES = 46  # size of an entry in the central directory, without its name
 
 
 @dataclass(frozen=True)
 class Mar:
-    """An open MAR file with a checked structure; `entries` maps names to entries, including directories."""
+    """An open MAR file with a checked structure. `entries` maps names to entries; some entries may be directories."""
 
     entries: Mapping[str, zipfile.ZipInfo]
     _file: BinaryIO
@@ -50,7 +54,7 @@ class Mar:
         return {name: entry.file_size for name, entry in self.entries.items()}
 
     def read(self, name: str, most_bytes: int) -> bytes:
-        """Return the content of a small entry.
+        """Return the content of an entry that has at most `most_bytes` bytes.
 
         Raises:
             ArchiveError: there is no such entry, it is too large, or its content does not match its header.
@@ -59,10 +63,10 @@ class Mar:
         return b"".join(self.blocks(name))
 
     def blocks(self, name: str) -> Iterator[bytes]:
-        """Yield the content of an entry in blocks of at most 1 MiB, never more bytes than the header declares.
+        """Yield the content of an entry in blocks of at most 1 MiB, never more bytes in all than its header declares.
 
         Raises:
-            ArchiveError: the content does not match the header; some blocks may have been yielded before.
+            ArchiveError: the content does not match the header; some blocks may already have been yielded.
         """
         entry = self.entries[name]
         compressed = self._compressed(entry)
@@ -70,7 +74,7 @@ class Mar:
         for block in _inflated(compressed) if entry.compress_type == zipfile.ZIP_DEFLATED else compressed:
             size += len(block)
             if size > entry.file_size:
-                raise ArchiveError(f"{name}: expected {entry.file_size} bytes, as its header says, got more")
+                raise ArchiveError(f"{name}: expected {entry.file_size} bytes, as its header says, got more bytes")
             checksum = zlib.crc32(block, checksum)
             yield block
         if (size, checksum) != (entry.file_size, entry.CRC):
@@ -91,10 +95,10 @@ class Mar:
 
 @contextmanager
 def open_mar(path: Path) -> Iterator[Mar]:
-    """Open a MAR file for reading; turn each error in it into one line that starts with the file's name.
+    """Open a MAR file for reading, after a check of its structure. Errors in the `with` block get the file's name.
 
     Raises:
-        ArchiveError: the file cannot be read, or its structure is rejected.
+        ArchiveError: the file cannot be read or is rejected; the message is one line that starts with the file's name.
     """
     try:
         with path.open("rb") as file:
@@ -110,7 +114,7 @@ def check_size(name: str, sizes: Mapping[str, int], most_bytes: int) -> None:
         ArchiveError: it does not exist, or is larger.
     """
     if name not in sizes:
-        raise ArchiveError(f"{name}: expected this file in the archive, got none; export the archive with driftserve")
+        raise ArchiveError(f"{name}: the archive does not have this file; export the archive with driftserve")
     if sizes[name] > most_bytes:
         raise ArchiveError(f"{name}: expected at most {most_bytes} bytes, got {sizes[name]}")
 
@@ -122,7 +126,7 @@ def _checked_entries(file: BinaryIO) -> list[zipfile.ZipInfo]:
         with zipfile.ZipFile(file) as mar:
             entries = mar.infolist()
     except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error) as error:
-        raise ArchiveError(f"expected a MAR archive (a zip file), got {error}") from error
+        raise ArchiveError(f"not a MAR archive (a zip file): {error}") from error
     for entry in entries:
         _check_entry(entry)
     listed_bytes = sum(_DIRECTORY_ENTRY_BYTES + len(entry.filename) for entry in entries)
@@ -132,7 +136,10 @@ def _checked_entries(file: BinaryIO) -> list[zipfile.ZipInfo]:
             f"got {len(entries)} in {listed_bytes} at {mar.start_dir}"
         )
     if len({entry.filename.rstrip("/").casefold() for entry in entries}) != count:
-        raise ArchiveError(f"expected distinct names, got {', '.join(sorted(entry.filename for entry in entries))}")
+        raise ArchiveError(
+            "expected names that differ in more than upper and lower case, got "
+            f"{', '.join(sorted(entry.filename for entry in entries))}"
+        )
     if (total := sum(entry.file_size for entry in entries)) > MAX_TOTAL_BYTES:
         raise ArchiveError(f"expected at most {MAX_TOTAL_BYTES} bytes unpacked, got {total}")
     _check_local_headers(file, entries, directory)
@@ -140,13 +147,13 @@ def _checked_entries(file: BinaryIO) -> list[zipfile.ZipInfo]:
 
 
 def _read_end(file: BinaryIO) -> tuple[int, int, int]:
-    """Return the number of entries, the directory's offset and its size in bytes, from the file's end record."""
+    """Return the number of entries, and the central directory's offset and size in bytes, from the end record."""
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - _END.size))
     record = file.read(_END.size)
     if len(record) < _END.size or not record.startswith(_END_SIGNATURE):
         raise ArchiveError(
-            f"expected a MAR archive (a zip file with nothing after its end), got {size} bytes with another end"
+            f"not a MAR archive (a zip file): its {size} bytes do not end with a zip end record without a comment"
         )
     _, disk, directory_disk, entries_here, entries, directory_bytes, directory, comment_bytes = _END.unpack(record)
     if entries > MAX_ENTRIES or directory_bytes > _MAX_DIRECTORY_BYTES:
@@ -155,30 +162,45 @@ def _read_end(file: BinaryIO) -> tuple[int, int, int]:
             f"got {entries} in {directory_bytes}"
         )
     if (disk, directory_disk, entries_here, comment_bytes) != (0, 0, entries, 0):
-        raise ArchiveError("expected a zip file in one part and without a comment, got another")
+        raise ArchiveError(
+            "expected a zip file in one part and without a comment, got an end record with disks "
+            f"{disk} and {directory_disk}, {entries_here} of {entries} entries, and a comment of {comment_bytes} bytes"
+        )
     if (end := directory + directory_bytes + _END.size) != size:
         raise ArchiveError(f"expected {end} bytes, as the end of the zip file says, got {size}")
     return entries, directory, directory_bytes
 
 
 def _check_entry(entry: zipfile.ZipInfo) -> None:
-    """Check that a directory entry describes an ordinary file or directory."""
+    """Check an entry of the central directory: a regular file, or an empty directory if its name ends with `/`."""
     name = entry.orig_filename  # `filename` ends at the first NUL
     is_directory = name.endswith("/")
     kind = stat.S_IFMT(entry.external_attr >> 16)
     largest = max(entry.file_size, entry.compress_size)
     for accepted, expected, got in (
-        (_NAME.fullmatch(name), "a plain relative path of letters, digits, '.', '_' and '-'", "another"),
-        (kind in (0, stat.S_IFDIR if is_directory else stat.S_IFREG), "a regular file", f"the mode {kind:#o}"),
+        (
+            _NAME.fullmatch(name),
+            "a plain relative path of letters, digits, '.', '_' and '-', with no '.' at the start of a part",
+            "this name",
+        ),
+        (
+            kind in (0, stat.S_IFDIR if is_directory else stat.S_IFREG),
+            "a regular file, or a directory if the name ends in '/'",
+            f"the mode {kind:#o}",
+        ),
         (entry.flag_bits == 0, "no encryption and no other flag", f"the flags {entry.flag_bits:#06x}"),
         (entry.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED), "method 0 or 8", entry.compress_type),
-        (not entry.extra and not entry.comment, "no extra field and no comment", "one"),
+        (
+            not entry.extra and not entry.comment,
+            "no extra field and no comment",
+            f"{len(entry.extra)} and {len(entry.comment)} bytes of them",
+        ),
         (largest <= MAX_ENTRY_BYTES, f"at most {MAX_ENTRY_BYTES} bytes", largest),
         (not is_directory or largest == 0, "an empty directory entry", f"{largest} bytes"),
         (
             entry.file_size <= _SMALL_BYTES + MAX_RATIO * entry.compress_size,
-            f"at most {MAX_RATIO} times its compressed bytes",
-            f"{entry.file_size} of {entry.compress_size}",
+            f"at most {MAX_RATIO} times its compressed bytes and 1 MiB on top",
+            f"{entry.file_size} bytes from {entry.compress_size}",
         ),
     ):
         if not accepted:
@@ -186,18 +208,21 @@ def _check_entry(entry: zipfile.ZipInfo) -> None:
 
 
 def _check_local_headers(file: BinaryIO, entries: Iterable[zipfile.ZipInfo], directory: int) -> None:
-    """Check that the local headers equal the directory's entries, in order and without gaps."""
+    """Check that the local headers equal the central directory's entries, in order and without gaps."""
     position = 0
     for entry in entries:
         header = entry.FileHeader(zip64=False)
         file.seek(position)
         if entry.header_offset != position or file.read(len(header)) != header:
             raise ArchiveError(
-                f"{entry.filename}: expected a local header at byte {position} equal to the directory's, got another"
+                f"{entry.filename}: expected a local header at byte {position}, equal to the central directory's "
+                "entry, got other bytes"
             )
         position += len(header) + entry.compress_size
     if position != directory:
-        raise ArchiveError(f"expected the directory after the last entry, at byte {position}, got {directory}")
+        raise ArchiveError(
+            f"expected the central directory after the last entry, at byte {position}, got byte {directory}"
+        )
 
 
 def _inflated(compressed: Iterable[bytes]) -> Iterator[bytes]:

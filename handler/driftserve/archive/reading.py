@@ -18,9 +18,9 @@ from driftserve.validation import first_problem
 
 CONTRACT_FILE = "contract.json"
 HANDLER_FILE = "driftserve_handler.py"
-# The loaders of both servers accept a module-level function `handle`, even if it is imported.
+# The handler file's text. The loaders of both servers accept a module-level function `handle`, even an imported one.
 HANDLER_SOURCE = "from driftserve.adapters.model_server import handle\n"
-# The archiver writes the time into it, so it is not part of the content digest.
+# The archiver writes the time into the manifest, so the manifest is not part of the content digest.
 MANIFEST_FILE = "MAR-INF/MANIFEST.json"
 MAX_MANIFEST_BYTES = 64 * 1024
 
@@ -34,7 +34,7 @@ def find_archive(place: Path) -> Path:
     """Return the archive at a path: the file itself, the only `.mar` in a directory, or an unpacked MAR's directory.
 
     Raises:
-        ArchiveError: there is none, or there are several.
+        ArchiveError: there is no archive, or there are several.
     """
     if place.is_file():
         return place
@@ -48,12 +48,12 @@ def find_archive(place: Path) -> Path:
 
 
 def check_files_beside(archive: Path) -> None:
-    """Check that only copies of its own manifest and handler file are beside a `.mar`.
+    """Check the directory of a `.mar`: only copies of the archive's own manifest and handler file may be beside it.
 
     A multi-model server reads these two files, and acts on them, before it starts the worker that verifies the archive.
 
     Raises:
-        ArchiveError: there is another file, or one of the two differs from the one in the `.mar`.
+        ArchiveError: there is another file, or a copy differs from the file in the `.mar`.
     """
     advice = "load the unpacked model.tar.gz of the export, or the .mar by its file:// URL"
     with open_unpacked(archive.parent) as beside, open_mar(archive) as mar:
@@ -64,14 +64,15 @@ def check_files_beside(archive: Path) -> None:
             )
         for name in (MANIFEST_FILE, HANDLER_FILE):
             if beside.read(name, MAX_MANIFEST_BYTES) != mar.read(name, MAX_MANIFEST_BYTES):
-                raise ArchiveError(f"{name}: expected the one in {archive.name}, got another; {advice}")
+                raise ArchiveError(f"{name}: expected a copy of the file in {archive.name}, got other bytes; {advice}")
 
 
 def read_archive(archive: Path) -> tuple[Contract, str]:
     """Check a whole archive, and return its contract and content digest; nothing is written or run.
 
     Raises:
-        ArchiveError: the file is not a driftserve archive, or its content does not match the contract; one line.
+        ArchiveError: the file is not a driftserve archive, or its content does not match the contract; the message is
+            one line.
     """
     return _read_checked(archive, lambda _, blocks: deque(blocks, maxlen=0))
 
@@ -82,7 +83,7 @@ def read_contract(archive: Path) -> Contract:
 
 
 def unpack_archive(archive: Path, destination: Path) -> Contract:
-    """Unpack exactly the checked bytes of an archive into `destination`, and return its contract.
+    """Check an archive, unpack exactly the checked bytes into `destination`, and return the contract.
 
     Nothing is written before the structure, the contract, the manifest and the handler file are checked; the other
     files are checked while they are written, in small blocks.
@@ -92,7 +93,7 @@ def unpack_archive(archive: Path, destination: Path) -> Contract:
         destination: an empty or new directory; its content is not usable after an error.
 
     Raises:
-        ArchiveError: as in `read_archive`; or the destination is not empty, or cannot be written.
+        ArchiveError: as in `read_archive`; or the destination is not empty, or cannot be written to.
     """
 
     def write(name: str, blocks: Iterable[bytes]) -> None:
@@ -104,9 +105,9 @@ def unpack_archive(archive: Path, destination: Path) -> Contract:
     try:
         destination.mkdir(parents=True, exist_ok=True)
         if any(destination.iterdir()):
-            raise ArchiveError(f"{destination}: expected an empty directory, got one with files in it")
+            raise ArchiveError(f"{destination}: expected an empty directory, but it has files in it; give another")
     except OSError as error:
-        raise ArchiveError(f"{destination}: expected a directory to unpack into, got {error}") from error
+        raise ArchiveError(f"{destination}: cannot unpack into this directory: {error}") from error
     contract, _ = _read_checked(archive, write)
     return contract
 
@@ -119,16 +120,16 @@ def directory_digest(directory: Path, contract: Contract) -> str:
 
 
 def _content_digest(sha256: Mapping[str, str]) -> str:
-    """Return the SHA-256 of `name sha256` lines, sorted by name, without the archiver's manifest."""
+    """Return the SHA-256 of the lines `name sha256`, sorted by name, one for each file but the archiver's manifest."""
     lines = sorted(f"{name} {digest}\n" for name, digest in sha256.items())
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def _read_checked(archive: Path, take_file: _TakeFile) -> tuple[Contract, str]:
-    """Return the contract and the content digest of an archive; pass each file's name and bytes to `take_file`.
+    """Check an archive; return its contract and content digest. Pass each file's name and blocks to `take_file`.
 
-    The small files are passed after all of them were checked. The digests of the others are compared with the contract
-    while `take_file` reads their blocks, so that it takes exactly the checked bytes.
+    The contract, manifest and handler file are passed after all three were checked. The digests of the other files are
+    compared with the contract while `take_file` reads their blocks, so that it takes exactly the checked bytes.
     """
     with open_unpacked(archive) if archive.is_dir() else open_mar(archive) as mar:
         contract_bytes = mar.read(CONTRACT_FILE, _MAX_CONTRACT_BYTES)
@@ -151,18 +152,20 @@ def _read_checked(archive: Path, take_file: _TakeFile) -> tuple[Contract, str]:
 
 def _check_entries(mar: Mar | Unpacked, contract: Contract) -> None:
     if not contract.files:
-        raise ArchiveError(f"{CONTRACT_FILE}: files: expected digests of {', '.join(contract.file_names)}, got none")
+        raise ArchiveError(
+            f"{CONTRACT_FILE}: files: expected digests of {', '.join(contract.file_names)}, got no digest"
+        )
     expected = {CONTRACT_FILE, HANDLER_FILE, MANIFEST_FILE, *contract.file_names}
     if (got := set(mar.sizes) - {"MAR-INF/"}) != expected:
         missing, surplus = sorted(expected - got), sorted(got - expected)
-        raise ArchiveError(f"expected the files in its contract, got {missing} missing and {surplus} unexpected")
+        raise ArchiveError(f"the files differ from those in the contract: missing {missing}, unexpected {surplus}")
     for image in contract.golden:
         if (size := mar.sizes[image.file]) > _MAX_GOLDEN_BYTES:
             raise ArchiveError(f"{image.file}: expected at most {_MAX_GOLDEN_BYTES} bytes, got {size}")
 
 
 def _digested(mar: Mar | Unpacked, name: str, expected: str) -> Iterator[bytes]:
-    """Yield the blocks of an entry; after the last one, compare its SHA-256 with the contract's."""
+    """Yield the blocks of an entry; after the last block, compare the entry's SHA-256 with `expected`."""
     digest = hashlib.sha256()
     for block in mar.blocks(name):
         digest.update(block)
@@ -179,7 +182,10 @@ class _ManifestModel(Record):
 
 
 class _Manifest(Record):
-    """The fields that torch-model-archiver 0.12 writes. Other fields could make the server install or run something."""
+    """The fields that torch-model-archiver 0.12 writes.
+
+    Other fields are rejected, because they could make the server install or run something.
+    """
 
     created_on: str = Field(alias="createdOn")
     runtime: Literal["python"]

@@ -1,4 +1,4 @@
-"""Reads a directory with an unpacked MAR as untrusted input: only a few plain files of limited size are accepted."""
+"""Reads a directory with an unpacked MAR as untrusted input: only a few regular files of limited size are accepted."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,13 +14,13 @@ _BLOCK_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Unpacked:
-    """The files below a directory; `sizes` maps their names, as in the MAR, to bytes."""
+    """The files below a directory. `sizes` maps each name, which is the same as in the MAR, to the size in bytes."""
 
     directory: Path
     sizes: Mapping[str, int]
 
     def read(self, name: str, most_bytes: int) -> bytes:
-        """Return the content of a small file.
+        """Return the content of a file that has at most `most_bytes` bytes.
 
         Raises:
             ArchiveError: there is no such file, or it is too large.
@@ -29,7 +29,7 @@ class Unpacked:
         return b"".join(self.blocks(name))
 
     def blocks(self, name: str) -> Iterator[bytes]:
-        """Yield the content of a file in blocks of at most 1 MiB, never more bytes than its size in `sizes`.
+        """Yield the content of a file in blocks of at most 1 MiB, never more bytes in all than its size in `sizes`.
 
         Raises:
             ArchiveError: the file's size has changed.
@@ -42,15 +42,16 @@ class Unpacked:
                     break
                 yield block
         if left:
-            raise ArchiveError(f"{name}: expected {self.sizes[name]} bytes, got another size since the check began")
+            raise ArchiveError(f"{name}: its size has changed from {self.sizes[name]} bytes since the check began")
 
 
 @contextmanager
 def open_unpacked(directory: Path) -> Iterator[Unpacked]:
-    """List the files of a directory; turn each error in it into one line that starts with the directory's name.
+    """List the files below a directory, for reading. Errors in the `with` block get the directory's name.
 
     Raises:
-        ArchiveError: the directory cannot be read, or has anything but a few plain files.
+        ArchiveError: the directory cannot be read, or has anything but a few regular files; the message is one line
+            that starts with the directory's name.
     """
     try:
         yield Unpacked(directory, _sizes(directory))
@@ -65,7 +66,7 @@ def _sizes(directory: Path) -> dict[str, int]:
         for path in waiting.pop().iterdir():
             name = str(path.relative_to(directory))
             if path.is_symlink() or not (path.is_file() or path.is_dir()):
-                raise ArchiveError(f"{name}: expected a plain file, got something else")
+                raise ArchiveError(f"{name}: expected a regular file, got a link or a special file")
             if path.is_dir():
                 waiting.append(path)
             else:

@@ -1,4 +1,4 @@
-"""Writes an archive: a MAR file with torch-model-archiver, and the tarball for SageMaker."""
+"""Writes an archive (a MAR file, with torch-model-archiver), and the `model.tar.gz` of an archive for SageMaker."""
 
 import io
 import os
@@ -24,16 +24,16 @@ from driftserve.errors import ArchiveError
 
 
 def write_archive(directory: Path, contract: Contract, model: Path, golden: Mapping[str, bytes]) -> Path:
-    """Write `<directory>/<name>.mar` with torch-model-archiver and return its path.
+    """Write `<directory>/<name>.mar` with torch-model-archiver, read it back as a check, and return its path.
 
     Args:
         directory: is created if it does not exist.
-        contract: its `files` are filled in here.
+        contract: the written copy gets the digests in `files`; this object does not change.
         model: the TorchScript file.
-        golden: the PNG of each of the contract's golden images, by its file name.
+        golden: maps the file name of each golden image, a test image of the contract, to its PNG.
 
     Raises:
-        ArchiveError: the archiver is not installed, or failed; or its output cannot be read back.
+        ArchiveError: the archiver is not installed, or failed; or its output is rejected when it is read back.
     """
     directory.mkdir(parents=True, exist_ok=True)
     # The archiver uses and deletes <TMPDIR>/<model name>, so it gets its own TMPDIR.
@@ -70,12 +70,13 @@ def _run_archiver(source: Path, temporary: Path, contract: Contract, directory: 
 
 
 def write_model_tarball(archive: Path, path: Path) -> None:
-    """Write the `model.tar.gz` that SageMaker unpacks, into /opt/ml/model or, for a multi-model endpoint, elsewhere.
+    """Write the `model.tar.gz` that SageMaker unpacks: into /opt/ml/model, or elsewhere for a multi-model endpoint.
 
     A multi-model server reads the manifest and the handler file in the unpacked directory, so the tarball has copies of
-    them beside the `.mar`. Only the `.mar` is verified and served.
+    these two files beside the `.mar`. Only the `.mar` is verified and served.
     """
-    with open_mar(archive) as mar, tarfile.open(path, "w:gz", compresslevel=1) as tarball:  # already compressed
+    # The lowest compression level is enough, because the `.mar` is already compressed.
+    with open_mar(archive) as mar, tarfile.open(path, "w:gz", compresslevel=1) as tarball:
         with archive.open("rb") as file:
             tarball.addfile(_tar_entry(archive.name, archive.stat().st_size), file)
         for name in (MANIFEST_FILE, HANDLER_FILE):
@@ -84,7 +85,7 @@ def write_model_tarball(archive: Path, path: Path) -> None:
 
 
 def _tar_entry(name: str, size: int) -> tarfile.TarInfo:
-    """Return the entry of a file that every user may read, because the image runs as an arbitrary user."""
+    """Return the entry of a file that every user may read, because the container may run as any user."""
     entry = tarfile.TarInfo(name)
     entry.size, entry.mode = size, 0o644
     return entry

@@ -1,8 +1,8 @@
 """Measures a drift detector: false alarms on windows without drift, power on windows of corrupted images.
 
-It measures the production code, `is_drift`. Windows are drawn without replacement, since drawing with replacement from
-a fixed pool violates the null hypothesis. A reference is itself a random draw, and an unlucky one has a higher rate of
-false alarms than the mean. So many references are drawn, and the worst rate is reported, too.
+The production code, `is_drift`, is measured. Windows are drawn without replacement, since drawing with replacement from
+a fixed pool violates the null hypothesis. A reference is itself a random draw, and an unlucky reference causes more
+false alarms than the mean. So several references are drawn, and the worst rate is reported, too.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,7 +19,7 @@ from driftserve.certification.population import Cell, Draw, Population, Rows
 from driftserve.drift.detection import is_drift
 from driftserve.drift.reference import Reference, estimate_accuracy
 
-SHORT_CORRUPTIONS = ("defocus_blur", "brightness", "jpeg_compression")  # one harmful, two that look harmless
+SHORT_CORRUPTIONS = ("defocus_blur", "brightness", "jpeg_compression")  # one is harmful, two look harmless
 SHORT_SEVERITIES = (1, 3)
 SHORT_IMAGES = 300
 
@@ -28,14 +28,14 @@ _LEAST_CHOICE = 1.2  # least ratio of images to window size; with fewer images a
 
 @dataclass(frozen=True)
 class Effort:
-    """How much to measure: cells, images in each cell, drawn references (`draws`), and windows in each draw."""
+    """How much to measure: corruptions with severities (`cells`), corrupted images, draws, and windows in each draw."""
 
     kind: Kind
     cells: tuple[Cell, ...]
-    images: int | None  # None: all of them
-    draws: int
-    windows: int  # without drift
-    corrupted_windows: int
+    images: int | None  # most images to corrupt; None: all of them
+    draws: int  # number of drawn references
+    windows: int  # windows without drift in each draw
+    corrupted_windows: int  # windows of corrupted images in each draw, for each cell
 
 
 SHORT = Effort(
@@ -59,8 +59,15 @@ FULL = Effort(
 def certify(population: Population, policy: DriftPolicy, effort: Effort, source: str, seed: int) -> Certificate:
     """Measure a detector on repeated random halves of a population: one half is the reference, the other the traffic.
 
-    If only some of the images are corrupted, these are in no reference. A measurement that needs more images than
-    there are is left out.
+    If at most half of the images were corrupted, none of these is in a reference. A measurement for which there are too
+    few images is left out.
+
+    Args:
+        population: The scored images.
+        policy: The detector's window size and level.
+        effort: `SHORT`, `FULL` or another.
+        source: Text for the certificate: where the images come from.
+        seed: Seed of the draws.
     """
     size, long_size = policy.window_size, policy.window_size * WINDOWS_IN_LONG
     draws = population.halves(effort.draws, seed)
@@ -87,7 +94,7 @@ def _has_choice(images: int, size: int) -> bool:
 
 
 def false_alarms(population: Population, draws: Iterable[Draw], size: int, level: float, windows: int) -> FalseAlarms:
-    """Measure the false alarms on windows of clean images; `windows` is their number in each draw."""
+    """Measure the false alarms on windows of clean images; `windows` is the number of windows in each draw."""
     rates = np.array(
         [
             alarm_rate(population.clean, draw.traffic, draw.reference, size, level, windows, draw.generator)
@@ -118,7 +125,7 @@ def alarm_rate(
     windows: int,
     generator: np.random.Generator,
 ) -> float:
-    """Return the share of windows that raise an alarm. They are drawn without replacement from `pool`, row indices."""
+    """Return the share of windows that raise an alarm. Windows are drawn from `pool`, which has indices of `rows`."""
     alarms = sum(is_drift(rows[generator.choice(pool, size, replace=False)], reference, level) for _ in range(windows))
     return alarms / windows
 
@@ -126,8 +133,8 @@ def alarm_rate(
 def upper_bound(rates: npt.NDArray[np.float64], windows: int) -> float:
     """Return the one-sided upper 95 % bound of the mean of the draws' rates.
 
-    It is the larger of two bounds: Student's over the draws, and Clopper and Pearson's over all windows as if they were
-    independent. The second one decides if no draw has an alarm.
+    The result is the larger of two bounds: Student's over the draws, and Clopper and Pearson's over all windows as if
+    they were independent. The second bound is the larger one if no draw has an alarm.
     """
     total = len(rates) * windows
     alarms = round(float(rates.sum()) * windows)
@@ -172,7 +179,7 @@ def _power(population: Population, draws: Sequence[Draw], cell: Cell, policy: Dr
 
 
 def _accuracy(population: Population, indices: npt.NDArray[np.int64], labels: int) -> float:
-    """Return the accuracy on some of the clean images, or without labels the mean confidence."""
+    """Return the accuracy on some of the clean images; if their labels are unknown, return the mean confidence."""
     rows = population.clean[indices, :labels]
     if population.targets is None:
         return float(rows.max(axis=1).mean())

@@ -1,4 +1,4 @@
-"""Images for measuring a drift detector: scored clean and corrupted, and split into reference and traffic."""
+"""Prepares images for measuring a drift detector: corrupts, scores and splits them into reference and traffic."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,12 +13,13 @@ from driftserve.errors import BadRequest, DataError
 from driftserve.images.decode import MEDIA_TYPES, decode
 from driftserve.inference.scoring import Scored
 
-Rows = npt.NDArray[np.float64]  # (N, F), features of N images
+Rows = npt.NDArray[np.float64]  # (N, F), the F features of N images
 Score = Callable[[Iterable[npt.NDArray[np.uint8]]], Scored]
 Cell = tuple[str, int]  # a corruption's name and its severity
 
-_FEWEST = 10  # images; a useful result needs a few hundred
-_MOST_CHOSEN = 0.4  # largest share of corrupted images; each reference, a half of all images, is drawn from the others
+_FEWEST = 10  # fewest images of a population; a useful result needs a few hundred
+# Largest share of images to corrupt, if not all are corrupted. Each reference, a half of all images, has no such image.
+_MOST_CHOSEN = 0.4
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,9 @@ class Draw:
 class Population:
     """The images for a measurement, as rows of features with the columns `names`.
 
-    `clean` has the rows of all images, (N, F). `chosen`, (C,), has the indices of the images that were corrupted, and
-    `corrupted` their rows, (C, F), by cell. `targets`, (N,), has the indices of the correct labels, if known.
+    `clean` has the rows of all N images, (N, F) for F features. `chosen` has the indices of the C images that were also
+    corrupted, (C,). `corrupted` has the rows of these images for each cell, (C, F). `targets` has the index of each
+    image's correct label, (N,), or is None if the labels are unknown.
     """
 
     names: tuple[str, ...]
@@ -51,7 +53,7 @@ class Population:
     def halves(self, number: int, seed: int) -> list[Draw]:
         """Draw random halves `number` times: one half is the reference, the other the traffic.
 
-        If at most half of the images were corrupted, these are traffic in every draw.
+        If at most half of the images were corrupted, these images are traffic in every draw.
         """
         size = len(self.clean) // 2
         kept_out = self.chosen if len(self.chosen) <= size else np.array([], np.int64)
@@ -66,10 +68,10 @@ class Population:
 
 
 def image_files(folder: Path, pattern: str) -> list[Path]:
-    """Return the image files of a folder, recognised by their suffixes, in order.
+    """Return the image files of a folder that match a glob pattern, sorted; their suffixes are those of `MEDIA_TYPES`.
 
     Raises:
-        DataError: There are none.
+        DataError: There are no such files.
     """
     files = sorted(path for path in folder.glob(pattern) if path.suffix.lower() in MEDIA_TYPES)
     if not files:
@@ -78,7 +80,7 @@ def image_files(folder: Path, pattern: str) -> list[Path]:
 
 
 def targets_of(files: Sequence[Path], labels: Sequence[str]) -> npt.NDArray[np.int64]:
-    """Return the indices of the correct labels, (N,). Each file is in the folder of its label.
+    """Return the index of each file's correct label. Each file is in a folder with the name of its label.
 
     Raises:
         DataError: A folder's name is not a label.
@@ -118,16 +120,16 @@ def score_population(
 
     Args:
         files: The images.
-        targets: Indices of the correct labels, (N,), or None.
+        targets: Index of each image's correct label, or None if the labels are unknown.
         names: Names of the features.
         score: Runs the model on images.
         cells: Corruptions with their severities.
-        most: Most images to corrupt, up to two fifths of all. None: corrupt all of them.
+        most: Most images to corrupt; at most two fifths of the images are corrupted. None: corrupt all of them.
         seed: Seed for the choice of images and for the corruptions.
-        progress: Wraps the cells, to show the progress.
+        progress: Returns an iterable of the cells that shows the progress.
 
     Raises:
-        DataError: There are too few images to split, or one cannot be decoded.
+        DataError: There are too few images, or an image cannot be decoded.
     """
     if len(files) < _FEWEST:
         raise DataError(f"expected at least {_FEWEST} images to measure a drift detector with, got {len(files)}")

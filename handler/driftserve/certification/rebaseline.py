@@ -29,7 +29,7 @@ _CALM_ONLY = replace(SHORT, cells=(), images=0)
 
 @dataclass(frozen=True)
 class Rebaselined:
-    """The written archive, and the number of recorded images in its reference."""
+    """The written archive, and the number of recorded images in its new reference."""
 
     archive: Path
     rows: int
@@ -46,13 +46,13 @@ def rebaseline(
     """Write `<output>/<name>.mar`: the same model as a new version, with recorded observations as its reference.
 
     Each image counts once. Test traffic and failures do not count. If there are more than `MOST_ROWS` images, a random
-    part is kept. The accuracy on the new reference is estimated from the confidence on the new and the old one. False
-    alarms are measured on random halves of the new reference. Power is measured on random halves of `images`, since
-    the record has no pixels.
+    part is kept. The accuracy on the new reference is estimated from the confidence on the new and the old reference.
+    False alarms are measured on random halves of the new reference. Power is measured on random halves of `images`,
+    since the record has no pixels.
 
     Args:
         archive: The archive that served the traffic.
-        lines: Lines of the record. The caller accepts their traffic as normal.
+        lines: Lines of the record, whose traffic the caller accepts as normal.
         version: Version of the new archive.
         output: Output directory; created if it does not exist.
         images: Folder of images similar to the traffic, searched with its subfolders. Without it, power is not
@@ -62,21 +62,21 @@ def rebaseline(
     Raises:
         DataError: The record has too few images or an invalid line; there are too few `images`; the version is the
             archive's own; `output` already has an archive of this name.
-        ArchiveError: The archive is refused, the record has only other archives' traffic, or the version is invalid.
+        ArchiveError: The archive is rejected, the record has only other archives' traffic, or the version is invalid.
     """
     contract, digest = read_archive(archive)
     if version == contract.version:
-        raise DataError(f"expected another version than the archive's own, {version}, got the same; give a new one")
+        raise DataError(f"expected another version than the archive's own, {version}; give a new one")
     target = output / f"{contract.name}.mar"
     if target.exists():
-        raise DataError(f"expected no archive at {target}, got one; give another --output")
+        raise DataError(f"{target} exists already; give another --output")
     rows = _recorded_rows(lines, contract, digest)
     with tempfile.TemporaryDirectory() as scratch:
         verified = verify_archive(archive, Path(scratch, "old"), allowed)
         golden = {image.file: (verified.directory / image.file).read_bytes() for image in contract.golden}
         certificate = _certificate(contract, rows, images, verified.directory)
         new = _rebaselined(contract, digest, version, rows, certificate)
-        contract_from_json(contract_to_json(new))  # refuses an invalid version before anything is written
+        contract_from_json(contract_to_json(new))  # rejects an invalid version before anything is written
         written = write_archive(Path(scratch, "written"), new, verified.directory / MODEL_FILE, golden)
         verify_archive(written, Path(scratch, "new"), allowed=())
         output.mkdir(parents=True, exist_ok=True)
@@ -85,7 +85,7 @@ def rebaseline(
 
 
 def _recorded_rows(lines: Iterable[bytes], contract: Contract, digest: str) -> Rows:
-    """Return the features of each recorded image, (N, F), each image once."""
+    """Return the features of the recorded images, one row for each distinct image."""
     rows: list[tuple[float, ...]] = []
     seen: set[str] = set()
     for batch in recorded_batches(lines, digest):
@@ -98,7 +98,9 @@ def _recorded_rows(lines: Iterable[bytes], contract: Contract, digest: str) -> R
             rows.append(features)
     least = contract.drift.window_size * WINDOWS_IN_LONG
     if len(rows) < least:
-        raise DataError(f"expected a record of at least {least} images, a long window, got {len(rows)}; record more")
+        raise DataError(
+            f"expected a record of at least {least} images, as many as in a long window, got {len(rows)}; record more"
+        )
     everything = np.array(rows)
     if len(rows) <= MOST_ROWS:
         return everything

@@ -1,1 +1,1 @@
-"""Drift detection: from rows of features to a verdict."""
+"""Detects drift: tests the features of a window of images against a reference, and gives a verdict."""

@@ -10,15 +10,21 @@ from driftserve.drift.features import shift_of
 from driftserve.drift.reference import Reference, class_counts
 from driftserve.drift.report import PREDICTED_CLASS, QUANTILES, FeatureTest
 
-_LEAST_EXPECTED = 20.0  # predictions in a cell; at levels of 1e-5 the chi-square test needs more than Cochran's five
+# The least expected predictions in a group of labels. Cochran's usual five are too few at levels of 1e-5.
+_LEAST_EXPECTED = 20.0
 _DIGITS = 6  # significant digits in a report
 
 
 def detect_drift(window: npt.NDArray[np.float64], reference: Reference, level: float) -> tuple[FeatureTest, ...]:
-    """Test a window's features, (N, F), and its predicted classes; return the tests, most significant first.
+    """Test a window's features and its mix of predicted labels; return the tests, most significant first.
 
-    The null hypothesis for each feature is that window and reference come from the same distribution. Holm's procedure
-    limits the probability of a false alarm to `level` over all features, whatever their dependence.
+    The null hypothesis of each test is that window and reference come from the same distribution. Holm's procedure
+    limits the probability of a false alarm to `level` over all tests, even if the features depend on each other.
+
+    Args:
+        window: Features of N images, shape (N, F), with the reference's F columns.
+        reference: The reference to test against.
+        level: Probability that a window without drift raises an alarm.
 
     Raises:
         ValueError: The window does not have the reference's columns.
@@ -50,14 +56,17 @@ def detect_drift(window: npt.NDArray[np.float64], reference: Reference, level: f
 
 
 def is_drift(window: npt.NDArray[np.float64], reference: Reference, level: float) -> bool:
-    """Return whether `detect_drift` finds drift. It is faster, for certificates, which test very many windows."""
+    """Return whether `detect_drift` would find drift.
+
+    This is faster than `detect_drift`. A certificate uses it to test very many windows.
+    """
     largest = np.maximum(*_distances(window, reference)).max()  # the largest statistic has the smallest p-value
     smallest = min(float(_p_values(largest, len(window), reference)), _class_p_value(window, reference))
     return smallest <= level / (len(reference.names) + 1)
 
 
 def p_values_of(window: npt.NDArray[np.float64], reference: Reference) -> npt.NDArray[np.float64]:
-    """Return the p-values of the features, followed by that of the predicted classes, shape (F + 1,)."""
+    """Return the p-values of the F features, followed by that of the mix of predicted labels, shape (F + 1,)."""
     statistics = np.maximum(*_distances(window, reference))
     return np.append(_p_values(statistics, len(window), reference), _class_p_value(window, reference))
 
@@ -79,7 +88,7 @@ def holm(p_values: Sequence[float], level: float) -> list[bool]:
 def _distances(
     window: npt.NDArray[np.float64], reference: Reference
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return how far the window's distribution function goes above and below the reference's, (F,) each."""
+    """Return how far the window's distribution function goes above and below the reference's, for each feature."""
     number, size = len(window), reference.size
     ordered = np.sort(window, axis=0).T  # (F, N)
     up_to = np.array(
@@ -97,10 +106,10 @@ def _p_values(
 ) -> npt.NDArray[np.float64]:
     """Return the p-values of Kolmogorov-Smirnov statistics D, for a window of `number` images.
 
-    Each is the larger p-value of two tests. The two-sample test, asymptotic as in `scipy.stats.ks_2samp` with
-    method="asymp", keeps the level on average over references, that is, over archives; ties make it conservative. But
-    one reference that is off by chance would raise false alarms in window after window. So a one-sample test must
-    agree: it tests the part of D that the reference's own error cannot explain.
+    Each p-value is the larger one of two tests. The first is the two-sample test, asymptotic as in
+    `scipy.stats.ks_2samp` with method="asymp". It keeps the level on average over references, that is, over archives;
+    equal values make it conservative. But a reference that is unusual by chance would raise false alarms again and
+    again. So a second test must agree: a one-sample test of the part of D that exceeds the reference's own error.
     """
     size = round(number * reference.size / (number + reference.size))
     on_average = stats.kstwo.sf(statistics, size)
@@ -109,14 +118,14 @@ def _p_values(
 
 
 def _class_p_value(window: npt.NDArray[np.float64], reference: Reference) -> float:
-    """Return the p-value of Pearson's chi-square test that window and reference have the same mix of classes.
+    """Return the p-value of Pearson's chi-square test that window and reference have the same mix of predicted labels.
 
-    The classes are the predicted ones. Rare classes are grouped.
+    Rare labels are grouped.
     """
     table = np.array([class_counts(window, len(reference.labels)), reference.class_counts], np.float64)
     table = table[:, np.argsort(table.sum(axis=0), kind="stable")]
     share = table.sum(axis=1, keepdims=True) / table.sum()
-    # Group by the totals of both samples: for given totals, the samples' difference is still random.
+    # Group by the totals of both samples. The groups must not depend on how the two samples differ.
     table = np.add.reduceat(table, _group_starts(table.sum(axis=0) * share.min()), axis=1)
     if table.shape[1] < 2:
         return 1.0
@@ -125,7 +134,7 @@ def _class_p_value(window: npt.NDArray[np.float64], reference: Reference) -> flo
 
 
 def _group_starts(expected: npt.NDArray[np.float64]) -> list[int]:
-    """Return where groups of neighbours begin: the smallest groups that have enough expected predictions.
+    """Return where groups of neighbouring labels begin: the smallest groups with enough expected predictions.
 
     >>> _group_starts(np.array([5.0, 6.0, 9.0, 12.0, 13.0, 30.0, 4.0]))
     [0, 3, 5]

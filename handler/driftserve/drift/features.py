@@ -1,4 +1,4 @@
-"""The features of an image and its prediction. The monitor watches their distribution for drift."""
+"""Computes the features of images and their predictions. The monitor watches the features' distribution for drift."""
 
 from collections.abc import Sequence
 
@@ -23,7 +23,7 @@ def feature_names(labels: Sequence[str], embedding_size: int) -> tuple[str, ...]
 
 
 def count_labels(names: Sequence[str]) -> int:
-    """Return the number of columns with label probabilities, which come first."""
+    """Return the number of columns that are label probabilities; these columns come first."""
     return sum(name.startswith(PROBABILITY_PREFIX) for name in names)
 
 
@@ -48,12 +48,12 @@ def features(
     probabilities: npt.NDArray[np.float64],
     embedding: npt.NDArray[np.float32],
 ) -> npt.NDArray[np.float64]:
-    """Return the features of a batch, shape (N, F), with the columns of `feature_names`.
+    """Return the features of a batch of N images, shape (N, F), with the F columns of `feature_names`.
 
     Args:
         rasters: Results of `to_raster` for the decoded images.
-        probabilities: Calibrated probabilities, (N, K).
-        embedding: The graph's second output, (N, E).
+        probabilities: Calibrated probabilities, (N, K) for K labels.
+        embedding: The model's embedding, (N, E) with E components.
     """
     return np.column_stack(
         [

@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass
 from enum import Enum
 from typing import Literal
 
-PREDICTED_CLASS = "predicted_class"  # takes the place of a feature's name in the test of the class mix
-QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+PREDICTED_CLASS = "predicted_class"  # `FeatureTest.feature` of the test of the mix of predicted labels
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)  # the quantiles of a feature in a report
 
 Shift = Literal["input", "label", "confidence"]
 Horizon = Literal["window", "long window"]
@@ -22,13 +22,14 @@ class Verdict(str, Enum):
 
 @dataclass(frozen=True)
 class FeatureTest:
-    """One feature's test against the reference.
+    """The test of one feature, or of the mix of predicted labels, against the reference.
 
-    `test` is the two-sample Kolmogorov-Smirnov test, or the chi-square test for the mix of predicted classes. `shift`
-    is the kind of shift that the feature shows. `statistic`, in [0, 1], is the Kolmogorov-Smirnov D, or the total
-    variation distance of the two mixes. `direction` says on which side of the reference the window lies at the point
-    of D, or which class has increased most. `window` and `reference` have the quantiles of `QUANTILES`, or each label's
-    share. `p_value` allows for the reference's own error. `is_drift` is corrected for multiple tests.
+    `test` is "ks", the two-sample Kolmogorov-Smirnov test, for a feature, and "chi2", the chi-square test, for the mix.
+    `shift` is the kind of shift that the feature shows. `statistic`, in [0, 1], is the Kolmogorov-Smirnov D, or the
+    total variation distance of the two mixes. `direction` says whether the window's values are higher or lower than the
+    reference's where the distance is D, or which label's share has increased most. `window` and `reference` have the
+    feature's quantiles at `QUANTILES`, or each label's share. `p_value` takes the reference's own error into account.
+    `is_drift` is corrected for multiple tests.
     """
 
     feature: str
@@ -44,11 +45,11 @@ class FeatureTest:
 
 @dataclass(frozen=True)
 class DriftReport:
-    """One window's verdict and its tests, most significant first.
+    """The verdict on one window, and the tests behind it, most significant first.
 
     `model` is the display name. `window` counts from 1, separately for long windows. `ended_at` is when the window's
-    last image was answered, in seconds since the epoch. `observations` is the number of tested observations. `level`
-    is the probability of an alarm without drift. `shifts` are the kinds of shift of the drifted features.
+    last image was answered, in seconds since the epoch. `observations` is the number of tested observations. `level` is
+    the probability of an alarm without drift. `shifts` has the kinds of shift that the drifted features show.
     `estimated_accuracy` is the window's accuracy, estimated from calibrated confidence; `reference_accuracy` is the
     accuracy on the reference images. `overrides` has one text for each setting by which an operator replaced the
     archive's value.

@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Progress:
-    """A watch's progress: the number of watched observations, and the image ids in the current window."""
+    """A watch's progress: the number of observations in all windows, and the image ids in the current window."""
 
     observations: int = 0
     image_ids: tuple[str, ...] = ()
@@ -29,10 +29,10 @@ class DriftWatch:
 
     Args:
         contract: The model's contract, with its reference and its drift policy.
-        window_size: The operator's value, which replaces the policy's. The archive's certificate does not cover it.
-        windows_between_false_alarms: The operator's value, as for `window_size`.
-        before: Progress of an earlier watch of this model. Its observations are counted, and the windows that it
-            began are skipped.
+        window_size: Overrides the policy's value if not None. The archive's certificate was measured without it.
+        windows_between_false_alarms: As for `window_size`.
+        before: Progress of an earlier watch of this model. Its observations are counted. The window and the long window
+            that it did not finish get no report.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class DriftWatch:
 
     @property
     def observations_in_window(self) -> int:
-        """Number of observations in the current window."""
+        """Number of observations in the current window; 0 while the rest of an earlier watch's window is skipped."""
         return len(self._window)
 
     @property
@@ -80,16 +80,21 @@ class DriftWatch:
         return Progress(self.observations, self._window.image_ids)
 
     def is_duplicate(self, image_id: str | None) -> bool:
-        """Return whether this image is already in the window. A client's retry is not drift."""
+        """Return whether this image is already in the current window, for example because a client sent a retry."""
         return self._window.has(image_id)
 
     def add(self, features: tuple[float, ...], image_id: str | None, answered_at: float) -> tuple[DriftReport, ...]:
         """Add an observation; return the reports on the window and the long window that it fills, if any.
 
-        Duplicates are neither counted nor watched. Nor are features that do not fit the contract, which are logged.
+        A duplicate is ignored. Features that do not fit the contract are logged and ignored.
+
+        Args:
+            features: Values in the order of the contract's reference.
+            image_id: The image's identifier, or None if unknown.
+            answered_at: When the image was answered, in seconds since the epoch.
         """
         if len(features) != len(self.contract.reference):
-            logger.error("expected %d features, got %d: not watched", len(self.contract.reference), len(features))
+            logger.error("expected %d features, got %d: ignored", len(self.contract.reference), len(features))
             return ()
         if self.is_duplicate(image_id):
             return ()

@@ -1,4 +1,4 @@
-"""Tumbling windows: a fixed number of consecutive observations without overlap, each image once in a window."""
+"""Tumbling windows: each has a fixed number of consecutive observations; they do not overlap."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 @dataclass(frozen=True)
 class Window:
-    """A full window: rows of features, (N, F), and each row's image id, None if unknown."""
+    """A full window: `rows` has the F features of N images, (N, F), `image_ids` the id of each, None if unknown."""
 
     rows: npt.NDArray[np.float64]
     image_ids: tuple[str | None, ...]
@@ -19,10 +19,10 @@ class TumblingWindow:
     """Collects rows of features until `size` rows make a window.
 
     Args:
-        size: Rows in a window.
-        rows_before: Number of earlier rows, which are no longer available. The rest of the window that they began is
-            skipped.
-        ids_before: Image ids of the earlier rows in that window.
+        size: Number of rows in a window.
+        rows_before: Number of earlier rows, which are no longer available. If they end within a window, the rest of
+            that window is skipped.
+        ids_before: Image ids of the earlier rows in the window that is skipped.
     """
 
     def __init__(self, size: int, rows_before: int = 0, ids_before: Iterable[str] = ()) -> None:
@@ -65,7 +65,7 @@ class TumblingWindow:
 
 
 def merge_windows(windows: Sequence[Window]) -> npt.NDArray[np.float64]:
-    """Return the rows of several windows, (N, F). An image in more than one window has only its first row."""
+    """Return the rows of several windows, (N, F). If an image is in several windows, keep only its first row."""
     image_ids = [image_id for window in windows for image_id in window.image_ids]
     first = {image_id: index for index, image_id in reversed(list(enumerate(image_ids))) if image_id is not None}
     is_kept = [image_id is None or first[image_id] == index for index, image_id in enumerate(image_ids)]

@@ -1,1 +1,1 @@
-"""The machine's processes, signals, ports, locks and limits."""
+"""Uses the machine's processes, signals, ports, locks and limits."""

@@ -13,7 +13,7 @@ _PROC = Path("/proc")
 
 
 def available_processors(root: Path = _ROOT) -> int:
-    """Return the processors that this process may use, by its affinity and the group's quota, rounded up."""
+    """Return how many processors this process may use, by its affinity and its cgroup's quota, rounded up."""
     processors = len(os.sched_getaffinity(0))
     quota, period = (*_words(root / "cpu.max"), "", "")[:2]  # version 2: "150000 100000", or "max 100000"
     if not period:
@@ -24,9 +24,9 @@ def available_processors(root: Path = _ROOT) -> int:
 
 
 def available_memory_bytes(root: Path = _ROOT, proc: Path = _PROC) -> int:
-    """Return the memory in bytes that the group's processes can still take, including all file caches.
+    """Return the memory in bytes that the cgroup's processes can still take, including all file caches.
 
-    The result differs between containers, since the kernel counts a library's memory in the group that first read it.
+    The result differs between containers, since the kernel counts a library's memory in the cgroup that first read it.
     """
     free = next(int(line[1]) * 1024 for line in _lines(proc / "meminfo") if line[0] == "MemAvailable:")
     for limit, used, prefix in (
@@ -41,7 +41,7 @@ def available_memory_bytes(root: Path = _ROOT, proc: Path = _PROC) -> int:
 
 
 def _word(path: Path) -> str:
-    """Return the first word of a file, or an empty string if there is none."""
+    """Return the first word of a file, or an empty string if there is no file or no word."""
     return (*_words(path), "")[0]
 
 

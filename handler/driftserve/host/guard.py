@@ -1,10 +1,13 @@
-"""Runs a command, and ends all its processes when the command or the parent process ends.
+"""Runs a command, and ends its process group when the command ends, at SIGTERM, or when the guard's parent ends.
 
     python -m driftserve.host.guard PARENT COMMAND...
 
-A server's JVM starts other processes, and MMS leaves one behind even after an orderly stop. So the command gets its own
-session. When the command has ended, the guard kills all that remain in its process group. When the parent dies, even by
-`kill -9`, the guard stops the command.
+PARENT is the process id of the guard's parent. A server's JVM starts other processes, and Multi Model Server (MMS)
+leaves one of them behind even after an orderly stop. So the command gets its own session and process group. At SIGTERM,
+or when the parent ends, even by `kill -9`, the guard sends the command a SIGTERM. When the command has ended, or after
+5 s, the guard kills all processes that remain in the group. A process that starts its own session survives.
+
+The supervisor uses `adopt_orphans` and `end_children` against such survivors.
 """
 
 import contextlib
@@ -25,19 +28,25 @@ _PR_SET_CHILD_SUBREAPER = 36  # prctl(2): descendants that lose their parent bec
 
 
 def end_with_parent(parent: int) -> None:
-    """Make the kernel send this process a SIGTERM when its parent dies; `parent` is the parent's process id."""
+    """Make the kernel send this process a SIGTERM when its parent dies; exit with 1 if the parent is dead already.
+
+    `parent` is the parent's process id.
+    """
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:  # the parent died before the call
         sys.exit(1)
 
 
 def adopt_orphans() -> None:
-    """Make this process the parent of descendants that lose theirs, so that it can find and end them."""
+    """Make this process the parent of all descendants whose own parent dies, so that `end_children` can find them."""
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def end_children() -> None:
-    """Kill all children of this process, including adopted ones, until there are none."""
+    """Kill all children of this process, including adopted ones, until there are none.
+
+    This does nothing on kernels without `/proc/*/task/*/children`.
+    """
     while children := _children():
         for child in children:
             with contextlib.suppress(ProcessLookupError, ChildProcessError):
@@ -47,7 +56,7 @@ def end_children() -> None:
 
 def _children() -> list[int]:
     children: list[int] = []
-    for task in Path("/proc", str(os.getpid()), "task").glob("*/children"):  # some kernels do not have these files
+    for task in Path("/proc", str(os.getpid()), "task").glob("*/children"):  # empty on kernels without these files
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # the thread has just ended
             children += map(int, task.read_text().split())
     return children
@@ -55,7 +64,8 @@ def _children() -> list[int]:
 
 def guard(parent: int, command: Sequence[str]) -> int:
     """Run the command until it ends, or until SIGTERM; return its exit status as `subprocess` does."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # `_wait` waits for them; a handler would have race conditions
+    # `_wait` waits for the blocked signals; a signal handler would have race conditions.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     end_with_parent(parent)
     process_id = os.getpid()
 
@@ -74,7 +84,7 @@ def guard(parent: int, command: Sequence[str]) -> int:
 
 
 def _wait(child: "subprocess.Popen[bytes]", command: str) -> None:
-    """Return when the child has ended, or when its time to stop after a SIGTERM has passed."""
+    """Wait until the child has ended, or until 5 s after a SIGTERM; pass each SIGTERM on to the child."""
     deadline = None
     while child.poll() is None:
         seconds = 3600.0 if deadline is None else deadline - time.monotonic()

@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class OpenFile(Protocol):
-    """An open file, or a file descriptor's owner."""
+    """An object with a file descriptor, such as an open file."""
 
     def fileno(self) -> int:
         """The file descriptor."""
@@ -18,7 +18,7 @@ def lock(file: OpenFile | int, *, is_shared: bool = False) -> None:
 
 
 def try_lock(file: OpenFile | int, *, is_shared: bool = False) -> bool:
-    """Lock an open file if that is possible at once; return whether it is locked now."""
+    """Lock an open file if that is possible without waiting; return whether this process has the lock now."""
     try:
         fcntl.flock(file, (fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:

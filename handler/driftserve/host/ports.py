@@ -6,7 +6,7 @@ from driftserve.errors import ServerError
 
 
 def free_ports(number: int) -> list[int]:
-    """Return ports of the loopback interface that were free a moment ago."""
+    """Return `number` different ports of the loopback interface that were free a moment ago."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
     ports = [int(bound.getsockname()[1]) for bound in sockets]
     for bound in sockets:
@@ -15,7 +15,7 @@ def free_ports(number: int) -> list[int]:
 
 
 def check_port_is_free(host: str, port: int) -> None:
-    """Check that a server could listen there now.
+    """Check that a server could listen on this port of this address now.
 
     Raises:
         ServerError: Another process listens on the port, or the address is not this machine's.

@@ -31,7 +31,7 @@ MEDIA_TYPES = {
 }
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 
-_UPRIGHT = {
+_TO_UPRIGHT = {  # the transposition that undoes each EXIF orientation
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -44,15 +44,17 @@ PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 _JPEG = b"\xff\xd8\xff"
 _EXIF = b"Exif\0\0"
-# The marker with length and number of components: phones append a video, in which FF DA alone is frequent.
+# The start of a scan: the marker FF DA with its length and number of components. The marker alone is frequent in the
+# videos that phones append to a JPEG.
 _JPEG_SCAN = re.compile(rb"\xff\xda\x00(?:\x08\x01|\x0a\x02|\x0c\x03|\x0e\x04)")
-# Scans, compressed texts and profiles: each costs milliseconds, however small it is. A progressive JPEG has about ten
-# scans, and one more for a thumbnail.
+# The most scans, EXIF blocks, compressed texts or colour profiles in an image: even a small one takes milliseconds. A
+# progressive JPEG has about ten scans, and one more for a thumbnail.
 _MOST_COSTLY_PARTS = 100
-# Offsets and lengths of strips or tiles: an image of 50 megapixels in the smallest tiles, 16x16, has 390,000.
+# The most numbers in the tags of a TIFF, mostly offsets and lengths of its strips or tiles. An image of 50 megapixels
+# in the smallest tiles, 16x16, has 390,000.
 _MOST_TIFF_NUMBERS = 400_000
-_BMP_RUNS = (1, 2)
-_MOST_RUN_PIXELS = 4_000_000  # Pillow decodes an RLE bitmap in Python, 0.1 us per pixel
+_BMP_RUNS = (1, 2)  # compression codes RLE8 and RLE4 of bitmaps
+_MOST_RUN_PIXELS = 4_000_000  # most pixels of an RLE bitmap, which Pillow decodes in Python, 0.1 us per pixel
 
 
 @dataclass(frozen=True)
@@ -95,9 +97,9 @@ def decode(body: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> npt.NDArray[np.
     except (Image.DecompressionBombError, MemoryError) as error:
         raise ImageTooLarge(
             f"expected at most {limits.pixels} pixels and sides of at most {limits.side}, "
-            "got more than the memory allows; send a smaller image"
+            "got an image that does not fit into memory; send a smaller image"
         ) from error
-    except Exception as error:  # Pillow's decoders raise a dozen types on corrupt bytes, such as struct.error
+    except Exception as error:  # Pillow's decoders raise errors of many types on corrupt bytes, such as struct.error
         raise UndecodableImage(f"expected a complete image, got a truncated or corrupt one: {error}") from error
 
 
@@ -118,8 +120,8 @@ def _decode(body: bytes, limits: ImageLimits) -> npt.NDArray[np.uint8]:
         image.load()  # this also makes a TIFF upright
         orientation = exif_orientation(exif or _exif(image))
         upright = _to_rgb(image)
-        if orientation in _UPRIGHT:
-            upright = upright.transpose(_UPRIGHT[orientation])
+        if orientation in _TO_UPRIGHT:
+            upright = upright.transpose(_TO_UPRIGHT[orientation])
         return np.asarray(upright, dtype=np.uint8)
 
 
@@ -128,7 +130,7 @@ def _check_part_count(body: bytes) -> None:
     if body.startswith(_JPEG):
         number = sum(1 for _ in islice(_JPEG_SCAN.finditer(body), _MOST_COSTLY_PARTS + 1))
     elif body.startswith(PNG_SIGNATURE):
-        number = body.count(b"TXt") + body.count(b"iCCP")  # iTXt and zTXt, not tEXt
+        number = body.count(b"TXt") + body.count(b"iCCP")  # chunks iTXt and zTXt, but not tEXt; colour profiles
     if number > _MOST_COSTLY_PARTS:
         raise UndecodableImage(
             f"expected at most {_MOST_COSTLY_PARTS} scans, compressed texts or profiles, got more; save the image again"
@@ -158,7 +160,7 @@ def _drop_exif_directories(image: TiffImageFile) -> None:
 def _without_jpeg_exif(body: bytes) -> tuple[bytes, bytes]:
     """Return a JPEG with its EXIF blocks hidden, and the first of these blocks; return other bytes unchanged.
 
-    Pillow's `open` reads the EXIF of a JPEG to get the resolution, and may fail or need minutes for it.
+    Otherwise Pillow's `open` would read the EXIF to get the resolution, and could fail or take minutes.
     """
     blocks = jpeg_exif_blocks(body) if body.startswith(_JPEG) else []
     if not blocks:
@@ -187,7 +189,7 @@ def _count_frames(image: Image.Image, body: bytes, limit: int) -> int:
         return count_gif_frames(body, limit)
     if image.format == "TIFF":
         return count_tiff_frames(body, limit)
-    return int(getattr(image, "n_frames", 1))  # APNG, WebP and MPO have it in their headers
+    return int(getattr(image, "n_frames", 1))  # APNG, WebP and MPO have the number in their headers
 
 
 def _check_frame_count(frames: int, limits: ImageLimits) -> None:
@@ -220,12 +222,15 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         return image
     if image.mode.startswith("I;16"):
         return Image.fromarray(_upper_byte(image)).convert("RGB")
-    image.info.pop("transparency", None)  # Pillow would search for an unused colour for it
+    image.info.pop("transparency", None)  # otherwise Pillow would search for a colour that the image does not use
     return image.convert("RGB")
 
 
 def _upper_byte(image: Image.Image) -> npt.NDArray[np.uint8]:
-    """Return a 16-bit grey image as 8 bits, shape (H, W); Pillow's `convert` would clip it. A TIFF may have 12 bits."""
+    """Return the upper 8 bits of each pixel of a grey image of 12 (in a TIFF) or 16 bits, shape (H, W).
+
+    Pillow's `convert` would clip values over 255 instead.
+    """
     bits, is_white_zero = 16, False
     if isinstance(image, TiffImageFile):
         bits = image.tag_v2.get(BITSPERSAMPLE, (16,))[0]

@@ -1,27 +1,29 @@
-"""Reads image headers without Pillow, whose own readers do too much work or trust the header too much."""
+"""Reads sizes, frame counts and EXIF of images without Pillow, whose readers do too much work or trust too much."""
 
 import struct
 from dataclasses import dataclass
 
-_PLAIN = 1
+_UPRIGHT = 1  # the EXIF orientation of an image that is already upright
 _GIF_HEADER_BYTES = 13
 _ORIENTATION_TAG = 0x0112
 _BYTE_ORDERS = {b"II": "<", b"MM": ">"}
-# More than Pillow can do on a `BoundedFile`: each step takes at least one read, of which a long body allows 10,000; a
-# body whose reads are not counted has at most 32,768 bytes.
+# The most JPEG segments or TIFF tags that are looked at here. Pillow cannot reach more of them on a `BoundedFile`: each
+# takes at least one read of at least one byte. A long body allows 10,000 reads; a short one has at most 32,768 bytes.
 _MOST_STEPS = 40_000
 _JPEG_SCAN, _JPEG_APP1 = 0xDA, 0xE1
-_JPEG_WITHOUT_LENGTH = frozenset({0x00, 0xC8, *range(0xD0, 0xDA), *range(0xF0, 0xFE)})  # the same set as in Pillow
-_TILE_TAGS = (322, 323)  # width, length
-_INTEGER_CODES = {1: "B", 3: "H", 4: "L", 6: "b", 8: "h", 9: "l", 13: "L", 16: "Q", 17: "q"}  # by a tag's type
-_BYTES_KINDS = (1, 2, 7)  # BYTE, ASCII, UNDEFINED: one Python object for all values of a tag
-_UNKNOWN_SIDE = 2**31
+# Second bytes of the JPEG markers that no length follows: those for which Pillow has no handler, and FF 00.
+_JPEG_WITHOUT_LENGTH = frozenset({0x00, 0xC8, *range(0xD0, 0xDA), *range(0xF0, 0xFE)})
+_TILE_TAGS = (322, 323)  # TIFF tags TileWidth and TileLength
+_INTEGER_CODES = {1: "B", 3: "H", 4: "L", 6: "b", 8: "h", 9: "l", 13: "L", 16: "Q", 17: "q"}  # TIFF type to struct code
+_BYTES_KINDS = (1, 2, 7)  # TIFF types BYTE, ASCII, UNDEFINED; all values of such a tag are one Python object in Pillow
+_UNKNOWN_SIDE = 2**31  # a tile's side whose type is not an integer: too long for every limit
 
 
 def webp_size(body: bytes) -> tuple[int, int] | None:
-    """Return width and height of a WebP; None for other bytes.
+    """Return width and height of a WebP; None if the bytes are not a WebP of at least 30 bytes.
 
-    Pillow allocates libwebp's buffers, eight bytes per pixel, before it can return the size.
+    A chunk of unknown type is read as VP8. Pillow is not used, because it allocates libwebp's buffers, eight bytes per
+    pixel, before it can return the size.
     Source: https://developers.google.com/speed/webp/docs/riff_container and RFC 6386, section 9.1.
     """
     if not (body.startswith(b"RIFF") and body[8:12] == b"WEBP" and len(body) >= 30):
@@ -37,9 +39,9 @@ def webp_size(body: bytes) -> tuple[int, int] | None:
 
 
 def count_gif_frames(body: bytes, limit: int) -> int:
-    """Count the frames of a GIF, up to limit + 1; in a truncated GIF, the frames before its end.
+    """Count the frames of a GIF, up to limit + 1. In a truncated GIF, count the frames that begin before its end.
 
-    Pillow's `n_frames` parses every frame, and `seek` decodes them.
+    Pillow is not used, because its `n_frames` parses every frame, and its `seek` decodes them.
     Source: https://www.w3.org/Graphics/GIF/spec-gif89a.txt
     """
     frames = 0
@@ -66,9 +68,9 @@ def _gif_palette_bytes(flags: int) -> int:
 
 
 def count_tiff_frames(body: bytes, limit: int) -> int:
-    """Count the pages of a TIFF or BigTIFF, up to limit + 1; stop at a page that was already counted.
+    """Count the pages (frames) of a TIFF or BigTIFF, up to limit + 1. Stop at a page that was already counted.
 
-    Pillow's `n_frames` and `seek` load every tag of every page.
+    Pillow is not used, because its `n_frames` and `seek` load every tag of every page.
     Source: TIFF 6.0, section 2; https://www.awaresystems.be/imaging/tiff/bigtiff.html
     """
     form = _tiff_form(body)
@@ -87,10 +89,11 @@ def count_tiff_frames(body: bytes, limit: int) -> int:
 
 @dataclass(frozen=True)
 class TiffDirectory:
-    """How much work a TIFF's first directory causes.
+    """How much work a TIFF's first image file directory (IFD), the list of the first page's tags, causes.
 
-    `numbers` counts the values of all tags, without texts and bytes: each value becomes a Python object. `tile` is the
-    largest width and length of a tile, None without tiles; a decoder allocates memory for a whole tile.
+    `numbers` counts the values of all tags, except texts and bytes: Pillow makes a Python object of each value. `tile`
+    is the largest width and length of a tile, or None if the page has no tiles. A decoder allocates memory for a whole
+    tile.
     """
 
     numbers: int
@@ -98,7 +101,10 @@ class TiffDirectory:
 
 
 def first_tiff_directory(body: bytes) -> TiffDirectory | None:
-    """Read the first directory of a TIFF or BigTIFF, in a truncated file up to its end; None for other bytes."""
+    """Return how much work the first directory of a TIFF or BigTIFF causes; None if the bytes are neither.
+
+    In a truncated file, only the tags before its end count.
+    """
     if body[:2] not in _BYTE_ORDERS:
         return None
     form = _tiff_form(body)
@@ -138,10 +144,10 @@ def _tiff_form(body: bytes) -> _TiffForm:
 
 
 def jpeg_exif_blocks(body: bytes) -> list[tuple[int, int]]:
-    """Return start and end of the content, including `Exif`, of each EXIF segment before the scans of a JPEG.
+    """Return start and end of the content, including `Exif`, of each EXIF segment before the first scan of a JPEG.
 
-    The loop over the segments is the same as Pillow's, so that Pillow cannot find a segment that is missing here. Bytes
-    between segments are skipped.
+    The result has at least every segment that Pillow finds. Bytes between segments are skipped, as in Pillow; but where
+    Pillow stops at an unknown marker, the search goes on.
     """
     blocks = []
     position = 2
@@ -163,14 +169,17 @@ def jpeg_exif_blocks(body: bytes) -> list[tuple[int, int]]:
 
 
 def exif_orientation(exif: bytes) -> int:
-    """Return the orientation, 1 to 8, in an EXIF block (a small TIFF); 1 if it is corrupt or has none.
+    """Return the orientation, 1 to 8, in an EXIF block; 1 if the block is corrupt or has no orientation.
 
-    Pillow's own reader raises a dozen types of error on corrupt blocks, and copies the bytes of every tag, even if the
-    tags overlap.
+    Pillow is not used, because its reader raises errors of many types on corrupt blocks. It also copies the bytes of
+    every tag, even if the tags overlap.
+
+    Args:
+        exif: a small TIFF: the segment's content without the `Exif` and the two zero bytes at its start.
     """
     order = _BYTE_ORDERS.get(exif[:2])
     if order is None:
-        return _PLAIN
+        return _UPRIGHT
     try:
         (directory,) = struct.unpack_from(order + "L", exif, 4)
         (entries,) = struct.unpack_from(order + "H", exif, directory)
@@ -178,8 +187,8 @@ def exif_orientation(exif: bytes) -> int:
             tag, kind = struct.unpack_from(order + "HH", exif, directory + 2 + 12 * index)
             if tag == _ORIENTATION_TAG:
                 code = _INTEGER_CODES.get(kind, "")  # SHORT in the standard, LONG from some writers
-                value = struct.unpack_from(order + code, exif, directory + 10 + 12 * index)[0] if code else _PLAIN
-                return value if 1 <= value <= 8 else _PLAIN
+                value = struct.unpack_from(order + code, exif, directory + 10 + 12 * index)[0] if code else _UPRIGHT
+                return value if 1 <= value <= 8 else _UPRIGHT
     except struct.error:
         pass
-    return _PLAIN
+    return _UPRIGHT

@@ -38,6 +38,6 @@ def preprocess(images: Sequence[npt.NDArray[np.uint8]], spec: ImageSpec) -> npt.
 
 
 def _centred(length: int, part: float) -> tuple[float, float]:
-    """Return start and end of the centred part of a side; rounding must not move them over the edge."""
+    """Return start and end of the centred part of a side; rounding must not move either over the edge."""
     start = max(0.0, (length - part) / 2)
     return start, min(float(length), start + part)

@@ -16,11 +16,11 @@ IMAGE_STATISTICS = (
     "blocking",
 )
 
-_EPSILON = 1e-3  # of a grey level; keeps the logarithms of a flat image finite
+_EPSILON = 1e-3  # grey levels, added before each logarithm, so that a flat image has finite values
 
 
 def image_statistics(raster: npt.NDArray[np.uint8]) -> tuple[float, ...]:
-    """Return the values of `IMAGE_STATISTICS` for one image's raster, (T, H, W, 3) uint8.
+    """Return the values of `IMAGE_STATISTICS` for one image's raster: T tiles of H x W pixels, (T, H, W, 3) uint8.
 
     - Brightness, contrast: mean and standard deviation of the luma in [0, 255] (ITU-R BT.601, in 256ths).
     - Saturation: mean HSV saturation in [0, 1].
@@ -61,15 +61,15 @@ def image_statistics(raster: npt.NDArray[np.uint8]) -> tuple[float, ...]:
 
 
 def _mean_absolute(differences: npt.NDArray[np.int16]) -> npt.NDArray[np.float64]:
-    """Return the mean absolute difference at each place of a tile, (H, W), over the tiles, (T, H, W).
+    """Return the mean over the tiles, (T, H, W), of the absolute difference at each place of a tile, (H, W).
 
-    The sum fits int16: there are at most 16 tiles, and a difference is at most 1,020.
+    The sum over the tiles fits int16: there are at most 16 tiles, and a difference is at most 1,020.
     """
     return np.asarray(np.abs(differences).sum(axis=0, dtype=np.int16) / len(differences))
 
 
 def _mean(*parts: npt.NDArray[np.float64]) -> float:
-    """Return the mean of the parts' means; an empty part, as in an image of one pixel, has the mean 0."""
+    """Return the mean of the parts' means. The mean of an empty part is 0; an image of one pixel has empty parts."""
     return sum(float(part.mean()) if part.size else 0.0 for part in parts) / len(parts)
 
 

@@ -1,1 +1,1 @@
-"""Runs the network on images and answers requests with its predictions."""
+"""Runs the model on images and answers requests with its predictions."""

@@ -16,20 +16,23 @@ from driftserve.inference.prediction import Prediction, calibrate, to_prediction
 
 logger = logging.getLogger(__name__)
 
-# Limits the memory for the network's activations; a larger batch is hardly faster.
+# Most images in one call of the model, which limits the memory for activations; a larger batch is hardly faster.
 MOST_IMAGES_AT_ONCE = 32
 
 
 @dataclass(frozen=True)
 class Item:
-    """One image, with what is known about it so far; each stage returns a copy with more fields set."""
+    """One image of a request and its results so far; each stage returns a copy with more fields set.
+
+    `is_watched` says whether an observation is sent, `is_test` whether it is marked as test traffic.
+    """
 
     is_watched: bool
     is_test: bool = False
     image_id: str | None = None
     latency_ms: Mapping[str, float] = field(default_factory=dict)
-    pixels: npt.NDArray[np.uint8] | None = None  # (1, 3, height, width) uint8, the network's input
-    raster: npt.NDArray[np.uint8] | None = None  # of the decoded image, if it is watched
+    pixels: npt.NDArray[np.uint8] | None = None  # (1, 3, height, width) uint8, the model's input
+    raster: npt.NDArray[np.uint8] | None = None  # result of `to_raster`; None for images that enter no drift window
     prediction: Prediction | None = None
     features: tuple[float, ...] | None = None
     error: DriftserveError | None = None
@@ -76,7 +79,7 @@ class Classifier:
             logger.exception("the model failed on a batch of %d", len(items))
             if len(items) == 1:
                 return [replace(items[0], error=error)]
-            # Try each image alone, so that only the images that the graph cannot take fail.
+            # Try each image alone, so that only the images on which the model fails get an error.
             return [classified for item in items for classified in self._classify_at_once([item])]
         probabilities = calibrate(output.logits, self._contract.temperature)
         model_ms = milliseconds_since(started)
@@ -84,10 +87,13 @@ class Classifier:
         return _add_features(predicted, probabilities, output.embedding)
 
     def _add_prediction(self, item: Item, probabilities: npt.NDArray[np.float64], model_ms: float) -> Item:
-        """Return the item with the prediction from its row of probabilities, (K,)."""
+        """Return the item with the prediction from its probabilities, one per label.
+
+        If a probability is not finite, return the item with an error instead.
+        """
         latency_ms = {**item.latency_ms, "model": model_ms}
         if not np.isfinite(probabilities).all():
-            error = ModelError("expected finite probabilities for this image, got infinite or NaN")
+            error = ModelError("the model gave an infinite or NaN output for this image")
             return replace(item, latency_ms=latency_ms, error=error)
         prediction = to_prediction(probabilities, self._contract.labels)
         return replace(item, latency_ms=latency_ms, prediction=prediction)

@@ -6,14 +6,15 @@ import json
 
 from driftserve.errors import BadRequest, InvalidJson, RequestTooLarge
 
-# Base64 has no commas. A body with too many commas has millions of values, and takes seconds and a gigabyte to read.
+# Most commas in a body, in addition to one per instance. Base64 has no commas; a body with very many has millions of
+# values, and takes seconds and a gigabyte to read.
 _COMMAS_BESIDE_INSTANCES = 1_000
 
 _EXAMPLE = '{"instances": [{"b64": "<base64 of an image file>"}]}'
 
 
 def read_instances(body: bytes, max_instances: int) -> list[bytes | BadRequest]:
-    """Return the bytes of each instance, or its error, in order.
+    """Return the bytes of each instance's image, or the instance's error, in order.
 
     The body is UTF-8, with or without a byte order mark. Keys other than `instances` are ignored, because clients of
     other servers send some. The base64 has the standard alphabet of RFC 4648, with padding, and without line breaks or
@@ -37,9 +38,9 @@ def _document(body: bytes) -> object:
     try:
         return json.loads(body.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
-        raise InvalidJson(f"expected JSON in UTF-8, got other bytes: {error}") from error
+        raise InvalidJson(f"expected JSON in UTF-8, got bytes that are not UTF-8: {error}") from error
     except ValueError as error:  # not JSON, or a number with more digits than Python reads
-        raise InvalidJson(f"expected JSON such as {_EXAMPLE}, got something else: {error}") from error
+        raise InvalidJson(f"expected JSON such as {_EXAMPLE}, got text that is not JSON: {error}") from error
     except RecursionError as error:
         raise InvalidJson(f"expected JSON such as {_EXAMPLE}, got JSON nested too deeply") from error
 
@@ -48,7 +49,7 @@ def _instances(document: object) -> list[object]:
     if not isinstance(document, dict):
         raise InvalidJson(f"expected an object such as {_EXAMPLE}, got {_kind(document)}")
     if "instances" not in document:
-        raise InvalidJson(f"expected an object with `instances`, such as {_EXAMPLE}, got an object without it")
+        raise InvalidJson(f"expected an object with the key `instances`, such as {_EXAMPLE}, got one without this key")
     instances = document["instances"]
     if not isinstance(instances, list):
         raise InvalidJson(f"expected `instances` to be a list, such as {_EXAMPLE}, got {_kind(instances)}")
@@ -85,7 +86,7 @@ def _bytes(instance: object) -> bytes:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
         raise InvalidJson(
-            f"expected base64 in the standard alphabet (A-Z a-z 0-9 + /) without line breaks, got other text: {error}"
+            f"expected base64 in the standard alphabet (A-Z a-z 0-9 + /) without line breaks: {error}"
         ) from error
 
 

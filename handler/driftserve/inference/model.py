@@ -1,4 +1,4 @@
-"""Loads and runs the network of an archive, a TorchScript graph from uint8 pixels to logits and embedding."""
+"""Loads and runs the model of an archive: a TorchScript graph that turns uint8 pixels into logits and an embedding."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,25 +10,29 @@ import torch
 from driftserve.archive.contract import MODEL_FILE, Contract, ImageSpec
 from driftserve.errors import ArchiveError, ModelError
 
-_WARM_UP_RUNS = 3  # the executor profiles the first run and optimises in the second
+_WARM_UP_RUNS = 3  # TorchScript profiles the graph in its first run and optimises it in the second, so these are slow
 
 
 @dataclass(frozen=True)
 class ModelOutput:
-    """The graph's output for a batch: logits (N, K) float32, embedding (N, E) float32."""
+    """The model's output for a batch of N images.
+
+    `logits` has one value per image and label, (N, labels) float32. `embedding` has the components of each image's
+    embedding, (N, components) float32.
+    """
 
     logits: npt.NDArray[np.float32]
     embedding: npt.NDArray[np.float32]
 
 
 class Model:
-    """A loaded graph, which is called with uint8 (N, 3, H, W)."""
+    """A loaded TorchScript graph, called like a function."""
 
     def __init__(self, graph: torch.jit.ScriptModule) -> None:
         self._graph = graph
 
     def __call__(self, pixels: npt.NDArray[np.uint8]) -> ModelOutput:
-        """Return the graph's output for pixels, shape (N, 3, H, W) uint8.
+        """Return the output for N preprocessed images, (N, 3, height, width) uint8.
 
         Raises:
             ModelError: the graph raised an error, or returned something other than logits and embedding.
@@ -39,32 +43,38 @@ class Model:
                 logits, embedding = self._graph(batch)
                 return ModelOutput(logits.numpy(), embedding.numpy())
         except Exception as error:  # a graph is code and can raise anything; torch.jit.Error is not a RuntimeError
-            raise ModelError(f"the network failed on a batch of shape {pixels.shape}: {error}") from error
+            raise ModelError(f"the model failed on a batch of shape {pixels.shape}: {error}") from error
 
 
 def load_model(directory: Path, contract: Contract) -> Model:
-    """Load the network of an unpacked archive on one thread, and warm it up so that the first request is not slow.
+    """Load the model of an unpacked archive; set torch to one thread and warm up, as `load_graph` does.
 
     Raises:
-        ArchiveError: its file is not a TorchScript graph.
-        ModelError: the graph does not run.
+        ArchiveError: the archive's model file is not a TorchScript graph.
+        ModelError: the graph failed in the warm-up.
     """
     return load_graph(directory / MODEL_FILE, contract.image_spec)
 
 
 def load_graph(path: Path, spec: ImageSpec) -> Model:
-    """Load and warm up a TorchScript file that has no contract yet, on one thread.
+    """Load a TorchScript file, which needs no contract yet, and warm it up so that the first request is not slow.
+
+    Torch is set to one thread for the whole process.
 
     Args:
         path: the file.
-        spec: gives the image size that the graph takes.
+        spec: has the image size of the warm-up.
+
+    Raises:
+        ArchiveError: the file is not a TorchScript graph.
+        ModelError: the graph failed in the warm-up.
     """
-    # A worker has one core: two threads under contention were twice as slow as one.
+    # There is one worker per core, so more threads would compete for it: two were twice as slow as one.
     torch.set_num_threads(1)
     try:
         graph = torch.jit.freeze(torch.jit.load(str(path), map_location="cpu").eval())  # type: ignore[no-untyped-call]
-    except Exception as error:  # torch raises a dozen types of error on other files
-        raise ArchiveError(f"{path.name}: expected a TorchScript graph, got {error}") from error
+    except Exception as error:  # torch raises errors of many types on other files
+        raise ArchiveError(f"{path.name} is not a TorchScript graph: {error}") from error
     model = Model(graph)
     for _ in range(_WARM_UP_RUNS):
         model(np.zeros((1, spec.height, spec.width, 3), np.uint8).transpose(0, 3, 1, 2))

@@ -1,4 +1,4 @@
-"""Turns the network's logits into calibrated probabilities and a prediction."""
+"""Turns the model's logits into calibrated probabilities and a prediction."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ class Prediction:
 
 
 def calibrate(logits: npt.NDArray[np.float32], temperature: float) -> npt.NDArray[np.float64]:
-    """Return the probabilities, shape (N, K), for logits, shape (N, K): the softmax of logits / temperature.
+    """Return the softmax of logits / temperature, shape (N, K), for N images and K labels.
 
-    Double precision keeps a confident model's probabilities from rounding to 1.0, which would make ties in the drift
-    test. Source: Guo et al. 2017, temperature scaling.
+    The result has double precision, because single precision would round a confident model's probabilities to 1.0, and
+    equal values make the drift test less sensitive. Source: Guo et al. 2017, temperature scaling.
 
     >>> calibrate(np.zeros((1, 4), np.float32), 1.0).tolist()
     [[0.25, 0.25, 0.25, 0.25]]
@@ -32,7 +32,7 @@ def calibrate(logits: npt.NDArray[np.float32], temperature: float) -> npt.NDArra
 
 
 def to_prediction(probabilities: npt.NDArray[np.float64], labels: Sequence[str]) -> Prediction:
-    """Return the prediction for one row of probabilities, shape (K,)."""
+    """Return the prediction for one image's probabilities, shape (K,), one per label."""
     best = int(probabilities.argmax())
     return Prediction(
         label=labels[best],

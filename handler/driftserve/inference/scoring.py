@@ -1,4 +1,4 @@
-"""Computes the predictions and features of many images with the serving code."""
+"""Computes the logits, probabilities and features of many images, with the same code that the server uses."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -14,14 +14,15 @@ from driftserve.images.raster import to_raster
 from driftserve.inference.model import Model
 from driftserve.inference.prediction import calibrate
 
-_AT_ONCE = 32
+_AT_ONCE = 32  # images in a batch
 
 
 @dataclass(frozen=True)
 class Scored:
-    """The model's output for N images: logits and calibrated probabilities, (N, K), and features, (N, F).
+    """Results for N images, with K labels and F features.
 
-    `embedding_size` is the number of components of the graph's embedding, which are part of the features.
+    `logits` and the calibrated `probabilities` have shape (N, K), `features` has shape (N, F). `embedding_size` is the
+    number of components of the model's embedding; they are part of the features.
     """
 
     logits: npt.NDArray[np.float32]
@@ -31,13 +32,13 @@ class Scored:
 
 
 def score(images: Iterable[npt.NDArray[np.uint8]], model: Model, spec: ImageSpec, temperature: float) -> Scored:
-    """Return the model's output for at least one decoded image, each (H, W, 3) uint8.
+    """Return the logits, probabilities and features of at least one image.
 
     Args:
-        images: of any sizes; they are read batch by batch and not kept.
-        model: the graph of an archive.
-        spec: from the contract.
-        temperature: from the contract.
+        images: decoded images of any sizes, (H, W, 3) uint8 each. They are read batch by batch and not kept.
+        model: the model of an archive.
+        spec: the contract's `image_spec`.
+        temperature: the contract's `temperature`.
     """
     parts = []
     for batch in _batches(images):

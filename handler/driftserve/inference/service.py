@@ -1,4 +1,4 @@
-"""Answers requests: decodes their images, classifies them, and passes on observations for the monitor."""
+"""Answers requests: decodes and classifies their images, and passes an observation of each image to the monitor."""
 
 import logging
 import time
@@ -27,17 +27,17 @@ Observe = Callable[[tuple[Observation, ...]], None]
 
 @dataclass(frozen=True)
 class RequestLimits:
-    """Limits of a request: its body, the instances of a JSON body, their total decoding time, and each image."""
+    """Limits of a request: bytes of the body, instances in a JSON body, their total decoding time, image size."""
 
     max_bytes: int = 25 * 1024 * 1024
     max_instances: int = 64
-    max_decode_seconds: float = 5.0  # of processor time
+    max_decode_seconds: float = 5.0  # processor time
     image: ImageLimits = DEFAULT_LIMITS
 
 
 @dataclass(frozen=True)
 class Request:
-    """One request of a server batch; a request marked as test is answered and counted, but not watched."""
+    """One request of a server's batch. A request marked as test is answered and counted, but enters no drift window."""
 
     body: bytes
     content_type: str
@@ -55,7 +55,7 @@ class Response:
 
 @dataclass(frozen=True)
 class _ReadRequest:
-    """A request and its images: one, or the images of a JSON body; one failed item if the request is unreadable."""
+    """A request and its images: one image, or those of a JSON body; one failed item if the request is unreadable."""
 
     request: Request
     items: tuple[Item, ...]
@@ -63,13 +63,13 @@ class _ReadRequest:
 
 
 class Service:
-    """Answers requests with a model, and reports observations of them.
+    """Answers requests with a model, and passes on observations of their images.
 
     Args:
         contract: the archive's contract.
-        model: the archive's network.
+        model: the archive's model.
         observe: takes the observations of a batch; None if there is no monitor.
-        limits: of a request.
+        limits: the limits of each request.
     """
 
     def __init__(self, contract: Contract, model: Model, observe: Observe | None, limits: RequestLimits) -> None:
@@ -87,8 +87,8 @@ class Service:
     def predict(self, requests: Sequence[Request]) -> list[Response]:
         """Return one response per request, in order.
 
-        The images of all requests go through the model together. A bad request, image or instance fails alone, with
-        its own status.
+        The images of all requests go through the model together. If a request, image or instance is bad, only that one
+        gets an error, with its own status.
         """
         started = time.perf_counter()
         batch = [self._read(request) for request in requests]
@@ -114,16 +114,22 @@ class Service:
         return _ReadRequest(request, self._read_images(instances, request.is_test), is_list=True)
 
     def _read_images(self, bodies: Iterable[bytes | BadRequest], is_test: bool) -> tuple[Item, ...]:
-        """Return the items of a request; their total time is limited, because a few kilobytes can take a second."""
+        """Return the items of a JSON request.
+
+        The total decoding time is limited, because even an image of a few kilobytes can take a second.
+        """
         too_much = RequestTooLarge(
-            f"expected at most {self._limits.max_decode_seconds} s of processor time to decode all instances, "
-            "got more; send fewer or smaller ones"
+            f"expected all instances to take at most {self._limits.max_decode_seconds} s of processor time to decode, "
+            "but they take longer; send fewer or smaller images"
         )
         deadline = time.thread_time() + self._limits.max_decode_seconds
         return tuple(self._read_image(body if time.thread_time() < deadline else too_much, is_test) for body in bodies)
 
     def _read_image(self, body: bytes | BadRequest, is_test: bool) -> Item:
-        """Return an item with pixels or an error; it drops the large image, as 64 of them would fill the memory."""
+        """Return an item with pixels or an error.
+
+        The decoded image itself is not kept, because the large images of 64 instances would fill the memory.
+        """
         started = time.perf_counter()
         if isinstance(body, BadRequest):
             return self._failed(body, is_test, started)
@@ -145,7 +151,10 @@ class Service:
         )
 
     def _failed(self, error: BadRequest, is_test: bool, started: float) -> Item:
-        """Return an item without pixels, for an image or request that cannot be read; reading began at `started`."""
+        """Return an item without pixels, for an image or request that cannot be read.
+
+        `started` is when the reading began, a value of `time.perf_counter`.
+        """
         latency_ms = {"decode": milliseconds_since(started)}
         return Item(is_watched=self._observe is not None, is_test=is_test, latency_ms=latency_ms, error=error)
 
@@ -221,10 +230,10 @@ def _check_size(body: bytes, max_bytes: int) -> None:
 
 
 def _is_json(content_type: str) -> bool:
-    """Return whether the body is JSON; if not, it is an image.
+    """Return whether the body is JSON, according to its content type; False if it is an image.
 
     Raises:
-        UnsupportedMediaType: it is neither.
+        UnsupportedMediaType: the content type is neither.
     """
     media_type = content_type.split(";")[0].strip().lower()
     if not media_type.startswith("image/") and media_type not in (*IMAGE_TYPES, JSON_TYPE):

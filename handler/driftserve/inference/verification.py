@@ -29,14 +29,14 @@ class Verified:
 
 
 def verify_archive(archive: Path, destination: Path, allowed: Collection[str]) -> Verified:
-    """Unpack an archive into `destination`; check that it is allowed, complete, and predicts as it did at export.
+    """Unpack an archive into `destination`; check that it is allowed and complete, and predicts as it did at export.
 
     The graph is code, so it is loaded last, after all other checks.
 
     Args:
         archive: an untrusted file or directory.
         destination: an empty or new directory; its content is not usable after an error.
-        allowed: the content digests that may be served; if empty, every archive may be.
+        allowed: the content digests that may be served; if empty, every archive may be served.
 
     Raises:
         ArchiveError: the archive is rejected; the message is one line.
@@ -64,11 +64,13 @@ def check_fit(contract: Contract, model: Model) -> None:
     output = model(preprocess([np.zeros((1, 1, 3), np.uint8)], contract.image_spec))
     expected = ((1, len(contract.labels)), (1, contract.embedding_size))
     if (got := (output.logits.shape, output.embedding.shape)) != expected:
-        raise ArchiveError(f"model.pt: expected logits and embedding of shapes {expected}, got {got}; export it again")
+        raise ArchiveError(
+            f"model.pt: expected logits and embedding of shapes {expected}, got {got}; export the archive again"
+        )
     if contract.feature_names != (names := feature_names(contract.labels, contract.embedding_size)):
         raise ArchiveError(
             f"contract.json: expected the features {', '.join(names)}, got {', '.join(contract.feature_names)}; "
-            "serve it with the driftserve version that wrote it, or export it again"
+            "serve the archive with the driftserve version that wrote it, or export it again"
         )
 
 
@@ -84,7 +86,7 @@ def _check_answers(directory: Path, contract: Contract) -> None:
 
 
 def _read_golden(path: Path) -> npt.NDArray[np.uint8]:
-    """Return the pixels, (H, W, 3) uint8, of a golden image; PNG is lossless, so all decoders give the same."""
+    """Return the pixels of a golden image, (H, W, 3) uint8. PNG is lossless, so all decoders give the same pixels."""
     body = path.read_bytes()
     if not body.startswith(PNG_SIGNATURE):
         raise ArchiveError(f"{path.name}: expected a PNG, got other bytes; export the archive again")

@@ -1,1 +1,1 @@
-"""Metrics, and their delivery to CloudWatch, EMF or the log."""
+"""Defines the metrics, and delivers them to CloudWatch, EMF or the log."""

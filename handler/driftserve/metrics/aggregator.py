@@ -1,4 +1,4 @@
-"""Sums up the events of a period as metrics."""
+"""Aggregates the events of a period as metrics."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from driftserve.metrics.definitions import Definition, Dimensions, Metric
 
 
 class Aggregator:
-    """Sums up the events of a period: adds counts, and keeps other values as a distribution."""
+    """Aggregates the events of a period: adds up counts, and collects other values as a distribution."""
 
     def __init__(self, common: Dimensions) -> None:
         """Start empty; `common` are the common dimensions of all metrics."""

@@ -26,7 +26,7 @@ class Unit(str, Enum):
 
 @dataclass(frozen=True)
 class Definition:
-    """A metric's name, unit, own dimensions (in addition to the common ones), meaning, and when it is sent."""
+    """A metric's name, unit, own dimensions (in addition to the `common` ones), meaning, and when it is sent."""
 
     name: str
     unit: Unit
@@ -150,7 +150,7 @@ DEFINITIONS = (
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric over one period. The value `values[i]` occurred `counts[i]` times.
+    """The values of one metric in one period: `values[i]` occurred `counts[i]` times.
 
     `timestamp` is the end of the period, in seconds since the epoch.
     """
@@ -168,7 +168,7 @@ def all_series(
 ) -> list[tuple[str, Dimensions]]:
     """Return the name and dimensions of each series that a sink may deliver for one served model.
 
-    CloudWatch counts and bills each of them. `LostObservations` appears only if something was lost.
+    CloudWatch counts and bills each series. `LostObservations` appears only if something was lost.
     """
     own = {
         "Phase": PHASES,
@@ -206,5 +206,5 @@ class Sink(Protocol):
         """Deliver the metrics.
 
         Raises:
-            DeliveryError: Some metrics were not delivered. The error has them, and says whether to retry.
+            DeliveryError: Some metrics were not delivered. The error has these metrics, and says whether to retry.
         """

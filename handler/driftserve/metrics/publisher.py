@@ -1,4 +1,4 @@
-"""Delivers metrics to the sinks. Each sink has its own thread, so a slow AWS delays nothing else."""
+"""Delivers metrics to the sinks. Each sink has its own thread, so a slow sink delays nothing else."""
 
 import logging
 import random
@@ -19,7 +19,7 @@ _FAILURES_A_LOG_LINE = 60
 
 
 def retry_delay(failures: int) -> float:
-    """Return the seconds to wait after this many failures in a row: random, below a bound that doubles.
+    """Return the seconds to wait after this many failures in a row: a random time below a limit that doubles.
 
     https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
     """
@@ -42,12 +42,12 @@ class Publisher:
         self._deliveries = [_Delivery(sink, dimensions, delay) for sink in sinks]
 
     def publish(self, metrics: Sequence[Metric]) -> None:
-        """Queue a period's metrics, without blocking. If too many periods wait, the oldest is lost."""
+        """Queue a period's metrics, without blocking. If too many periods wait, the oldest period is lost."""
         for delivery in self._deliveries:
             delivery.put(metrics)
 
     def close(self, timeout_seconds: float) -> None:
-        """Deliver the queued metrics until the timeout. A back-off in progress is cut short."""
+        """Deliver the queued metrics, at most until the timeout. A wait before a retry ends at once."""
         deadline = time.monotonic() + timeout_seconds
         for delivery in self._deliveries:
             delivery.finish_by(deadline)
@@ -58,16 +58,16 @@ class Publisher:
 class _Delivery:
     """One sink's thread, queue and losses.
 
-    A lost metric is one series of one period. `_lost` counts losses that no delivered `LostMetrics` has reported. The
-    count leaves with a period. If the period cannot be delivered, the count is added again.
+    Each lost series of each period counts as one lost metric. `_lost` counts the losses that no delivered `LostMetrics`
+    has reported. The count is sent with a period and reset; if the period is not delivered, the count is added again.
     """
 
     def __init__(self, sink: Sink, dimensions: Dimensions, delay: Callable[[int], float]) -> None:
         self._sink = sink
         self._dimensions = (*dimensions, *zip(LOST.dimensions, (sink.name,), strict=True))
         self._delay = delay
-        self._periods: deque[Sequence[Metric]] = deque()  # without LostMetrics
-        self._in_flight: Sequence[Metric] = ()  # with LostMetrics
+        self._periods: deque[Sequence[Metric]] = deque()  # the waiting periods, without LostMetrics
+        self._in_flight: Sequence[Metric] = ()  # the period that is being sent, with LostMetrics
         self._lost = 0
         self._failures = 0
         self._is_overflowing = False
@@ -181,7 +181,7 @@ class _Delivery:
 
 
 def _size(metrics: Sequence[Metric]) -> int:
-    """Return the number of distinct series in the metrics, plus the losses that their `LostMetrics` reports."""
+    """Return the number of distinct series in the metrics, plus the losses that a `LostMetrics` among them reports."""
     series = {(metric.name, metric.dimensions) for metric in metrics if metric.name != LOST.name}
     return len(series) + _reported_losses(metrics)
 

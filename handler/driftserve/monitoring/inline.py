@@ -1,4 +1,4 @@
-"""The monitor inside a Lambda function. It has no process of its own, since Lambda freezes it after each response."""
+"""The monitor inside a Lambda function. It has no own process, since Lambda freezes processes between requests."""
 
 import logging
 import time
@@ -19,7 +19,8 @@ class InlineMonitor:
     Args:
         monitor: Must be able to find the contract of `model`.
         model: The archive's content digest.
-        sinks: Destinations that get the metrics at once. Metrics that a sink does not accept are logged, and lost.
+        sinks: Destinations that get the metrics at once. If a sink does not accept metrics, they are lost, which is
+            logged.
         clock: Returns seconds since the epoch.
     """
 

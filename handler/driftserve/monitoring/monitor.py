@@ -1,4 +1,4 @@
-"""Watches all models of a container: turns observations into metrics, and full windows into reports."""
+"""Watches all models of a container: computes metrics from observations, and reports from full windows."""
 
 import logging
 from collections import Counter
@@ -15,21 +15,21 @@ from driftserve.runtime.status import ModelStatus
 
 logger = logging.getLogger(__name__)
 
-_SMALLEST_P_VALUE = 1e-100  # in metrics, since CloudWatch refuses numbers closer to zero than 8.5e-109
+_SMALLEST_P_VALUE = 1e-100  # smallest value of `DriftPValue`, since CloudWatch rejects numbers below 8.5e-109
 
 
 class Monitor:
-    """Merges the observations of all workers, separately for each model.
+    """Watches the observations of all workers, separately for each model.
 
-    Times come from the batches, so that the same batches give the same reports.
+    The times of reports come from the batches, so that the same batches give the same reports.
 
     Args:
         find_contract: Returns the contract of an archive digest, or None while there is none.
         endpoint_name: The dimension `EndpointName` of every metric.
         variant_name: The dimension `VariantName` of every metric.
-        window_size: The operator's value, which replaces that of every contract. The archive's certificate does not
-            cover it, so reports and status mention it.
-        windows_between_false_alarms: The operator's value, as for `window_size`.
+        window_size: Overrides every contract's value if not None. The archives' certificates were measured without it,
+            so reports and status mention it.
+        windows_between_false_alarms: As for `window_size`.
     """
 
     def __init__(
@@ -55,16 +55,16 @@ class Monitor:
         return digest in self._models
 
     def knows(self, digest: str) -> bool:
-        """Return whether a model is watched, or can be from now on.
+        """Return whether a model is watched. If it is not, try to start watching it.
 
-        After its first lost observations the contract is not looked for again.
+        After a model's first lost observations this does not try again.
         """
         return digest in self._models or (digest not in self._lost and self.watch(digest))
 
     def observe(self, batch: ObservationBatch) -> tuple[DriftReport, ...] | None:
         """Process a worker's batch; return the reports on the windows that it fills.
 
-        Return None if the model has no contract. Its observations are then lost, counted, and logged once.
+        Return None if the model has no contract. Its observations are then lost and counted; the first loss is logged.
         """
         if self.knows(batch.model):
             return tuple(self._models[batch.model].observe(batch))
@@ -95,7 +95,7 @@ class Monitor:
 
     @property
     def lost(self) -> int:
-        """Number of observations of models without a contract."""
+        """Number of lost observations, of models without a contract."""
         return self._lost.total()
 
     def _add_model(self, digest: str) -> None:
@@ -137,7 +137,7 @@ class _WatchedModel:
         return reports
 
     def collect(self, now: float) -> list[Metric]:
-        # Send these every period: without data, an alarm would end at low traffic.
+        # Send these two every period: without data, a CloudWatch alarm would end when there is little traffic.
         if (report := self._last.get("window")) is not None:
             self._aggregator.sample(metrics.DRIFT_STATE, float(self._state is Verdict.DRIFT))
             self._aggregator.sample(metrics.WINDOW_AGE, max(0.0, now - report.ended_at))
@@ -162,14 +162,14 @@ class _WatchedModel:
 
     @property
     def _state(self) -> Verdict:
-        """DRIFT if the last window or the last long window drifted, since only long windows detect a small drift."""
+        """DRIFT if the last window or the last long window drifted; a small drift shows only in long windows."""
         verdicts = {report.verdict for report in self._last.values()}
         if not verdicts:
             return Verdict.INSUFFICIENT_DATA
         return Verdict.DRIFT if Verdict.DRIFT in verdicts else Verdict.OK
 
     def _exclusion(self, observation: Observation) -> str | None:
-        """Return the reason why an observation enters no window, or None if it enters one."""
+        """Return the reason why an observation enters no window, or None if it enters a window."""
         if observation.is_test:
             return "test"
         if observation.features is None:
@@ -215,7 +215,7 @@ class _WatchedModel:
 
 
 def _explanation(report: DriftReport) -> str:
-    """Return text on the drifted features and the estimated accuracy; empty without drift."""
+    """Return a text about the drifted features and the estimated accuracy; empty without drift."""
     if not report.drifted_features:
         return ""
     return (

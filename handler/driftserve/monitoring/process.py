@@ -1,4 +1,4 @@
-"""The monitor process: reads the channel, updates status and record, and publishes metrics every period."""
+"""Runs the monitor process: reads the channel, updates status and record, and publishes metrics every period."""
 
 import logging
 import sys
@@ -21,10 +21,10 @@ from driftserve.runtime.status import Losses, touch_status, write_status
 logger = logging.getLogger(__name__)
 
 _TICK_SECONDS = 0.2
-_LAST_CALL_SECONDS = 0.5
+_LAST_CALL_SECONDS = 0.5  # how long datagrams are still received after the stop flag is set
 _FLUSH_TIMEOUT_SECONDS = 4.0  # the supervisor kills the monitor after 6 s, and other work takes about 1 s of that
-# While the main thread computes, the receiving thread waits this long for its turn. With the default of 5 ms, the
-# kernel's queue of ten datagrams would overflow at a few hundred datagrams a second.
+# How long the receiving thread waits for its turn while the main thread computes (sys.setswitchinterval). With the
+# default of 5 ms, the kernel's queue of ten datagrams would overflow at a few hundred datagrams a second.
 _SWITCH_INTERVAL_SECONDS = 0.0005
 
 
@@ -32,7 +32,7 @@ class MonitorProcess:
     """Runs a monitor until the stop flag is set.
 
     The receiving thread only drains the socket, whose kernel queue has room for ten datagrams
-    (net.unix.max_dgram_qlen). Drift tests and metrics run on the main thread, sinks on others.
+    (net.unix.max_dgram_qlen). Drift tests and metrics run on the main thread, each sink on its own thread.
 
     Args:
         monitor: Watches every model whose contract is in the runtime directory.
@@ -66,7 +66,7 @@ class MonitorProcess:
         self._is_status_failing = False
 
     def run(self, stop: StopFlag) -> None:
-        """Watch until `stop` is set. Then process the received datagrams, publish the metrics and return.
+        """Watch until `stop` is set. Then process the datagrams that were received, publish the metrics and return.
 
         Raises:
             MonitorError: Another monitor runs in the runtime directory, or the receiving thread died.
@@ -123,7 +123,7 @@ class MonitorProcess:
         return bool(gone) or not new.isdisjoint(self._watched)
 
     def _process_inbox(self) -> int:
-        """Pass the queued datagrams to the monitor; return how many there were."""
+        """Pass the queued datagrams to the recorder and the monitor; return how many there were."""
         waiting = len(self._inbox)  # only this thread removes datagrams
         for _ in range(waiting):
             datagram = self._inbox.take()
@@ -131,7 +131,7 @@ class MonitorProcess:
                 batch = batch_from_bytes(datagram)
             except ValueError:
                 self._not_understood += 1
-                logger.exception("a datagram was not understood")
+                logger.exception("dropping a datagram that is not a valid batch of observations")
                 continue
             if self._recorder is not None and self._monitor.knows(batch.model):
                 self._recorder.record_batch(datagram, self._monitor.progress)
@@ -173,7 +173,9 @@ class MonitorProcess:
 
 
 def next_period(due: float, now: float, period_seconds: float) -> float:
-    """Return when the next period ends, if the period that was due at `due` ended at `now`. Skip missed periods.
+    """Return when the next period ends. The last period should have ended at `due`, and ended at `now`.
+
+    Missed periods are skipped.
 
     >>> next_period(60.0, now=60.2, period_seconds=60.0), next_period(60.0, now=300.0, period_seconds=60.0)
     (120.0, 360.0)

@@ -1,1 +1,1 @@
-"""Observations of answered images, and how they travel: by datagram to the monitor, to a record or to a log."""
+"""Defines the observations of answered images; sends, records, logs and replays them."""

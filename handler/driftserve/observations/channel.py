@@ -15,13 +15,13 @@ from driftserve.observations.observation import Observation, encoded_batch, obse
 logger = logging.getLogger(__name__)
 
 SOCKET_FILE = "observations.sock"
-_DATAGRAM_BYTES = 60_000  # of observations; several such datagrams fit into the kernel's default buffers
-_BACKLOG = 256  # observations
-_EXTRA_DATAGRAMS = 2  # most datagrams of older observations that one call sends
+_DATAGRAM_BYTES = 60_000  # most bytes of observations in a datagram; several fit into the kernel's default buffers
+_BACKLOG = 256  # most observations that wait
+_EXTRA_DATAGRAMS = 2  # most datagrams that one call sends in addition to those that its new observations need
 _RETRY_SECONDS = 0.2
 _MAX_DATAGRAM_BYTES = 1 << 20
-# Linux doubles SO_SNDBUF (socket(7)). It limits one datagram, and the sum of those in the queue. SO_RCVBUF has no
-# effect on this socket (unix(7)).
+# SO_SNDBUF limits the bytes of one datagram, and of all datagrams in the queue. Linux doubles the value (socket(7)).
+# SO_RCVBUF has no effect on this socket (unix(7)).
 _SEND_BUFFER_BYTES = _MAX_DATAGRAM_BYTES // 2
 
 
@@ -36,8 +36,9 @@ class _Waiting:
 class Sender:
     """The worker's end of the channel. It neither blocks nor raises.
 
-    Observations wait if the kernel's queue is full or no monitor runs. The sender retries at the next send, or 0.2 s
-    later, oldest first. At most 256 observations wait; older ones are dropped, counted and reported.
+    Observations wait if the kernel's queue is full or no monitor runs. The sender retries with the next `send`, or
+    0.2 s later, the oldest observations first. At most 256 observations wait; older ones are dropped, and the next
+    batch that arrives reports their number.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class Sender:
         self._timer: threading.Timer | None = None
 
     def send(self, observations: tuple[Observation, ...]) -> None:
-        """Send the observations of one server batch after those that wait, in one datagram if they fit."""
+        """Send the waiting observations, then those of one server batch, in one datagram if they fit."""
         with self._lock:
             self._send(observations)
             if self._waiting and self._timer is None:  # the next request may be hours away
@@ -99,7 +100,7 @@ class Sender:
     def _deliver(self, observations: Sequence[_Waiting]) -> bool:
         """Send one datagram; return whether its observations can leave the backlog.
 
-        Observations that can never be sent leave it too. They are counted as dropped.
+        Observations that can never be sent leave the backlog, too, and are counted as dropped.
         """
         encoded = (observation.encoded for observation in observations)
         datagram = encoded_batch(self._model, observations[-1].answered_at, self._dropped, encoded)
@@ -151,7 +152,7 @@ class Receiver:
     """The monitor's end of the channel."""
 
     def __init__(self, path: Path) -> None:
-        """Listen at `path`; replace a socket that an earlier monitor left there."""
+        """Listen at `path`. Replace the socket that an earlier monitor left there, if any."""
         path.unlink(missing_ok=True)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(str(path))
@@ -182,7 +183,7 @@ class Inbox:
         self._max_datagrams = max_datagrams
         self._max_bytes = max_bytes
         self._datagrams: deque[bytes] = deque()
-        self._bytes_put = self._bytes_taken = 0  # since the start; only one thread writes each
+        self._bytes_put = self._bytes_taken = 0  # totals since the start; only one thread changes each
 
     def __len__(self) -> int:
         return len(self._datagrams)

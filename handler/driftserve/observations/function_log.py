@@ -1,4 +1,4 @@
-"""Writes and reads observations as log lines of a Lambda function. Only the log outlives the function's process."""
+"""Writes observations to the log of a Lambda function, and reads them back. Only the log outlives the process."""
 
 import json
 import logging
@@ -12,16 +12,18 @@ from driftserve.observations.observation import Observation, batch_from_bytes, e
 LOGGER_NAME = "driftserve.observation_log"
 logger = logging.getLogger(LOGGER_NAME)
 
-# Bytes of observations in one line. CloudWatch Logs takes 256 kB a line (1 MB in newer documents), with all fields.
+# Most bytes of observations in one line. CloudWatch Logs accepts lines of 256 kB (1 MB in newer documents), with all
+# fields.
 MAX_LINE_BYTES = 100_000
-_MARK = f'"logger": "{LOGGER_NAME}"'.encode()  # as `JsonFormatter` writes it; inside a message it is escaped
+# The field that marks a line of observations, as `JsonFormatter` writes it. In a message its quotes would be escaped.
+_MARK = f'"logger": "{LOGGER_NAME}"'.encode()
 
 
 class ObservationLog:
     """Writes one model's observations to the log: one line a call, or several if a line would be too long."""
 
     def __init__(self, model: str) -> None:
-        """Log for the archive digest `model`.
+        """Log observations of the model whose archive has the content digest `model`.
 
         The operator's log level does not apply to these lines, since each lost line would leave a gap in a window.
         """
@@ -29,22 +31,22 @@ class ObservationLog:
         self._model = model
 
     def write(self, answered_at: float, observations: Iterable[Observation], state: Verdict) -> None:
-        """Log a batch as `observations`, with the `state` of the windows that this process has formed alone."""
+        """Log a batch in the field `observations`, with the drift `state` of this process's own windows."""
         for part in _parts(map(observation_to_bytes, observations)):
             document = json.loads(encoded_batch(self._model, answered_at, 0, part))
             logger.info("observed %d", len(part), extra={"state": state.value, "observations": document})
 
 
 def batches_in_log(lines: Iterable[bytes]) -> list[bytes]:
-    """Return the batches in a function's log, each once, ordered by time, as lines that `replay` reads.
+    """Return the distinct batches in a function's log, ordered by time, as lines that `replay` reads.
 
-    Skip all other lines, and any prefix that the export put before a line.
+    Skip all other lines, and any text that the export put before a line.
 
     Args:
-        lines: Log lines in any order, from any number of the function's environments.
+        lines: Log lines in any order, from any number of the function's execution environments.
 
     Raises:
-        DataError: A line of observations is truncated, or no line has observations.
+        DataError: A line with observations is truncated, or no line has observations.
     """
     answered_at: dict[bytes, float] = {}
     number = 0
@@ -59,13 +61,13 @@ def batches_in_log(lines: Iterable[bytes]) -> list[bytes]:
             raise DataError(f"line {number}: expected a log line with observations, got {line[:80]!r}") from error
     if not answered_at:
         raise DataError(
-            f"expected lines with {_MARK.decode()}, got none in {number}; export the log messages unchanged"
+            f"expected lines with {_MARK.decode()}, got {number} lines without it; export the log messages unchanged"
         )
     return sorted(answered_at, key=answered_at.__getitem__)
 
 
 def _parts(observations: Iterable[bytes]) -> Iterator[list[bytes]]:
-    """Yield the observations in groups that fit one line, in order. One that is too long has its own group."""
+    """Yield groups of observations that fit into one line, in order. One that is too long has its own group."""
     part: list[bytes] = []
     size = 0
     for observation in observations:

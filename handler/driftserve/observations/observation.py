@@ -1,4 +1,4 @@
-"""What a worker sends to the monitor about each image: a few dozen numbers, never pixels."""
+"""Defines an observation: what a worker sends to the monitor about an image, a few dozen numbers, never pixels."""
 
 import hashlib
 import json
@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 PHASES = ("decode", "preprocess", "model", "total")
 
-# In the header X-Amzn-SageMaker-Custom-Attributes, this marks a test request: answered and counted, but not watched.
+# In the header X-Amzn-SageMaker-Custom-Attributes, this text marks a test request. Test requests are answered and
+# counted, but enter no drift window.
 TEST_ATTRIBUTE = "driftserve-test=true"
 
 _to_json = json.JSONEncoder(separators=(",", ":")).encode  # json.dumps would create an encoder at each call
@@ -20,9 +21,9 @@ class Observation:
     """One answered image, or one request without a readable image.
 
     `latency_ms` maps each phase of `PHASES` that ran to its duration in ms. `label`, `confidence` and `features` (in
-    the order of the contract's reference) are set if the answer was a prediction. Two bodies with the same bytes have
-    the same `image_id`; it is None if unknown. `is_test` marks test traffic, which is counted but not watched. All
-    numbers are finite.
+    the order of the contract's reference) are set if the answer was a prediction. Two image files with the same bytes
+    have the same `image_id`; it is None if unknown. `is_test` marks test traffic, which is counted but enters no drift
+    window. All numbers are finite.
     """
 
     status: int
@@ -36,10 +37,10 @@ class Observation:
 
 @dataclass(frozen=True)
 class ObservationBatch:
-    """What one worker sends in one datagram: new observations, and older ones that it could not send before.
+    """What one worker sends in one datagram: new observations, and older observations that it could not send before.
 
     `model` is the archive's content digest. `answered_at` is when the last image was answered, in seconds since the
-    epoch. `dropped` counts the observations that this sender has dropped since its last delivered batch.
+    epoch. `dropped` counts the observations that this worker has dropped since its last delivered batch.
     """
 
     model: str
@@ -67,13 +68,13 @@ def observation_to_bytes(observation: Observation) -> bytes:
 
 
 def encoded_batch(model: str, answered_at: float, dropped: int, observations: Iterable[bytes]) -> bytes:
-    """Encode a batch as one datagram: one line of compact JSON. Its floats read back to the same values.
+    """Encode a batch as one datagram: one line of compact JSON, from which floats are read back without a change.
 
     Args:
         model: As in `ObservationBatch`.
         answered_at: As in `ObservationBatch`.
         dropped: As in `ObservationBatch`.
-        observations: Each as `observation_to_bytes` encodes it.
+        observations: Results of `observation_to_bytes`.
     """
     head = _to_json({"model": model, "answered_at": answered_at, "dropped": dropped}).encode()
     return head[:-1] + b',"observations":[' + b",".join(observations) + b"]}"

@@ -1,4 +1,4 @@
-"""Records the monitor's observations and reports in files of a bounded size, for `driftserve replay`."""
+"""Records the monitor's observations and reports in files of limited size, for `driftserve replay`."""
 
 import contextlib
 import errno
@@ -19,11 +19,11 @@ OBSERVATIONS_FILE = "observations.jsonl"
 REPORTS_FILE = "reports.jsonl"
 _LOCK_FILE = ".lock"  # locked by the one server that records there; the kernel unlocks it when the server dies
 _BLOCK_BYTES = 1 << 16
-_FILES = 4  # in each record: `x.jsonl` and, from newer to older, `x.jsonl.1` to `x.jsonl.3`
+_FILES = 4  # files of a record: `x.jsonl` and, from newer to older, `x.jsonl.1` to `x.jsonl.3`
 
 
 def oldest_first(files: Iterable[Path]) -> list[Path]:
-    """Return the files of one record, oldest first, whatever their order on the command line.
+    """Return the files of one record, oldest first, for any order of `files`.
 
     >>> [str(path) for path in oldest_first(map(Path, ["o.jsonl", "o.jsonl.1", "o.jsonl.2"]))]
     ['o.jsonl.2', 'o.jsonl.1', 'o.jsonl']
@@ -34,11 +34,11 @@ def oldest_first(files: Iterable[Path]) -> list[Path]:
 class Recorder:
     """Appends to the two records: observations and reports. Only one server may record in a directory.
 
-    If the disk fails, or another server records there, monitoring goes on. The recorder logs the first failure, counts
-    the lost lines in `lost`, and tries again with each new line.
+    A failed disk, or another server in the directory, does not stop the monitoring. The recorder logs the first
+    failure, counts the lost lines in `lost`, and tries again with each new line.
 
     Args:
-        directory: Directory of the records; created with access for this user only.
+        directory: Directory of the records. If it does not exist, it is created with access for this user only.
         max_bytes: Most bytes in each of the two records.
         window_size: The operator's window size, or None if the contract's applies; `replay` needs it.
         windows_between_false_alarms: The operator's value, or None if the contract's applies; `replay` needs it.
@@ -60,11 +60,11 @@ class Recorder:
         self._reports = _RotatingFile(directory / REPORTS_FILE, max_bytes)
 
     def record_batch(self, datagram: bytes, progress: Callable[[], Mapping[str, Progress]]) -> None:
-        """Append a batch as it arrived. Call this before the monitor observes the batch.
+        """Append a batch. Call this before the monitor observes the batch.
 
         Args:
-            datagram: One line of JSON.
-            progress: Returns the progress of each model's watch, by digest; called at the start of each file.
+            datagram: The batch as it arrived, one line of JSON.
+            progress: Returns the progress of each model's watch, by digest; it is called at the start of each file.
         """
         self._append(self._observations, datagram, lambda: self._header(progress()))
 
@@ -84,7 +84,7 @@ class Recorder:
     def _header(self, before: Mapping[str, Progress]) -> bytes:
         """Return the first line of a file.
 
-        It has no image ids if they would not fit. A replay may then count an image twice.
+        The line has no image ids if they would not fit. A replay may then count an image twice.
         """
         header = record_header(before, *self._policy)
         if len(header) <= self._most_header_bytes:
@@ -113,7 +113,7 @@ class Recorder:
         lock = (self._directory / _LOCK_FILE).open("w")
         try:
             if not try_lock(lock):
-                raise OSError(errno.EBUSY, "another server records there; give each its own directory")
+                raise OSError(errno.EBUSY, "another server records there; give each server its own directory")
         except OSError:
             lock.close()
             raise
@@ -130,7 +130,7 @@ class _RotatingFile:
         self._size = 0
 
     def append(self, line: bytes, first_line: Callable[[], bytes]) -> None:
-        """Append a complete line, or nothing. If that opens a file, write the result of `first_line` before the line.
+        """Append a complete line, or nothing. In a newly opened file, write the result of `first_line` before the line.
 
         Raises:
             OSError: The line cannot be written.

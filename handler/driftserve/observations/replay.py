@@ -1,4 +1,4 @@
-"""Replays recorded observations and gives the same drift reports as the live monitor."""
+"""Replays recorded observations, which gives the same drift reports as the live monitor."""
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -16,7 +16,10 @@ _HEADER = b'{"observations_before":'
 
 @dataclass(frozen=True)
 class _Header:
-    """The first line of a part of a record: where the part starts, and its policy. None: the contract's value."""
+    """The first line of a part of a record: the progress when the part began, and the operator's drift settings.
+
+    A setting is None if the contract's value applied.
+    """
 
     before: Mapping[str, Progress]
     window_size: int | None = None
@@ -24,12 +27,12 @@ class _Header:
 
     @property
     def policy(self) -> tuple[int | None, int | None]:
-        """The operator's overrides, None where the contract's value applied."""
+        """The operator's two settings; each is None if the contract's value applied."""
         return self.window_size, self.windows_between_false_alarms
 
 
 class _LiveWindow:
-    """Counts observations with the live monitor's window size, since that decides which images are duplicates."""
+    """Counts observations in the live monitor's windows, since these decide which images are duplicates."""
 
     def __init__(self, size: int, before: Progress) -> None:
         self.observations = before.observations
@@ -50,17 +53,17 @@ def replay(
     window_size: int | None = None,
     windows_between_false_alarms: int | None = None,
 ) -> Iterator[DriftReport]:
-    """Yield the reports on the recorded observations of one model, the same as the live monitor wrote.
+    """Yield the reports on the recorded observations of one model. They equal the live monitor's reports.
 
-    If the record begins in the middle of a window, skip the rest of that window. Where a monitor was restarted, start
-    new windows.
+    If the record begins in the middle of a window, skip the rest of that window. At a restart of the monitor, start new
+    windows.
 
     Args:
         lines: Lines of the record, oldest first.
         contract: Contract of the archive that the observations are tested against.
         digest: Content digest of the same archive; batches of other models are skipped.
-        window_size: Replaces the live monitor's value, which the record contains.
-        windows_between_false_alarms: Replaces the live monitor's value, which the record contains.
+        window_size: Replaces the live monitor's value, which the record contains, if not None.
+        windows_between_false_alarms: As for `window_size`.
 
     Raises:
         ArchiveError: There are observations, but none of this model.
@@ -75,7 +78,7 @@ def replay(
         if isinstance(entry, _Header):
             before = entry.before.get(digest, Progress())
             if before.observations != live.observations or entry.policy != header.policy:
-                # Lines are missing here, or a monitor was started.
+                # Lines are missing before this header, or another monitor process began here.
                 live = _LiveWindow(entry.window_size or contract.drift.window_size, before)
                 watch = _watch(contract, given, entry, before)
             header = entry
@@ -111,7 +114,7 @@ def record_header(
     """Return the first line of a part of a record, without a newline. `replay` needs it to continue the windows.
 
     Args:
-        before: Progress of each model's watch since the monitor started, by digest; a missing model has none.
+        before: Progress of each model's watch since the monitor started, by digest; models without any may be missing.
         window_size: The operator's value, or None if the contract's applies.
         windows_between_false_alarms: The operator's value, or None if the contract's applies.
     """
@@ -158,13 +161,15 @@ def _entry(line: bytes) -> ObservationBatch | _Header:
         policy = DriftPolicy(**given)  # checks the bounds
         return _Header(before, **{name: getattr(policy, name) for name in given})
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        raise ValueError(f"expected a header with observations_before and a policy, got {line[:80]!r}") from error
+        raise ValueError(
+            f"expected a header with observations_before and the drift settings, got {line[:80]!r}"
+        ) from error
 
 
 def _watch(contract: Contract, given: _Header, recorded: _Header, before: Progress) -> DriftWatch:
-    """Return a watch that continues where the live one was. The given policy replaces the recorded one.
+    """Return a watch that continues where the live watch was. The given settings replace the recorded ones.
 
-    With another window size, the image ids in the window that began earlier are unknown.
+    With another window size, the image ids of the window that began earlier are unknown.
     """
     size = given.window_size or recorded.window_size
     if (size or contract.drift.window_size) != (recorded.window_size or contract.drift.window_size):

@@ -31,7 +31,7 @@ class BusyMark:
 
 
 def last_activity(runtime_dir: Path, now: float) -> float:
-    """Return when a worker was last busy, in seconds since the epoch: `now` if one is, 0.0 if none ever was."""
+    """Return when a worker was last busy, in seconds since the epoch: `now` if one is busy, 0.0 if none ever was."""
     return max((now if is_locked(mark) else mark.stat().st_mtime for mark in _marks(runtime_dir)), default=0.0)
 
 
@@ -62,7 +62,7 @@ def _marks(runtime_dir: Path) -> list[Path]:
 
 
 def _is_alive(process_id: str) -> bool:
-    """Return whether a process runs. A zombie does not: MMS leaves a dead worker as one for a second or more."""
+    """Return whether a process runs; False for a zombie, which MMS leaves of a dead worker for a second or more."""
     try:
         status = Path("/proc", process_id, "stat").read_text()
     except (FileNotFoundError, ProcessLookupError):

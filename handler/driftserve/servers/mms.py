@@ -9,15 +9,15 @@ from driftserve.errors import ServerError, SettingsError
 from driftserve.servers.jvm import server_command
 from driftserve.settings import Settings
 
-HIGHEST_PORT = 32_766  # com.amazonaws.ml.mms.util.Connector compares the port with Short.MAX_VALUE
+HIGHEST_PORT = 32_766  # MMS compares the port with Short.MAX_VALUE (com.amazonaws.ml.mms.util.Connector)
 _LOG_CONFIG = Path(__file__).with_name("mms_log4j2.xml")
 
 
 def prepare(directory: Path, model_dir: Path, contract: Contract, settings: Settings) -> list[str]:
     """Write `config.properties` into the server's directory; return the command line of its JVM.
 
-    The JVM is started directly, because the toolkit's `start_model_server` writes to /etc, and searches all processes
-    of the machine for its server by name.
+    The JVM is started directly, because the inference toolkit's `start_model_server` writes to /etc, and searches all
+    processes of the machine for the server by name.
 
     Raises:
         ServerError: MMS, the SageMaker inference toolkit or Java is not installed, or MMS does not support the port.

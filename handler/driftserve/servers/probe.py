@@ -1,7 +1,8 @@
 """Probes the running server: sends golden images and compares the answers with the contract.
 
-`/ping` is not enough: TorchServe's is 200 while its workers crash in a loop, and MMS's is 200 even if it is unhealthy.
-A multi-model server is probed by `/ping` all the same: without a model, it can only show that its JVM answers.
+`/ping` is not enough: TorchServe answers it with 200 while its workers crash in a loop, and Multi Model Server (MMS)
+even if it is unhealthy. But a multi-model server is probed by `/ping`, because it starts without a model: it can only
+show that its JVM answers.
 """
 
 import http.client
@@ -32,7 +33,7 @@ _MOST_FAILURES = 3
 
 @dataclass(frozen=True)
 class Problem:
-    """A failed probe: what is wrong, and whether a worker gave an answer."""
+    """Why a probe failed; `is_answer` says whether a worker gave an answer."""
 
     message: str
     is_answer: bool
@@ -46,7 +47,7 @@ class Probe(Protocol):
 
     @property
     def question(self) -> str:
-        """What is sent, for log lines."""
+        """What the probe sends, for log lines."""
 
     def ask(self, number: int, timeout_seconds: float) -> Problem | None:
         """Send the request with this number; return None if the answer is correct, else the problem."""
@@ -94,7 +95,7 @@ class PingProbe:
     question: str = "/ping"
 
     def ask(self, number: int, timeout_seconds: float) -> Problem | None:  # noqa: ARG002 - there is one question
-        """Return None for any answer, else the problem; a status of 500 is only about the workers of one model."""
+        """Return None for any answer, else the problem. Status 500 counts as an answer: it is about only one model."""
         connection = http.client.HTTPConnection(self.host, self.port, timeout=timeout_seconds)
         try:
             connection.request("GET", "/ping")
@@ -107,7 +108,7 @@ class PingProbe:
 
 
 def ask_until_right(probe: Probe, timeout_seconds: float, give_up: Callable[[], bool]) -> Problem | None:
-    """Probe until an answer is correct, then return None; at the timeout, return the last problem."""
+    """Probe until an answer is correct, then return None; at the timeout or on `give_up`, return the last problem."""
     deadline = time.monotonic() + timeout_seconds
     for number in count():
         problem = probe.ask(number, max(deadline - time.monotonic(), _RETRY_SECONDS))
@@ -118,7 +119,7 @@ def ask_until_right(probe: Probe, timeout_seconds: float, give_up: Callable[[], 
 
 
 class ProbeThread(threading.Thread):
-    """Probes the server until the stop flag is set, or until it fails too often; then `problem` is set."""
+    """Probes the server until the stop flag is set, or until probes fail too often; then the thread sets `problem`."""
 
     def __init__(self, probe: Probe, settings: Settings, runtime_dir: Path, stop: StopFlag) -> None:
         super().__init__(name="probe", daemon=True)
@@ -149,7 +150,7 @@ class ProbeThread(threading.Thread):
                 return
 
     def _probe_once(self) -> Problem | None:
-        """Return the problem; a server is healthy if it is only overloaded and its workers still finish batches."""
+        """Return the problem, or None; also None if the server is only overloaded: its workers still finish batches."""
         began_at = time.time()
         problem = self._ask(self._settings.probe_timeout_seconds)
         if problem and not problem.is_answer and last_finished(self._runtime_dir) > began_at:

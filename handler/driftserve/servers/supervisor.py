@@ -30,16 +30,17 @@ logger = logging.getLogger(__name__)
 _PREPARE = {"torchserve": torchserve.prepare, "mms": mms.prepare}
 
 _DRIFTSERVE = [sys.executable, "-m", "driftserve"]
-_STDERR = 2  # stdout is for the metrics
+_STDERR = 2  # the file descriptor for the server's output, because stdout is for the metrics
 _POLL_SECONDS = 0.1
-_RESTART_SECONDS = 5.0  # between two starts of a monitor that keeps ending
-# While a request moves into or out of the server's queue, no worker is busy with it.
+_RESTART_SECONDS = 5.0  # least time between two restarts of the monitor
+# How long no worker may have been busy before the server is stopped. A request that moves into or out of the server's
+# queue keeps no worker busy.
 _QUIET_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
 class _Serving:
-    """What is served, for the log; the server's command line, its probe, and how many workers must be alive."""
+    """What is served (a text for the log), the server's command line and probe, and how many workers must be alive."""
 
     what: str
     command: list[str]
@@ -51,15 +52,16 @@ def serve(settings: Settings, stop: StopFlag) -> int:
     """Serve the archive from the settings, or in multi-model mode the archives that requests load, until `stop` is set.
 
     Args:
-        settings: the settings; without a runtime directory, one is created.
-        stop: set by a signal, at any time.
+        settings: the settings; if they have no runtime directory, one is created.
+        stop: a flag that a signal may set at any time.
 
     Returns:
         The exit status.
 
     Raises:
         ArchiveError: there is no archive, or its verification crashed or took too long.
-        MonitorError, SettingsError: the runtime directory cannot be used, or the server does not support a setting.
+        MonitorError: another server or monitor uses the runtime directory.
+        SettingsError: the runtime directory is not safe or its path too long, or the server does not support a setting.
         ServerError: the model server cannot start, ended by itself, or gives wrong answers.
     """
     adopt_orphans()
@@ -101,7 +103,7 @@ def _many_models(server_dir: Path, settings: Settings) -> _Serving:
 
 
 def _serve(serving: _Serving, server_dir: Path, settings: Settings, stop: StopFlag) -> None:
-    """Run the monitor and the server until `stop` is set and all accepted requests are answered."""
+    """Run the monitor and the server until `stop` is set and the running requests are answered, or time out."""
     runtime_dir = server_dir.parent
     watch = ProbeThread(serving.probe, settings, runtime_dir, stop)
     if settings.multi_model:
@@ -134,7 +136,7 @@ def _runtime(settings: Settings) -> Iterator[Path]:
 
 
 def _verify(archive: Path, model_dir: Path, settings: Settings, stop: StopFlag) -> int | None:
-    """Verify and unpack the archive in a child process, whose end frees TorchScript's memory.
+    """Verify and unpack the archive in a child process; when it ends, TorchScript's memory is free again.
 
     Return None if the archive may be served, else the exit status; the child process has printed the reason.
     """
@@ -148,8 +150,8 @@ def _verify(archive: Path, model_dir: Path, settings: Settings, stop: StopFlag) 
             if stop.is_set():
                 return 0
             raise ArchiveError(
-                f"{archive}: expected its verification to take at most {settings.start_timeout_seconds:.0f} s; "
-                "set DRIFTSERVE_START_TIMEOUT_SECONDS to allow more"
+                f"{archive}: expected its verification to take at most {settings.start_timeout_seconds:.0f} s, it was "
+                "not finished; set DRIFTSERVE_START_TIMEOUT_SECONDS to allow more"
             )
     if child.returncode not in (0, 1):
         raise ArchiveError(f"{archive}: expected its verification to end with status 0 or 1, got {child.returncode}")
@@ -205,9 +207,9 @@ def _keep(monitor: _Monitor, server: "subprocess.Popen[bytes]") -> None:
 def _drain(
     monitor: _Monitor, server: "subprocess.Popen[bytes]", runtime_dir: Path, settings: Settings, workers: int
 ) -> None:
-    """Wait until `workers` workers are alive and none was busy for a moment, at most until the timeout.
+    """Wait until `workers` workers are alive and none of them was busy for a moment, at most until the timeout.
 
-    While a worker is missing, requests are waiting for it.
+    While a worker is missing, requests may be waiting for it.
     """
     deadline = time.monotonic() + settings.drain_timeout_seconds
     quiet_seconds = _QUIET_SECONDS + (settings.max_batch_delay_ms / 1000 if settings.batch_size > 1 else 0)
@@ -223,7 +225,8 @@ def _drain(
 
 
 def _environment(settings: Settings) -> dict[str, str]:
-    # `python -m` would import from the current directory first, whose files are untrusted (3.10 ignores this variable).
+    # Without this variable, `python -m` would import from the current directory first, whose files are untrusted.
+    # Python 3.10 ignores the variable.
     return os.environ | settings.to_environment() | {"PYTHONSAFEPATH": "1"}
 
 
@@ -237,7 +240,7 @@ def _start(
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:
-    """Stop a process with SIGTERM; then kill what is left of its session, and the process if it takes too long."""
+    """Stop a process with SIGTERM, or kill it if that takes too long; then kill what is left of its process group."""
     process.terminate()
     try:
         process.wait(STOP_TIMEOUT_SECONDS + 1.0)  # a guard needs this time to stop its own child

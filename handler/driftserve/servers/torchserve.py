@@ -22,7 +22,7 @@ MULTI_MODEL_PROGRAMS = Path(__file__).with_name("multi_model_programs")
 def prepare(directory: Path, model_dir: Path, contract: Contract, settings: Settings) -> list[str]:
     """Write `config.properties` into the server's directory; return the command line of its JVM.
 
-    The JVM is started directly, because `torchserve --foreground` leaves JVM and workers orphaned on SIGTERM.
+    The JVM is started directly, because `torchserve --foreground` leaves the JVM and the workers running on SIGTERM.
 
     Raises:
         ServerError: TorchServe or Java is not installed in this environment.
@@ -40,7 +40,7 @@ def prepare_multi_model(directory: Path, settings: Settings) -> list[str]:
     Raises:
         ServerError: TorchServe or Java is not installed in this environment.
     """
-    store = directory / "store"  # TorchServe copies the `.mar` files of URLs into it
+    store = directory / "store"  # TorchServe copies the `.mar` files that it loads from URLs into this directory
     store.mkdir()
     properties = _properties(directory, settings) | _many_models(settings)
     command = _command(directory, properties, python=MULTI_MODEL_PROGRAMS / "python")
@@ -62,7 +62,7 @@ def _properties(directory: Path, settings: Settings) -> dict[str, object]:
     grpc_inference, grpc_management = [free for free in free_ports(3) if free != settings.port][:2]
     return {
         "inference_address": f"http://{settings.host}:{settings.port}",
-        # The other APIs must not be reachable from outside: sockets in the runtime directory, gRPC on loopback.
+        # The other APIs must not be reachable from outside: they are sockets in the runtime directory, or on loopback.
         "metrics_address": f"unix:{directory / 'metrics.sock'}",
         "grpc_inference_address": "127.0.0.1",
         "grpc_management_address": "127.0.0.1",
@@ -107,7 +107,7 @@ def _many_models(settings: Settings) -> dict[str, object]:
         "management_address": f"http://{settings.host}:{settings.port}",
         "enable_model_api": "true",
         "allowed_urls": allowed_urls,
-        "blacklist_env_vars": "PYTHONPATH",  # TorchServe would put the archive's directory on it
+        "blacklist_env_vars": "PYTHONPATH",  # TorchServe would add the archive's directory to this variable
         "default_workers_per_model": settings.workers if "workers" in settings.model_fields_set else 1,
         "default_response_timeout": settings.response_timeout_seconds,
         "default_startup_timeout": math.ceil(settings.start_timeout_seconds),

@@ -1,7 +1,10 @@
-"""`python -I -m driftserve.servers.worker SCRIPT...`: verifies the archive in its directory, then becomes the worker.
+"""Starts a worker of a multi-model server: verifies the archive, then replaces itself by the server's own worker.
 
-A multi-model server starts this program in the directory of the archive to load, which is not verified yet. The worker
-serves a verified copy in the runtime directory (`store`), which all workers of the same archive share.
+    python -I -m driftserve.servers.worker SCRIPT...
+
+A multi-model server starts this program in the directory of the archive to load, which is not verified yet. SCRIPT and
+what follows are the arguments for Python that start the server's own worker. The worker serves a verified copy in the
+runtime directory (`store`), which all workers of the same archive share.
 """
 
 import logging
@@ -23,8 +26,8 @@ from driftserve.text import printable
 
 logger = logging.getLogger(__name__)
 
-_WORKER_BYTES = 300 << 20  # for Python, torch and a small graph
-_GRAPH_COPIES = 3  # of the archive's bytes, while the graph is loaded and frozen
+_WORKER_BYTES = 300 << 20  # memory of a worker, for Python, torch and a small graph
+_GRAPH_COPIES = 3  # additional memory while the graph is loaded and frozen, as a multiple of the archive's bytes
 # The server's loader turns this error into the status 507, on which SageMaker unloads other models.
 _NO_MEMORY_SOURCE = "def handle(data, context):\n    raise MemoryError('there is no memory for another model')\n"
 # The server's worker imports torch, which takes 200 MB and is not needed to report the error.
@@ -32,7 +35,7 @@ _NO_TORCH_SOURCE = '"""Replaces torch, for which there is not enough memory."""\
 
 
 def main(arguments: Sequence[str]) -> NoReturn:
-    """Replace this process by the server's worker; exit with status 1 if the archive is rejected."""
+    """Verify the archive, then replace this process by the server's worker; exit with status 1 on an error."""
     try:
         settings = Settings.from_environment()
         configure_logging(settings)
@@ -44,7 +47,7 @@ def main(arguments: Sequence[str]) -> NoReturn:
 
 
 def served_directory(place: Path, settings: Settings) -> Path:
-    """Return the directory to serve the archive in `place` from: a verified copy, held until this process ends.
+    """Return the directory of a verified copy of the archive in `place`; the copy is kept until this process ends.
 
     If there is not enough memory, return a directory whose handler raises MemoryError.
 
@@ -55,7 +58,7 @@ def served_directory(place: Path, settings: Settings) -> Path:
     if settings.runtime_dir is None:
         raise SettingsError("DRIFTSERVE_RUNTIME_DIR: expected a directory, got nothing; `driftserve serve` sets it")
     place = place.resolve()
-    # The second is where the server unpacks a `.mar` from an allowed URL.
+    # The server unpacks a `.mar` from an allowed URL into the second of these directories.
     allowed = (settings.models_dir.resolve(), settings.runtime_dir.resolve() / "torchserve" / "models")
     if not any(place.is_relative_to(directory) for directory in allowed):
         raise ArchiveError(f"{place}: expected an archive below {settings.models_dir}; put it there")
@@ -74,15 +77,15 @@ def served_directory(place: Path, settings: Settings) -> Path:
 
 
 def reserve_memory(archive: Path, runtime_dir: Path, free: int) -> bool:
-    """Reserve memory for a worker; return False if what is free, less other workers' reservations, is too little.
+    """Reserve memory for a worker; return False if the free memory, less the others' reservations, is too small.
 
     Args:
         archive: a `.mar` file, or the directory of an unpacked one.
         runtime_dir: the directory with the workers' marks and reservations.
-        free: bytes that are free now.
+        free: number of bytes that are free now.
     """
     forget_dead_workers(runtime_dir)
-    beginning = runtime_dir / "beginning"  # one file per worker, with the bytes that it will take
+    beginning = runtime_dir / "beginning"  # one file per starting worker, with the number of bytes that it will take
     beginning.mkdir(exist_ok=True)
     loaded = marked_workers(runtime_dir)
     for mark in beginning.iterdir():

@@ -1,4 +1,7 @@
-"""Blur corruptions: a lens out of focus, frosted glass, a moving camera, a zoom during exposure."""
+"""Blur corruptions: a lens out of focus, frosted glass, a moving camera, a zoom during exposure.
+
+The original below is ImageNet-C's `make_imagenet_c.py`.
+"""
 
 import numpy as np
 import numpy.typing as npt
@@ -6,10 +9,14 @@ from scipy import ndimage, signal, sparse
 
 Image = npt.NDArray[np.float32]  # (224, 224, 3), in [0, 1]
 
-DISK = ((3, 0.1), (4, 0.5), (6, 0.5), (8, 0.5), (10, 0.5))  # radius, and sigma of the edge's smoothing, in pixels
-GLASS = ((0.7, 1, 2), (0.9, 2, 1), (1.0, 2, 3), (1.1, 3, 2), (1.5, 4, 2))  # sigma, farthest swap, passes
-MOTION = ((10, 3), (15, 5), (15, 8), (15, 12), (20, 15))  # radius and sigma, in pixels
-ZOOM = ((1.11, 0.01), (1.16, 0.01), (1.21, 0.02), (1.26, 0.02), (1.31, 0.03))  # end and step of the factors from 1
+# For each severity: the disk's radius, and the sigma of its edge's smoothing, in pixels.
+DISK = ((3, 0.1), (4, 0.5), (6, 0.5), (8, 0.5), (10, 0.5))
+# For each severity: the sigma of the two Gaussian blurs and the longest swap, in pixels; the number of swapping passes.
+GLASS = ((0.7, 1, 2), (0.9, 2, 1), (1.0, 2, 3), (1.1, 3, 2), (1.5, 4, 2))
+# For each severity: the radius and the sigma of the Gaussian, in pixels.
+MOTION = ((10, 3), (15, 5), (15, 8), (15, 12), (20, 15))
+# For each severity: the end and the step of the zoom factors, which start at 1.
+ZOOM = ((1.11, 0.01), (1.16, 0.01), (1.21, 0.02), (1.26, 0.02), (1.31, 0.03))
 
 
 def defocus_blur(image: Image, severity: int, _: np.random.Generator) -> Image:
@@ -23,7 +30,7 @@ def defocus_blur(image: Image, severity: int, _: np.random.Generator) -> Image:
 def disk(radius: int, sigma: float) -> npt.NDArray[np.float32]:
     """Return the kernel of a disk. A Gaussian of three points (five for a radius over 8) smooths its edge.
 
-    The weights sum to 1. At radius 8 and 10 the smoothing reaches the kernel's border, and they sum to 1.01, as in the
+    The weights sum to 1, but to 1.01 at radius 8 and 10, where the smoothing reaches the kernel's border, as in the
     original.
     """
     half = max(8, radius)
@@ -38,10 +45,10 @@ def disk(radius: int, sigma: float) -> npt.NDArray[np.float32]:
 
 
 def glass_blur(image: Image, severity: int, generator: np.random.Generator) -> Image:
-    """Swap neighbouring pixels between two Gaussian blurs.
+    """Swap random pairs of nearby pixels between two Gaussian blurs.
 
-    The original assigns a tuple of numpy views, which copies a pixel over its neighbour. This code swaps the pixels, as
-    the original's comment says.
+    The original assigns a tuple of numpy views, which copies one pixel over the other. This code swaps the two, as the
+    original's comment says.
     """
     sigma, farthest, passes = GLASS[severity - 1]
     blurred = (_gaussian(image, sigma) * 255).astype(np.uint8).astype(np.float32) / np.float32(255)
@@ -64,10 +71,10 @@ def motion_blur(image: Image, severity: int, generator: np.random.Generator) -> 
 
 
 def smear(image: Image, radius: int, sigma: float, degrees: float) -> Image:
-    """Return the weighted mean of copies of an image, (H, W, C), moved step by step in a direction.
+    """Return the weighted mean of copies of an image, (H, W, C), each moved one pixel further in a direction.
 
-    Edge pixels are repeated. The weights are half of a Gaussian over 2 radius + 1 steps of one pixel, as in
-    ImageMagick's `-motion-blur`.
+    The weights are one half of a Gaussian over 2 radius + 1 copies, as in ImageMagick's `-motion-blur`. Edge pixels are
+    repeated beyond the edge.
     """
     steps = np.arange(2 * radius + 1)
     weights = np.exp(-0.5 * (steps / sigma) ** 2)
@@ -87,7 +94,7 @@ def smear(image: Image, radius: int, sigma: float, degrees: float) -> Image:
 
 
 def zoom_blur(image: Image, severity: int, _: np.random.Generator) -> Image:
-    """Return the mean of the image and its enlargements."""
+    """Return the mean of the image and its enlargements. The first factor is 1, so the image counts twice."""
     factors = np.arange(1, *ZOOM[severity - 1])
     total = image.transpose(1, 0, 2).copy().transpose(1, 0, 2)  # the memory order of `enlarge`, for faster addition
     for factor in factors:
@@ -105,7 +112,7 @@ def enlarge(image: Image, factor: float) -> Image:
     places = np.minimum((np.arange(side) + trim) * (crop - 1) / (large - 1), crop - 1)
     before = np.minimum(places.astype(int), crop - 2)
     share = (places - before).astype(np.float32)
-    weights = np.column_stack([1 - share, share]).ravel()  # of the two neighbours of each place
+    weights = np.column_stack([1 - share, share]).ravel()  # for each place, the weights of its two neighbours
     neighbours = np.column_stack([before, before + 1]).ravel()
     mixed = sparse.csr_array((weights, neighbours, np.arange(0, 2 * side + 1, 2)), shape=(side, crop))
     part = image[top : top + crop, top : top + crop]

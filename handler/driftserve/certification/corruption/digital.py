@@ -1,4 +1,7 @@
-"""Digital corruptions: low contrast, elastic distortion, coarse pixels, strong compression."""
+"""Digital corruptions: low contrast, elastic distortion, coarse pixels, strong compression.
+
+The original below is ImageNet-C's `make_imagenet_c.py`.
+"""
 
 from functools import cache
 from io import BytesIO
@@ -10,8 +13,9 @@ from scipy import ndimage
 
 Image = npt.NDArray[np.float32]  # (224, 224, 3), in [0, 1]
 
-CONTRAST = (0.4, 0.3, 0.2, 0.1, 0.05)
-# Length and smoothing of the displacements, jitter of the affine part, in pixels. The original uses 244 as well.
+CONTRAST = (0.4, 0.3, 0.2, 0.1, 0.05)  # for each severity: the factor of the differences from the mean
+# For each severity, in pixels: length and smoothing (sigma) of the displacements, and how far the affine part moves its
+# three points. The factor 244, although the side is 224, is the original's.
 ELASTIC = (
     (244 * 2.0, 244 * 0.7, 244 * 0.1),
     (244 * 2.0, 244 * 0.08, 244 * 0.2),
@@ -19,8 +23,8 @@ ELASTIC = (
     (244 * 0.07, 244 * 0.01, 244 * 0.02),
     (244 * 0.12, 244 * 0.01, 244 * 0.02),
 )
-PIXELATE = (0.6, 0.5, 0.4, 0.3, 0.25)
-JPEG_QUALITY = (25, 18, 15, 10, 7)
+PIXELATE = (0.6, 0.5, 0.4, 0.3, 0.25)  # for each severity: the small side, divided by the image's side
+JPEG_QUALITY = (25, 18, 15, 10, 7)  # for each severity: the quality of the JPEG
 
 _TRUNCATE = 3.0  # the smoothing's radius, in standard deviations
 
@@ -32,7 +36,7 @@ def contrast(image: Image, severity: int, _: np.random.Generator) -> Image:
 
 
 def elastic_transform(image: Image, severity: int, generator: np.random.Generator) -> Image:
-    """Apply an affine distortion, then smooth local distortions (Simard et al. 2003)."""
+    """Distort the image by an affine map, then by smooth local displacements (Simard et al. 2003)."""
     length, smoothing, jitter = ELASTIC[severity - 1]
     return _displaced(_affine(image, jitter, generator), displacements(image.shape[0], length, smoothing, generator))
 
@@ -40,7 +44,7 @@ def elastic_transform(image: Image, severity: int, generator: np.random.Generato
 def displacements(
     side: int, length: float, smoothing: float, generator: np.random.Generator
 ) -> npt.NDArray[np.float32]:
-    """Return how far each pixel moves right and down, in pixels, shape (2, side, side)."""
+    """Return how far right and how far down from each pixel its new value is read, in pixels, (2, side, side)."""
     smooth = _smooth(side, smoothing)
     return np.asarray(length * (smooth @ generator.uniform(-1, 1, (2, side, side)) @ smooth.T), np.float32)
 

@@ -1,9 +1,9 @@
-"""The corruptions of ImageNet-C (Hendrycks and Dietterich 2019), for measuring a drift detector.
+"""Corrupts images as ImageNet-C does (Hendrycks and Dietterich 2019), to measure a drift detector.
 
-There are fifteen, at five severities, with the constants of the 224x224 data set (`make_imagenet_c.py`), rewritten for
-numpy, scipy and Pillow. Use them for evaluation only: a model that is trained on them cannot be measured with them.
-Four things differ from the original. `frost` is generated, `glass_blur` swaps pixels, motion blur does not use
-ImageMagick, and no image is saved as JPEG in between.
+There are fifteen corruptions, at five severities. They are rewritten for numpy, scipy and Pillow, with the constants of
+the original, the 224x224 data set's `make_imagenet_c.py`. Use them for evaluation only: a model that is trained on them
+cannot be measured with them. Four things differ from the original. `frost` is generated, `glass_blur` swaps pixels,
+motion blur does not use ImageMagick, and no result is saved as JPEG.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,7 +18,8 @@ from driftserve.images.preprocess import preprocess
 SIDE = 224  # pixels
 SEVERITIES = (1, 2, 3, 4, 5)
 
-_ROUNDING = 1e-3  # grey levels; single precision may make a whole grey level smaller by this much
+# Grey levels that are added before truncation: single precision may make a whole grey level smaller by up to this much.
+_ROUNDING = 1e-3
 
 # An image in [0, 1], (224, 224, 3) float32; a severity; a random generator -> an image of any range.
 Corrupt = Callable[[npt.NDArray[np.float32], int, np.random.Generator], npt.NDArray[np.float32]]
@@ -46,7 +47,7 @@ _SPEC = ImageSpec(height=SIDE, width=SIDE, resize_shorter_side=SIDE, interpolati
 
 
 def standardise(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Resize and crop a decoded image, (H, W, 3) uint8, for the corruptions: its centre, (224, 224, 3) uint8."""
+    """Return the centre of a decoded image, (H, W, 3) uint8, in the size for the corruptions, (224, 224, 3) uint8."""
     return np.ascontiguousarray(preprocess([image], _SPEC)[0].transpose(1, 2, 0))
 
 
@@ -57,7 +58,7 @@ def corrupt(image: npt.NDArray[np.uint8], name: str, severity: int, seed: int) -
         image: A result of `standardise`, (224, 224, 3) uint8.
         name: One of `CORRUPTIONS`.
         severity: 1 to 5.
-        seed: Seed of the random generator; use another one for each image.
+        seed: Seed of the random generator; use a different seed for each image.
 
     Raises:
         ValueError: There is no such corruption or severity, or the image has another shape.

@@ -1,4 +1,7 @@
-"""Weather corruptions: snow, frost on the lens, fog, and brightness."""
+"""Weather corruptions: snow, frost on the lens, fog, and brightness.
+
+The original below is ImageNet-C's `make_imagenet_c.py`.
+"""
 
 import numpy as np
 import numpy.typing as npt
@@ -7,7 +10,8 @@ from driftserve.certification.corruption.blur import enlarge, smear
 
 Image = npt.NDArray[np.float32]  # (224, 224, 3), in [0, 1]
 
-# Mean and standard deviation of the flakes, enlargement, threshold; radius and sigma of the smear; the image's share.
+# For each severity: mean, standard deviation, enlargement and threshold of the flakes; radius and sigma of their smear,
+# in pixels; the unwhitened image's share.
 SNOW = (
     (0.1, 0.3, 3, 0.5, 10, 4, 0.8),
     (0.2, 0.3, 2, 0.5, 12, 4, 0.7),
@@ -15,9 +19,9 @@ SNOW = (
     (0.55, 0.3, 4.5, 0.85, 12, 8, 0.65),
     (0.55, 0.3, 2.5, 0.85, 12, 12, 0.55),
 )
-FROST = ((1.0, 0.4), (0.8, 0.6), (0.7, 0.7), (0.65, 0.7), (0.6, 0.75))  # shares of the image and the frost
-FOG = ((1.5, 2.0), (2.0, 2.0), (2.5, 1.7), (2.5, 1.5), (3.0, 1.4))  # thickness, decay of the plasma
-BRIGHTER = (0.1, 0.2, 0.3, 0.4, 0.5)
+FROST = ((1.0, 0.4), (0.8, 0.6), (0.7, 0.7), (0.65, 0.7), (0.6, 0.75))  # for each severity: factors of image and frost
+FOG = ((1.5, 2.0), (2.0, 2.0), (2.5, 1.7), (2.5, 1.5), (3.0, 1.4))  # for each severity: thickness, decay of the plasma
+BRIGHTER = (0.1, 0.2, 0.3, 0.4, 0.5)  # for each severity: what is added to the value of HSV
 
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 _PLASMA_SIDE = 256
@@ -25,7 +29,7 @@ _FROST_COLOUR = np.array([0.86, 0.93, 1.0], np.float32)
 
 
 def snow(image: Image, severity: int, generator: np.random.Generator) -> Image:
-    """Draw falling flakes on a whitened image."""
+    """Whiten the image and draw falling flakes on it."""
     mean, deviation, enlargement, threshold, radius, sigma, share = SNOW[severity - 1]
     flakes = generator.normal(mean, deviation, image.shape[:2]).astype(np.float32)
     flakes = enlarge(flakes[:, :, None], enlargement)
@@ -39,7 +43,7 @@ def snow(image: Image, severity: int, generator: np.random.Generator) -> Image:
 def frost(image: Image, severity: int, generator: np.random.Generator) -> Image:
     """Add ice crystals, as on a lens.
 
-    The frost is generated. The original uses photographs of frost, which are not part of this package. The shares are
+    The frost is generated, because the original's photographs of frost are not part of this package. The factors are
     the original's.
     """
     own, ice = FROST[severity - 1]
@@ -47,7 +51,7 @@ def frost(image: Image, severity: int, generator: np.random.Generator) -> Image:
 
 
 def frost_texture(side: int, generator: np.random.Generator) -> Image:
-    """Return bright, branching ridges where two plasmas of different grain are near 0.5, in [0, 1], (side, side, 3)."""
+    """Return a texture of ice in [0, 1], (side, side, 3): bright ridges where one of two plasmas is near 0.5."""
     ridges = [1 - np.abs(2 * plasma(decay, generator)[:side, :side] - 1) for decay in (1.7, 1.3)]
     ice = 0.3 + 0.7 * (0.5 * ridges[0] ** 6 + 0.5 * ridges[1] ** 3)
     return np.asarray(ice[:, :, None] * _FROST_COLOUR, np.float32)
@@ -62,11 +66,11 @@ def fog(image: Image, severity: int, generator: np.random.Generator) -> Image:
 
 
 def plasma(decay: float, generator: np.random.Generator) -> npt.NDArray[np.float64]:
-    """Return a plasma fractal by the diamond-square algorithm, in [0, 1], shape (256, 256), with wrapped edges.
+    """Return a plasma fractal (the diamond-square algorithm) in [0, 1], shape (256, 256); opposite edges fit together.
 
     Args:
-        decay: The wobble is divided by this at each finer scale; a larger value is smoother.
-        generator: Random generator of the wobble.
+        decay: Divides the random displacement at each finer scale; a larger value makes the plasma smoother.
+        generator: Random generator of the displacements.
     """
     plane = np.zeros((_PLASMA_SIDE, _PLASMA_SIDE))
     step, wobble = _PLASMA_SIDE, 100.0
@@ -87,12 +91,15 @@ def plasma(decay: float, generator: np.random.Generator) -> npt.NDArray[np.float
 
 
 def _wobbled(sums: npt.NDArray[np.float64], wobble: float, generator: np.random.Generator) -> npt.NDArray[np.float64]:
-    """Return the means of sums over four points, each moved at random. The wobble is squared, as in the original."""
+    """Return the means of sums over four points, each with a random displacement of up to wobble squared.
+
+    The wobble is squared as in the original.
+    """
     return sums / 4 + wobble * generator.uniform(-wobble, wobble, sums.shape)
 
 
 def brightness(image: Image, severity: int, _: np.random.Generator) -> Image:
-    """Increase the value of HSV; keep hue and saturation."""
+    """Increase the brightness (the value of HSV); keep hue and saturation."""
     value = image.max(axis=2, keepdims=True)
     brighter = np.minimum(value + np.float32(BRIGHTER[severity - 1]), 1)
     return np.where(value > 0, image * (brighter / np.maximum(value, np.float32(1e-6))), brighter)

@@ -1,1 +1,1 @@
-"""Destinations of metrics. Each implements `driftserve.metrics.definitions.Sink`."""
+"""Destinations of metrics. Each class implements `driftserve.metrics.definitions.Sink`."""

@@ -18,13 +18,15 @@ from driftserve.metrics.sinks.dimension import dimension_value
 # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricData.html
 MAX_METRICS_PER_CALL = 1000
 MAX_VALUES_PER_METRIC = 150
-# The limit is 1 MB a call. A value of three digits and its count take at most 20 bytes of JSON, so 0.2 MB in all.
+# CloudWatch's limit is 1 MB a call. A value of three digits and its count take at most 20 bytes of JSON, so the values
+# of a call take at most 0.2 MB.
 MAX_VALUES_PER_CALL = 10_000
 
-# Two attempts, since a kept-alive connection may have been closed. The publisher does the back-off, not botocore.
+# Two attempts, since AWS may have closed the connection that is kept alive. The publisher, not botocore, waits between
+# retries.
 _CONFIG = Config(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 2, "mode": "standard"})
 
-# Errors with status 400 that are not caused by the metrics.
+# Codes of errors with status 400 that are not caused by the metrics, so a retry can succeed.
 # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/CommonErrors.html
 _WORTH_A_RETRY = frozenset(
     {
@@ -67,8 +69,8 @@ class CloudWatchSink:
         so a retry then counts twice.
 
         Raises:
-            DeliveryError: AWS did not accept some of the metrics. The error is permanent if AWS refused them as invalid
-                and accepted all others.
+            DeliveryError: AWS did not accept some of the metrics. The error is permanent if AWS rejected these metrics
+                as invalid and accepted all others.
         """
         calls = list(to_calls(metrics))
         refused: list[Metric] = []
@@ -78,13 +80,15 @@ class CloudWatchSink:
                 self._put(call)
             except (BotoCoreError, ClientError) as error:
                 if not _is_permanent(error):
-                    self._client = None  # a new client looks for credentials again; an old one never does
+                    self._client = None  # only a new client looks for credentials again
                     rest = list(chain(refused, *calls[number:]))
-                    raise DeliveryError(f"CloudWatch did not accept them: {error}", rest, is_permanent=False) from error
+                    raise DeliveryError(
+                        f"CloudWatch did not accept the metrics: {error}", rest, is_permanent=False
+                    ) from error
                 refused += call
                 reason = error
         if reason is not None:
-            raise DeliveryError(f"CloudWatch refused them: {reason}", refused, is_permanent=True) from reason
+            raise DeliveryError(f"CloudWatch rejected the metrics: {reason}", refused, is_permanent=True) from reason
 
     def _put(self, call: Sequence[Metric]) -> None:
         if self._client is None:
@@ -128,7 +132,7 @@ def _parts(metric: Metric) -> Iterator[Metric]:
 
 
 def _is_permanent(error: BotoCoreError | ClientError) -> bool:
-    """Return whether AWS would always refuse these metrics, since they are invalid."""
+    """Return whether AWS would always reject these metrics, because they are invalid."""
     if not isinstance(error, ClientError):
         return isinstance(error, ParamValidationError)
     status = error.response["ResponseMetadata"]["HTTPStatusCode"]

@@ -7,7 +7,7 @@ MAX_CHARACTERS = 1024
 
 
 def dimension_value(text: str) -> str:
-    r"""Return a label in printable ASCII, not too long, not blank, and without a colon at the start.
+    r"""Return a label as printable ASCII of at most 1,024 characters, not blank, and without a colon at the start.
 
     >>> dimension_value("a\nb"), dimension_value(":h\u00f6hle"), dimension_value(" ")
     ('a b', 'h\\xf6hle', '_')

@@ -14,13 +14,14 @@ from driftserve.errors import DeliveryError
 from driftserve.metrics.definitions import Dimensions, Metric
 from driftserve.metrics.sinks.dimension import dimension_value
 
-# Limits of the specification: metrics in a directive, values in an array.
+# Limits of the EMF specification: most metrics in a directive, most values in an array.
 MAX_METRICS_PER_LINE = 100
 MAX_VALUES_PER_ARRAY = 100
-# PIPE_BUF of Linux. In a longer write, output of the model server to the same pipe may end up in the middle (pipe(7)).
-# A single array may be longer, but stays below CloudWatch Logs' limit of 256 kB (1 MB in newer documents).
+# Linux writes up to this many bytes to a pipe in one piece (PIPE_BUF, pipe(7)). The model server writes to the same
+# pipe, and its output may end up within a longer line. A line with a single array may be longer, but stays below
+# CloudWatch Logs' limit of 256 kB (1 MB in newer documents).
 MAX_LINE_BYTES = 4096
-# Our own limit. EMF has no counts, so each sample is written out, and logs are billed by the byte.
+# Our own limit. EMF has no counts, so a line contains every single sample, and logs are billed by the byte.
 MAX_SAMPLES_PER_METRIC = 1000
 
 
@@ -28,8 +29,8 @@ class EmfSink:
     """Writes lines of pure JSON to a stream that goes to CloudWatch Logs.
 
     If a metric has more than `MAX_SAMPLES_PER_METRIC` samples in a period, the sink writes that many equally spaced
-    quantiles instead. Percentiles and mean stay close. SampleCount and Sum become those of the quantiles, and the
-    extremes are lost. Counts are single values and stay exact.
+    quantiles instead. Then percentiles and mean are nearly right, SampleCount and Sum are those of the quantiles, and
+    the extremes are lost. Metrics that are counts have a single sample and stay exact.
     """
 
     name = "emf"
@@ -43,7 +44,7 @@ class EmfSink:
         """Write the metrics line by line.
 
         Raises:
-            DeliveryError: The stream cannot be written to. How much it accepted before is unknown.
+            DeliveryError: The stream cannot be written to. It is unknown how many metrics it accepted before.
         """
         try:
             for line in to_lines(self._namespace, metrics):

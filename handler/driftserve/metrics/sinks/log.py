@@ -9,7 +9,7 @@ logger = logging.getLogger(__name__)
 
 
 class LogSink:
-    """Writes the mean of each metric's values; a count is its own mean."""
+    """Writes the mean of each metric's values; the mean of a count is the count itself."""
 
     name = "log"
 

@@ -15,7 +15,7 @@ from driftserve.errors import ArchiveError
 from driftserve.inference.verification import verify_archive
 from hostile_archives import HOSTILE, deflated, entries_of, to_zip
 
-LOADED = "expected a TorchScript graph"
+LOADED = "is not a TorchScript graph"
 
 
 @pytest.fixture(scope="module")

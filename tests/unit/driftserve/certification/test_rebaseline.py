@@ -87,7 +87,7 @@ def test_power_is_measured_with_the_given_images(archive: Path, tmp_path: Path, 
 
 def test_a_record_that_is_too_small_is_refused(archive: Path, tmp_path: Path) -> None:
     contract, digest = read_archive(archive)
-    with pytest.raises(DataError, match="expected a record of at least 250 images, a long window, got 200"):
+    with pytest.raises(DataError, match="at least 250 images, as many as in a long window, got 200"):
         rebaseline(archive, _record(digest, _brighter(contract, 200)), "8", tmp_path)
 
 
@@ -109,7 +109,7 @@ def test_another_models_record_the_same_version_and_no_images_are_refused(archiv
 def test_an_existing_archive_is_not_overwritten(archive: Path, tmp_path: Path) -> None:
     contract, digest = read_archive(archive)
     copy = Path(shutil.copy(archive, tmp_path))
-    with pytest.raises(DataError, match=r"expected no archive at .*tiny\.mar, got one; give another --output"):
+    with pytest.raises(DataError, match=r"tiny\.mar exists already; give another --output"):
         rebaseline(copy, _record(digest, _brighter(contract, 300)), "8", tmp_path)
     assert copy.read_bytes() == archive.read_bytes()
 

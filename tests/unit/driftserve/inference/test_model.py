@@ -24,14 +24,14 @@ def test_a_worker_runs_on_one_thread(graph_file: Path, spec: ImageSpec) -> None:
 def test_an_invalid_graph_is_refused(tmp_path: Path, spec: ImageSpec) -> None:
     path = tmp_path / "model.pt"
     path.write_bytes(b"nothing")
-    with pytest.raises(ArchiveError, match=r"model\.pt: expected a TorchScript graph"):
+    with pytest.raises(ArchiveError, match=r"model\.pt is not a TorchScript graph"):
         load_graph(path, spec)
 
 
 def test_a_graph_with_one_output_is_a_model_error(tmp_path: Path, spec: ImageSpec) -> None:
     path = tmp_path / "model.pt"
     torch.jit.script(torch.nn.Flatten()).save(str(path))
-    with pytest.raises(ModelError, match="the network failed on a batch of shape"):
+    with pytest.raises(ModelError, match="the model failed on a batch of shape"):
         load_graph(path, spec)
 
 

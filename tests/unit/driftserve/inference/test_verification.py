@@ -125,7 +125,7 @@ def test_a_graph_with_other_shapes_is_a_one_line_error(
 
     torch.jit.script(Broken()).save(str(tmp_path / "other.pt"))
     archive = write_archive(tmp_path, contract, tmp_path / "other.pt", golden)
-    with pytest.raises(ArchiveError, match="the network failed on a batch") as refused:
+    with pytest.raises(ArchiveError, match="the model failed on a batch") as refused:
         verify_archive(archive, tmp_path / "model", allowed=())
     assert str(refused.value).isprintable()
 

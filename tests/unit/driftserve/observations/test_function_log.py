@@ -87,7 +87,7 @@ def test_an_incomplete_line_is_an_error_with_its_number(caplog: pytest.LogCaptur
 
 
 def test_a_file_that_is_not_a_function_log_is_refused() -> None:
-    with pytest.raises(DataError, match="got none in 7"):
+    with pytest.raises(DataError, match="got 7 lines without it"):
         batches_in_log(OTHERS)
-    with pytest.raises(DataError, match="got none in 0"):
+    with pytest.raises(DataError, match="got 0 lines without it"):
         batches_in_log([])

@@ -119,7 +119,7 @@ def test_only_the_first_of_two_recorders_writes_to_a_directory(
     assert not (tmp_path / "reports.jsonl").exists()
     (record,) = caplog.records
     assert record.levelname == "ERROR"
-    assert "another server records there; give each its own directory" in record.message
+    assert "another server records there; give each server its own directory" in record.message
     first.close()
     _record(second, 5)
     assert _numbers(tmp_path) == [1, 4, 5]
