@@ -200,7 +200,7 @@ def test_an_output_folder_that_is_not_empty_is_refused(tmp_path: Path) -> None:
     source = write_images(tmp_path / "source", PLAIN)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("mine")
-    with pytest.raises(DataError, match=r"expected a new or empty folder, got one with files"):
+    with pytest.raises(DataError, match=r"expected a new or empty folder, but it has files"):
         fetch(str(source), tmp_path / "out")
     with pytest.raises(DataError, match=r"expected a new or empty folder, got a file"):
         fetch(str(source), tmp_path / "out" / "mine.txt")
@@ -226,7 +226,7 @@ def test_a_zip_file_is_unpacked(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        (b"no zip", r"expected a zip file, got File is not a zip file"),
+        (b"no zip", r"cannot read it as a zip file: File is not a zip file"),
         (_zip({"../out.png": png(0)}), r"got '\.\./out\.png', which is outside"),
         (_zip({"/tmp/out.png": png(0)}), r"got '/tmp/out\.png', which is outside"),  # noqa: S108
         (_zip({"a/b.png": b"/etc/passwd"}, external_attr=0o120777 << 16, create_system=3), r"got the link 'a/b\.png'"),
@@ -399,7 +399,7 @@ def test_a_killed_fetch_leaves_no_output_and_the_next_one_removes_its_files(tmp_
     with subprocess.Popen([sys.executable, "-c", script, tmp_path / "out"], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline()
-        with pytest.raises(DataError, match=r"got a process that is writing"):
+        with pytest.raises(DataError, match=r"another process is writing this folder"):
             fetch(str(source), tmp_path / "out")
         process.send_signal(signal.SIGKILL)
     assert not (tmp_path / "out").exists()
