@@ -89,4 +89,4 @@ def _unpack(packed: Path, folder: Path) -> Path:
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
         if getattr(error, "errno", None) in _NO_ROOM:
             raise
-        raise ArchiveError(f"{packed} cannot be read as a model.tar.gz: {error}; download it again") from error
+        raise ArchiveError(f"{packed}: cannot be read as a model.tar.gz: {error}; download it again") from error
