@@ -48,7 +48,7 @@ class PipelineSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=())
 
     account: str = Field(default=_EXAMPLE_ACCOUNT, pattern=r"^\d{12}$")
-    """AWS account ID. By default, the names of the role, the bucket and the Docker images contain it."""
+    """AWS account ID. By default, the ARN of the role and the names of the bucket and the Docker images contain it."""
 
     region: str = Field(default="eu-central-1", pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")
     """AWS region."""
