@@ -268,7 +268,7 @@ def test_releases_and_images_come_from_s3(
     prepared = prepare(fetched, release.parent / "out", annotations="s3://labels/release")
     assert (prepared.relabelled, prepared.added) == (1, 1)
     s3.delete_object(Bucket="labels", Key="incoming/0.png")
-    with pytest.raises(DataError, match=r"s3://labels/incoming/0\.png: expected objects .*404"):
+    with pytest.raises(DataError, match=r"s3://labels/incoming/0\.png: cannot read from S3: .*404"):
         prepare(fetched, release.parent / "again", annotations="s3://labels/release")
 
 

@@ -12,7 +12,7 @@ _SHORT = {"robustness_images": "24", "explained_images": "4"}
 # Parameters for drawn scenes, which are easy: they need no large images and no downloaded weights.
 _DRAWN_PARAMETERS = {"ImageSize": "64", "Epochs": "4", "AccuracyThreshold": "0.6"}
 _DRAWN_CHOICE = {"Model": "test_resnet", "LearningRate": "0.004"}  # parameters only if no search chooses them
-_PARAMETERS = {"Epochs": "3"}  # for other images
+_PARAMETERS = {"Epochs": "3"}  # parameters of a short run on other images
 
 
 def add_local_arguments(parser: argparse.ArgumentParser, work: Path, *, images_required: bool) -> None:

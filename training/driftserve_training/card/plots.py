@@ -17,7 +17,7 @@ from matplotlib.ticker import MaxNLocator
 _INK = "#1f2328"
 # Blue and orange, which colour-blind people can distinguish too (Okabe and Ito 2008).
 _FIRST, _SECOND = "#0072b2", "#d55e00"
-_MOST_NUMBERED = 20  # in a matrix with more rows, the cells have no room for a number
+_MOST_NUMBERED = 20  # largest number of rows at which the cells of a matrix have room for a number
 _STYLE = {
     "svg.hashsalt": "driftserve",  # otherwise the identifiers in the file are random
     "font.size": 9,

@@ -1,4 +1,4 @@
-"""Checks that the explained network and the served network give the same answers to the same images."""
+"""Check that the explained network and the served network give the same answers to the same images."""
 
 import tempfile
 from collections.abc import Sequence

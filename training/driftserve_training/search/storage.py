@@ -20,7 +20,7 @@ from driftserve_training.search.plan import check_same_search
 
 JOURNAL_FILE = "study.journal"
 HEARTBEAT_SECONDS = 30
-_MISSED_HEARTBEATS = 4  # after this many, the process of a trial counts as dead
+_MISSED_HEARTBEATS = 4  # number of missed heartbeats after which the process of a trial counts as dead
 _MOST_OPENINGS = 5  # attempts to open the database
 _MOST_LOOKS = 10  # attempts to read the identity, half a second apart
 _IDENTITY = "search"  # attribute of the study: the identity of its search
