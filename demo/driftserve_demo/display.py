@@ -10,7 +10,7 @@ from rich.table import Column
 from rich.text import Text
 
 _BAR_WIDTH = 36  # characters; a whole line stays below 100
-_COUNT_WIDTH = len("2,000/2,000 requests")  # the longest count, so that growing counts move nothing
+_COUNT_WIDTH = len("2,000/2,000 requests")  # the longest count; the column keeps this width
 _REFRESHES_PER_SECOND = 5  # more would take processor time from the training
 
 

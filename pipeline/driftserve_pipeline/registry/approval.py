@@ -132,9 +132,8 @@ def _require_model_data(s3: Any, version: ModelVersion) -> None:
 
 
 def _decide(client: Any, version: ModelVersion, status: str, description: str) -> None:
-    kept = (
-        {"CustomerMetadataProperties": dict(version.metadata)} if version.metadata else {}
-    )  # otherwise moto deletes the metadata
+    # Otherwise moto deletes the metadata.
+    kept = {"CustomerMetadataProperties": dict(version.metadata)} if version.metadata else {}
     with answered(version.arn):
         client.update_model_package(
             ModelPackageArn=version.arn, ModelApprovalStatus=status, ApprovalDescription=description, **kept

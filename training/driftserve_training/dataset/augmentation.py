@@ -10,9 +10,8 @@ import numpy.typing as npt
 
 from driftserve.errors import DataError
 
-os.environ.setdefault(
-    "NO_ALBUMENTATIONS_UPDATE", "1"
-)  # albumentations reads this at import; otherwise it looks for updates online
+# albumentations reads this variable at import; without it, it looks for updates online.
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 import albumentations as A  # noqa: N812
 import cv2

@@ -51,9 +51,8 @@ class Learner(lightning.LightningModule):
                 "confusion": MulticlassConfusionMatrix(classes),
             }
         )
-        self.confusion = torch.zeros(
-            classes, classes, dtype=torch.long
-        )  # of the last validation; rows are true classes
+        # Confusion matrix of the last validation; rows are true classes.
+        self.confusion = torch.zeros(classes, classes, dtype=torch.long)
 
     def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], _: int) -> torch.Tensor:
         """Return the loss of one batch."""

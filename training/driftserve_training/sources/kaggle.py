@@ -22,9 +22,8 @@ def download_dataset(handle: str) -> Path:
     Raises:
         DataError: the data set does not exist, access is denied, or Kaggle cannot be reached.
     """
-    with redirect_stdout(
-        sys.stderr
-    ):  # kagglehub logs to the stdout that it finds at import; our stdout is only for the result
+    # kagglehub logs to the stdout that it finds at import; our stdout is only for the result.
+    with redirect_stdout(sys.stderr):
         import kagglehub
         import requests
         from kagglehub.exceptions import DataCorruptionError

@@ -6,9 +6,8 @@ from typing import TextIO
 
 _COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _CONTAINER = re.compile(r"^\S+-algo-\d+-\S+ +\| ?")  # the prefix of each line, by docker-compose
-_REASON = re.compile(
-    r"\bdriftserve_(?:pipeline\.steps|training): (.+)"
-)  # the line in which a program says why it failed
+# The line in which a program says why it failed.
+_REASON = re.compile(r"\bdriftserve_(?:pipeline\.steps|training): (.+)")
 
 
 class ContainerLog(io.TextIOBase):
