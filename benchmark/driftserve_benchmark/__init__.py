@@ -1,1 +1,1 @@
-"""The benchmark of the drift detector on real images: false alarms, power, and estimated loss of accuracy."""
+"""The benchmark of the drift detector on real images: false alarms, power, and the estimated loss of accuracy."""

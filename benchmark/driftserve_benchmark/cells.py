@@ -1,4 +1,4 @@
-"""The images of the benchmark, scored by an archive's model: clean, corrupted, and out of distribution."""
+"""The images of the benchmark, scored by an archive's model: clean, corrupted, and out of distribution (OOD)."""
 
 import hashlib
 import tempfile
@@ -22,7 +22,7 @@ from driftserve.inference.model import load_model
 from driftserve.inference.scoring import score
 
 SPLITS = ("val", "stream")
-_SCORING_CODE = (
+_SCORING_CODE = (  # files of driftserve that decide the scores
     "certification/corruption/*.py",
     "drift/features.py",
     "images/*.py",
@@ -33,20 +33,23 @@ _SCORING_CODE = (
 
 @dataclass(frozen=True)
 class Images:
-    """The labelled images, and the feature rows of the out-of-distribution images, (S, F)."""
+    """The scored images.
+
+    `population` has the N labelled images. `ood_rows` are the F features of each of the S scored OOD images, (S, F).
+    """
 
     population: Population
     ood_rows: Rows
 
     @property
     def targets(self) -> npt.NDArray[np.int64]:
-        """Indices of the true labels of the population, (N,)."""
+        """Indices of the true labels of the N labelled images, (N,)."""
         return np.asarray(self.population.targets)
 
 
 @dataclass(frozen=True)
 class Task:
-    """One job of scoring: its name, its images, and the corruption to apply to them, if any."""
+    """A set of images to score: its name, the files, and the corruption to apply to the images, if any."""
 
     name: str
     files: tuple[Path, ...]
@@ -55,10 +58,10 @@ class Task:
 
 
 def score_all(archive: Path, data: Path, ood: Path | None, cache: Path, workers: int) -> Images:
-    """Score the images of `val/` and `stream/` with all their corruptions, and the images of no class.
+    """Score the images of `val/` and `stream/` with all corruptions, and the OOD images; return all scores.
 
-    There are fewer images of no class than a fifth of a long window. So each is scored twice: as it is and mirrored.
-    Earlier scores are read from `cache`; its key is a digest of the archive, of the images, and of the scoring code.
+    A fifth of a long window needs more OOD images than there are, so each is scored twice: as it is, and mirrored.
+    Earlier scores are read from `cache`. The key is a digest of the archive, of the images, and of the scoring code.
 
     Raises:
         DataError: there are no images, an image has another label, or an image cannot be decoded.

@@ -13,16 +13,17 @@ from driftserve.certification.population import Rows
 from driftserve.drift.detection import is_drift
 from driftserve.drift.reference import Reference
 
-# Returns after how many observations of a stream, (N, F), the first alarm comes; None if there is no alarm.
+# Takes a stream of N observations of F features, (N, F). Returns the number of observations up to the first alarm; None
+# if there is no alarm.
 Detector = Callable[[Rows, Reference, DriftPolicy], int | None]
 
-STAKES = (0.3, 0.8)  # shares of the capital, one for each bet
+STAKES = (0.3, 0.8)  # shares of the capital that the bets stake; there is a bet for each share
 
 
 def two_horizons(rows: Rows, reference: Reference, policy: DriftPolicy) -> int | None:
-    """Return the first alarm of the product: it tests each window, and every five windows together.
+    """Return the number of observations up to the first alarm of the product, or None.
 
-    `driftserve.drift.watch` does the same.
+    As in `driftserve.drift.watch`, each window is tested, and every five windows are tested together.
     """
     size = policy.window_size
     for end in range(size, len(rows) + 1, size):
@@ -35,10 +36,10 @@ def two_horizons(rows: Rows, reference: Reference, policy: DriftPolicy) -> int |
 
 
 def e_process(rows: Rows, reference: Reference, policy: DriftPolicy, threshold: float | None = None) -> int | None:
-    """Return after how many observations `log_capital` first reaches a threshold, or None.
+    """Return the number of observations after which `log_capital` first reaches a threshold, or None.
 
-    The threshold is a logarithm too. Its default is `nominal_threshold`: without drift, the mean number of observations
-    that it takes to reach this threshold is at least the intended one.
+    The threshold is a logarithm too. The default is `nominal_threshold`. Without drift, the capital needs on average
+    at least the intended number of observations to reach it.
     """
     if threshold is None:
         threshold = nominal_threshold(policy)
@@ -52,15 +53,15 @@ def nominal_threshold(policy: DriftPolicy) -> float:
 
 
 def log_capital(rows: Rows, reference: Reference) -> npt.NDArray[np.float64]:
-    """Return the logarithm of the mean capital over all features and bets, after each observation, (N,).
+    """Return the logarithm of the mean capital of all bets on all features, after each of N observations, (N,).
 
     This is the e-detector of Shin, Ramdas and Rinaldo (2022) in its CUSUM form. A bet on a feature multiplies its
-    capital by 1 + stake * payoff. The payoff is the rank in the reference, or the distance of the rank from the
-    middle, with a plus or a minus sign. The reference is a sample, so its possible error is subtracted: without drift
-    the mean payoff is then at most zero.
+    capital by 1 + stake * payoff. The payoff is the rank of the value in the reference, or the distance of that rank
+    from the middle, with a plus or a minus sign. The reference is a sample, so the possible error of the rank is
+    subtracted. Without drift, the mean payoff is then at most zero.
     """
     logarithms = _log_multipliers(rows, reference)
-    bets = np.zeros(logarithms.shape[1])  # logarithm of the capital of each bet
+    bets = np.zeros(logarithms.shape[1])  # logarithm of each bet's capital
     capital = np.empty(len(logarithms))
     for number, step in enumerate(logarithms):
         bets = np.maximum(bets, 0.0) + step
@@ -70,11 +71,11 @@ def log_capital(rows: Rows, reference: Reference) -> npt.NDArray[np.float64]:
 
 
 def _log_multipliers(rows: Rows, reference: Reference) -> npt.NDArray[np.float64]:
-    """Return the logarithm of the factor by which each observation multiplies the capital of each bet, (N, B)."""
+    """Return the logarithm of the factor by which each of N observations multiplies each of B capitals, (N, B)."""
     steps = []
     for column, ordered in zip(rows.T, reference.ordered, strict=True):
         ranks, own_ranks = _ranks(column, ordered), _ranks(ordered, ordered)
-        # Each payoff with its total variation: the most that an error of 1 in the reference can change its mean.
+        # Each payoff has its total variation, the largest change of its mean if the reference is wrong by 1.
         for payoff, variation in ((_location, 2.0), (_spread, 3.0)):
             surplus = payoff(ranks) - payoff(own_ranks).mean()
             for side in (surplus, -surplus):
@@ -83,7 +84,7 @@ def _log_multipliers(rows: Rows, reference: Reference) -> npt.NDArray[np.float64
 
 
 def _ranks(values: npt.NDArray[np.float64], ordered: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return the middle rank of each value in the reference, in [-1, 1]."""
+    """Return the rank of each value in the reference, scaled to [-1, 1]; equal values get their mean rank."""
     places = ordered.searchsorted(values, "left") + ordered.searchsorted(values, "right")
     return np.asarray(places / len(ordered) - 1)
 

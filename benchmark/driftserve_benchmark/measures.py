@@ -1,4 +1,4 @@
-"""The measures of the benchmark, one function each; they call the production code."""
+"""The measures of the benchmark, one function for each. They call the production code."""
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -26,10 +26,11 @@ from driftserve.observations.observation import Observation, batch_from_bytes
 from driftserve_benchmark.detectors import Detector
 from driftserve_benchmark.synthetic import SyntheticFeatures
 
+# Draws a window: takes the indices of the traffic's images, and returns feature rows.
 Window = Callable[[npt.NDArray[np.int64], np.random.Generator], Rows]
 
-HARM = 0.05  # a corruption that costs more accuracy than this is harmful
-_STREAM_WINDOWS = 3  # length of a stream in long windows
+HARM = 0.05  # loss of accuracy above which a corruption is harmful
+_STREAM_WINDOWS = 3  # number of windows in a stream
 
 
 def calm_synthetic(
@@ -42,7 +43,7 @@ def calm_synthetic(
     seed: int,
     workers: int = 1,
 ) -> FalseAlarms:
-    """Measure false alarms on windows of synthetic features; each draw has a new reference."""
+    """Measure the false alarms on windows of synthetic features; each draw has a new reference."""
     measure_rate = partial(_synthetic_rate, population, reference_size, size, level, windows)
     with ProcessPoolExecutor(workers) as pool:
         rates = list(
@@ -70,7 +71,7 @@ class CalmRun:
 def calm_runs(
     population: Population, reference_size: int, policy: DriftPolicy, runs: int, windows: int, seed: int
 ) -> Iterator[CalmRun]:
-    """Yield one run after the other."""
+    """Yield the calm runs, each with its own seed."""
     features = SyntheticFeatures(population.clean)
     for run in range(runs):
         generator = np.random.default_rng((seed, run))
@@ -79,7 +80,7 @@ def calm_runs(
 
 
 def threshold_for(peaks: Sequence[float], share: float) -> float:
-    """Return the threshold that this share of the peaks reaches.
+    """Return the threshold that this share of the peaks reaches or exceeds.
 
     >>> threshold_for([1.0, 4.0, 3.0, 2.0], 0.5), threshold_for([1.0, 2.0], 0.0) > 2.0
     (3.0, True)
@@ -90,7 +91,7 @@ def threshold_for(peaks: Sequence[float], share: float) -> float:
 
 
 def delays(draws: Sequence[Draw], window: Window, policy: DriftPolicy, detectors: Sequence[Detector]) -> list[float]:
-    """Return the mean number of observations to the alarm for each detector, on the same streams.
+    """Return for each detector the mean number of observations up to its alarm, on the same streams.
 
     A stream without an alarm counts with its full length.
     """
@@ -102,7 +103,7 @@ def delays(draws: Sequence[Draw], window: Window, policy: DriftPolicy, detectors
 
 
 def stream_of(draw: Draw, window: Window) -> Rows:
-    """Return consecutive windows of a draw's traffic, each in random order."""
+    """Return a stream: windows of a draw's traffic one after the other, each in random order."""
     return np.concatenate(
         [draw.generator.permutation(window(draw.traffic, draw.generator)) for _ in range(_STREAM_WINDOWS)]
     )
@@ -122,7 +123,7 @@ def power(draws: Sequence[Draw], window: Window, level: float, windows: int) -> 
 
 
 def softmax_power(population: Population, draws: Sequence[Draw], window: Window, level: float, windows: int) -> float:
-    """Return the power of Kolmogorov-Smirnov tests on only the class probabilities, with Bonferroni's correction."""
+    """Return the power of Kolmogorov-Smirnov tests of the class probabilities alone, with Bonferroni's correction."""
     labels = count_labels(population.names)
     alarms = []
     for draw in draws:
@@ -134,15 +135,15 @@ def softmax_power(population: Population, draws: Sequence[Draw], window: Window,
 
 
 def windows_of(rows: Rows, size: int) -> Window:
-    """Return a function that draws windows of a size from rows, by the indices of the traffic."""
+    """Return a function that draws windows of a size from the rows of the traffic."""
     return lambda traffic, generator: rows[generator.choice(traffic, size, replace=False)]
 
 
 def without_class(population: Population, targets: npt.NDArray[np.int64], label: int, size: int) -> Window:
     """Return a function that draws windows without the images of one class.
 
-    If fewer than `size` other images exist, a window has all of them. `targets`, (N,), are the indices of the true
-    labels.
+    If there are fewer than `size` other images, a window has all of them. `targets`, (N,), are the indices of the true
+    labels of the N images.
     """
 
     def window(traffic: npt.NDArray[np.int64], generator: np.random.Generator) -> Rows:
@@ -153,7 +154,7 @@ def without_class(population: Population, targets: npt.NDArray[np.int64], label:
 
 
 def with_ood_images(population: Population, ood_rows: Rows, share: float, size: int) -> Window:
-    """Return a function that draws windows with a share of out-of-distribution images."""
+    """Return a function that draws windows with a share of out-of-distribution (OOD) images."""
     number = round(share * size)
 
     def window(traffic: npt.NDArray[np.int64], generator: np.random.Generator) -> Rows:
@@ -168,7 +169,7 @@ class Harm:
     """How well the estimated loss of accuracy separates harmful corruptions from harmless ones.
 
     `auc` is the area under the ROC curve, or None if all corruptions are harmful or none is. `mean_error` is the mean
-    absolute error of the estimate.
+    absolute error of the estimate. `harmful` counts the harmful corruptions.
     """
 
     auc: float | None
@@ -201,8 +202,8 @@ def harm(population: Population, targets: npt.NDArray[np.int64], draws: Sequence
 def traffic_to_alarm(contract: Contract, reference: Rows, stream: Rows, senders: int, seed: int) -> int:
     """Return how many observations the monitor needs for its first alarm; the stream's length if there is no alarm.
 
-    The senders share one real socket. Each has its own part of the stream, and the next sender is chosen at random: the
-    monitor gets the whole stream, slightly out of order.
+    The senders share one real socket. Each sender has a part of the stream, and the next sender is chosen at random. So
+    the monitor gets the whole stream, slightly out of order.
     """
     columns = map(tuple, reference.T.tolist())
     watched = contract.model_copy(update={"reference": dict(zip(contract.feature_names, columns, strict=True))})

@@ -1,4 +1,4 @@
-"""The report of the benchmark: each measure with its target, and the tables without targets."""
+"""The report of the benchmark: a table of measures with targets, and two tables without targets."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ from driftserve_benchmark.cells import Images
 from driftserve_benchmark.detectors import Detector, e_process, log_capital, nominal_threshold, two_horizons
 from driftserve_benchmark.table import Row, rows_to_table, to_table
 
-_RUN_WINDOWS = 100  # windows
-_SENDERS = (1, 4, 16)
-_SENT_OOD_SHARE = 0.2
+_RUN_WINDOWS = 100  # windows in a calm run
+_SENDERS = (1, 4, 16)  # numbers of senders that are compared
+_SENT_OOD_SHARE = 0.2  # share of OOD images in what the senders send
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def _calm(images: Images, draws: Sequence[Draw], contract: Contract, extent: Ext
 
 
 class _Power:
-    """The power on corruptions of severities 1 and 3: of the product, and of tests on only the softmax outputs."""
+    """The power on corruptions of severities 1 and 3: of the product, and of tests of the class probabilities alone."""
 
     def __init__(self, images: Images, draws: Sequence[Draw], contract: Contract, windows: int) -> None:
         policy, corrupted = contract.drift, images.population.corrupted
@@ -159,9 +159,9 @@ def _mixtures(images: Images, draws: Sequence[Draw], contract: Contract, windows
 
 
 def _senders(images: Images, draws: Sequence[Draw], contract: Contract) -> Iterator[Row]:
-    """Yield the delay for several numbers of senders.
+    """Yield a row with the number of observations up to the alarm, for several numbers of senders.
 
-    The drift is mild, so that it takes several windows: strong drift raises the alarm in the first window anyway.
+    The drift is mild, so that the alarm takes several windows: strong drift raises it in the first window anyway.
     """
     population, size = images.population, contract.drift.window_size * WINDOWS_IN_LONG
     if len(images.ood_rows) >= _SENT_OOD_SHARE * size:
@@ -190,7 +190,10 @@ def _harm(images: Images, draws: Sequence[Draw]) -> Iterator[Row]:
 
 
 def _sequential(images: Images, draws: Sequence[Draw], contract: Contract, extent: Extent, share: float) -> str:
-    """Compare the e-process with the two horizons: at the same budget, and at the same share of false alarms."""
+    """Return the table that compares the e-process with the product, for two thresholds of the e-process.
+
+    At the first threshold it has the same budget of false alarms, at the second one the same measured share of them.
+    """
     policy = contract.drift
     runs = tqdm(_calm_runs(images, contract, extent), total=extent.runs, desc="e-process, calm")
     peaks = [float(log_capital(run.rows, run.reference).max()) for run in runs]
@@ -206,7 +209,7 @@ def _sequential(images: Images, draws: Sequence[Draw], contract: Contract, exten
 
 
 def _kinds(images: Images, contract: Contract) -> dict[str, list[measures.Window]]:
-    """Return the kinds of drift on which the detectors are compared."""
+    """Return the kinds of drift on which the detectors are compared, each with functions that draw its windows."""
     population, size = images.population, contract.drift.window_size * WINDOWS_IN_LONG
     labels = range(len(contract.labels))
     kinds = {
@@ -225,6 +228,6 @@ def _calm_runs(images: Images, contract: Contract, extent: Extent) -> Iterator[m
 
 
 def _alarm_share(images: Images, contract: Contract, extent: Extent) -> float:
-    """Return the share of calm runs in which the two horizons raise an alarm."""
+    """Return the share of calm runs in which the product, with its two window lengths, raises an alarm."""
     runs = _calm_runs(images, contract, extent)
     return float(np.mean([two_horizons(run.rows, run.reference, contract.drift) is not None for run in runs]))

@@ -8,9 +8,10 @@ from driftserve.certification.population import Rows
 
 
 class SyntheticFeatures:
-    """A Gaussian copula fitted to rows, (N, F); the tests use ranks, so the dependence between features matters most.
+    """Generator of feature rows: a Gaussian copula, fitted to N rows of F features, (N, F).
 
-    It is needed because windows of 1,000 images out of 1,200 would be nearly identical.
+    It is needed because windows of 1,000 images, drawn from 1,200, would be nearly identical. The drift tests use
+    ranks, so the dependence between features matters most.
     """
 
     def __init__(self, rows: Rows) -> None:
@@ -21,7 +22,7 @@ class SyntheticFeatures:
         self._ordered = np.sort(rows, axis=0)
 
     def draw(self, number: int, generator: np.random.Generator) -> npt.NDArray[np.float64]:
-        """Draw independent rows, (number, F)."""
+        """Return `number` independent rows of F features, (number, F)."""
         normal = generator.standard_normal((number, len(self._root))) @ self._root.T
         places = stats.norm.cdf(normal) * (len(self._ordered) - 1)
         grid = np.arange(len(self._ordered))

@@ -57,8 +57,8 @@ def run(command: Sequence[str], log: Path, on_poll: Callable[[], None]) -> None:
 def last_line(log: Path) -> str:
     """Return the last line of a log that can be a reason for a failure; "" if there is none.
 
-    Blank lines and records of level INFO are no reason. A progress bar overwrites its line with carriage returns: each
-    counts as the end of a line.
+    Skip blank lines and log records of level INFO. A progress bar overwrites its line with carriage returns, so each
+    carriage return counts as the end of a line.
     """
     text = log.read_text(errors="replace") if log.exists() else ""
     lines = [re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", line).strip() for line in re.split(r"[\r\n]+", text)]

@@ -40,7 +40,7 @@ class Client:
         self._pool = urllib3.PoolManager(maxsize=concurrency, retries=False, timeout=urllib3.Timeout(60))
 
     def send(self, picture: Picture, is_test: bool = False) -> Answer:
-        """Send one request and return its answer. The server answers a test as usual, but does not observe it.
+        """Send one request and return the answer. The server answers a test as usual, but does not watch it for drift.
 
         Raises:
             ServerError: the server did not answer.
@@ -50,7 +50,7 @@ class Client:
         try:
             response = self._pool.request("POST", self._url, body=picture.body, headers=headers)
         except urllib3.exceptions.HTTPError as error:
-            raise ServerError(f"expected an answer from {self._url}, got {error}") from error
+            raise ServerError(f"no answer from {self._url}: {error}") from error
         milliseconds = (time.perf_counter() - started) * 1000
         try:
             body = json.loads(response.data)

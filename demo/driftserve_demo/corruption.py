@@ -5,7 +5,8 @@ import numpy.typing as npt
 
 KIND = "gaussian_noise"
 SEVERITY = 3
-_STANDARD_DEVIATION = {1: 0.08, 2: 0.12, 3: 0.18, 4: 0.26, 5: 0.38}  # of pixels in [0, 1]; make_imagenet_c.py
+# For each severity: standard deviation of the noise, for pixels in [0, 1]. From ImageNet-C's make_imagenet_c.py.
+_STANDARD_DEVIATION = {1: 0.08, 2: 0.12, 3: 0.18, 4: 0.26, 5: 0.38}
 
 
 def gaussian_noise(

@@ -9,8 +9,8 @@ from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Ta
 from rich.table import Column
 from rich.text import Text
 
-_BAR_WIDTH = 36  # columns; a whole line stays below 100
-_COUNT_WIDTH = len("2,000/2,000 requests")  # so that no line moves when another one grows
+_BAR_WIDTH = 36  # characters; a whole line stays below 100
+_COUNT_WIDTH = len("2,000/2,000 requests")  # the longest count; the column keeps this width
 _REFRESHES_PER_SECOND = 5  # more would take processor time from the training
 
 
@@ -64,7 +64,7 @@ class Display:
 
     @contextmanager
     def stage(self, name: str, subject: str) -> Iterator[Stage]:
-        """Show a stage from its start to its end; `subject` is what it counts or makes."""
+        """Show a stage from its start to its end; `subject` names what the stage counts or makes."""
         identifier = self._progress.add_task(f"{name:<14}", total=None, subject=subject, mark=None)
         task = self._progress.tasks[identifier]
         self._print_plain(f"{name}: started")
@@ -73,7 +73,7 @@ class Display:
         except BaseException:
             self._end(task, Text(self._cross, "red"))
             raise
-        if task.total is not None:  # training can end early, and an image can be sent twice
+        if task.total is not None:  # the total was a guess: training can end early, and an image can be sent twice
             self._progress.update(identifier, total=max(task.completed, 1))
         self._end(task, Text(self._tick, "green"))
         count = _count(task)

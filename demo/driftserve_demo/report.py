@@ -1,4 +1,4 @@
-"""The demo's report: every figure measured in the run, as JSON and as a table."""
+"""The demo's report: what the run measured, as dataclasses and as the table that it prints at the end."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,12 +10,14 @@ from driftserve_demo.local_aws import MetricsRead
 
 CALM = "calm traffic"
 NOISY = "noisy traffic"
-FOREIGN = "foreign images"
+OOD = "OOD images"
+
+_NAME_WIDTH = 14  # characters of a line's name, as in `display`
 
 
 @dataclass(frozen=True)
 class DataReport:
-    """The images: their source, and how many each split has."""
+    """The data set: the source of the images, the labels, and the number of images in each split."""
 
     source: str
     is_synthetic: bool
@@ -25,7 +27,7 @@ class DataReport:
 
 @dataclass(frozen=True)
 class TrainingReport:
-    """Cost and result of the training; the eager network scored the test split once."""
+    """The training: model, epochs, duration, and the scores on the test images before export."""
 
     model: str
     epochs: int
@@ -45,7 +47,11 @@ class ArchiveReport:
 
 @dataclass(frozen=True)
 class ParityReport:
-    """Difference between the served answers and the eager network, over all test images."""
+    """Difference between the served answers and the PyTorch network before export, over all test images.
+
+    `max_abs_diff` is the largest difference of a probability. `argmax_agreement` is the share of images for which both
+    predict the same class.
+    """
 
     images: int
     max_abs_diff: float
@@ -54,7 +60,10 @@ class ParityReport:
 
 @dataclass(frozen=True)
 class ServingReport:
-    """All requests of the run, measured at the client; the accuracy is that on the test images."""
+    """All requests of the run, measured at the client.
+
+    `errors` counts the responses whose status is not 200. `accuracy_served` is the accuracy on the test images.
+    """
 
     requests: int
     errors: int
@@ -66,18 +75,22 @@ class ServingReport:
 
 @dataclass(frozen=True)
 class DriftPhase:
-    """One kind of traffic: its windows, the windows with an alarm, the features that drifted."""
+    """One kind of traffic: the number of its windows, the number of alarms, and the features that drifted.
+
+    `statistics` has a dictionary for each window. It maps each feature to its Kolmogorov-Smirnov D: the largest
+    distance between the feature's distribution functions in the window and in the reference, from 0 to 1.
+    """
 
     kind: str
     windows: int
     alarms: int
     features: tuple[str, ...]
-    statistics: tuple[dict[str, float], ...]  # for each window, the Kolmogorov-Smirnov D of each feature
+    statistics: tuple[dict[str, float], ...]
 
 
 @dataclass(frozen=True)
 class DriftPhases:
-    """The phases of the traffic; `ood` is None if there are no such images."""
+    """The phases of the traffic; `ood` is None if there are no out-of-distribution (OOD) images."""
 
     undrifted: DriftPhase
     corrupted: DriftPhase
@@ -98,7 +111,7 @@ class Report:
 
 
 def to_serving_report(answers: Sequence[Answer], concurrency: int, accuracy: float) -> ServingReport:
-    """Compute the figures of all answers."""
+    """Return the report on all answers of the run; `accuracy` is that on the test images."""
     milliseconds = [answer.milliseconds for answer in answers]
     return ServingReport(
         requests=len(answers),
@@ -111,7 +124,7 @@ def to_serving_report(answers: Sequence[Answer], concurrency: int, accuracy: flo
 
 
 def to_table(report: Report) -> str:
-    """Return the report as lines of at most 100 characters, unless a path is long."""
+    """Return the report as lines of at most 100 characters, unless a path, a model or a feature has a long name."""
     data, training, archive, parity = report.data, report.training, report.archive, report.parity
     serving, drift, cloudwatch = report.serving, report.drift, report.cloudwatch
     rows = [
@@ -134,7 +147,7 @@ def to_table(report: Report) -> str:
         ),
         *_drift_rows(CALM, drift.undrifted),
         *_drift_rows(NOISY, drift.corrupted),
-        *(_drift_rows(FOREIGN, drift.ood) if drift.ood else []),
+        *(_drift_rows(OOD, drift.ood) if drift.ood else []),
         (
             "metrics",
             f"{cloudwatch.datapoints:,} datapoints of {len(cloudwatch.metric_names)} metrics, "
@@ -145,8 +158,8 @@ def to_table(report: Report) -> str:
 
 
 def align(rows: Iterable[tuple[str, str]]) -> str:
-    """Return a line for each name and its text, the texts below each other."""
-    return "\n".join(f"{name:<{len(FOREIGN)}}  {text}" for name, text in rows)
+    """Return one line for each pair of a name and a text; all texts start in the same column."""
+    return "\n".join(f"{name:<{_NAME_WIDTH}}  {text}" for name, text in rows)
 
 
 def _drift_rows(name: str, phase: DriftPhase) -> list[tuple[str, str]]:

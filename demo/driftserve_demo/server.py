@@ -1,4 +1,4 @@
-"""The server of the demo: a real one, started as a user starts it, with `driftserve serve`."""
+"""The demo's server: `driftserve serve`, started as a user starts it."""
 
 import contextlib
 import subprocess
@@ -17,7 +17,7 @@ from driftserve_demo.client import Client, Picture
 
 _START_TIMEOUT_SECONDS = 60.0
 _STOP_TIMEOUT_SECONDS = 40.0
-_QUIET_SECONDS = 3.0
+_QUIET_SECONDS = 3.0  # if the status stays the same for this long, no more observations arrive
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Server:
         return next(iter(models.values()), {})
 
     def wait_for_observations(self, number: int) -> dict[str, Any]:
-        """Wait until the monitor has seen that many observations or sees no new ones; return the status."""
+        """Wait until the monitor has that many observations, or gets no new ones for 3 s; return the status."""
         status, since = self.status(), time.monotonic()
         while status.get("observations", 0) < number and time.monotonic() - since < _QUIET_SECONDS:
             time.sleep(0.1)
@@ -78,7 +78,7 @@ def _wait_until_ready(process: "subprocess.Popen[bytes]", client: Client, probe:
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise ServerError(f"exit status {process.returncode}")
-        with contextlib.suppress(ServerError):  # nobody listens yet
+        with contextlib.suppress(ServerError):  # the server does not listen yet
             if client.send(probe, is_test=True).status == 200:
                 return
         time.sleep(0.2)

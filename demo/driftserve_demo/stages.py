@@ -25,8 +25,8 @@ from driftserve_demo.display import Display, Stage
 from driftserve_demo.local_aws import local_aws, read_metrics
 from driftserve_demo.report import (
     CALM,
-    FOREIGN,
     NOISY,
+    OOD,
     ArchiveReport,
     DataReport,
     DriftPhase,
@@ -48,7 +48,7 @@ _MOST_ATTEMPTS = 5
 
 
 class StageError(DriftserveError):
-    """A stage failed. Its log is complete only after every child has ended, so `describe` reads it late."""
+    """A stage failed. Its log is complete only after all child processes have ended; call `describe` then."""
 
     def __init__(self, reason: str, log: Path | None) -> None:
         super().__init__(reason)
@@ -62,7 +62,7 @@ class StageError(DriftserveError):
         return f"{self}; {self.log} ends with: {line}" if line else f"{self}; see {self.log}"
 
 
-StageOfTraffic = Callable[[str], AbstractContextManager[Stage]]  # by the name of the phase
+StageOfTraffic = Callable[[str], AbstractContextManager[Stage]]  # shows the phase with this name while it runs
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def _stage(display: Display, name: str, subject: str, log: Path | None = None) -
 
 
 def prepare_data(options: DemoOptions, stage: Stage) -> tuple[Path, DataReport]:
-    """Return the folder of images; draw the images if no folder was given."""
+    """Draw the images, or check the given folder; return the folder and the report on its images."""
     if options.weights is not None and not options.weights.is_file():
         raise DataError(f"{options.weights}: expected a weights file, got none; correct the path")
     for leftover in ("training", "model"):  # from an earlier demo
@@ -146,7 +146,7 @@ def prepare_data(options: DemoOptions, stage: Stage) -> tuple[Path, DataReport]:
         images = synthetic.QUICK_IMAGES_PER_CLASS if options.quick else synthetic.IMAGES_PER_CLASS
         stage.expect(synthetic.count_images(images))
         synthetic.write_dataset(folder, images, on_image=stage.advance)
-    for split in SPLITS:  # find a missing folder before minutes of training
+    for split in SPLITS:  # before minutes of training
         if not (folder / split).is_dir():
             raise DataError(
                 f"{folder}: expected the folders {', '.join(SPLITS)}, each <class>/<image>, got no {split}/"
@@ -173,7 +173,7 @@ def example_image(options: DemoOptions) -> tuple[Path, str]:
 
 
 def train_and_export(options: DemoOptions, folder: Path, display: Display) -> TrainingReport:
-    """Run the commands `train`, `evaluate` and `export` of the training package, as a pipeline does."""
+    """Run `train`, `evaluate` and `export` of the training package, as a pipeline does; return the scores."""
     trained = options.output / "training"
     training_options: dict[str, object] = {"--data": folder, "--output": trained}
     if options.data is None:  # drawn scenes are easy: small images and no download
@@ -192,7 +192,7 @@ def train_and_export(options: DemoOptions, folder: Path, display: Display) -> Tr
     inputs = {"--trained": trained, "--data": folder}
     log = options.output / "evaluate.log"
     with _stage(display, "evaluate", "scores of the test images", log):
-        # Robustness appears only on the model card, and takes longer than everything else.
+        # The scores on corrupted images appear only on the model card, and take longer than everything else.
         _run_training("evaluate", inputs | {"--robustness-images": 0}, [], log)
     log = options.output / "export.log"
     with _stage(display, "export", "archive and model card", log):
@@ -228,7 +228,10 @@ def _count_epochs(trained: Path) -> int:
 def send_test_images(
     client: Client, folder: Path, output: Path, stage: Stage
 ) -> tuple[list[Answer], ParityReport, float]:
-    """Send every test image, marked as a test; compare the answers with those of the eager network."""
+    """Send every test image, marked as a test.
+
+    Return the answers, their difference from the PyTorch network before export, and their accuracy.
+    """
     with (output / "training" / "predictions-test.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     labels = [name for name in rows[0] if name not in ("path", "label")]
@@ -236,7 +239,7 @@ def send_test_images(
     stage.expect(len(pictures))
     answers = client.send_all(pictures, stage.advance, is_test=True)
     if bad := [answer for answer in answers if answer.status != 200]:
-        raise DriftserveError(f"expected 200 for every test image, got {bad[0].status}: {bad[0].body}")
+        raise DriftserveError(f"expected status 200 for every test image, got {bad[0].status}: {bad[0].body}")
     eager = np.array([[float(row[label]) for label in labels] for row in rows])
     served = np.array([[_probabilities(answer)[label] for label in labels] for answer in answers])
     is_correct = [answer.body["label"] == row["label"] for answer, row in zip(answers, rows, strict=True)]
@@ -251,7 +254,7 @@ def send_test_images(
 def send_traffic(
     client: Client, server: Server, folder: Path, window_size: int, extent: traffic.Extent, stage: StageOfTraffic
 ) -> tuple[list[Answer], DriftPhases]:
-    """Send each phase window by window; read the verdict on each window from the monitor's status."""
+    """Send each phase window by window; return all answers, and the monitor's verdicts on the windows of each phase."""
     generator = random.Random(0)
     stream = traffic.read_pictures(folder / "stream")
     ood_pictures = traffic.read_pictures(folder.parent / "ood", is_labelled=False)
@@ -272,7 +275,7 @@ def send_traffic(
     if not ood_pictures:
         return answers, DriftPhases(undrifted, corrupted, None)
     ood = send_phase(
-        FOREIGN,
+        OOD,
         f"{traffic.OOD_SHARE:.0%} out of distribution",
         lambda: traffic.ood_windows(stream, ood_pictures, window_size, generator, extent),
     )
@@ -321,11 +324,13 @@ def _send_window(
         if missing <= 0:
             report: dict[str, Any] = status["last_report"]
             return report
-    raise DriftserveError(f"{description}: expected {expected} observations, got {missing} less: {answers[-1]}")
+    raise DriftserveError(
+        f"{description}: expected {expected} observations, {missing} are missing; last answer: {answers[-1]}"
+    )
 
 
 def _environment(aws: dict[str, str]) -> dict[str, str]:
-    """Return this process's variables, but none that would give the server another AWS account or other settings."""
+    """Return the server's environment: this process's variables without those for AWS and driftserve, and our own."""
     prefixes = ("AWS_", "DRIFTSERVE_")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}
     return (

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFilter
 SIDE = 96  # pixels
 IMAGES_PER_CLASS = {"train": 100, "val": 100, "test": 40, "stream": 100}
 QUICK_IMAGES_PER_CLASS = {"train": 60, "val": 40, "test": 10, "stream": 40}  # stream: 240 in all, a window needs 200
-_AMBIGUOUS_SHARE = 0.4  # as in real photos; a classifier without errors has nothing to calibrate
+_AMBIGUOUS_SHARE = 0.4  # share of images that blend two scenes; a classifier without errors has nothing to calibrate
 
 Colour = tuple[int, int, int]
 Paint = Callable[[ImageDraw.ImageDraw, random.Random], None]

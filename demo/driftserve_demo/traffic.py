@@ -1,4 +1,4 @@
-"""The traffic of the demo, in windows: undrifted, corrupted, and with images that show no scene."""
+"""The demo's traffic, in windows: undrifted, corrupted, and with out-of-distribution (OOD) images."""
 
 import io
 import random
@@ -14,14 +14,14 @@ from driftserve.images.decode import MEDIA_TYPES, decode
 from driftserve_demo.client import Picture
 from driftserve_demo.corruption import SEVERITY, gaussian_noise
 
-OOD_SHARE = 0.25
+OOD_SHARE = 0.25  # share of OOD images in a window
 
 Window = list[Picture]
 
 
 @dataclass(frozen=True)
 class Extent:
-    """How much traffic is sent: the least number of undrifted windows, and the windows for each kind of drift."""
+    """How much traffic is sent: the minimum number of undrifted windows, and the windows for each kind of drift."""
 
     undrifted_windows: int
     drifted_windows: int
@@ -37,7 +37,7 @@ def image_files(folder: Path) -> list[Path]:
 
 
 def read_pictures(folder: Path, is_labelled: bool = True) -> list[Picture]:
-    """Read the images of a folder unchanged; the label of an image is the name of its own folder."""
+    """Read the bytes of the images in a folder; the label of an image is the name of its class folder."""
     return [
         Picture(path.read_bytes(), MEDIA_TYPES[path.suffix.lower()], path.parent.name if is_labelled else None)
         for path in image_files(folder)
@@ -47,7 +47,7 @@ def read_pictures(folder: Path, is_labelled: bool = True) -> list[Picture]:
 def undrifted_windows(
     stream: Sequence[Picture], size: int, generator: random.Random, extent: Extent = FULL
 ) -> list[Window]:
-    """Cut shuffled passes over the stream into windows; no window has an image twice.
+    """Return windows that are cut from shuffled copies of the stream; no window has an image twice.
 
     Raises:
         DataError: the stream has fewer images than one window.
@@ -64,7 +64,7 @@ def undrifted_windows(
 def corrupted_windows(
     stream: Sequence[Picture], size: int, generator: random.Random, extent: Extent = FULL
 ) -> list[Window]:
-    """Corrupt windows of the stream with `corruption`; they are sent as PNG, so that nothing else changes."""
+    """Return windows of corrupted stream images, as PNG, so that compression does not change them too."""
     noise = np.random.default_rng(generator.getrandbits(32))
     samples = (generator.sample(stream, size) for _ in range(extent.drifted_windows))
     return [[_corrupt(picture, noise) for picture in sample] for sample in samples]
@@ -77,7 +77,10 @@ def ood_windows(
     generator: random.Random,
     extent: Extent = FULL,
 ) -> list[Window]:
-    """Replace a quarter of each window of the stream with other images; no window has one of them twice."""
+    """Return windows of the stream in which a quarter of the images are OOD, or all of them if there are fewer.
+
+    No window has an image twice.
+    """
     number = min(round(size * OOD_SHARE), len(ood_pictures))
     windows = []
     for _ in range(extent.drifted_windows):

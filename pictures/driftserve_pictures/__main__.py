@@ -1,7 +1,7 @@
 """Make the pictures of the documentation again: `python -m driftserve_pictures`, which `make pictures` runs.
 
-The plot of drift, the model card and the recording show a run of the demo. An earlier run is used where there is one.
-A picture that this machine lacks a program for is skipped. Exit status: 0 all other pictures were made, 1 one failed.
+The plot of drift, the model card and the recording show a run of the demo. If an earlier run was recorded, it is used.
+The model card is skipped if Chromium is not installed. Exit status: 0 if the other pictures were made, 1 if one failed.
 """
 
 import os
@@ -21,7 +21,8 @@ from driftserve_pictures.processes import draw_processes
 from driftserve_pictures.recording import read_cast, record, write_cast
 
 _COMMAND = ("make", "demo")
-_OF_MAKE = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES")  # of the make that runs us: not for the demo's
+# Variables of the `make` that runs this program. The `make` of the demo must not get them.
+_OF_MAKE = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -61,7 +62,7 @@ def _show_demo(demo: Path, output: Path, is_again: bool) -> None:
 
 
 def _is_recorded(report: Path, cast: Path) -> bool:
-    """Return whether the run that wrote a report is the one that was recorded."""
+    """Return whether the run that wrote the report was recorded: the recording is not older than the report."""
     return report.exists() and cast.exists() and cast.stat().st_mtime >= report.stat().st_mtime
 
 
@@ -73,10 +74,10 @@ def _write_drawing(drawing: Drawing, output: Path, name: str) -> None:
 
 
 def _write_animation(cast: Path, picture: Path) -> None:
-    """Write the recording of the demo.
+    """Write the recording of the demo as an animated SVG.
 
     Raises:
-        DriftserveError: it shows a path of this machine.
+        DriftserveError: the recording shows a path of this machine.
     """
     outputs = read_cast(cast)
     text = "".join(output.text for output in outputs)
@@ -94,7 +95,7 @@ def _parser() -> Parser:
     parser.add_argument(
         "--demo", type=Path, default=Path("build/demo"), help="the demo's folder (default: %(default)s)"
     )
-    parser.add_argument("--again", action="store_true", help="run the demo also where a recording of it exists")
+    parser.add_argument("--again", action="store_true", help="run the demo even if a recording of it exists")
     return parser
 
 

@@ -1,6 +1,7 @@
-"""A recording of a terminal as one animated SVG: a film strip of screens that moves past a window.
+"""Turn a recording of a terminal into one animated SVG: a film strip of screens that moves past a window.
 
-A row of text that is on several screens is stored once. Readers who ask for less motion see the last screen only.
+A row of text that is on several screens is stored once. Readers whose system asks for less motion see only the last
+screen.
 """
 
 import re
@@ -13,17 +14,17 @@ from pyte.screens import Char
 
 from driftserve_pictures.recording import COLUMNS, ROWS, Output
 
-_MOST_PAUSE_SECONDS = 1.0
-_MOST_SECONDS = 20.0  # of the command; it is played faster where it took longer
-_TYPING_SECONDS = 0.07  # for each letter of the command line
-_HOLD_SECONDS = 6.0  # of the last screen
-_FRAME_SECONDS = 0.1
+_MOST_PAUSE_SECONDS = 1.0  # longer pauses are shortened to this
+_MOST_SECONDS = 20.0  # longest duration of the command; a longer one is played faster
+_TYPING_SECONDS = 0.07  # time for each letter of the command line
+_HOLD_SECONDS = 6.0  # how long the last screen stays
+_FRAME_SECONDS = 0.1  # shortest time between two screens
 
-_CELL_WIDTH, _ROW_HEIGHT, _FONT_SIZE = 8.4, 18.0, 14.0
-_SIDE, _BAR = 14.0, 38.0  # pixels around the text, and of the window's bar
+_CELL_WIDTH, _ROW_HEIGHT, _FONT_SIZE = 8.4, 18.0, 14.0  # pixels
+_SIDE, _BAR = 14.0, 38.0  # pixels of the margin around the text, and of the window's title bar
 _FONT = "ui-monospace, SFMono-Regular, 'SF Mono', Menlo, Consolas, 'DejaVu Sans Mono', 'Liberation Mono', monospace"
 _GROUND, _EDGE, _INK = "#0d1117", "#30363d", "#c9d1d9"
-_COLOURS = {  # GitHub's dark terminal; the names are pyte's, which calls yellow brown
+_COLOURS = {  # the colours of GitHub's dark terminal, by pyte's names; pyte calls yellow brown
     "black": "#484f58",
     "red": "#ff7b72",
     "green": "#3fb950",
@@ -38,7 +39,7 @@ _COLOURS = {  # GitHub's dark terminal; the names are pyte's, which calls yellow
     "brightbrown": "#e3b341",
     "brightblue": "#79c0ff",
     "brightmagenta": "#d2a8ff",
-    "bfightmagenta": "#d2a8ff",  # as pyte spells it
+    "bfightmagenta": "#d2a8ff",  # pyte's spelling
     "brightcyan": "#56d4dd",
     "brightwhite": "#f0f6fc",
 }
@@ -46,7 +47,7 @@ _COLOURS = {  # GitHub's dark terminal; the names are pyte's, which calls yellow
 
 @dataclass(frozen=True)
 class Run:
-    """Text of one look in a row; `ground` is None where the window shows through."""
+    """A part of a row with the same colours and weight; `ground` is its background, None for that of the window."""
 
     column: int
     text: str
@@ -60,20 +61,20 @@ Row = tuple[Run, ...]
 
 @dataclass(frozen=True)
 class Frame:
-    """A screen, and when it appears: seconds since the start."""
+    """A screen, and when it appears, in seconds since the start."""
 
     seconds: float
     rows: tuple[Row, ...]
 
 
 def animate(prompt: str, outputs: Sequence[Output], name: str, description: str) -> str:
-    """Return the animation of a recording, after the command line `prompt` was typed, as an SVG file."""
+    """Return an SVG that shows how the command line `prompt` is typed, and then the recording."""
     frames = list(to_frames([*_type(prompt), *_compress(outputs, len(prompt) * _TYPING_SECONDS + 0.5)]))
     return _to_svg(frames, name, description)
 
 
 def to_frames(outputs: Sequence[Output]) -> Iterator[Frame]:
-    """Yield the screens of a recording: each change, but no more than one in `_FRAME_SECONDS`."""
+    """Yield the screens of a recording: each change, but at most one in `_FRAME_SECONDS`."""
     screen = pyte.Screen(COLUMNS, ROWS)
     stream = pyte.Stream(screen)
     shown: tuple[Row, ...] | None = None
@@ -89,7 +90,7 @@ def to_frames(outputs: Sequence[Output]) -> Iterator[Frame]:
 
 
 def _type(prompt: str) -> Iterator[Output]:
-    """Yield a prompt and a command line, a letter at a time."""
+    """Yield a `$` and then the command line, a letter at a time."""
     yield Output(0.0, "\x1b[32m$\x1b[0m ")
     for index, letter in enumerate(prompt):
         yield Output(0.3 + index * _TYPING_SECONDS, letter)
@@ -97,7 +98,7 @@ def _type(prompt: str) -> Iterator[Output]:
 
 
 def _compress(outputs: Sequence[Output], start: float) -> list[Output]:
-    """Return the outputs with shorter pauses, at a speed that fits into the time, and a prompt at the end."""
+    """Return the outputs from `start` on with shorter pauses, faster if they take too long, and a `$` at the end."""
     times, now, before = [], 0.0, 0.0
     for output in outputs:
         now += min(output.seconds - before, _MOST_PAUSE_SECONDS)
@@ -122,7 +123,7 @@ def _read_row(cells: Sequence[Char]) -> Row:
 
 
 def _look(cell: Char) -> tuple[str, str | None, bool]:
-    """Return the colour of a cell's text, that of its ground, and whether it is bold."""
+    """Return the colour of a cell's text, the colour of its background, and whether the text is bold."""
     colour, ground = _colour(cell.fg, _INK), None if cell.bg == "default" else _colour(cell.bg, _GROUND)
     if cell.reverse:
         colour, ground = ground or _GROUND, colour
@@ -130,7 +131,10 @@ def _look(cell: Char) -> tuple[str, str | None, bool]:
 
 
 def _split(text: str, column: int, look: tuple[str, str | None, bool]) -> Iterator[Run]:
-    """Yield the words of a run: a font's blanks need not be as wide as a cell. A ground is kept whole."""
+    """Yield the text in parts without long blanks, because a font's blank may be narrower than a cell.
+
+    Text with a background stays in one part.
+    """
     colour, ground, is_bold = look
     for found in re.finditer(r".+" if ground else r"\S+(?: \S+)*", text):
         yield Run(column + found.start(), found.group(), colour, ground, is_bold)

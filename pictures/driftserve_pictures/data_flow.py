@@ -1,10 +1,10 @@
-"""The picture of the data's way: from an image to its answer, and from many images to a verdict on drift."""
+"""Draw how data moves: from an image to its answer, and from many images to a verdict on drift."""
 
 from math import exp
 
 from driftserve_pictures.drawing import Box, Drawing, Point, Text, title
 
-_COLUMNS = ((14, 110), (152, 155), (335, 155), (518, 155), (701, 125))  # x and width
+_COLUMNS = ((14, 110), (152, 155), (335, 155), (518, 155), (701, 125))  # x and width of each column of boxes
 _SERVE_Y, _TRAIN_Y, _WATCH_Y = 46, 242, 424
 _ROW_HEIGHT = 92
 _WATCH_HEIGHT = 118

@@ -1,7 +1,7 @@
 """Shapes on a canvas, written as SVG in a light and a dark theme.
 
-A shape names its colour by a role, such as `ink` or `serve`; a theme says what each role looks like. So there is one
-drawing for both themes. The ground is left out: the page shows through.
+A shape has a role, such as `ink` or `serve`, and a theme has a colour for each role. So one drawing serves both themes.
+The background is transparent.
 """
 
 from collections.abc import Sequence
@@ -44,7 +44,7 @@ FONT = "system-ui, -apple-system, 'Segoe UI', 'Noto Sans', Helvetica, Arial, san
 
 _CORNER = 10.0  # radius of a box
 _HEAD = 10.0  # length of an arrow's head
-_LINE_HEIGHT = 1.22  # of the font size
+_LINE_HEIGHT = 1.22  # height of a line of text, as a multiple of the font size
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Box:
 
 
 def title(words: str) -> Text:
-    """The name of a box."""
+    """Return a text in the style of a box's name."""
     return Text(words, 22, "ink", is_bold=True)
 
 
@@ -96,7 +96,7 @@ def title(words: str) -> Text:
 class Drawing:
     """A canvas that collects shapes; later shapes lie over earlier ones.
 
-    `name` and `description` are what a screen reader says. Sizes are in pixels.
+    A screen reader reads `name` and `description` aloud. Sizes are in pixels.
     """
 
     name: str
@@ -117,7 +117,7 @@ class Drawing:
         self._shapes.append(f"<g>{shape}{''.join(lines)}</g>")
 
     def panel(self, box: Box) -> None:
-        """Draw the ground that a group of boxes stands on."""
+        """Draw the background of a group of boxes."""
         self._shapes.append(f'<rect {_place(box)} rx="{_CORNER + 4:g}" class="panel"/>')
 
     def text(self, text: Text, at: Point, anchor: Anchor = "start") -> None:
@@ -125,7 +125,7 @@ class Drawing:
         self._shapes.append(_text(text, at, anchor))
 
     def arrow(self, start: Point, end: Point, role: Role = "line") -> None:
-        """Draw an arrow along one of the axes."""
+        """Draw a horizontal or vertical arrow."""
         length = abs(end[0] - start[0]) + abs(end[1] - start[1])
         along, up = ((end[0] - start[0]) / length * _HEAD, (end[1] - start[1]) / length * _HEAD)
         neck = (end[0] - along, end[1] - up)

@@ -1,4 +1,4 @@
-"""The plot of the drift statistic over the demo's windows, from the demo's report and the archive that it served."""
+"""Plot the drift statistic over the demo's windows, from the demo's report and the archive that it served."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -12,10 +12,10 @@ from driftserve.drift.reference import Reference, read_reference
 from driftserve_pictures.drawing import Box, Drawing, Role, Text
 
 _PLOT = Box(52, 84, 622, 300)
-_NAMES = {"undrifted": "calm traffic", "corrupted": "noisy images"}  # of the phases, by their keys in the report
-_JITTER = 26.0  # pixels that the features of one window are spread over
-_NAMED = 3  # features of the last window whose names are shown
-_NAME_GAP = 22.0  # pixels, at least, between two names
+_NAMES = {"undrifted": "calm traffic", "corrupted": "noisy images"}  # for each phase of the report: its shown name
+_JITTER = 26.0  # width in pixels over which the dots of one window are spread
+_NAMED = 3  # number of features of the last window whose names are shown
+_NAME_GAP = 22.0  # smallest distance of two names, in pixels
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ def read_phases(report_file: Path) -> tuple[list[Phase], float]:
     """Return the undrifted and the corrupted phase of a report, and the smallest D that raises an alarm.
 
     Raises:
-        KeyError: the report is from a demo that did not yet write statistics.
+        KeyError: the report is of an older demo, which did not write the statistics.
     """
     report = json.loads(report_file.read_text())
     parts = [(name, report["drift"][key]) for key, name in _NAMES.items()]
@@ -42,12 +42,12 @@ def read_phases(report_file: Path) -> tuple[list[Phase], float]:
 
 
 def alarm_threshold(reference: Reference, number: int, level: float) -> float:
-    """Return the smallest D of a feature that raises the alarm of a window of so many images.
+    """Return the smallest Kolmogorov-Smirnov D of a feature that raises an alarm in a window of `number` images.
 
     Holm's procedure compares the smallest p-value to the level divided by the number of tests. A p-value is the larger
-    one of two (`driftserve.drift.detection`), so D has to reach the larger one of two thresholds.
+    of two p-values (`driftserve.drift.detection`), so D has to reach the larger of two thresholds.
     """
-    level_of_a_test = level / (len(reference.names) + 1)  # one more test: the mix of predicted classes
+    level_of_a_test = level / (len(reference.names) + 1)  # one more test is for the mix of predicted classes
     size = round(number * reference.size / (number + reference.size))
     on_average = stats.kstwo.isf(level_of_a_test, size)
     beyond_error = stats.kstwo.isf(level_of_a_test, number) + reference.error
@@ -55,7 +55,7 @@ def alarm_threshold(reference: Reference, number: int, level: float) -> float:
 
 
 def draw_drift(phases: Sequence[Phase], threshold: float) -> Drawing:
-    """Return the plot: a column of dots a window, a dot a feature."""
+    """Return the plot: a column of dots for each window, and in it a dot for each feature."""
     number = sum(len(phase.statistics) for phase in phases)
     summary = "; ".join(f"{phase.name}: {_count_alarms(phase)}" for phase in phases)
     drawing = Drawing(

@@ -1,4 +1,4 @@
-"""The picture of a server's processes: which process starts which, and how they talk."""
+"""Draw the processes of a server: which process starts which, and how they communicate."""
 
 from driftserve_pictures.drawing import Box, Drawing, Text, title
 

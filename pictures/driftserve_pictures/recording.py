@@ -1,6 +1,6 @@
-"""A recording of a command in a terminal: what it wrote, and when, as an asciicast file.
+"""Record a command in a terminal, what it writes and when, as an asciicast file.
 
-The format is version 2 of https://docs.asciinema.org/manual/asciicast/v2/, which asciinema plays.
+The format is version 2, https://docs.asciinema.org/manual/asciicast/v2/. asciinema can play such files.
 """
 
 import codecs
@@ -19,20 +19,20 @@ from pathlib import Path
 
 from driftserve.errors import DriftserveError
 
-COLUMNS, ROWS = 100, 30
+COLUMNS, ROWS = 100, 30  # size of the terminal
 _CHUNK_BYTES = 1 << 16
 
 
 @dataclass(frozen=True)
 class Output:
-    """What was written to the terminal, and when: seconds since the start."""
+    """Text that was written to the terminal, and when, in seconds since the start."""
 
     seconds: float
     text: str
 
 
 def record(command: Sequence[str], environment: Mapping[str, str], is_shown: bool = True) -> list[Output]:
-    """Run a command in a terminal of its own, until it ends; return what it wrote.
+    """Run a command in its own terminal until it ends; return what it wrote. If `is_shown`, also write it to stdout.
 
     Raises:
         DriftserveError: the command failed.
@@ -54,7 +54,9 @@ def record(command: Sequence[str], environment: Mapping[str, str], is_shown: boo
         os.close(ours)
         status = process.wait()
     if status != 0:
-        raise DriftserveError(f"`{' '.join(command)}` ended with {status}; its output above says why")
+        raise DriftserveError(
+            f"`{' '.join(command)}` ended with exit status {status}; the reason is in the output above"
+        )
     return outputs
 
 
@@ -73,8 +75,8 @@ def read_cast(file: Path) -> list[Output]:
 
 
 def _read(terminal: int) -> bytes:
-    """Return what was written next; nothing when the command has ended."""
+    """Return the next bytes from the terminal; no bytes when the command has ended."""
     try:
         return os.read(terminal, _CHUNK_BYTES)
-    except OSError:  # Linux reports the end of the other side as EIO
+    except OSError:  # Linux reports EIO when the command's side is closed
         return b""

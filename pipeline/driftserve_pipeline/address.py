@@ -1,4 +1,4 @@
-"""Parses S3 addresses."""
+"""Parse S3 addresses."""
 
 from driftserve_pipeline.errors import PipelineError
 

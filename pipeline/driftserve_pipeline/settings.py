@@ -18,7 +18,7 @@ _TAG = r"^[a-zA-Z0-9 _.:/=+@-]*$"
 
 
 def _split(value: object) -> object:
-    """Split a variable at its commas."""
+    """Split the text of a variable at its commas; return other values unchanged."""
     return tuple(filter(None, (part.strip() for part in value.split(",")))) if isinstance(value, str) else value
 
 
@@ -43,12 +43,12 @@ Tags = Annotated[
 
 
 class PipelineSettings(BaseModel):
-    """Names, locations and sizes. What a single execution can change is a parameter of the pipeline instead."""
+    """Names, locations and sizes. Values that can differ between executions are parameters of the pipeline instead."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=())
 
     account: str = Field(default=_EXAMPLE_ACCOUNT, pattern=r"^\d{12}$")
-    """AWS account ID. By default, the role, the bucket and the images are named after it."""
+    """AWS account ID. By default, the ARN of the role and the names of the bucket and the Docker images contain it."""
 
     region: str = Field(default="eu-central-1", pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")
     """AWS region."""
@@ -77,12 +77,12 @@ class PipelineSettings(BaseModel):
     training_image: str = Field(
         default_factory=lambda values: f"{_repository(values)}:training", pattern=_IMAGE, validate_default=True
     )
-    """Image of every step. Name it by digest (`...@sha256:...`), so that the step cache notices a new build."""
+    """Docker image of every step. Name it by digest (`...@sha256:...`), so that the step cache notices a new build."""
 
     serving_image: str = Field(
         default_factory=lambda values: f"{_repository(values)}:serving", pattern=_IMAGE, validate_default=True
     )
-    """Image that serves a registered version."""
+    """Docker image that serves a registered version."""
 
     processing_instance_type: str = Field(default="ml.m5.2xlarge", pattern=_INSTANCE)
     """Instance type of the processing steps Fetch, Preprocess and Evaluate."""
@@ -112,7 +112,7 @@ class PipelineSettings(BaseModel):
     """Whether networks start from timm's weights. If false, they start from random weights, without a download."""
 
     cache_days: int = Field(default=30, ge=0, le=365)
-    """For how many days a step's result is reused if its image, arguments and inputs are unchanged; 0: never."""
+    """Number of days for which a step reuses its result, if Docker image, arguments and inputs are the same; 0: off."""
 
     robustness_images: int = Field(default=240, ge=0)
     """Number of test images to measure the accuracy under corruption; 0: do not measure it."""
@@ -152,7 +152,9 @@ class PipelineSettings(BaseModel):
         if bool(self.subnets) != bool(self.security_groups):
             raise ValueError("expected subnets and security_groups together, got only one of them; set both")
         if self.spot and self.waiting_minutes < self.training_minutes:
-            raise ValueError("expected waiting_minutes of at least training_minutes, because they include them")
+            raise ValueError(
+                "expected waiting_minutes of at least training_minutes, because waiting_minutes include the training"
+            )
         if self.tuning_parallel_jobs > self.tuning_jobs:
             raise ValueError("expected tuning_parallel_jobs of at most tuning_jobs")
         return self

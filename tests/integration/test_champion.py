@@ -82,7 +82,7 @@ def test_an_invalid_champion_is_refused(content: bytes | None, said: str, manife
     with pytest.raises(ArchiveError, match=said):
         read_champion(place, manifest, "test")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match=r"predictions-test\.csv: expected predictions"):
+    with pytest.raises(DataError, match=r"predictions-test\.csv: cannot read the predictions"):
         read_champion(tmp_path / "empty", manifest, "test")
 
 
@@ -96,5 +96,5 @@ def test_a_damaged_tarball_is_refused_and_a_full_disk_is_not_reported_as_damage(
         read_champion(packed, manifest, "test")
     for place in (len(whole) // 2, len(whole) - 6):  # inside the archive; in the gzip checksum
         packed.write_bytes(bytes((*whole[:place], whole[place] ^ 0x10, *whole[place + 1 :])))
-        with pytest.raises(ArchiveError, match=r"model\.tar\.gz: expected a model\.tar\.gz, got "):
+        with pytest.raises(ArchiveError, match=r"model\.tar\.gz: cannot be read as a model\.tar\.gz: "):
             read_champion(packed, manifest, "test")

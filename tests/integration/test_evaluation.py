@@ -174,7 +174,7 @@ def test_an_interrupted_cache_write_leaves_nothing(data: Path, trained: Path, tm
 def test_an_unusable_cache_folder_is_an_error(data: Path, trained: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     images = CorruptedImages(scan(data, ("test",)), "test", [0], load_trained(trained)[0].network.image_spec, seed=0)
-    with pytest.raises(DataError, match=r"file: expected a cache folder, got .*; choose another one, or none"):
+    with pytest.raises(DataError, match=r"file: cannot write the cache: .*; choose another folder, or none"):
         list(read_views(images, workers=0, cache=tmp_path / "file"))
 
 
@@ -250,7 +250,7 @@ def test_data_with_other_classes_is_refused(
 
 
 def test_a_run_without_a_valid_evaluation_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"evaluation\.json: expected an evaluation, got No such file.*run `evaluate`"):
+    with pytest.raises(DataError, match=r"evaluation\.json: cannot read the evaluation: No such file.*run `evaluate`"):
         read_evaluation(tmp_path)
     (tmp_path / "evaluation.json").write_text('{"driftserve": {}}')
     with pytest.raises(DataError, match=r"evaluation\.json: .*: Field required; run `evaluate` again"):

@@ -200,7 +200,7 @@ def test_an_output_folder_that_is_not_empty_is_refused(tmp_path: Path) -> None:
     source = write_images(tmp_path / "source", PLAIN)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("mine")
-    with pytest.raises(DataError, match=r"expected a new or empty folder, got one with files"):
+    with pytest.raises(DataError, match=r"expected a new or empty folder, but it has files"):
         fetch(str(source), tmp_path / "out")
     with pytest.raises(DataError, match=r"expected a new or empty folder, got a file"):
         fetch(str(source), tmp_path / "out" / "mine.txt")
@@ -226,7 +226,7 @@ def test_a_zip_file_is_unpacked(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        (b"no zip", r"expected a zip file, got File is not a zip file"),
+        (b"no zip", r"cannot read it as a zip file: File is not a zip file"),
         (_zip({"../out.png": png(0)}), r"got '\.\./out\.png', which is outside"),
         (_zip({"/tmp/out.png": png(0)}), r"got '/tmp/out\.png', which is outside"),  # noqa: S108
         (_zip({"a/b.png": b"/etc/passwd"}, external_attr=0o120777 << 16, create_system=3), r"got the link 'a/b\.png'"),
@@ -246,7 +246,7 @@ def test_the_error_for_a_corrupt_zip_member_names_it(place: int, byte: int, tmp_
     body = bytearray(_zip({"train/sea/0.png": png(0)}))
     body[place] = byte
     (tmp_path / "scenes.zip").write_bytes(body)
-    with pytest.raises(DataError, match=r"got 'train/sea/0\.png' corrupt"):
+    with pytest.raises(DataError, match=r"the file 'train/sea/0\.png' is corrupt"):
         fetch(str(tmp_path / "scenes.zip"), tmp_path / "out")
 
 
@@ -254,7 +254,7 @@ def test_an_encrypted_zip_file_is_refused(tmp_path: Path) -> None:
     body = bytearray(_zip({"train/sea/0.png": png(0)}))
     body[body.index(b"PK\x01\x02") + 8] |= 1  # APPNOTE.TXT 4.4.4
     (tmp_path / "scenes.zip").write_bytes(body)
-    with pytest.raises(DataError, match=r"got 'train/sea/0\.png' encrypted"):
+    with pytest.raises(DataError, match=r"'train/sea/0\.png' is encrypted"):
         fetch(str(tmp_path / "scenes.zip"), tmp_path / "out")
 
 
@@ -344,7 +344,7 @@ def test_a_kaggle_data_set_is_fetched_with_its_version_and_only_once(kaggle: Fak
 
 
 def test_a_private_data_set_needs_a_token(kaggle: FakeKaggle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(DataError, match=r"kaggle:owner/secret: .* got 403 from Kaggle; .* KAGGLE_API_TOKEN"):
+    with pytest.raises(DataError, match=r"kaggle:owner/secret: .* data set: 403 from Kaggle; .* KAGGLE_API_TOKEN"):
         fetch("kaggle:owner/secret", tmp_path / "out")
     assert len(kaggle.requests) == 1
     monkeypatch.setenv("KAGGLE_API_TOKEN", TOKEN)
@@ -354,10 +354,10 @@ def test_a_private_data_set_needs_a_token(kaggle: FakeKaggle, tmp_path: Path, mo
 @pytest.mark.parametrize(
     ("handle", "said"),
     [
-        ("owner/none", r"got 404 from Kaggle; check the name"),
-        ("owner/scenes/versions/9", r"got 404 from Kaggle"),
-        ("owner/broken", r"got Unsupported archive type"),
-        ("scenes", r"got Invalid dataset handle: scenes"),
+        ("owner/none", r"data set: 404 from Kaggle; check the name"),
+        ("owner/scenes/versions/9", r"data set: 404 from Kaggle"),
+        ("owner/broken", r"data set: Unsupported archive type"),
+        ("scenes", r"data set: Invalid dataset handle: scenes"),
     ],
 )
 def test_the_error_for_an_unknown_kaggle_data_set_names_it(
@@ -374,7 +374,7 @@ def test_kaggle_without_a_network_is_a_one_line_error(
     assert kaggle
     for name in ("HTTP_PROXY", "http_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
-    with pytest.raises(DataError, match=r"got no answer from Kaggle .* check the network"):
+    with pytest.raises(DataError, match=r"data set: no answer from Kaggle .* check the network"):
         fetch("kaggle:owner/scenes", tmp_path / "out")
 
 
@@ -399,7 +399,7 @@ def test_a_killed_fetch_leaves_no_output_and_the_next_one_removes_its_files(tmp_
     with subprocess.Popen([sys.executable, "-c", script, tmp_path / "out"], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline()
-        with pytest.raises(DataError, match=r"got a process that is writing"):
+        with pytest.raises(DataError, match=r"another process is writing this folder"):
             fetch(str(source), tmp_path / "out")
         process.send_signal(signal.SIGKILL)
     assert not (tmp_path / "out").exists()

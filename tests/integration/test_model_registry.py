@@ -88,5 +88,5 @@ def test_an_unreachable_registry_is_a_one_line_error() -> None:
         aws_access_key_id="local",
         aws_secret_access_key="local",  # noqa: S106
     )
-    with pytest.raises(PipelineError, match=r"model package group scenes: expected a response .*127.0.0.1:9"):
+    with pytest.raises(PipelineError, match=r"model package group scenes: the request .* failed: .*127.0.0.1:9"):
         champion(nowhere, "scenes")

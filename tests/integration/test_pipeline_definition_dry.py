@@ -154,7 +154,7 @@ def test_a_run_on_images_renders_its_definition_and_reads_them_in_place(
 @pytest.mark.parametrize(
     ("flags", "reason"),
     [
-        (["--pipeline-python", "none"], "--pipeline-python: expected a Python with the SageMaker SDK, got .*none"),
+        (["--pipeline-python", "none"], "--pipeline-python: cannot run this Python: .*none"),
         (["--weights", "a b"], "--weights: expected a file whose name has no blanks, got 'a b'"),
         (["--param", "Epochs"], "--param: expected NAME=VALUE, got 'Epochs'"),
     ],

@@ -472,7 +472,7 @@ def _tags(clients: _Clients, arn: str) -> dict[str, str]:
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("{", "as JSON, got"), ("[]", "with Steps, got other JSON"), (None, "No such file")],
+    [("{", "definition is not JSON:"), ("[]", "with Steps, got other JSON"), (None, "No such file")],
 )
 def test_an_invalid_definition_is_not_deployed(
     text: str | None, said: str, clients: _Clients, capsys: pytest.CaptureFixture[str], tmp_path: Path

@@ -327,7 +327,7 @@ def test_the_error_for_a_champion_without_its_archive_names_it(
     arn = _approve(aws, "gone", Path(shutil.copy(archive, evaluating)))
     s3.delete_object(Bucket=BUCKET, Key="models/gone/model.tar.gz")
     reason = steps.failure(evaluating, aws, "evaluate", *_named("gone"))
-    assert reason.startswith(f"{arn}: expected its model data at s3://steps/models/gone/model.tar.gz, got: ")
+    assert reason.startswith(f"{arn}: cannot download its model data from s3://steps/models/gone/model.tar.gz: ")
 
 
 def test_a_model_without_a_run_is_refused(steps: Steps, tmp_path: Path, aws: dict[str, str], archive: Path) -> None:

@@ -99,7 +99,7 @@ def read_yaml(path: Path) -> dict[str, object]:
     try:
         content = yaml.safe_load(path.read_text())
     except OSError as error:
-        raise DataError(f"{path}: expected a file that can be read, got {error.strerror}") from error
+        raise DataError(f"{path}: cannot read the file: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: expected YAML, got {' '.join(str(error).split())}") from error
     if content is None:

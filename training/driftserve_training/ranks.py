@@ -8,7 +8,7 @@ import torch
 
 @dataclass(frozen=True)
 class Ranks:
-    """Rank of this process, total number of processes, and processes on each host."""
+    """The rank of this process from 0, the total number of processes, and the number of processes on each host."""
 
     rank: int = 0
     processes: int = 1

@@ -21,16 +21,17 @@ class Blueprint:
     def output(self, name: str) -> Expression:
         """Return the location of an output of this execution. No execution overwrites the outputs of another.
 
-        The location is not part of a step's cache key (docs: 'Default cache key attributes by pipeline step type').
-        If a step's result comes from the cache, its output locations are those of the execution that made the result.
+        The location is not part of a step's cache key (SageMaker's documentation: 'Default cache key attributes by
+        pipeline step type'). If a result comes from the cache, its outputs are where the earlier execution wrote them.
         """
         return self._place("executions", execution_id(), name)
 
     def checkpoints(self, *run: Text) -> Expression:
-        """Return the location of a training's checkpoints. Each set of choices on the same images has its own location.
+        """Return the location of a training's checkpoints.
 
-        The location does not contain the execution's ID, because it is part of the cache key. Besides, an execution
-        that replaces an interrupted one resumes from its checkpoints.
+        Each set of choices on the same images has its own location. The execution's ID is not part of it, for two
+        reasons: the location is part of the cache key, and a new execution resumes from the checkpoints of an
+        interrupted one.
         """
         return self._place("checkpoints", *run)
 
@@ -41,5 +42,5 @@ class Blueprint:
 def make_blueprint(
     settings: PipelineSettings, session: Session, environment: Mapping[str, Text] | None = None
 ) -> Blueprint:
-    """Return a blueprint with new parameters. For local runs, the environment contains the address of their S3."""
+    """Return a blueprint with new parameters. In a local run, the environment has the address of the local S3."""
     return Blueprint(settings, declare_parameters(), session, environment or {})

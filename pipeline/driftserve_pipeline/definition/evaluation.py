@@ -1,4 +1,4 @@
-"""The step Evaluate, which tests the network, compares it with the champion, and makes its evidence and archive."""
+"""The step Evaluate, which tests the network, compares it with the champion, and writes evidence and archive."""
 
 from driftserve_pipeline.definition.blueprint import Blueprint
 from driftserve_pipeline.definition.preparation import PREPARED

@@ -8,7 +8,7 @@ FETCHED = "fetched"
 
 
 def fetch(blueprint: Blueprint) -> Step:
-    """Return the step that copies the images. A changed digest keeps it from using an outdated cached result."""
+    """Return the step that copies the images. Its argument `--digest` changes the cache key for new images."""
     parameters = blueprint.parameters
     return processing_step(
         blueprint.session,

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from driftserve_pipeline.sdk.expressions import Expression, declare_parameter
 
-NOT_GIVEN = "none"  # because SageMaker accepts no empty argument
+NOT_GIVEN = "none"  # stands for an empty value, which SageMaker does not accept as an argument
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Parameters:
     """What to do if images are corrupt, too small or duplicates: `refuse` the data set, or `drop` these images."""
 
     code_revision: Expression
-    """Commit from which the Docker images were built; part of the version's provenance."""
+    """Commit from which the Docker images were built. It is stored with the registered version."""
 
     source_digest: Expression
     """SHA-256 of the sources' listing. A new value means new images at the same address. `none`: not known."""
@@ -66,7 +66,7 @@ class Parameters:
 
 
 def declare_parameters() -> Parameters:
-    """Return the parameters. The network's defaults are from the best trial of the training package's search."""
+    """Return the parameters. The defaults of the network are those of the best trial in a search."""
     return Parameters(
         model=declare_parameter("Model", "mobilenetv2_100"),
         batch_size=declare_parameter("BatchSize", 32),

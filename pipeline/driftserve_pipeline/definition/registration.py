@@ -6,7 +6,7 @@ from driftserve_pipeline.sdk.expressions import Expression, Step, execution_id, 
 from driftserve_pipeline.sdk.processing import Processing, processing_step
 from driftserve_pipeline.sdk.registration import Version, registration_step
 
-# Evaluate writes these as `metadata` in verdict.json, and approvers read them.
+# Names of the facts that Evaluate writes as `metadata` into verdict.json, for the person who approves.
 VERDICT_METADATA = (
     *("archive_sha256", "card_sha256", "manifest_sha256", "certificate", "champion", "compared"),
     *("accuracy", "mean_corruption_accuracy", "p_value"),
@@ -30,7 +30,7 @@ def register(blueprint: Blueprint, evaluated: Step) -> Step:
 
 
 def register_from_container(blueprint: Blueprint, evaluated: Step) -> Step:
-    """Return a step that registers from the training image instead, because local mode refuses RegisterModel."""
+    """Return a processing step that registers the archive, because local mode refuses a RegisterModel step."""
     settings = blueprint.settings
     return processing_step(
         blueprint.session,

@@ -1,4 +1,4 @@
-"""Renders the definition as JSON for SageMaker. The same settings give the same bytes on every machine."""
+"""Render the pipeline's definition as JSON for SageMaker. The same settings give the same bytes on every machine."""
 
 import json
 from typing import Any
@@ -9,12 +9,12 @@ from driftserve_pipeline.settings import PipelineSettings
 
 
 def render(settings: PipelineSettings) -> str:
-    """Return the definition of the settings' pipeline as JSON. It needs no network and no account.
+    """Return the definition of the settings' pipeline as JSON. This needs no network and no account.
 
     Raises:
         PipelineError: the SDK is not installed.
     """
-    with offline(settings):  # definition() also creates steps
+    with offline(settings):  # because definition() creates steps too
         return normalise(build(settings).definition())
 
 
@@ -32,7 +32,7 @@ def normalise(definition: str) -> str:
 
 
 def _sorted(value: Any) -> Any:
-    """Sort the lists that the SDK makes from a set, because their order varies."""
+    """Return the value with sorted lists of dependencies: the SDK makes them from a set, so the order varies."""
     if isinstance(value, list):
         return [_sorted(part) for part in value]
     if isinstance(value, dict):

@@ -12,7 +12,7 @@ from driftserve_pipeline.settings import PipelineSettings
 
 @dataclass(frozen=True)
 class Choice:
-    """The values that either parameters or a search choose."""
+    """The model, optimizer and learning rate, which either parameters or a search choose."""
 
     model: Text
     optimizer: Text
@@ -26,7 +26,7 @@ def chosen_by_parameters(blueprint: Blueprint) -> Choice:
 
 
 def train(blueprint: Blueprint, prepared: Step, choice: Choice) -> Step:
-    """Return the step that trains the chosen network. Evaluate makes the evidence and the archive."""
+    """Return the step that trains the chosen network. The step Evaluate then makes the evidence and the archive."""
     chosen = {"model": choice.model, "optimizer": choice.optimizer, "learning_rate": choice.learning_rate}
     hyperparameters = chosen | fixed_hyperparameters(blueprint)
     parameters = blueprint.parameters

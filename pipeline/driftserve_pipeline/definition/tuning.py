@@ -7,7 +7,7 @@ from driftserve_pipeline.sdk.processing import Processing, PropertyFile, process
 from driftserve_pipeline.sdk.training import Search, Training, best_of, tuning_step
 from driftserve_pipeline.settings import PipelineSettings
 
-# The same as in `python -m driftserve_training tune`. Its TPE sampler also draws rates on a log scale.
+# The search space of `python -m driftserve_training tune`. Both searches draw learning rates on a log scale.
 OPTIMIZERS = ("adamw", "sgd")
 LEARNING_RATES = (0.001, 0.01)
 _NAME = "Tune"
@@ -41,7 +41,7 @@ def tune(blueprint: Blueprint, prepared: Step) -> tuple[Step, Choice]:
 
 
 def tune_in_container(blueprint: Blueprint, prepared: Step) -> tuple[Step, Choice]:
-    """Return the same for local mode, which has no tuning: the training package searches in one container."""
+    """Return the same for local mode, which has no tuning jobs: the training package searches in one container."""
     settings = blueprint.settings
     search, fixed = _search(settings), fixed_hyperparameters(blueprint)
     tuned = processing_step(

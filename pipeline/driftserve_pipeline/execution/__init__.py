@@ -1,1 +1,1 @@
-"""Starts executions of the pipeline, and reads their progress and their logs."""
+"""Start executions of the pipeline, and read their progress and their logs."""

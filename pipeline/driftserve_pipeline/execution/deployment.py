@@ -1,4 +1,4 @@
-"""Reads the pipeline's definition in the account, compares it with the rendered one, and replaces it."""
+"""Read the pipeline's definition in the account, compare it with the rendered one, and replace it."""
 
 import difflib
 import hashlib
@@ -50,7 +50,7 @@ def comparable(definition: str) -> str:
     try:
         read = json.loads(definition)
     except ValueError as error:
-        raise PipelineError(f"expected a pipeline's definition as JSON, got: {error}; render it again") from error
+        raise PipelineError(f"the pipeline's definition is not JSON: {error}; render it again") from error
     if not isinstance(read, dict) or "Steps" not in read:
         raise PipelineError("expected a pipeline's definition with Steps, got other JSON; render it again")
     return json.dumps(read, sort_keys=True, indent=2) + "\n"
@@ -99,7 +99,7 @@ def deploy(client: Any, pipeline: str, definition: str, role: str, tags: Mapping
 
 
 def _check_origin(definition: dict[str, Any], pipeline: str, role: str) -> None:
-    """Refuse a definition rendered with other settings: its jobs would belong to another team, or would not start."""
+    """Raise if a definition was rendered with other settings: its jobs would belong to others, or would not start."""
     expected = {"RoleArn": role, "ExperimentName": pipeline}
     for name, text in _strings(definition):
         if name in expected and text != expected[name]:

@@ -1,4 +1,4 @@
-"""Lists and finds the executions of a pipeline in the account."""
+"""List and find the executions of a pipeline in the account."""
 
 import re
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ _MANIFEST = re.compile(r"\bsha256:([0-9a-f]{64})\b")
 
 @dataclass(frozen=True)
 class Execution:
-    """An execution. `manifest_sha256` is None if `start` did not start it."""
+    """An execution of the pipeline. `manifest_sha256` is None if it was not started by our command `start`."""
 
     arn: str
     name: str

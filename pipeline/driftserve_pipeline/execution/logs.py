@@ -1,4 +1,4 @@
-"""Reads the logs of a step's containers."""
+"""Read the logs of a step's containers from CloudWatch."""
 
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 from driftserve_pipeline.errors import PipelineError
 from driftserve_pipeline.execution.report import ExecutionReport, StepReport
 
-_GROUPS = {
+_GROUPS = {  # for each kind of job: its log group in CloudWatch
     "processing-job": "/aws/sagemaker/ProcessingJobs",
     "training-job": "/aws/sagemaker/TrainingJobs",
     "hyper-parameter-tuning-job": "/aws/sagemaker/TrainingJobs",
@@ -29,7 +29,7 @@ def step_of(report: ExecutionReport, name: str) -> StepReport:
     """Return the step of an execution with this name.
 
     Raises:
-        PipelineError: it has not started.
+        PipelineError: the step does not exist or has not started.
     """
     for step in report.steps:
         if step.name == name:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from driftserve_pipeline.errors import PipelineError
 
-MOST_CHARACTERS = 1024  # from botocore's shape of a parameter value
-_NOTHING = "none"  # because SageMaker accepts no empty argument
+MOST_CHARACTERS = 1024  # limit of a parameter's value, from botocore's shapes
+_NOTHING = "none"  # stands for an empty value, which SageMaker does not accept as an argument
 _FORMS = {
     "String": re.compile(".+", re.DOTALL),
     "Integer": re.compile(r"-?\d+", re.ASCII),
@@ -28,7 +28,7 @@ class Parameter:
 
 
 def declared_parameters(definition: str) -> tuple[Parameter, ...]:
-    """Return the parameters of a pipeline's definition (JSON), in its order."""
+    """Return the parameters of a pipeline's definition (JSON), in the order of the definition."""
     return tuple(
         Parameter(
             declared["Name"],

@@ -11,7 +11,10 @@ _OVER = frozenset({"Succeeded", "Failed", "Stopped", "CompletedWithFailures"})
 
 @dataclass(frozen=True)
 class StepReport:
-    """A step of an execution. `job` and `cached_from` are the ARNs of its job and of the execution that it reuses."""
+    """A step of an execution.
+
+    `job` is the ARN of its job. `cached_from` is the ARN of the execution whose cached result it reuses.
+    """
 
     name: str
     status: str

@@ -1,4 +1,4 @@
-"""Lists the objects at a location that the pipeline reads: S3 objects, or a Kaggle data set by its name."""
+"""List the S3 objects at a location that the pipeline reads. Of a Kaggle data set, only the name is known here."""
 
 import hashlib
 import json
@@ -37,7 +37,7 @@ def list_source(client: Any, location: str) -> Source:
         location: `s3://<bucket>/<prefix>`, the address of one object, or `kaggle:<owner>/<name>`.
 
     Raises:
-        PipelineError: the location is neither, or it is empty.
+        PipelineError: the location has another form, or there are no objects.
     """
     if location.startswith(_BY_NAME):
         return Source(location, ())

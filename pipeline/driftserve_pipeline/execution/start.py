@@ -1,4 +1,4 @@
-"""Starts executions: one per manifest, and only one at a time."""
+"""Start executions: one for each manifest, and only one at a time."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""The server that replaces S3 and the model registry in a local run: a given one, or moto's."""
+"""The server that replaces S3 and SageMaker's model registry in a local run: moto's, or one at a given URL."""
 
 import logging
 import os
@@ -13,7 +13,7 @@ from botocore.config import Config
 
 _LOOPBACK = "127.0.0.1"
 _REGION = "eu-central-1"
-_OURS = ("AWS_", "DRIFTSERVE_")  # could point a step to the real AWS, or change its settings
+_OURS = ("AWS_", "DRIFTSERVE_")  # variables that could point a step to the real AWS, or change its settings
 
 
 @contextmanager
@@ -29,7 +29,7 @@ def local_aws(endpoint_url: str | None, address: str = _LOOPBACK) -> Iterator[di
         return
     from moto.server import ThreadedMotoServer
 
-    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # otherwise one line per call
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # otherwise it logs a line for each call
     server = ThreadedMotoServer(ip_address=address, port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -41,7 +41,7 @@ def local_aws(endpoint_url: str | None, address: str = _LOOPBACK) -> Iterator[di
 
 
 def make_client(service: str, environment: dict[str, str]) -> Any:
-    """Return a client of the server that the variables point to."""
+    """Return boto3's client of a service, for the server that the variables point to."""
     return boto3.client(
         service,
         endpoint_url=environment["AWS_ENDPOINT_URL"],
@@ -53,7 +53,7 @@ def make_client(service: str, environment: dict[str, str]) -> Any:
 
 
 def _forget(host: str, port: int) -> None:
-    """Empty moto's account. It belongs to the process, so the next server would start with this one's content."""
+    """Empty moto's account. The account belongs to the process, so the next server would start with its content."""
     connection = HTTPConnection(host, port)
     connection.request("POST", "/moto-api/reset")
     connection.getresponse().read()

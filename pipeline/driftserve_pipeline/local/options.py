@@ -1,4 +1,4 @@
-"""The flags that both kinds of local run share, and the settings and parameters that they lead to."""
+"""The flags that both kinds of local run share; and the settings and parameters of a run with these flags."""
 
 import argparse
 from collections.abc import Iterable, Mapping
@@ -7,16 +7,16 @@ from pathlib import Path
 from driftserve_pipeline.errors import PipelineError
 from driftserve_pipeline.settings import PREFIX, PipelineSettings, read_settings
 
-# Corruptions and explanations take the most time.
+# Settings for a short run: corruptions and explanations take the most time.
 _SHORT = {"robustness_images": "24", "explained_images": "4"}
-# Drawn scenes are easy. They need no large images and no downloaded weights.
+# Parameters for drawn scenes, which are easy: they need no large images and no downloaded weights.
 _DRAWN_PARAMETERS = {"ImageSize": "64", "Epochs": "4", "AccuracyThreshold": "0.6"}
-_DRAWN_CHOICE = {"Model": "test_resnet", "LearningRate": "0.004"}  # not parameters if a search chooses them
-_PARAMETERS = {"Epochs": "3"}
+_DRAWN_CHOICE = {"Model": "test_resnet", "LearningRate": "0.004"}  # parameters only if no search chooses them
+_PARAMETERS = {"Epochs": "3"}  # parameters of a short run on other images
 
 
 def add_local_arguments(parser: argparse.ArgumentParser, work: Path, *, images_required: bool) -> None:
-    """Add the flags. The default work folder is `work`."""
+    """Add the flags to a parser. The default work folder is `work`."""
     parser.add_argument("--work", type=Path, default=work, help="work folder (default: %(default)s)")
     parser.add_argument(
         "--images", type=Path, required=images_required, help="folder with train/ and test/, each with <class>/<image>"
@@ -45,8 +45,8 @@ def local_settings(
 
     Args:
         options: the parsed flags of `add_local_arguments`.
-        environment: contains `DRIFTSERVE_PIPELINE_*`.
-        defaults: more defaults.
+        environment: the environment variables, with settings as `DRIFTSERVE_PIPELINE_*`.
+        defaults: more defaults, by the name of the setting.
 
     Raises:
         PipelineError: a setting is unknown or out of bounds.

@@ -11,11 +11,11 @@ from driftserve.host.lock import lock, try_lock
 
 @dataclass(frozen=True)
 class Result:
-    """How an execution ended: with a package in the registry, with nothing to register, or with a failure."""
+    """The result of an execution: a package in the registry, nothing to register, or a failure."""
 
     execution_id: str
     reason: str | None = None
-    """Why it failed; None if it did not."""
+    """Why the execution failed; None if it did not fail."""
     package: str | None = None
     """ARN of the registered model package."""
     archive: str | None = None
@@ -24,9 +24,9 @@ class Result:
 
 @contextmanager
 def locked(work: Path, say_waiting: Callable[[], None]) -> Iterator[int]:
-    """Hold the lock of a folder of executions, and yield its file descriptor.
+    """Context manager that holds the lock of a work folder; it yields the file descriptor of the lock.
 
-    A process that inherits the descriptor holds the lock too. It is free when the last process of a run has ended.
+    A process that inherits the descriptor holds the lock too. The lock is free when the last process has ended.
     """
     work.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(work / "lock", os.O_RDWR | os.O_CREAT, 0o644)

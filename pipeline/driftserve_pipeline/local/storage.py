@@ -1,4 +1,4 @@
-"""Copies whole folders from and to S3, as SageMaker does before and after a job."""
+"""Copy whole folders from and to S3, as SageMaker does before and after a job."""
 
 import shutil
 import tarfile
@@ -26,7 +26,7 @@ class Storage:
         """Copy the object with this address, or all objects below this prefix, into a folder.
 
         Raises:
-            PipelineError: there are none.
+            PipelineError: there are no such objects.
         """
         bucket, prefix = bucket_and_key(uri)
         found = [key for key in self._keys(bucket, prefix) if not key.endswith("/")]
@@ -68,13 +68,13 @@ class Storage:
         """Return the content of an object.
 
         Raises:
-            PipelineError: it does not exist.
+            PipelineError: the object cannot be read.
         """
         bucket, key = bucket_and_key(uri)
         try:
             content: bytes = self._client.get_object(Bucket=bucket, Key=key)["Body"].read()
         except ClientError as error:
-            raise PipelineError(f"{uri}: expected an object, got {error}") from error
+            raise PipelineError(f"{uri}: cannot read the object: {error}") from error
         return content
 
     def _keys(self, bucket: str, prefix: str) -> list[str]:
@@ -82,7 +82,7 @@ class Storage:
         try:
             return [found["Key"] for page in pages for found in page.get("Contents", ())]
         except ClientError as error:
-            raise PipelineError(f"s3://{bucket}/{prefix}: expected a bucket that can be listed, got {error}") from error
+            raise PipelineError(f"s3://{bucket}/{prefix}: cannot list the bucket: {error}") from error
 
     def _ensure(self, bucket: str) -> None:
         if bucket in self._buckets:

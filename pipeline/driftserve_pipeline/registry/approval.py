@@ -1,4 +1,4 @@
-"""Approves and rejects versions, and rolls back to older ones."""
+"""Approve and reject versions, and roll back to older ones."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +11,7 @@ from driftserve_pipeline.errors import PipelineError
 from driftserve_pipeline.registry.versions import APPROVED, ModelVersion, answered, describe, list_arns, list_versions
 
 REJECTED = "Rejected"
-_MOST_CHARACTERS = 1024  # from botocore's shape of ApprovalDescription
+_MOST_CHARACTERS = 1024  # limit of ApprovalDescription, from botocore's shapes
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,8 @@ def approve(client: Any, s3: Any, version: ModelVersion, reason: str) -> None:
     Args:
         client: boto3's client for SageMaker.
         s3: boto3's client for S3.
-        version: its model data must be in S3.
-        reason: stored as its ApprovalDescription.
+        version: the version; its model data must be in S3.
+        reason: text to store as the version's ApprovalDescription.
 
     Raises:
         PipelineError: the model data is missing, or the version is another kind of model.
@@ -74,7 +74,7 @@ def roll_back(client: Any, s3: Any, group: str, to: str | None, reason: str) -> 
         s3: boto3's client for S3.
         group: the name of the model package group.
         to: number or ARN of the older version; by default the approved version before the champion.
-        reason: stored as the ApprovalDescription of the rejected versions.
+        reason: text to store as the ApprovalDescription of the rejected versions, and in that of the new champion.
 
     Raises:
         PipelineError: there is no such approved version, or its model data is not in S3. Nothing is changed then.
@@ -132,7 +132,8 @@ def _require_model_data(s3: Any, version: ModelVersion) -> None:
 
 
 def _decide(client: Any, version: ModelVersion, status: str, description: str) -> None:
-    kept = {"CustomerMetadataProperties": dict(version.metadata)} if version.metadata else {}  # moto drops it otherwise
+    # Otherwise moto deletes the metadata.
+    kept = {"CustomerMetadataProperties": dict(version.metadata)} if version.metadata else {}
     with answered(version.arn):
         client.update_model_package(
             ModelPackageArn=version.arn, ModelApprovalStatus=status, ApprovalDescription=description, **kept

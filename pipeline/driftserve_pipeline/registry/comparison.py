@@ -1,4 +1,4 @@
-"""Compares two versions by their measurements and their metadata."""
+"""Compare two versions by their measurements and their metadata."""
 
 import json
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from driftserve_pipeline.registry.versions import ModelVersion
 
 Value = float | str | None
 
-_MEASURES = {  # our name: path in evaluation.json
+_MEASURES = {  # for each of our names: its path in evaluation.json
     "accuracy": ("multiclass_classification_metrics", "accuracy", "value"),
     "weighted_f1": ("multiclass_classification_metrics", "weighted_f1", "value"),
     "macro_f1": ("driftserve", "macro_f1", "value"),
@@ -65,7 +65,7 @@ def compare(s3: Any, first: ModelVersion, second: ModelVersion) -> Comparison:
         second: the other version.
 
     Raises:
-        PipelineError: an evaluation exists, but it is not JSON.
+        PipelineError: an evaluation is not JSON. A missing evaluation is not an error.
     """
     of_first, of_second = _known(s3, first), _known(s3, second)
     names = dict.fromkeys([*of_first, *of_second])
@@ -99,7 +99,7 @@ def _evaluation(s3: Any, version: ModelVersion) -> Mapping[str, Any]:
     try:
         read = json.loads(content)
     except ValueError as error:
-        raise PipelineError(f"{version.evaluation_url}: expected an evaluation as JSON, got: {error}") from error
+        raise PipelineError(f"{version.evaluation_url}: the evaluation is not JSON: {error}") from error
     return read if isinstance(read, dict) else {}
 
 

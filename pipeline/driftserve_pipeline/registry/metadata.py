@@ -1,9 +1,9 @@
-"""Makes strings valid for a model package's CustomerMetadataProperties."""
+"""Make strings valid as values in a model package's CustomerMetadataProperties."""
 
 import unicodedata
 
-MOST_CHARACTERS = 256
-_SIGNS = "_.:/=+-@"  # also allowed by botocore's pattern of CustomerMetadataValue
+MOST_CHARACTERS = 256  # limit of one value
+_SIGNS = "_.:/=+-@"  # allowed beside letters, blanks and digits; from botocore's pattern of CustomerMetadataValue
 
 
 def metadata_value(text: str) -> str:

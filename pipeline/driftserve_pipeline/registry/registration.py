@@ -1,4 +1,4 @@
-"""Registers a version with boto3, as the step RegisterModel does in a pipeline's execution."""
+"""Register a version with boto3, as the step RegisterModel does in an execution of the pipeline."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ RESPONSE_TYPES = ("application/json",)
 
 @dataclass(frozen=True)
 class Registration:
-    """The properties of a version to register."""
+    """A version to register; `image` is the Docker image that serves it."""
 
     group: str
     image: str
@@ -30,7 +30,7 @@ def register(client: Any, registration: Registration) -> str:
 
     Args:
         client: boto3's client for SageMaker.
-        registration: its group is created if it does not exist.
+        registration: the version to register; its group is created if it does not exist.
 
     Raises:
         PipelineError: SageMaker refuses the request, or would refuse the metadata (moto does not check it).
@@ -51,7 +51,7 @@ def registration_request(
 
     Args:
         group: the name of the model package group.
-        image: the image that serves the model.
+        image: the Docker image that serves the model.
         model_data_url: the location of model.tar.gz.
         evaluation_url: the location of evaluation.json, or None.
         metadata: facts about the version.

@@ -1,4 +1,4 @@
-"""Reads the versions in a model package group, and finds the champion among them."""
+"""Read the versions in a model package group, and find the champion among them."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ APPROVED = "Approved"
 
 @dataclass(frozen=True)
 class ModelVersion:
-    """A registered version: its model data, its image, and its metadata."""
+    """A registered version: its model data, the Docker image that serves it, and its metadata."""
 
     arn: str
     version: int
@@ -35,7 +35,9 @@ class ModelVersion:
             PipelineError: something else registered it, as another kind of model.
         """
         if not self.model_data_url:
-            raise PipelineError(f"{self.arn}: expected one container with its model data, got another kind; reject it")
+            raise PipelineError(
+                f"{self.arn}: expected one container with its model data, got another kind of model; reject it"
+            )
 
 
 def list_versions(client: Any, group: str) -> tuple[ModelVersion, ...]:
@@ -53,7 +55,7 @@ def list_versions(client: Any, group: str) -> tuple[ModelVersion, ...]:
 
 
 def champion(client: Any, group: str) -> ModelVersion | None:
-    """Return the newest approved version of a group, which a new one must beat, or None.
+    """Return the newest approved version of a group, which a new version must beat; None if no version is approved.
 
     Raises:
         PipelineError: the registry cannot be read, or that version is another kind of model.
@@ -65,7 +67,7 @@ def champion(client: Any, group: str) -> ModelVersion | None:
 
 
 def newest_approved(client: Any, group: str) -> ModelVersion | None:
-    """Return the newest approved version of a group, of any kind of model, or None.
+    """Return the newest approved version of a group, whatever its kind of model; None if no version is approved.
 
     Raises:
         PipelineError: the registry cannot be read.
@@ -100,12 +102,12 @@ def describe(client: Any, arn: str) -> ModelVersion:
 
 @contextmanager
 def answered(place: str) -> Iterator[None]:
-    """Turn errors of boto3 into a PipelineError that starts with the place."""
+    """Context manager that turns errors of boto3 into a PipelineError whose message starts with the place."""
     try:
         yield
     except (BotoCoreError, ClientError) as error:
         raise PipelineError(
-            f"{place}: expected a response from the model registry, got: {error}; check name, credentials and network"
+            f"{place}: the request to the model registry failed: {error}; check name, credentials and network"
         ) from error
 
 
@@ -130,5 +132,5 @@ def list_arns(client: Any, group: str, **chosen: str) -> Iterator[str]:
 
 
 def is_missing(error: ClientError) -> bool:
-    """Return whether SageMaker reports a missing object, for which it has no single error code."""
+    """Return whether an error says that something does not exist, for which SageMaker has no single error code."""
     return "not exist" in str(error) or error.response["Error"]["Code"] == "ResourceNotFound"

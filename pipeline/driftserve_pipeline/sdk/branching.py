@@ -1,4 +1,4 @@
-"""Creates condition steps, fail steps, and the pipeline itself."""
+"""Create condition steps, fail steps, and the pipeline itself."""
 
 from collections.abc import Sequence
 from typing import Any

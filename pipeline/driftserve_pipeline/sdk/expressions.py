@@ -8,7 +8,7 @@ class Expression(Protocol):
 
     @property
     def expr(self) -> Any:
-        """Its form in the definition's JSON."""
+        """The value as it stands in the definition's JSON."""
 
     def to_string(self) -> "Expression":
         """Return the same value as text."""
@@ -26,7 +26,7 @@ class Step(Protocol):
 
     @property
     def properties(self) -> Any:
-        """Fields of its job's description, each as an expression."""
+        """Fields of the description of the step's job, each as an expression."""
 
 
 def declare_parameter(name: str, default: str | float) -> Expression:
@@ -63,6 +63,6 @@ def read_json(step: Step, file: str, path: str) -> Expression:
 
 
 def output_of(step: Step, name: str) -> Expression:
-    """Return the location of a processing step's output. For a cached result, it is the earlier output's location."""
+    """Return the location of a processing step's output. If the result is cached, that is where it was written then."""
     location: Expression = step.properties.ProcessingOutputConfig.Outputs[name].S3Output.S3Uri
     return location

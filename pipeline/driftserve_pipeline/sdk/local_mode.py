@@ -1,4 +1,4 @@
-"""Runs the steps of a pipeline in containers on this machine, with the SDK's local mode."""
+"""Run the steps of a pipeline in containers on this machine, with the SDK's local mode."""
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -16,7 +16,7 @@ LOCAL = "local"  # the instance type that stands for this machine
 
 @dataclass(frozen=True)
 class LocalExecution:
-    """How an execution ended. Step and reason are None if it succeeded."""
+    """The result of an execution. `failed_step` and `reason` are None if it succeeded."""
 
     execution_id: str
     failed_step: str | None
@@ -24,11 +24,13 @@ class LocalExecution:
 
 
 def open_local_session(settings: PipelineSettings, folder: Path, label: str) -> Session:
-    """Return a session that runs jobs as containers with docker-compose. The environment has the address of its S3.
+    """Return a session that runs jobs as containers with docker-compose.
+
+    boto3 reads the address of the local S3 from the environment.
 
     Args:
         settings: the source of the region and the bucket.
-        folder: where the containers have their folders while they run.
+        folder: folder for the containers' folders while they run.
         label: `<name>=<value>`, a label of every container.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Creates processing steps: a command in our image, with input and output folders."""
+"""Create processing steps: a command in the training Docker image, with input and output folders."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -35,7 +35,7 @@ class Processing:
 
 
 def processing_step(session: Session, settings: PipelineSettings, processing: Processing) -> Step:
-    """Return the step. It runs in the training image, on the settings' instance type."""
+    """Return the step. It runs in the training Docker image, on the settings' instance type."""
     from sagemaker.core.network import NetworkConfig
     from sagemaker.core.processing import Processor
     from sagemaker.core.workflow.properties import PropertyFile as SdkPropertyFile

@@ -1,4 +1,4 @@
-"""Creates the step that registers a version of the model."""
+"""Create the step that registers a version of the model."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,8 +24,8 @@ def registration_step(
 ) -> Step:
     """Return the step that registers a version in the settings' group, where somebody has to approve it.
 
-    Our package `registry` builds the request. The SDK's ModelBuilder would inspect the model and the image to build it.
-    The SDK's ModelStep accepts any request of that kind (model_step.py:109).
+    Our package `registry` builds the request, because the SDK's ModelBuilder would inspect the model and the Docker
+    image for it. The SDK's ModelStep accepts any request of this kind (model_step.py:109).
     """
     from sagemaker.core.workflow.pipeline_context import _ModelStepArguments
     from sagemaker.mlops.workflow.model_step import ModelStep

@@ -22,10 +22,10 @@ CONFIGURATION = {
 
 @contextmanager
 def offline(settings: PipelineSettings) -> Iterator[None]:
-    """Let the SDK be imported and used without an account, a network or warnings.
+    """Context manager in which the SDK can be imported and used without an account, a network or warnings.
 
     The SDK creates clients of the default session on import (air_hub.py:36) and in a step's constructor (steps.py:594).
-    Each client looks for a region and for keys. Afterwards, the original environment is restored.
+    Each client looks for a region and for keys. At the end, the environment variables are restored.
     """
     import boto3
 
@@ -60,7 +60,7 @@ def open_session(settings: PipelineSettings) -> Session:
             return settings.bucket
 
         def upload_data(self, *_: object, **__: object) -> str:
-            raise PipelineError("expected steps whose code is in their image, got a file to upload; remove it")
+            raise PipelineError("expected steps whose code is in their Docker image, got a file to upload; remove it")
 
         upload_string_as_file_body = upload_data
 
@@ -82,7 +82,7 @@ def prepare(settings: PipelineSettings) -> None:
 
 
 def imported() -> tuple[Any, Any]:
-    """Import boto3 and the SDK's session. Call this before other imports from the SDK."""
+    """Import boto3 and the SDK's session class, and return both. Call this before other imports from the SDK."""
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     try:

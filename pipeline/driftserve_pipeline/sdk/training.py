@@ -1,4 +1,4 @@
-"""Creates training and tuning steps, which run `train` of the training image in one or many jobs."""
+"""Create training and tuning steps, which run `train` of the training Docker image in one or many jobs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from driftserve_pipeline.sdk.session import Session
 from driftserve_pipeline.settings import PipelineSettings
 
 METRIC = "val_accuracy"
-_METRIC_PATTERN = r"epoch=\d+ val_accuracy=([0-9.]+)"  # the job logs this after each epoch
+_METRIC_PATTERN = r"epoch=\d+ val_accuracy=([0-9.]+)"  # finds the value in the line that the job logs after each epoch
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def _trainer(session: Session, settings: PipelineSettings, training: Training) -
         role=settings.role_arn,
         base_job_name=settings.pipeline_name,
         training_image=settings.training_image,
-        # No key for its disk: instances with local disks, such as ml.g5, refuse a key and encrypt their disks anyway.
+        # No key for the disk: instances with local disks, such as ml.g5, refuse a key and encrypt the disks anyway.
         compute=Compute(
             instance_type=training.instance_type,
             instance_count=training.instance_count,

@@ -1,1 +1,1 @@
-"""The programs of processing steps. They do not import the SDK, and call the training package by its commands."""
+"""The programs of processing steps. They do not import the SDK, and run commands of the training package."""

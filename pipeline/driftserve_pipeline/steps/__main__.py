@@ -27,7 +27,7 @@ from driftserve_pipeline.steps.step import Folders
 from driftserve_pipeline.steps.tune import TUNE
 
 STEPS = {"fetch": FETCH, "preprocess": PREPROCESS, "tune": TUNE, "evaluate": EVALUATE, "register": REGISTER}
-_BASE_VARIABLE = "SAGEMAKER_BASE_DIR"  # the training job reads it too
+_BASE_VARIABLE = "SAGEMAKER_BASE_DIR"  # a folder in place of /opt/ml; the training job reads it too
 
 
 class Stopped(BaseException):
@@ -70,7 +70,7 @@ def _report(folders: Folders, reason: str) -> None:
 
 class _StepParser(Parser):
     def error(self, message: str) -> NoReturn:
-        """Raise the message like any other failure of the step."""
+        """Raise wrong arguments as a PipelineError, like any other failure of the step."""
         raise PipelineError(self.advise(message))
 
 

@@ -1,4 +1,4 @@
-"""Creates boto3 clients for step programs."""
+"""Create boto3 clients for step programs."""
 
 import os
 from typing import Any
@@ -23,4 +23,4 @@ def client(service: str) -> Any:
         # SageMaker sets the container's region in a variable that boto3 does not read.
         return session.client(service, session.region_name or os.environ.get("AWS_REGION"), config=_CONFIG)
     except (BotoCoreError, ValueError) as error:
-        raise PipelineError(f"{service}: expected settings that boto3 accepts, got: {error}; set AWS_REGION") from error
+        raise PipelineError(f"{service}: boto3 cannot create a client: {error}; set AWS_REGION") from error

@@ -1,4 +1,4 @@
-"""Downloads the registered champion, and reads its labels."""
+"""Download the registered champion, and read its labels."""
 
 import json
 import zipfile
@@ -16,19 +16,19 @@ from driftserve_pipeline.registry.versions import champion
 from driftserve_pipeline.steps.tarball import unpack
 
 _CONTRACT_FILE = "contract.json"
-_MOST_CONTRACT_BYTES = 64 * 2**20  # the limit of the serving code
+_MOST_CONTRACT_BYTES = 64 * 2**20  # the same limit as in the serving code
 
 
 @dataclass(frozen=True)
 class Champion:
-    """The newest approved version: its ARN, its downloaded archive, its labels."""
+    """The newest approved version: its ARN, its downloaded archive, and the labels in its contract."""
 
     arn: str
     archive: Path
     labels: tuple[str, ...]
 
     def is_comparable(self, labels: Collection[str]) -> bool:
-        """Return whether it has the same labels, in any order. If not, its predictions cannot be compared."""
+        """Return whether the champion has these labels, in any order. If not, the predictions cannot be compared."""
         return set(self.labels) == set(labels)
 
 
@@ -63,7 +63,7 @@ def _download(s3: Any, url: str, file: Path, arn: str) -> None:
         s3.download_file(bucket, key, str(file))
     except (PipelineError, Boto3Error, BotoCoreError, ClientError, ValueError) as error:
         raise PipelineError(
-            f"{arn}: expected its model data at {url}, got: {error}; restore it, or reject that version"
+            f"{arn}: cannot download its model data from {url}: {error}; restore it, or reject that version"
         ) from error
 
 
@@ -75,5 +75,5 @@ def _labels(archive: Path, arn: str) -> tuple[str, ...]:
         return tuple(map(str, contract["labels"]))
     except (zipfile.BadZipFile, KeyError, TypeError, ValueError) as error:
         raise PipelineError(
-            f"{arn}: expected a contract with labels in {archive.name}, got {error!r}; reject that version"
+            f"{arn}: cannot read the labels in the contract of {archive.name}: {error!r}; reject that version"
         ) from error

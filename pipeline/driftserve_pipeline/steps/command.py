@@ -1,4 +1,4 @@
-"""Runs commands of other packages as processes, shows their stderr live, and passes on their reason of failure."""
+"""Run commands of other packages as processes, show their stderr live, and pass on their reason of failure."""
 
 import signal
 import subprocess
@@ -7,8 +7,8 @@ import tempfile
 
 from driftserve_pipeline.errors import PipelineError
 
-_TAIL_BYTES = 64 * 1024
-_PATIENCE_SECONDS = 30  # SageMaker kills the job's processes after 120
+_TAIL_BYTES = 64 * 1024  # the last part of stderr, in which the reason is searched
+_PATIENCE_SECONDS = 30  # time to end after SIGTERM; SageMaker kills the job's processes after 120 s
 
 
 def run_command(module: str, *arguments: str) -> str:
@@ -35,7 +35,7 @@ def run_command(module: str, *arguments: str) -> str:
 
 
 def _show(process: subprocess.Popen[bytes]) -> str:
-    """Copy the process's stderr to ours, and return the last part of it."""
+    """Copy stderr of the process to our stderr until it ends, and return the last part of it."""
     tail = b""
     assert process.stderr is not None  # noqa: S101  # it is a pipe
     while block := process.stderr.read(_TAIL_BYTES):
@@ -65,4 +65,4 @@ def _reason(module: str, arguments: tuple[str, ...], status: int, tail: str) -> 
     if found and (lines := reason.splitlines()):
         return lines[0]
     last = next((line for line in reversed(tail.splitlines()) if line.strip()), "nothing on stderr")
-    return f"{module} {arguments[0]}: expected exit status 0, got {status}: {last.strip()}"
+    return f"{module} {arguments[0]}: ended with exit status {status}: {last.strip()}"

@@ -1,4 +1,4 @@
-"""Evaluate: tests the trained network, archives it, and compares it with the registered champion."""
+"""Step Evaluate: test the trained network, archive it, and compare it with the registered champion."""
 
 import argparse
 import hashlib
@@ -19,7 +19,7 @@ from driftserve_pipeline.steps.verdict import judge, write_verdict
 _TRAINING = "driftserve_training"
 _PACKED = "model.tar.gz"
 _RUN_FOLDER = "run"  # made by a training job with `product` = `run`
-_EVIDENCE = (
+_EVIDENCE = (  # files of the run that are kept in the output
     *("evaluation.json", "predictions-test.csv", "label_issues-test.csv", "card.html", "card.json"),
     *("certificate.json", "trained.json", "configuration.json", "history.csv", "manifest.csv"),
 )
@@ -95,14 +95,14 @@ def _gather(options: argparse.Namespace, run: Path, data: Path, champion: Champi
 
 
 def _export(options: argparse.Namespace, run: Path, data: Path, output: Path) -> Path:
-    """Export the archive and return it. Its `model.tar.gz` is in the output folder."""
+    """Export the archive and return its path. Its `model.tar.gz` is in the output folder."""
     named = ("--name", options.name, "--version", options.version, "--certificate", options.certificate)
     run_command(_TRAINING, "export", "--trained", str(run), "--data", str(data), "--output", str(output), *named)
     return output / "model" / f"{options.name}.mar"
 
 
 def _metadata(run: Path, archive: Path) -> dict[str, str]:
-    """Return the version's provenance, after verifying the archive as the service will do it."""
+    """Verify the archive as the service does; return facts on its origin, for the registry."""
     _, digest = run_command("driftserve", "verify", str(archive)).split()
     return {
         "archive_sha256": digest,

@@ -1,4 +1,4 @@
-"""Reads the result files of the training package, as far as the verdict needs them."""
+"""Read from the training package's result files what the verdict needs."""
 
 from pathlib import Path
 from typing import TypeVar
@@ -50,7 +50,7 @@ class _Metrics(_Read):
 
 
 class Evaluation(_Read):
-    """`evaluation.json`. The pipeline's condition reads the accuracy from the same field."""
+    """The part of `evaluation.json` that is needed here. The pipeline's condition reads the same accuracy."""
 
     multiclass_classification_metrics: _Metrics
     driftserve: _Evaluation
@@ -62,7 +62,7 @@ class Evaluation(_Read):
 
 
 class Trained(_Read):
-    """`trained.json`."""
+    """The part of `trained.json` that is needed here."""
 
     labels: tuple[str, ...]
     manifest_sha256: str
@@ -78,7 +78,7 @@ class _Power(_Read):
 
 
 class Certificate(_Read):
-    """`certificate.json`."""
+    """The part of `certificate.json` that is needed here."""
 
     kind: str
     images: int
@@ -86,7 +86,7 @@ class Certificate(_Read):
     power: tuple[_Power, ...]
 
     def __str__(self) -> str:
-        """Return one line, with only those characters that a model package's metadata may contain."""
+        """Return a summary in one line, with only those characters that a model package's metadata may contain."""
         power = [cell.power for cell in self.power if cell.power is not None]
         alarms = [f"false alarms {row.rate:.4f} of {row.budget:.4f} allowed" for row in self.false_alarms[:1]]
         powers = [f"power {sum(power) / len(power):.3f} over {len(power)} corruptions"] if power else []
@@ -102,7 +102,7 @@ def read_evidence(path: Path, kind: type[_Kind]) -> _Kind:
     try:
         return kind.model_validate_json(path.read_bytes())
     except OSError as error:
-        raise PipelineError(f"{path}: expected a file that can be read, got {error.strerror}") from error
+        raise PipelineError(f"{path}: cannot read the file: {error.strerror}") from error
     except ValidationError as error:
         problem = first_problem(error)
         raise PipelineError(f"{path}: {problem.place}: {problem.reason}; run the step that wrote it again") from error

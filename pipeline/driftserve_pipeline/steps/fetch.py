@@ -1,4 +1,4 @@
-"""Fetch: copies the images from their source. The test images may come from a second source."""
+"""Step Fetch: copy the images from their source. The test images may come from a second source."""
 
 import argparse
 

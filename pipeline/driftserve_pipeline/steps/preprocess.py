@@ -1,4 +1,4 @@
-"""Preprocess: checks the images, merges annotations, chooses validation images, and writes the manifest."""
+"""Step Preprocess: check the images, merge annotations, choose validation images, and write the manifest."""
 
 import argparse
 
@@ -29,7 +29,7 @@ def _run(options: argparse.Namespace, folders: Folders) -> str:
         arguments += [_DROP]
     try:
         return run_command("driftserve_training", "preprocess", *arguments)
-    except PipelineError as error:  # its reader sets parameters, not flags of commands
+    except PipelineError as error:  # the reader of the message sets parameters, not flags
         raise PipelineError(str(error).replace(_DROP, _DROP_PARAMETER)) from error
 
 

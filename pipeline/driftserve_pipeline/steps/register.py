@@ -1,4 +1,4 @@
-"""Register: registers a version in runs without SageMaker, where the step RegisterModel is not available."""
+"""Step Register: register a version in a run without SageMaker, where the step RegisterModel is not available."""
 
 import argparse
 import json
@@ -11,7 +11,7 @@ from driftserve_pipeline.steps.verdict import read_verdict
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--group", required=True, help="model package group; created if it does not exist")
-    parser.add_argument("--image", required=True, help="image that serves the model")
+    parser.add_argument("--image", required=True, help="Docker image that serves the model")
     parser.add_argument("--model-data-url", required=True, help="location of model.tar.gz")
     parser.add_argument("--evaluation-url", required=True, help="location of evaluation.json")
     parser.add_argument("--revision", required=True, help="revision of the code")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-_NOT_GIVEN = ("", "none")  # because a pipeline always passes every parameter
+_NOT_GIVEN = ("", "none")  # values for "not given": a pipeline passes every parameter
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Folders:
 
     @property
     def message(self) -> Path:
-        """File from which SageMaker reads why a job failed. It shows 1,024 characters."""
+        """File from which SageMaker reads why a job failed. SageMaker shows 1,024 characters."""
         return self.base / "output" / "message"
 
 

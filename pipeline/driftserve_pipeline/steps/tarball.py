@@ -1,4 +1,4 @@
-"""Unpacks a `model.tar.gz` without trusting its file names, file types and size."""
+"""Unpack a `model.tar.gz` without trusting its file names, file types and sizes."""
 
 import errno
 import shutil
@@ -11,7 +11,7 @@ from driftserve_pipeline.errors import PipelineError
 MOST_BYTES = 20 * 2**30
 MOST_FILES = 10_000
 _BLOCK_BYTES = 2**20
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the fault of this machine, not of the tarball
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk is full: the tarball may be fine
 
 
 def unpack(packed: Path, folder: Path, most_bytes: int = MOST_BYTES) -> Path:
@@ -37,7 +37,7 @@ def unpack(packed: Path, folder: Path, most_bytes: int = MOST_BYTES) -> Path:
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
         if getattr(error, "errno", None) in _NO_ROOM:
             raise
-        raise PipelineError(f"{packed}: expected a model.tar.gz, got {error}; make it again") from error
+        raise PipelineError(f"{packed}: cannot be read as a model.tar.gz: {error}; make it again") from error
     return folder
 
 
@@ -58,6 +58,6 @@ def _unpack(tarball: tarfile.TarFile, member: tarfile.TarInfo, folder: Path, pac
 
 
 def _read_to_end(tarball: tarfile.TarFile) -> None:
-    """Read to the end, so that gzip checks its checksum. It lies after the last byte that tar reads."""
+    """Read to the end, where gzip checks its checksum. The checksum lies after the last byte that tar reads."""
     while tarball.fileobj and tarball.fileobj.read(_BLOCK_BYTES):
         pass

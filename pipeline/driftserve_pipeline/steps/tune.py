@@ -1,4 +1,4 @@
-"""Tune: runs the training package's search on one machine, in runs without SageMaker."""
+"""Step Tune: run the training package's search on one machine, in a run without SageMaker."""
 
 import argparse
 import json
@@ -11,10 +11,11 @@ from driftserve_pipeline.steps.command import run_command
 from driftserve_pipeline.steps.step import Folders, Step
 
 BEST_FILE = "best.json"
-_TABLE_FILE = "table.md"  # lists the trials
+_TABLE_FILE = "table.md"  # the table of all trials
+# For each hyperparameter: the flag of the training package's `tune`.
 _CHOICES = {"model": "--models", "optimizer": "--optimizers"}
 _RANGES = {"learning_rate": "--learning-rates"}
-_NOT_SEARCHED_WITH = ("name", "product", "revision")  # of the training job, unknown to the search
+_NOT_SEARCHED_WITH = ("name", "product", "revision")  # hyperparameters of a training job that `tune` does not have
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -71,7 +72,7 @@ def _flags(flag: str, pairs: list[tuple[str, str]], known: dict[str, str]) -> li
 
 
 def _weights(channel: Path) -> tuple[str, ...]:
-    """Return the flag for a channel's weights. A single file needs no record; of several, each model uses its own."""
+    """Return the flag for the weights in a channel: a single file, or the folder if each model has its own file."""
     if not channel.is_dir():
         return ()
     files = [path for path in channel.iterdir() if path.is_file() and path.suffix != ".json"]

@@ -33,7 +33,7 @@ def judge(
     the person who approves.
 
     Args:
-        evaluation: contains the comparison if there is a comparable champion.
+        evaluation: the evaluation; it contains the comparison if there is a comparable champion.
         threshold: the lowest accuracy that is registered.
         champion: the ARN of the newest approved version, or None.
         is_comparable: whether the champion has the same labels. If not, the predictions cannot be compared.

@@ -109,7 +109,7 @@ def test_images_with_lost_observations_are_sent_again_to_complete_the_windows() 
 
 def test_a_server_that_observes_nothing_ends_the_demo() -> None:
     fake = FakeServer(losses=10_000)
-    with pytest.raises(DriftserveError, match="calm 1/1: expected 60 observations, got 20 less"):
+    with pytest.raises(DriftserveError, match="calm 1/1: expected 60 observations, 20 are missing"):
         stages._send_phase(fake, fake, "calm", [STREAM[:20]], [], lambda: None)  # type: ignore[arg-type]
 
 
@@ -136,7 +136,7 @@ def test_the_table_has_every_phase_and_fits_into_100_columns() -> None:
     assert "calm traffic    1 alarm in 12 windows; undrifted" in lines
     assert "noisy traffic   2 alarms in 2 windows; gaussian_noise severity 3" in lines
     assert "                drifted: max_probability, entropy, margin, brightness, ..." in lines
-    assert "foreign images  2 alarms in 2 windows; 25% out of distribution" in lines
+    assert "OOD images      2 alarms in 2 windows; 25% out of distribution" in lines
 
 
 def test_a_stage_that_fails_is_named_with_the_last_line_of_its_log(tmp_path: Path) -> None:

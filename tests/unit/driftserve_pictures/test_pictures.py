@@ -83,7 +83,7 @@ def test_a_recording_holds_what_a_terminal_was_sent(tmp_path: Path) -> None:
 
 
 def test_a_command_that_fails_is_an_error() -> None:
-    with pytest.raises(DriftserveError, match="ended with 3"):
+    with pytest.raises(DriftserveError, match="ended with exit status 3"):
         record(["sh", "-c", "exit 3"], {}, is_shown=False)
 
 

@@ -45,7 +45,7 @@ def test_yaml_keys_may_have_hyphens_or_underscores(tmp_path: Path) -> None:
         ("learning_rte: 1", r"p\.yaml: unknown parameter 'learning_rte', expected one of .*learning_rate.*; remove it"),
         ("- epochs", r"p\.yaml: expected parameters as `name: value`, got list"),
         ("a: [", r"p\.yaml: expected YAML, got while parsing"),
-        (None, r"p\.yaml: expected a file that can be read, got No such file"),
+        (None, r"p\.yaml: cannot read the file: No such file"),
     ],
 )
 def test_the_error_for_invalid_yaml_is_one_line(text: str | None, message: str, tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_only_variables_with_the_prefix_are_parameters() -> None:
         (["train", "--output", "o"], "expected data, or a folder for each split, got none for train, val, test"),
         (["train", "--data", "d", "--output", "o", "--optimizer", "adamx"], "expected one of timm's optimizers"),
         (["train", "--data", "nowhere", "--output", "o"], "nowhere: expected images as train/<class>/<image>.jpg"),
-        (["train", "--config", "nowhere.yaml"], "nowhere.yaml: expected a file that can be read"),
+        (["train", "--config", "nowhere.yaml"], "nowhere.yaml: cannot read the file"),
         (["fit"], "invalid choice: 'fit'"),
         ([], "the following arguments are required: COMMAND"),
     ],

@@ -1,4 +1,4 @@
-"""The contract of an archive: what the network promises, with the digests of the evidence."""
+"""Make the contract of an archive: the network's input, labels, drift reference and digests of its evidence."""
 
 from datetime import datetime, timezone
 
@@ -23,7 +23,7 @@ def to_contract(
     golden: tuple[GoldenImage, ...],
     certificate: Certificate,
 ) -> Contract:
-    """Return the contract of a network with a name and a version; it keeps the digests of the card's `files`."""
+    """Return the contract of a network; its provenance has the digests of the card's files."""
     record, reference = card.trained, served.reference
     names = feature_names(record.labels, reference.embedding_size)
     return Contract(

@@ -1,4 +1,4 @@
-"""Export of a trained network to the archive that is served; a network without an evaluation is refused."""
+"""Export a trained network as the archive that is served; refuse a network that was not evaluated."""
 
 import shutil
 import tempfile
@@ -36,7 +36,7 @@ def export(
     effort: Effort = SHORT,
     certificate_images: Path | None = None,
 ) -> tuple[Path, Parity]:
-    """Write `<output>/model/<name>.mar`, `<output>/model.tar.gz`, and the model card beside them.
+    """Write `<output>/model/<name>.mar`, `<output>/model.tar.gz` and the model card; return the .mar and the parity.
 
     The principal components are fitted on `train/`. The reference is scored on `val/` with the serving code, and the
     golden images are chosen from `val/`. The drift certificate is measured on random halves of `val/`, or of
@@ -45,8 +45,8 @@ def export(
 
     Raises:
         DataError: the training run cannot be used or was not evaluated, or the data set is not that of the run.
-        ModelError: the eager and the scripted network do not agree, or the network is not confident enough on any
-            validation image to make it golden; nothing is left in `output`.
+        ModelError: the TorchScript network does not give the answers of the trained network, or the network is not
+            confident enough on any validation image to make it golden; nothing is left in `output`.
         ArchiveError: the archive could not be written, or its verification failed.
     """
     evidence = gather(trained)

@@ -1,4 +1,4 @@
-"""Golden images: validation images in the archive, with the answers that the served network must give to them."""
+"""Golden images: validation images that an archive contains, with the answers that its network must give."""
 
 from collections.abc import Iterator
 from io import BytesIO
@@ -17,19 +17,21 @@ from driftserve_training.archiving.served import ServedNetwork
 from driftserve_training.dataset.manifest import Manifest
 
 MOST_IMAGES = 8
-_LONGEST_SIDE = 512  # in pixels, so that an archive stays small
-_INFORMATIVE_MARGINS = (0.3, 0.9)  # a small change of the network moves these most, and does not change the label
+_LONGEST_SIDE = 512  # pixels of the longer side of a golden image, so that an archive stays small
+# Margins between the two highest probabilities that a small change of the network moves most, without changing the
+# label.
+_INFORMATIVE_MARGINS = (0.3, 0.9)
 
 
 def choose_golden(manifest: Manifest, served: ServedNetwork) -> tuple[tuple[GoldenImage, ...], dict[str, bytes]]:
-    """Choose up to eight golden images, from all predicted classes in turn; also return the PNG of each by file name.
+    """Choose up to eight golden images, from all predicted classes in turn; return them, and their PNGs by file name.
 
     Args:
         manifest: manifest of the images; those of `val/` are the candidates.
-        served: the network to archive, with its answers to these images; it also answers the PNG that is kept.
+        served: the network to archive, with its answers to these images; it also computes the answer to each PNG.
 
     Raises:
-        ModelError: no validation image has two most probable classes that lie far enough apart.
+        ModelError: the two highest probabilities are too close to each other for every validation image.
     """
     entries = manifest.split("val")
     golden: list[GoldenImage] = []
@@ -53,7 +55,7 @@ def choose_golden(manifest: Manifest, served: ServedNetwork) -> tuple[tuple[Gold
 
 
 def _candidates(probabilities: npt.NDArray[np.float64]) -> Iterator[int]:
-    """Yield the images with a large enough margin, from each predicted class in turn, informative margins first."""
+    """Yield indices of images with a large enough margin, from each predicted class in turn, informative ones first."""
     margins = np.array([margin_of(row) for row in probabilities.tolist()])
     is_informative = (margins >= _INFORMATIVE_MARGINS[0]) & (margins <= _INFORMATIVE_MARGINS[1])
     order = np.argsort(~is_informative, kind="stable")

@@ -1,4 +1,4 @@
-"""The scripted network as it will be served, with its answers to the validation images."""
+"""The TorchScript network as it will be served, with its answers to the validation images."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -23,7 +23,11 @@ from driftserve_training.network.trained import TrainedRecord
 
 @dataclass(frozen=True)
 class ServedNetwork:
-    """A network as the archive serves it; the serving code measures `reference` and `accuracy` on `val/`."""
+    """A network as the archive serves it.
+
+    `reference` and `accuracy` are measured on `val/`, with the serving code. `parity` compares the network with the
+    trained one.
+    """
 
     graph: Path
     model: Model
@@ -34,10 +38,10 @@ class ServedNetwork:
 
 
 def script(record: TrainedRecord, classifier: Classifier, manifest: Manifest, graph: Path) -> ServedNetwork:
-    """Script the network into a file, with principal components fitted on `train/`, and score it on `val/`.
+    """Write the network as TorchScript, with principal components fitted on `train/`; return it, scored on `val/`.
 
     Raises:
-        ModelError: the scripted network does not give the answers of the eager network.
+        ModelError: the TorchScript network does not give the answers of the trained network.
     """
     classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     spec = record.network.image_spec
@@ -53,7 +57,7 @@ def script(record: TrainedRecord, classifier: Classifier, manifest: Manifest, gr
 
 
 def _eager_logits(classifier: Classifier, batches: Iterable[npt.NDArray[np.uint8]]) -> npt.NDArray[np.float32]:
-    """Return the logits of the network as timm runs it, without the two steps of the export graph."""
+    """Return the logits of the PyTorch network before export, as timm runs it."""
     with torch.inference_mode():
         return np.concatenate(
             [classifier(to_tensor(batch)).numpy() for batch in tqdm(batches, desc="eager", unit="batch")]

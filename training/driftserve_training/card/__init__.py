@@ -1,1 +1,1 @@
-"""The model card: everything that is known about a trained network, on one page."""
+"""The model card: the measurements, the data and the limits of a trained network, on one page."""

@@ -1,4 +1,4 @@
-"""The content of a model card: all that is known about one trained network, collected from its run's folder."""
+"""The content of a model card: the evidence on one trained network, collected from the folder of its training run."""
 
 import hashlib
 import platform
@@ -43,7 +43,7 @@ class SplitImages:
 
 @dataclass(frozen=True)
 class Picture:
-    """The PNG of one explanation; the JSON holds only its digest."""
+    """The PNG of one explanation; the card's JSON contains only the digest of it."""
 
     file: str
     sha256: str
@@ -52,10 +52,10 @@ class Picture:
 
 @dataclass(frozen=True)
 class ModelCard:
-    """A network with all the evidence for it.
+    """A network with the evidence on its quality.
 
-    A field that was not measured is None or empty. `parameters` is the number of the network's trainable values,
-    `choices` are the parameters of the training run, and `versions` are those of the software that made the card.
+    A field that was not measured is None or empty. `parameters` is the number of the network's trainable values.
+    `choices` are the parameters of the training run. `versions` are the versions of the software that made the card.
     """
 
     schema_version: int
@@ -76,10 +76,10 @@ _ADAPTER = TypeAdapter(ModelCard)
 
 
 def gather(trained: Path) -> ModelCard:
-    """Collect the card of the network in a run's folder.
+    """Return the card of the network in the folder of a training run.
 
     Raises:
-        DataError: the run is not finished or not evaluated, or its evidence is of another network or data set.
+        DataError: the run is not finished or not evaluated, or the evidence in it is of another network or data set.
     """
     record, classifier = load_trained(trained)
     manifest = read_trained_images(trained, record.manifest_sha256)
@@ -109,7 +109,7 @@ def card_to_json(card: ModelCard) -> bytes:
 
 
 def _check_network(evaluation: Evaluation, record: TrainedRecord, path: Path) -> None:
-    """Check that an evaluation is of this network; the temperature, fitted to the logits, differs between two runs."""
+    """Check that an evaluation is of this network. The temperature is compared because it differs between two runs."""
     facts = {
         "split": ("test", evaluation.split),
         "network": (record.network.model, evaluation.network),
@@ -125,7 +125,7 @@ def _check_test_images(evaluation: Evaluation, manifest: Manifest, path: Path) -
     """Check that the evaluated images are the test images of the run."""
     if evaluation.images_sha256 != Manifest(manifest.folder, manifest.split("test")).sha256:
         raise DataError(
-            f"{path}: expected the test images of the run, got others; "
+            f"{path}: expected the test images of the run, got other images; "
             "run `evaluate` with the data that the network was trained with"
         )
 

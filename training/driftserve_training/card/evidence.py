@@ -48,7 +48,7 @@ def read_picture(trained: Path, name: str) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise DataError(
-            f"{path}: expected the picture of an explanation, got {error.strerror}; run `explain` again"
+            f"{path}: cannot read the picture of an explanation: {error.strerror}; run `explain` again"
         ) from error
 
 
@@ -62,7 +62,7 @@ def read_certificate(trained: Path) -> Certificate | None:
 
 
 def read_choices(trained: Path) -> dict[str, Choice] | None:
-    """Read the parameters of a run by name; return None if they were not written.
+    """Read the parameters of a run by name; return None if the run has no such file.
 
     If the augmentation is a file, only its name is kept.
 
@@ -77,7 +77,7 @@ def read_choices(trained: Path) -> dict[str, Choice] | None:
 
 
 def read_history(trained: Path) -> tuple[Epoch, ...]:
-    """Read the epochs of a run, in order; the result is empty if they were not written.
+    """Read the epochs of a run, in order; the result is empty if the run has no such file.
 
     Raises:
         DataError: a column is missing, or a value is not a number.
@@ -90,7 +90,7 @@ def read_history(trained: Path) -> tuple[Epoch, ...]:
     try:
         return _HISTORY.validate_python(rows)
     except ValidationError as error:
-        raise DataError(f"{path}: expected numbers for each epoch, got {_describe(error)}; train again") from error
+        raise DataError(f"{path}: expected numbers for each epoch: {_describe(error)}; train again") from error
 
 
 def _read(path: Path, adapter: TypeAdapter[_Kind]) -> _Kind | None:
@@ -100,7 +100,7 @@ def _read(path: Path, adapter: TypeAdapter[_Kind]) -> _Kind | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise DataError(f"{path}: expected a file that can be read, got {error.strerror}") from error
+        raise DataError(f"{path}: cannot read the file: {error.strerror}") from error
     except ValidationError as error:
         raise DataError(f"{path}: {_describe(error)}; run the command that wrote it again") from error
 

@@ -44,14 +44,14 @@ def write_card(files: CardFiles, page: Path) -> None:
 
 
 def check_card(directory: Path, archive: Path) -> None:
-    """Check that the card in a directory is the one whose digests the archive names. This does not render the card.
+    """Check that the card in a directory has the digests that the archive names. This does not render the card.
 
     Args:
         directory: directory with `card.html` and `card.json`: a run's folder, or a copy.
         archive: a `.mar`, or a directory that holds one.
 
     Raises:
-        DataError: the card is missing or is another one, or the archive names no card.
+        DataError: the card is missing or has other digests, or the archive names no digests.
         ArchiveError: the archive cannot be read.
     """
     archive = find_archive(archive)

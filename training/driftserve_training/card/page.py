@@ -35,7 +35,7 @@ def to_page(card: ModelCard, digest: str) -> str:
 
 
 def _draw(card: ModelCard) -> Mapping[str, _Drawing]:
-    """Return the plots by name; there is no plot of what was not measured."""
+    """Return the plots by name, without those for which nothing was measured."""
     drawings = {"confusion": _confusion(card.evaluation), "reliability": _reliability(card.evaluation)}
     if card.history:
         drawings |= _curves(card.history, card.trained.best_epoch)
@@ -121,7 +121,7 @@ def _power(certificate: Certificate) -> _Drawing:
 
 
 def _grid(by_cell: Mapping[tuple[str, int], float]) -> tuple[list[str], list[str], Matrix]:
-    """Return the corruptions in their order, the severities, and a value for each pair, (R, C); NaN if missing."""
+    """Return R corruptions, C severities, and a value for each pair, (R, C); NaN if there is none."""
     rows = list(dict.fromkeys(corruption for corruption, _ in by_cell))
     columns = sorted({severity for _, severity in by_cell})
     values = [[by_cell.get((row, column), float("nan")) for column in columns] for row in rows]

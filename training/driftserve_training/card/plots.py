@@ -15,10 +15,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 _INK = "#1f2328"
-_FIRST, _SECOND = "#0072b2", "#d55e00"  # colour-blind people can distinguish them, too (Okabe and Ito 2008)
-_MOST_NUMBERED = 20  # most rows of a matrix whose cells have room for a number
+# Blue and orange, which colour-blind people can distinguish too (Okabe and Ito 2008).
+_FIRST, _SECOND = "#0072b2", "#d55e00"
+_MOST_NUMBERED = 20  # largest number of rows at which the cells of a matrix have room for a number
 _STYLE = {
-    "svg.hashsalt": "driftserve",  # without it, each drawing has other identifiers
+    "svg.hashsalt": "driftserve",  # otherwise the identifiers in the file are random
     "font.size": 9,
     "axes.edgecolor": _INK,
     "axes.labelcolor": _INK,
@@ -33,7 +34,7 @@ Matrix = npt.NDArray[np.float64]
 
 
 def draw_curves(first: Sequence[float], second: Sequence[float], names: tuple[str, str], best: int) -> bytes:
-    """Draw two values of each epoch, and a line at the best epoch, counted from 1."""
+    """Draw two curves over the epochs, and a line at the best epoch, counted from 1; return the SVG."""
 
     def paint(axes: Axes) -> None:
         epochs = range(1, len(first) + 1)
@@ -48,7 +49,10 @@ def draw_curves(first: Sequence[float], second: Sequence[float], names: tuple[st
 
 
 def draw_confusion(labels: Sequence[str], matrix: Matrix) -> bytes:
-    """Draw counts, (K, K): rows are true classes, columns are predicted ones; the colour is the share of the row."""
+    """Draw a confusion matrix of K classes, (K, K), as an SVG.
+
+    Rows are true classes, columns are predicted classes. The colour of a cell shows its share of the row.
+    """
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     texts = [[f"{value:.0f}" for value in row] for row in matrix]
 
@@ -62,7 +66,7 @@ def draw_confusion(labels: Sequence[str], matrix: Matrix) -> bytes:
 
 
 def draw_heat_map(rows: Sequence[str], columns: Sequence[str], values: Matrix, heading: str) -> bytes:
-    """Draw shares in [0, 1], (R, C), as colours and numbers; the cell of a NaN stays empty."""
+    """Draw the shares of R rows and C columns, (R, C), as colours and numbers; the cell of a NaN stays empty."""
     texts = [["" if np.isnan(value) else f"{value:.2f}" for value in row] for row in values]
 
     def paint(axes: Axes) -> None:
@@ -73,7 +77,7 @@ def draw_heat_map(rows: Sequence[str], columns: Sequence[str], values: Matrix, h
 
 
 def draw_reliability(confidence: Sequence[float], accuracy: Sequence[float], images: Sequence[int]) -> bytes:
-    """Draw a reliability diagram (Niculescu-Mizil and Caruana 2005): accuracy against confidence, a dot for each bin.
+    """Draw a reliability diagram (Niculescu-Mizil and Caruana 2005): accuracy over confidence, with a dot for each bin.
 
     Args:
         confidence: mean confidence of each bin, in [0, 1].
@@ -115,7 +119,7 @@ def _paint_cells(
 
 
 def _to_svg(paint: Callable[[Axes], None], width: float, height: float) -> bytes:
-    """Return what `paint` draws as an SVG without a time stamp, in our style, not the user's; sizes in inches."""
+    """Return what `paint` draws as an SVG without a time stamp, in our style; width and height are in inches."""
     buffer = BytesIO()
     with matplotlib.rc_context():
         matplotlib.rcdefaults()

@@ -1,4 +1,4 @@
-"""Random changes to training images that keep the label valid: uint8 in, uint8 out."""
+"""Random changes to training images that keep the label valid. Images are uint8 before and after."""
 
 import os
 import random
@@ -10,13 +10,14 @@ import numpy.typing as npt
 
 from driftserve.errors import DataError
 
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # read at import, which else looks for updates online
+# albumentations reads this variable at import; without it, it looks for updates online.
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 import albumentations as A  # noqa: N812
 import cv2
 
-Image = npt.NDArray[np.uint8]
-Augment = Callable[[Image, int], Image]  # (image, (H, W, 3) uint8; seed) -> changed image of the same size
+Image = npt.NDArray[np.uint8]  # (H, W, 3)
+Augment = Callable[[Image, int], Image]  # takes an image and a seed; returns a changed image of the same size
 
 _MIRRORED = cv2.BORDER_REFLECT
 
@@ -44,7 +45,7 @@ def build_augmentation(name: str) -> Augment | None:
 
 
 def _light() -> Sequence[A.BasicTransform | A.BaseCompose]:
-    """Return small changes of crop and light. None of them is a corruption of the robustness evaluation."""
+    """Return transforms with small changes of crop and light, none of which is a corruption of the evaluation."""
     return [
         A.HorizontalFlip(p=0.5),
         A.Affine(scale=(0.85, 1.25), translate_percent=(-0.08, 0.08), rotate=(-8, 8), border_mode=_MIRRORED, p=0.8),
@@ -53,7 +54,7 @@ def _light() -> Sequence[A.BasicTransform | A.BaseCompose]:
 
 
 def _realistic() -> Sequence[A.BasicTransform | A.BaseCompose]:
-    """Return changes by camera angle, weather, light, lens, sensor and file compression, in this order.
+    """Return transforms for camera angle, weather, light, lens, sensor and file compression, in this order.
 
     Two images in five get no change by weather, lens, sensor or file, so that the network also sees clean images.
     Noise, blur, weather and compression resemble corruptions of the robustness evaluation, but use other code and
@@ -107,17 +108,17 @@ def _read_pipeline(path: Path) -> A.BaseCompose:
         pipeline = A.load(path, data_format="json")
     except Exception as error:  # any class that the file names may raise anything
         reason = " ".join(str(error).split())
-        raise DataError(f"{path}: expected a pipeline written by albumentations.save, got {reason}") from error
+        raise DataError(f"{path}: cannot load it as a pipeline of albumentations.save: {reason}") from error
     if not isinstance(pipeline, A.BaseCompose):
         raise DataError(f"{path}: expected a pipeline such as A.Compose, got {type(pipeline).__name__}")
     try:
         changed = pipeline(image=np.zeros((64, 64, 3), np.uint8))["image"]
     except Exception as error:  # a transform may raise anything
         reason = " ".join(str(error).split())
-        raise DataError(f"{path}: expected a pipeline that changes an image, got {reason}") from error
+        raise DataError(f"{path}: the pipeline fails for an image of 64x64 pixels: {reason}") from error
     if changed.dtype != np.uint8 or changed.ndim != 3 or changed.shape[2] != 3:
         raise DataError(
-            f"{path}: expected a pipeline that gives (H, W, 3) uint8, got {changed.shape} {changed.dtype}; "
+            f"{path}: expected a pipeline that returns (H, W, 3) uint8, got {changed.shape} {changed.dtype}; "
             "remove normalisation, which the network does itself"
         )
     return pipeline

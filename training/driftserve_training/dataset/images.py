@@ -16,9 +16,9 @@ from driftserve_training.dataset.manifest import Manifest
 from driftserve_training.dataset.order import Draw, EpochOrder, seed_of
 from driftserve_training.ranks import Ranks
 
-Sample = tuple[torch.Tensor, int]
+Sample = tuple[torch.Tensor, int]  # pixels, (3, H, W) uint8, and class index
 
-_LOWEST_PRIORITY = 19  # nice(2)
+_LOWEST_PRIORITY = 19  # increment for nice(2), which ends at the lowest priority
 
 
 class ImageDataset(Dataset[Sample]):
@@ -37,7 +37,7 @@ class ImageDataset(Dataset[Sample]):
         return self.sample(index, None)
 
     def sample(self, index: int, change: Callable[[Image], Image] | None) -> Sample:
-        """Return the image at an index and its class; `change` is applied before preprocessing."""
+        """Return the preprocessed image at an index and its class; apply `change` before preprocessing if given."""
         image = decode(self._files[index].read_bytes())
         if change is not None:
             image = change(image)
@@ -112,6 +112,6 @@ def decoded_images(manifest: Manifest, split: str) -> Iterator[Image]:
 def pixel_batches(
     manifest: Manifest, split: str, spec: ImageSpec, batch_size: int = 32
 ) -> Iterator[npt.NDArray[np.uint8]]:
-    """Yield the images of a split in batches, (N, 3, H, W) uint8, in the manifest's order; files are read lazily."""
+    """Yield the preprocessed images of a split in batches, (N, 3, H, W) uint8, in the manifest's order."""
     for pixels, _ in evaluation_loader(manifest, split, spec, batch_size, workers=0):
         yield pixels.numpy()

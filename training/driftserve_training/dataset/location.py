@@ -1,4 +1,4 @@
-"""Find the folders of the splits and present them as one folder."""
+"""Context managers that present the folders of the splits as one folder."""
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence

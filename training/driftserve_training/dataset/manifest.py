@@ -73,7 +73,7 @@ def scan(folder: Path, splits: Sequence[str] = SPLITS) -> Manifest:
                 corrupt.append(f"{name} ({error})")
             entries.append(Entry(name, split, path.parent.name, hashlib.sha256(body).hexdigest()))
     if corrupt:
-        raise DataError(f"{folder}: expected images, got {list_names(corrupt)}; remove or replace them")
+        raise DataError(f"{folder}: cannot decode {list_names(corrupt)}; remove or replace them")
     manifest = Manifest(folder, tuple(entries))
     _check_labels(manifest, splits)
     _check_leakage(manifest)

@@ -18,10 +18,10 @@ class Draw:
 
 
 class EpochOrder(DistributedSampler[int]):
-    """Sampler of this process's share of an epoch. It yields the epoch with each index, as augmentation depends on it.
+    """Sampler of this process's share of an epoch. It yields each index with the epoch, for the augmentation.
 
-    Lightning sets the epoch, also when a run is resumed. All processes get equal shares; if the images do not divide
-    evenly, a few of them are used twice.
+    Lightning sets the epoch, also when a run is resumed. All processes get shares of the same size. If the images do
+    not divide evenly, a few images are used twice.
     """
 
     def __init__(self, images: Sized, ranks: Ranks, seed: int) -> None:

@@ -1,4 +1,4 @@
-"""Manifest of the images of a training run, and a check that other images are the same."""
+"""Read the manifest of a training run's images, and check that a data set has the same images."""
 
 import csv
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ def read_trained_images(trained: Path, sha256: str) -> Manifest:
                 Entry(row["path"], row["split"], row["label"], row["sha256"]) for row in csv.DictReader(file)
             )
     except (OSError, KeyError) as error:
-        raise DataError(f"{path}: expected the manifest of a training run, got {error!r}; train again") from error
+        raise DataError(f"{path}: cannot read the manifest of the training run: {error!r}; train again") from error
     manifest = Manifest(trained, entries)
     if manifest.sha256 != sha256:
         raise DataError(

@@ -12,8 +12,8 @@ from driftserve_training.evaluation.document import Attack
 from driftserve_training.evaluation.intervals import mean_interval
 from driftserve_training.network.classifier import Classifier
 
-EPSILONS = (1, 2, 4, 8)  # grey levels that a pixel may be changed by
-STEPS = 10
+EPSILONS = (1, 2, 4, 8)  # grey levels by which an attack may change a pixel
+STEPS = 10  # steps of `pgd`
 _STEP_SHARE = 0.25  # size of a step as a share of epsilon: ten steps reach the edge from any point inside
 
 
@@ -28,7 +28,7 @@ def measure_attacks(
 
     Args:
         classifier: in evaluation mode.
-        batches: pixels, (N, 3, H, W) uint8, and class indices, (N,).
+        batches: for N images each: pixels, (N, 3, H, W) uint8, and class indices, (N,).
         seed: seed of the random starts and of the intervals.
     """
     generator = torch.Generator().manual_seed(seed)
@@ -53,7 +53,7 @@ def fgsm(classifier: Classifier, pixels: torch.Tensor, targets: torch.Tensor, ep
 def pgd(
     classifier: Classifier, pixels: torch.Tensor, targets: torch.Tensor, epsilon: int, generator: torch.Generator
 ) -> torch.Tensor:
-    """Return the images, (N, 3, H, W) uint8, after ten steps that stay within `epsilon` grey levels of the original."""
+    """Return the images, (N, 3, H, W) uint8, after ten steps that stay within `epsilon` grey levels of the input."""
     origin = pixels.float()
     lowest, highest = (origin - epsilon).clamp(0, 255), (origin + epsilon).clamp(0, 255)
     position = origin + epsilon * (2 * torch.rand(origin.shape, generator=generator) - 1)

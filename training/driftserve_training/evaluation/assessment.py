@@ -30,7 +30,7 @@ from driftserve_training.network.trained import TrainedRecord, load_trained
 
 
 def assess(trained: Path, data: Path, options: AssessmentOptions) -> Evaluation:
-    """Evaluate a training run; write the evaluation, the predictions and the label issues into the run's folder.
+    """Evaluate a training run; write evaluation, predictions and label issues into its folder; return the evaluation.
 
     Raises:
         DataError: the training run, the data set or the champion cannot be used.
@@ -75,7 +75,7 @@ def _comparison(predictions: Path, manifest: Manifest, options: AssessmentOption
 
 
 def _label_issues(predictions: Path, trained: Path, split: str) -> int | None:
-    if split == "train":  # a network has learned the labels that it was trained on, wrong ones too
+    if split == "train":  # a network has learned its training labels, wrong ones too
         return None
     issues = find_label_issues(read_predictions(predictions))
     write_label_issues(trained / label_issues_file(split), issues)

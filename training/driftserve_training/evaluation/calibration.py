@@ -1,4 +1,4 @@
-"""Calibration: how well probabilities match the accuracy, and the temperature that improves it (Guo et al. 2017)."""
+"""Calibration: how well probabilities match the accuracy, and a temperature that improves it (Guo et al. 2017)."""
 
 import numpy as np
 import numpy.typing as npt
@@ -7,7 +7,7 @@ from scipy.optimize import minimize_scalar
 from driftserve.inference.prediction import calibrate
 from driftserve_training.evaluation.document import Calibration, ReliabilityBin
 
-_BINS = 15  # as in Guo et al. 2017
+_BINS = 15  # number of bins of equal width, as in Guo et al. 2017
 _LEAST_PROBABILITY = 1e-300  # keeps the logarithm of an impossible label finite
 
 
@@ -18,7 +18,7 @@ def fit_temperature(logits: npt.NDArray[np.float32], targets: npt.NDArray[np.int
     that makes no mistake on a few images would count as certain.
 
     Args:
-        logits: (N, K), of images that the network was not trained on.
+        logits: (N, K), of N images that the network was not trained on, for K classes.
         targets: (N,) class indices.
     """
     number, classes = logits.shape
@@ -35,7 +35,7 @@ def fit_temperature(logits: npt.NDArray[np.float32], targets: npt.NDArray[np.int
 
 
 def measure_calibration(probabilities: npt.NDArray[np.float64], targets: npt.NDArray[np.int64]) -> Calibration:
-    """Measure how well probabilities, (N, K), match the targets, (N,).
+    """Measure how well the probabilities of N images and K classes, (N, K), match the class indices, (N,).
 
     The expected calibration error uses the bins of `reliability`. torchmetrics has a sixteenth bin, for probabilities
     that single precision rounds to 1; if that bin is empty, the results agree.
@@ -57,7 +57,7 @@ def reliability(probabilities: npt.NDArray[np.float64], targets: npt.NDArray[np.
     confidence = probabilities.max(axis=1)
     is_right = probabilities.argmax(axis=1) == targets
     ends = np.linspace(0, 1, _BINS + 1)
-    places = np.searchsorted(ends, confidence, side="left") - 1  # (low, high]
+    places = np.searchsorted(ends, confidence, side="left") - 1  # a bin is (low, high]
     return tuple(
         ReliabilityBin(
             low=float(ends[place]),

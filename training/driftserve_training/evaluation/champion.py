@@ -23,7 +23,7 @@ from driftserve_training.network.threads import preserve_thread_count
 
 _PREDICTIONS_SUFFIX = ".csv"
 _BLOCK_BYTES = 2**20
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # errors of this machine's disk, not of the tarball
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk is full: the tarball may be fine
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def read_champion(place: Path, manifest: Manifest, split: str) -> Champion:
 
 
 def _predict(archive: Path, scratch: Path, manifest: Manifest, split: str) -> Champion:
-    """Return the predictions of an archive, calibrated, for images at the archive's own size."""
+    """Compute an archive's calibrated predictions for the images of a split, at the archive's input size."""
     contract = verify_archive(archive, scratch, allowed=()).contract
     spec, entries = contract.image_spec, manifest.split(split)
     model = load_model(scratch, contract)
@@ -74,7 +74,7 @@ def _predict(archive: Path, scratch: Path, manifest: Manifest, split: str) -> Ch
 
 
 def _unpack(packed: Path, folder: Path) -> Path:
-    """Unpack the one archive in a `model.tar.gz` into a folder, and nothing else."""
+    """Unpack only the archive from a `model.tar.gz` into a folder; return its path."""
     try:
         with tarfile.open(packed) as tarball:
             members = [member for member in tarball if member.isfile() and member.name.endswith(".mar")]
@@ -89,4 +89,4 @@ def _unpack(packed: Path, folder: Path) -> Path:
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
         if getattr(error, "errno", None) in _NO_ROOM:
             raise
-        raise ArchiveError(f"{packed}: expected a model.tar.gz, got {error}; download it again") from error
+        raise ArchiveError(f"{packed}: cannot be read as a model.tar.gz: {error}; download it again") from error

@@ -10,7 +10,7 @@ from driftserve_training.evaluation.predictions import Predictions
 
 
 def compare(challenger: Predictions, champion: Predictions, name: str, seed: int) -> Comparison:
-    """Compare the challenger with the champion called `name`, image by image.
+    """Compare the challenger with the champion called `name`, image by image, and return the result.
 
     The p-value is of McNemar's exact test (McNemar 1947): if the networks are equally good, each of them is equally
     likely to be the only one that is right. The difference is the challenger's accuracy minus the champion's.

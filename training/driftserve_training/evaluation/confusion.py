@@ -17,7 +17,10 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores in [0, 1] of matrices (..., K, K): overall scores are (...), scores of each class are (..., K)."""
+    """Scores in [0, 1] of confusion matrices of K classes, (..., K, K).
+
+    `precision`, `recall` and `f1` are the scores of each class, (..., K). The others are overall scores, (...).
+    """
 
     accuracy: Array
     macro_f1: Array
@@ -34,13 +37,16 @@ class Scores:
 def confusion_matrix(
     predicted: npt.NDArray[np.int64], targets: npt.NDArray[np.int64], classes: int
 ) -> npt.NDArray[np.int64]:
-    """Count how often a row's class was predicted as a column's, (K, K), from class indices, (N,) each."""
+    """Return the confusion matrix of K classes, (K, K), from the class indices of N images, (N,) each.
+
+    A row is a true class, a column a predicted class.
+    """
     counted = multiclass_confusion_matrix(torch.from_numpy(predicted), torch.from_numpy(targets), classes)
     return np.asarray(counted.numpy(), np.int64)
 
 
 def scores_of(confusion: npt.NDArray[np.int64]) -> Scores:
-    """Return the scores of confusion matrices, (..., K, K).
+    """Return the scores of confusion matrices of K classes, (..., K, K).
 
     >>> round(float(scores_of(np.array([[3, 1], [0, 4]])).macro_f1), 3)
     0.873
@@ -74,7 +80,7 @@ def weighted_f_score(confusion: npt.NDArray[np.int64], beta: float) -> Array:
 
 
 def _counts(confusion: npt.NDArray[np.int64]) -> tuple[Array, Array, Array]:
-    """Return how many images of each class are correct, actual and predicted."""
+    """Return for each class how many images are correctly predicted, have this class, and are predicted as it."""
     correct = np.diagonal(confusion, axis1=-2, axis2=-1)
     return (
         correct.astype(np.float64),

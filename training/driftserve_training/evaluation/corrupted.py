@@ -23,16 +23,16 @@ from driftserve.images.preprocess import preprocess
 from driftserve_training.dataset.manifest import Manifest
 
 CELLS: tuple[Cell, ...] = tuple((name, severity) for name in CORRUPTIONS for severity in SEVERITIES)
-VIEWS = 1 + len(CELLS)
+VIEWS = 1 + len(CELLS)  # 76
 
-Views = npt.NDArray[np.uint8]  # (76, 3, H, W): an image uncorrupted, then in the order of CELLS
+Views = npt.NDArray[np.uint8]  # (76, 3, H, W): the uncorrupted image, then its corruptions in the order of CELLS
 
 
 class CorruptedImages(Dataset[torch.Tensor]):
     """The views of some images of a split, (76, 3, H, W) uint8 for each image.
 
-    All views, the uncorrupted one too, are first resized to the side of the corruptions. Otherwise the scores would
-    also measure the resizing. An image's corruptions depend only on the seed and on its position in the split.
+    All views, the uncorrupted one too, are first resized to 224x224, the size of the corruptions. Otherwise the scores
+    would also measure the resizing. An image's corruptions depend only on the seed and on its position in the split.
     """
 
     def __init__(self, manifest: Manifest, split: str, places: Sequence[int], spec: ImageSpec, seed: int) -> None:
@@ -52,7 +52,7 @@ class CorruptedImages(Dataset[torch.Tensor]):
 
 
 def choose(manifest: Manifest, split: str, number: int | None, seed: int) -> list[int]:
-    """Return the positions of `number` images of a split, drawn at random, as equally from the labels as possible.
+    """Return the positions of `number` random images of a split, about the same number of each label.
 
     If `number` is None, or larger than the split, return all positions.
     """
@@ -85,7 +85,7 @@ def read_views(images: CorruptedImages, workers: int, cache: Path | None) -> Ite
         try:
             _write_cache(file, _compute_views(images, workers), len(images))
         except OSError as error:
-            raise DataError(f"{cache}: expected a cache folder, got {error}; choose another one, or none") from error
+            raise DataError(f"{cache}: cannot write the cache: {error}; choose another folder, or none") from error
     for views in tqdm(np.load(file, mmap_mode="r"), desc="corruptions, cached", unit="image"):
         yield np.array(views).transpose(0, 3, 1, 2)
 
@@ -96,7 +96,7 @@ def _compute_views(images: CorruptedImages, workers: int) -> Iterator[Views]:
 
 
 def _write_cache(file: Path, views_of_images: Iterator[Views], number: int) -> None:
-    """Write the views as one array, (N, 76, H, W, 3); the file appears only when it is complete.
+    """Write the views of N images as one array, (N, 76, H, W, 3); the file appears only when it is complete.
 
     Another process may write the same file at the same time. The rows are written one by one, so that a full disk
     raises an error. With mapped memory, a full disk would kill the process.

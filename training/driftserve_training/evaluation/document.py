@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate and the ends of its 95 % bootstrap interval."""
+    """An estimate, and the lower and upper end of its 95 % bootstrap interval."""
 
     value: float
     low: float
@@ -74,7 +74,11 @@ class Robustness:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two networks on the same images, compared by McNemar's exact test on those that only one of them got right."""
+    """Two networks on the same images, compared by McNemar's exact test (see `comparison`).
+
+    `challenger_alone_right` counts the images that only the challenger got right. `difference` is the challenger's
+    accuracy minus the champion's.
+    """
 
     champion: str
     images: int
@@ -88,7 +92,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Slice:
-    """The images whose attribute lies in [low, high]; `part` is low, middle or high."""
+    """The accuracy on the images whose attribute lies in [low, high]; `part` is low, middle or high."""
 
     attribute: str
     part: str

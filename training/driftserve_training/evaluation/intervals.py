@@ -1,8 +1,8 @@
 """Bootstrap intervals: how much an estimate would change with other images of the same kind.
 
-The percentile method (Efron and Tibshirani 1993, chapter 13) over 2,000 resamples. Drawing N images with
-replacement is the same as drawing the count of each kind of result from a multinomial distribution. So the cost of a
-resample depends on the number of kinds of results, not on the number of images.
+This is the percentile method (Efron and Tibshirani 1993, chapter 13) over 2,000 resamples. A resample draws as many
+images as there are, with replacement. That is the same as drawing the count of each kind of result from a multinomial
+distribution. So the cost of a resample depends on the number of kinds of results, not on the number of images.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -15,33 +15,33 @@ from driftserve_training.evaluation.document import Interval
 RESAMPLES = 2000
 Measures = Mapping[str, npt.NDArray[np.float64]]
 
-_DRAWN_AT_ONCE = 4_000_000  # numbers of 8 bytes; all resamples of a thousand classes at once would take 16 GB
-_ENDS = (2.5, 97.5)  # percentiles
+_DRAWN_AT_ONCE = 4_000_000  # counts of 8 bytes in memory; all resamples of a thousand classes would take 16 GB
+_ENDS = (2.5, 97.5)  # percentiles at the ends of an interval
 
 
 def resample(
     confusion: npt.NDArray[np.int64], seed: int, measure: Callable[[npt.NDArray[np.int64]], Measures]
 ) -> dict[str, npt.NDArray[np.float64]]:
-    """Draw 2,000 confusion matrices with replacement from the images of one; return measures by name, (2000, ...).
+    """Draw 2,000 resamples of the images in a confusion matrix; return their measures by name, (2000, ...).
 
     Args:
-        confusion: (K, K).
+        confusion: confusion matrix of K classes, (K, K).
         seed: seed of the draws.
-        measure: takes matrices, (R, K, K), and returns their measures, (R, ...), by name; gets a part of the 2,000 at
-            a time.
+        measure: takes R confusion matrices, (R, K, K), and returns their measures by name, (R, ...). It is called
+            several times, each time with a part of the resamples.
     """
     parts = [measure(drawn.reshape(-1, *confusion.shape)) for drawn in _resample(confusion.ravel(), seed)]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def interval_of(value: float | npt.NDArray[np.float64], resampled: npt.NDArray[np.float64]) -> Interval:
-    """Return an estimate, one number, with the interval of its resamples, (R,)."""
+    """Return an estimate with the interval of its R resampled values, (R,)."""
     low, high = np.percentile(resampled, _ENDS)
     return Interval(float(value), float(low), float(high))
 
 
 def mean_interval(values: npt.NDArray[np.float64], seed: int) -> Interval:
-    """Return the mean of values, (N,), one for each image, with its interval.
+    """Return the mean of the values of N images, (N,), with its interval.
 
     The results of one image, under many corruptions or of two networks, depend on each other. Combine them into one
     value, so that they are drawn together.
@@ -52,7 +52,7 @@ def mean_interval(values: npt.NDArray[np.float64], seed: int) -> Interval:
 
 
 def _resample(counts: npt.NDArray[np.int64], seed: int) -> Iterator[npt.NDArray[np.int64]]:
-    """Yield how often each kind occurs in 2,000 draws, in parts of (R, C); `counts`, (C,), is how often it occurred.
+    """Yield 2,000 resamples of the counts of C kinds of results, (C,), in parts of R resamples, (R, C).
 
     All parts come from one stream of random numbers, so their size does not change the result.
     """

@@ -1,4 +1,4 @@
-"""Images whose label is probably wrong, by confident learning (Northcutt et al. 2021), for a person to check.
+"""Find images whose label is probably wrong, by confident learning (Northcutt et al. 2021), for a person to check.
 
 The columns of `label_issues-<split>.csv` are path, label, suggested_label, label_probability, suggested_probability
 and rank. The label that the network contradicts most comes first. The list is not a verdict: besides wrong labels it
@@ -36,10 +36,10 @@ def label_issues_file(split: str) -> str:
 
 
 def find_label_issues(predictions: Predictions) -> tuple[LabelIssue, ...]:
-    """Return the images that a network would relabel; the widest margin between the two probabilities comes first.
+    """Return the images that a network would relabel; the largest difference of the two probabilities comes first.
 
     Args:
-        predictions: for images that the network was not trained on; for the others it repeats the labels it learned.
+        predictions: for images that the network was not trained on. For training images it repeats their labels.
     """
     targets = np.array([predictions.labels.index(label) for label in predictions.targets])
     suggested = suggest_labels(predictions.probabilities, targets)
@@ -60,18 +60,18 @@ def find_label_issues(predictions: Predictions) -> tuple[LabelIssue, ...]:
 
 
 def suggest_labels(probabilities: npt.NDArray[np.float64], targets: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Return the class indices, (N,), that images should have: their own, or another one from the confident joint.
+    """Return the class indices, (N,), that N images should have: their own, or that of another confident class.
 
-    A class is confident of an image if its probability there is at least its mean probability over the images with that
-    label (equation 2 of the paper). If several classes are confident, the most probable one counts. If the label is the
-    most probable of all classes, it stays, as in cleanlab.
+    A class is confident of an image if its probability for the image is at least its mean probability over the images
+    with that label (equation 2 of the paper). If several classes are confident, the most probable one counts. If the
+    label is the most probable of all classes, it stays, as in cleanlab.
 
     >>> suggest_labels(np.array([[0.9, 0.1], [0.2, 0.8], [0.1, 0.9], [0.3, 0.7]]), np.array([0, 0, 1, 1]))
     array([0, 1, 1, 1])
 
     Args:
-        probabilities: (N, K), of images that the network was not trained on.
-        targets: (N,), the class indices of their labels.
+        probabilities: (N, K), for K classes, of images that the network was not trained on.
+        targets: (N,), class indices of the labels of the images.
     """
     is_of = targets[:, None] == np.arange(probabilities.shape[1])
     # A class without images has no mean, and must never be confident. A probability can reach 1.0, but not infinity.

@@ -14,9 +14,10 @@ from driftserve_training.dataset.manifest import Entry
 
 @dataclass(frozen=True)
 class Predictions:
-    """A network's predictions; `probabilities` is (N, K) float64, calibrated, with columns in the order of `labels`.
+    """A network's predictions for N images and K classes.
 
-    `paths`, (N,), are the paths of the images in the data set, and `targets`, (N,), their true labels.
+    `probabilities`, (N, K), are calibrated; its columns are in the order of `labels`. `paths`, (N,), are the paths of
+    the images in the data set, and `targets`, (N,), are the true labels of the images.
     """
 
     labels: tuple[str, ...]
@@ -39,7 +40,7 @@ def predictions_file(split: str) -> str:
 def write_predictions(
     path: Path, entries: Sequence[Entry], labels: Sequence[str], probabilities: npt.NDArray[np.float64]
 ) -> None:
-    """Write the eager network's calibrated probabilities, (N, K), so that served ones can be compared with them."""
+    """Write the calibrated probabilities of the network before export, (N, K), to compare served answers with them."""
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("path", "label", *labels))
@@ -48,7 +49,7 @@ def write_predictions(
 
 
 def read_predictions(path: Path) -> Predictions:
-    """Read the predictions that `write_predictions` wrote, with every digit.
+    """Read the predictions that `write_predictions` wrote; no digit is lost.
 
     Raises:
         DataError: the file is missing, or does not hold predictions.
@@ -60,7 +61,7 @@ def read_predictions(path: Path) -> Predictions:
         paths, targets, *columns = zip(*rows, strict=True)
         probabilities = np.array(columns, np.float64).T
     except (OSError, ValueError) as error:
-        raise DataError(f"{path}: expected predictions, got {error}; run `evaluate` to write them") from error
+        raise DataError(f"{path}: cannot read the predictions: {error}; run `evaluate` to write them") from error
     if (first, second) != ("path", "label") or len(labels) != len(columns) or not np.isfinite(probabilities).all():
         raise DataError(
             f"{path}: expected the columns path, label and probabilities, got {','.join(header)[:80]!r}; "

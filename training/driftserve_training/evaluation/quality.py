@@ -51,7 +51,7 @@ _ADAPTER = TypeAdapter(_File)
 
 
 def evaluation_file(split: str) -> str:
-    """Return the name of the file with the evaluation on a split; the model card and the archive use that of `test`."""
+    """Return the name of a split's evaluation file; the model card and the archive use the file of `test`."""
     return "evaluation.json" if split == "test" else f"evaluation-{split}.json"
 
 
@@ -76,17 +76,17 @@ def read_evaluation(trained: Path, split: str = "test") -> Evaluation:
     try:
         return _ADAPTER.validate_json(path.read_bytes()).driftserve
     except OSError as error:
-        raise DataError(f"{path}: expected an evaluation, got {error.strerror}; run `evaluate` first") from error
+        raise DataError(f"{path}: cannot read the evaluation: {error.strerror}; run `evaluate` first") from error
     except ValidationError as error:
         problem = first_problem(error)
         raise DataError(f"{path}: {problem.place}: {problem.reason}; run `evaluate` again") from error
 
 
 def quality_metrics(confusion: npt.NDArray[np.int64], seed: int) -> dict[str, QualityMetric]:
-    """Return the metrics of a confusion matrix, (K, K), by the names that Model Monitor gives them.
+    """Return the metrics of a confusion matrix of K classes, (K, K), by their names in Model Monitor.
 
-    The standard deviations come from the bootstrap. Model Monitor itself computes them over five draws of 80 % of the
-    images. The best constant classifier always predicts the most frequent label.
+    The standard deviations come from the bootstrap; Model Monitor itself computes them over five draws of 80 % of the
+    images. The same metrics are added for the best constant classifier, which always predicts the most frequent label.
     """
     constant = np.zeros_like(confusion)
     constant[:, confusion.sum(axis=1).argmax()] = confusion.sum(axis=1)

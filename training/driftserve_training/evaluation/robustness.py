@@ -15,10 +15,10 @@ from driftserve_training.network.classifier import Classifier
 def measure_robustness(
     classifier: Classifier, images: Iterable[Views], targets: npt.NDArray[np.int64], batch_size: int, seed: int
 ) -> Robustness:
-    """Measure the accuracy of a network on each view of images; `targets`, (N,), are their class indices.
+    """Measure the accuracy of a network on each view of N images; `targets`, (N,), are their class indices.
 
-    Hendrycks and Dietterich (2019) divide the mean over all corruptions and severities by that of another network; it
-    is not divided here. The resamples for the interval draw all results of an image together.
+    The mean covers all corruptions and severities. Hendrycks and Dietterich (2019) divide it by the mean of another
+    network; it is not divided here. The resamples for the interval draw all views of an image together.
     """
     predicted = np.stack([_predict(classifier, views, batch_size) for views in images])  # (N, 76)
     is_right = predicted == targets[:, None]

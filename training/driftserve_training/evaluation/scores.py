@@ -32,7 +32,7 @@ class Evaluation:
 def score(
     classifier: Classifier, loader: DataLoader[Sample], description: str
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-    """Return the eager network's logits, (N, K), and the targets, (N,), in the order of the loader."""
+    """Return the PyTorch network's logits for N images and K classes, (N, K), and the true class indices, (N,)."""
     classifier.eval()
     logits, targets = [], []
     with torch.inference_mode():
@@ -43,7 +43,7 @@ def score(
 
 
 def evaluate(probabilities: npt.NDArray[np.float64], targets: npt.NDArray[np.int64]) -> Evaluation:
-    """Return the metrics of probabilities, (N, K), for the targets, (N,)."""
+    """Return the metrics of the probabilities of N images and K classes, (N, K), for the true class indices, (N,)."""
     classes = probabilities.shape[1]
     metrics = MetricCollection(
         {

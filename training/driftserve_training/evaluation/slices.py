@@ -10,7 +10,7 @@ from driftserve.images.statistics import IMAGE_STATISTICS, image_statistics
 from driftserve_training.evaluation.document import Slice
 from driftserve_training.evaluation.intervals import mean_interval
 
-STATISTICS = ("brightness", "contrast", "sharpness")  # the watched image statistics that a user understands
+STATISTICS = ("brightness", "contrast", "sharpness")  # those of the watched image statistics that are easy to grasp
 ATTRIBUTES = ("pixels", *STATISTICS)
 
 _NAMES = ("low", "middle", "high")
@@ -26,7 +26,7 @@ def slices_of(
 
     Args:
         images: N decoded images, (H, W, 3) each.
-        probabilities: (N, K), of the images.
+        probabilities: (N, K), of the images for K classes.
         targets: (N,), the true class indices.
         seed: seed of the intervals.
     """

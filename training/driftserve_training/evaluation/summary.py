@@ -22,7 +22,7 @@ def summarise(
     """Return the evaluation of a network on a split.
 
     Args:
-        logits: (N, K), of the images.
+        logits: (N, K), of N images for K classes.
         targets: (N,), true class indices of the images.
         record: record of the network.
         split: name of the split.

@@ -1,4 +1,4 @@
-"""Checks that the explained network and the served network give the same answers to the same images."""
+"""Check that the explained network and the served network give the same answers to the same images."""
 
 import tempfile
 from collections.abc import Sequence
@@ -22,17 +22,17 @@ _BATCH_SIZE = 32
 
 
 def read_pixels(data: Path, images: Sequence[str], spec: ImageSpec) -> npt.NDArray[np.uint8]:
-    """Read images of a data set by their paths in it, preprocessed as in serving, (N, 3, H, W) uint8."""
+    """Read N images of a data set by their paths in it; return them preprocessed as in serving, (N, 3, H, W) uint8."""
     return preprocess([decode((data / image).read_bytes()) for image in images], spec)
 
 
 def check_scripted_agrees(
     network: DifferentiableNetwork, pixels: npt.NDArray[np.uint8], spec: ImageSpec, temperature: float
 ) -> Parity:
-    """Compare the network with its scripted graph, loaded as in serving; return their parity.
+    """Write the network as TorchScript, load it as in serving, and compare both; return their parity.
 
     Raises:
-        ModelError: the two do not agree.
+        ModelError: the two networks do not agree.
     """
     with tempfile.TemporaryDirectory() as scratch, preserve_thread_count():
         scripted = Path(scratch, MODEL_FILE)
@@ -46,25 +46,25 @@ def check_scripted_agrees(
 def check_served_answers(
     explanations: Explanations, data: Path, model: Model, spec: ImageSpec, temperature: float
 ) -> float:
-    """Compare an archive's graph with the explained network; return the largest difference of a probability.
+    """Compare an archive's network with the explained network; return the largest difference of a probability.
 
     Args:
-        explanations: the explanations, with the logits of the eager network.
+        explanations: the explanations, with the logits of the explained network.
         data: the data set that has the explained images.
-        model: the archive's graph.
+        model: the archive's network, in TorchScript.
         spec: image specification in the contract.
         temperature: temperature in the contract.
 
     Raises:
         DataError: an explained image is missing.
-        ModelError: the graph answers differently: it is of another training run, or the images have changed.
+        ModelError: the answers differ: the archive is of another training run, or the images have changed.
     """
     explained = np.array([one.logits for one in explanations.explanations], np.float32)
     try:
         pixels = read_pixels(data, [one.image for one in explanations.explanations], spec)
     except OSError as error:
         raise DataError(
-            f"{data}: expected the explained images, got {error.strerror} for {error.filename}; run `explain` again"
+            f"{data}: cannot read the explained image {error.filename}: {error.strerror}; run `explain` again"
         ) from error
     served = _served_logits(model, pixels)
     difference = np.inf

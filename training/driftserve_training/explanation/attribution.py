@@ -13,18 +13,19 @@ from driftserve_training.explanation.document import Method
 
 HeatMap = npt.NDArray[np.float32]  # (H, W): how much each pixel supports the label; below 0 it opposes the label
 
-_BATCH_SIZE = 16  # inputs in one batch
-_SQUARES_ACROSS = 8
-COMPLETENESS_TOLERANCE = 0.1  # as a share of the change of the logit
-_SMALL_CHANGE = 1.0  # of a logit; the error of a smaller change is a share of this value
-DOUBLINGS = 3  # up to eight times the steps
+_BATCH_SIZE = 16
+_SQUARES_ACROSS = 8  # number of occluding squares along the shorter side of an image
+COMPLETENESS_TOLERANCE = 0.1  # largest accepted completeness error, a share of the change of the logit
+_SMALL_CHANGE = 1.0  # a change of the logit; if the change is smaller, the error is a share of this value
+DOUBLINGS = 3  # how often the steps may be doubled: up to eight times the steps
 
 
 @dataclass(frozen=True)
 class Attribution:
-    """The heat map of an image; `completeness_error` is the share of the logit's change that the map misses.
+    """The heat map of an image.
 
-    It is None for a method that does not promise completeness.
+    `completeness_error` is the share of the logit's change that the map misses. It is None for a method whose
+    attributions need not add up to that change.
     """
 
     heat_map: HeatMap
@@ -41,7 +42,8 @@ def attribute(
 ) -> Attribution:
     """Attribute the logit of a target class to the pixels of an input, (1, 3, H, W) float32, by one method.
 
-    `steps` and `doublings` are for Integrated Gradients: they double the steps at most `doublings` times.
+    `steps` and `doublings` are for Integrated Gradients. It starts with `steps` steps, and doubles them at most
+    `doublings` times.
     """
     if method == "integrated_gradients":
         return _integrated_gradients(network, image, target, steps, doublings)
@@ -51,7 +53,7 @@ def attribute(
 
 
 def baseline_of(inputs: torch.Tensor) -> torch.Tensor:
-    """Return empty images, (N, 3, H, W): each is filled with the mean colour of its input."""
+    """Return N baseline images, (N, 3, H, W): each is filled with the mean colour of its input."""
     return inputs.mean(dim=(2, 3), keepdim=True).expand_as(inputs).contiguous()
 
 
@@ -60,8 +62,8 @@ def _integrated_gradients(
 ) -> Attribution:
     """Multiply the mean gradient on the straight path from the baseline by the change (Sundararajan et al. 2017).
 
-    In theory the attributions of all channels and pixels add up to the change of the logit. If they do not, double the
-    steps of the Gauss-Legendre quadrature: rectifiers give the path many kinks.
+    In theory the attributions of all channels and pixels add up to the change of the logit. If they do not, the steps
+    along the path are too coarse, because rectifiers (ReLU) make the gradient jump. Then use twice as many steps.
     """
     baseline = baseline_of(image)
     change = network.logits(image)[0, target] - network.logits(baseline)[0, target]
@@ -85,8 +87,8 @@ def _grad_cam(network: DifferentiableNetwork, image: torch.Tensor, target: int) 
     """Return the sum of the feature map's channels, weighted by their mean gradient (Selvaraju et al. 2017).
 
     The paper's last ReLU is left out, so that the map also shows what opposes the label, as with the other methods.
-    With the ReLU half of a map is zero and has no order for the deletion test, and a map without positive parts is
-    blank.
+    With the ReLU, half of a map would be zero and have no order for the deletion test, and a map without positive parts
+    would be blank.
     """
     coarse = LayerGradCam(network, network.features).attribute(image, target=target)
     fine = functional.interpolate(coarse.detach(), image.shape[2:], mode="bilinear")

@@ -1,4 +1,4 @@
-"""A network that takes floats and has gradients, as explanations need; it has the two steps of an archive's graph."""
+"""A network that takes floats, so that explanations can use gradients. It has the two steps of an archive's graph."""
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,7 @@ _BATCH_SIZE = 32
 
 
 class DifferentiableNetwork(nn.Module):
-    """Maps normalised input, (N, 3, H, W) float32, to the last feature map, and then to logits, (N, K).
+    """Maps N normalised images, (N, 3, H, W) float32, to the last feature map, then to logits of K classes, (N, K).
 
     The two steps, `features` and `head`, are those of `ExportGraph`. The input is floats, because integer pixels have
     no gradient. The parameters are shared with the classifier, and are frozen.
@@ -41,14 +41,14 @@ class DifferentiableNetwork(nn.Module):
             return np.concatenate([self(batch).numpy() for batch in torch.split(inputs, _BATCH_SIZE)])
 
     def probabilities(self, inputs: torch.Tensor, temperature: float) -> npt.NDArray[np.float64]:
-        """Return the calibrated probabilities, (N, K), that would be served."""
+        """Return the calibrated probabilities, (N, K), as the service would return them."""
         return calibrate(self.logits(inputs), temperature)
 
     def check_feature_map(self, height: int, width: int) -> None:
-        """Check that the features are a map with channels first and several cells, (N, C, h, w).
+        """Check that the features are a map of C channels and several cells, channels first: (N, C, h, w).
 
         Raises:
-            DataError: they are tokens of a transformer, a map with channels last, or a single cell.
+            DataError: the features are tokens of a transformer, a map with channels last, or a single cell.
         """
         with torch.inference_mode():
             shape = tuple(self.features(torch.zeros(1, 3, height, width)).shape)

@@ -12,7 +12,7 @@ from driftserve.errors import DataError
 from driftserve.validation import first_problem
 from driftserve_training.evaluation.document import Interval
 
-FOLDER = "explanations"  # in the folder of the training run
+FOLDER = "explanations"  # name of the folder in the training run's folder
 DOCUMENT_FILE = "explanations.json"
 
 Method = Literal["integrated_gradients", "grad_cam", "occlusion"]
@@ -23,10 +23,10 @@ class Explanation:
     """Why one image got its predicted label.
 
     `image` is its path in the data set. `picture` is a file beside the document that shows the image and its
-    attribution. `logits` are those of the eager network, so that the archive's graph can be compared with them.
+    attribution. `logits` are those of the network before export. The archive's network is compared with them.
 
     `deletion_auc` is the area under the probability of the predicted label while pixels are removed, the most important
-    ones first. The sooner the probability falls, the smaller the area, and the better the attribution.
+    ones first. If the probability falls sooner, the area is smaller, and the attribution is better.
     `random_deletion_auc` is the same for random orders. `moved_deletion_auc` is the same for the attribution's own
     patches, moved to other places. It is needed because random orders remove scattered pixels, which alone makes the
     probability fall.
@@ -96,9 +96,10 @@ _ADAPTER = TypeAdapter(Explanations)
 
 
 def write_explanations(trained: Path, explanations: Explanations, pictures: Mapping[str, bytes]) -> Path:
-    """Write the document and its pictures, by their file names, and replace an earlier set; return the document's path.
+    """Write the document and the pictures, named by file, in place of earlier ones; return the document's path.
 
-    The new set is written completely, and only then moved into place. A run that is interrupted leaves the earlier set.
+    All files are written to a temporary folder, which is then moved into place. An interrupted run leaves the earlier
+    files.
     """
     place = trained / FOLDER
     with tempfile.TemporaryDirectory(dir=trained, prefix=f".{FOLDER}-") as scratch:
@@ -126,4 +127,4 @@ def read_explanations(trained: Path) -> Explanations | None:
         return _ADAPTER.validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
         problem = error.strerror if isinstance(error, OSError) else first_problem(error).reason
-        raise DataError(f"{path}: expected explanations, got {problem}; run `explain` again") from error
+        raise DataError(f"{path}: cannot read the explanations: {problem}; run `explain` again") from error

@@ -1,4 +1,4 @@
-"""Making the explanations of a trained network: choose images, check, attribute, test, draw, write."""
+"""Explain predictions of a trained network: choose images, attribute, test the attributions, draw, and write."""
 
 import logging
 from dataclasses import dataclass
@@ -33,13 +33,13 @@ from driftserve_training.network.classifier import Classifier
 from driftserve_training.network.trained import TrainedRecord, load_trained
 
 _BATCH_SIZE = 32
-_RANDOMISED_IMAGES = 4
+_RANDOMISED_IMAGES = 4  # number of images for the randomisation test
 _logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class _ExplainedImage:
-    """One image with its attribution and its deletion test; `logits` are (1, K) float32."""
+    """One image with its attribution and its deletion test; `logits` are those of K classes, (1, K) float32."""
 
     entry: Entry
     logits: npt.NDArray[np.float32]
@@ -57,13 +57,15 @@ def explain(
     steps: int = 64,
     randomisation: bool = True,
 ) -> Explanations:
-    """Explain images of a split, correctly and wrongly predicted ones; write the result to `<trained>/explanations`.
+    """Explain images of a split, correctly and wrongly predicted ones; write and return the explanations.
+
+    The explanations are written to `<trained>/explanations`.
 
     Attributions that do not add up to the change of the logit are written too; a warning names the image.
 
     Args:
         trained: folder of a training run.
-        data: its data set.
+        data: data set of the run.
         split: folder of the data set with the images.
         images: number of images; a smaller split is explained completely.
         method: method of attribution.
@@ -73,7 +75,7 @@ def explain(
 
     Raises:
         DataError: the training run cannot be used, the data set is another one, or the method cannot take this network.
-        ModelError: the eager and the scripted network do not agree; nothing is written.
+        ModelError: the TorchScript network does not give the answers of the trained network; nothing is written.
     """
     record, classifier = load_trained(trained)
     spec = record.network.image_spec

@@ -13,11 +13,12 @@ from driftserve_training.explanation.attribution import HeatMap, baseline_of
 from driftserve_training.explanation.differentiable_network import DifferentiableNetwork
 from driftserve_training.explanation.document import Faithfulness
 
-CELLS_ACROSS = 8  # removing single pixels makes a pattern that no image has, and the test would measure that
-_STEPS = 16
-_ORDERS = 8
+# Cells along each side. Single removed pixels would make a pattern that no image has, and the test would measure that.
+CELLS_ACROSS = 8
+_STEPS = 16  # steps in which the cells of an image are removed
+_ORDERS = 8  # number of random orders, and of moved maps
 
-Order = npt.NDArray[np.int64]  # (64,), the cells, numbered row by row, in the order of their removal
+Order = npt.NDArray[np.int64]  # (64,): numbers of the cells, counted row by row, in the order of removal
 
 
 @dataclass(frozen=True)
@@ -32,11 +33,10 @@ class Deletion:
 def delete(
     network: DifferentiableNetwork, image: torch.Tensor, heat_map: HeatMap, target: int, temperature: float, seed: int
 ) -> Deletion:
-    """Run the deletion test of one heat map of an input, (1, 3, H, W) float32, for the target class.
+    """Run the deletion test of the heat map of an image, (1, 3, H, W) float32, for the target class; return the areas.
 
     Random orders remove scattered cells, and that alone makes an image unlike any other. The probability then falls
-    sooner than if patches are removed. For this reason there is a second comparison, with the map's own patches in
-    other places.
+    sooner than if patches are removed. So there is a second comparison, with the map's own patches in other places.
     """
 
     def mean_area(orders: Sequence[Order]) -> float:
@@ -101,7 +101,7 @@ def _ranked(cells: npt.NDArray[np.float64]) -> Order:
 
 
 def _moved(cells: npt.NDArray[np.float64], generator: np.random.Generator) -> npt.NDArray[np.float64]:
-    """Rotate, mirror and shift the cells at random, around the edges: the same patches in other places."""
+    """Return the cells, randomly rotated, mirrored and shifted around the edges: the same patches in other places."""
     turned = np.rot90(cells, int(generator.integers(4)))
     mirrored = turned[:, ::-1] if generator.integers(2) else turned
     rows, columns = generator.integers(0, CELLS_ACROSS, 2)

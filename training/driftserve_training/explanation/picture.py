@@ -12,8 +12,8 @@ from driftserve_training.explanation.attribution import HeatMap
 SIDE = 192  # the longer side of each half, in pixels
 _GAP = 4
 _FOR, _AGAINST = np.array((214, 39, 40)), np.array((31, 119, 180))  # red, blue
-_STRONG_QUANTILE = 0.99  # a few pixels may be ten times as strong as all others
-_SMOOTHING = 32  # the standard deviation is the shorter side divided by this
+_STRONG_QUANTILE = 0.99  # quantile with full colour; a few pixels may be ten times as strong as all others
+_SMOOTHING = 32  # the filter's standard deviation is the shorter side of the map divided by this
 
 
 def draw(pixels: npt.NDArray[np.uint8], heat_map: HeatMap) -> bytes:
@@ -38,10 +38,10 @@ def draw(pixels: npt.NDArray[np.uint8], heat_map: HeatMap) -> bytes:
 
 
 def _heat(grey: npt.NDArray[np.uint8], heat_map: HeatMap) -> npt.NDArray[np.uint8]:
-    """Draw the attribution in colour over a pale grey image, (H, W, 3).
+    """Return the attribution in colour over a pale grey image, (H, W, 3).
 
-    It is smoothed to about the cells of the deletion test, because the signs of a gradient alternate from pixel to
-    pixel.
+    The attribution is smoothed to about the cells of the deletion test, because the signs of a gradient alternate from
+    pixel to pixel.
     """
     smooth = gaussian_filter(heat_map.astype(np.float64), min(heat_map.shape) / _SMOOTHING)
     pale = (255 - 0.5 * (255.0 - grey))[..., None]

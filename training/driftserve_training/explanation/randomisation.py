@@ -12,7 +12,7 @@ from driftserve_training.explanation.attribution import HeatMap, attribute
 from driftserve_training.explanation.differentiable_network import DifferentiableNetwork
 from driftserve_training.explanation.document import Method, RandomisedStage
 
-_MOST_STAGES = 6  # each stage computes the attributions of all images
+_MOST_STAGES = 6  # more would take long, because each stage computes the attributions of all images
 
 
 def randomise(
@@ -20,13 +20,13 @@ def randomise(
 ) -> tuple[RandomisedStage, ...]:
     """Compare the attributions of a network with those of copies in which more and more layers are randomised.
 
-    From the head down to the first layer, in at most six stages, every parameter is drawn from a normal distribution
-    with the mean and the standard deviation of its values. If the attributions stay alike, the method shows the image,
-    not what the network sees in it.
+    Layers are randomised from the head down to the first layer, in at most six stages. The values of a parameter are
+    drawn from a normal distribution with their mean and standard deviation. If the attributions stay similar, the
+    method shows the image, not what the network has learned.
 
     Args:
         network: the network; it is not changed.
-        inputs: (N, 3, H, W) float32.
+        inputs: N normalised images, (N, 3, H, W) float32.
         targets: class index of each input.
         method: method of attribution.
         steps: number of steps of Integrated Gradients.

@@ -10,16 +10,16 @@ import numpy.typing as npt
 def select(
     probabilities: npt.NDArray[np.float64], targets: npt.NDArray[np.int64], number: int, seed: int
 ) -> tuple[int, ...]:
-    """Return the positions of up to `number` images: right ones at random, then as many mistakes, the surest first.
+    """Return the positions of up to `number` images: half are random correct ones, half the most confident mistakes.
 
-    Both kinds take the true classes in turn. If one kind has too few images, the other kind fills the gap.
+    Both halves take the true classes in turn. If one kind has too few images, the other kind fills the gap.
 
     >>> sure = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.7, 0.3]])
     >>> select(sure, np.array([0, 1, 1, 1]), number=3, seed=0)
     (0, 1, 3)
 
     Args:
-        probabilities: (N, K), of all images.
+        probabilities: (N, K), of N images for K classes.
         targets: (N,) class indices.
         number: number of images to choose.
         seed: seed of the draw.

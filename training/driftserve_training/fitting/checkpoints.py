@@ -14,7 +14,7 @@ class MovableCheckpoint(ModelCheckpoint):
     """Lightning's checkpoint callback, for a folder that may move: a run can resume from copied checkpoints."""
 
     def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
-        """Set up without Lightning's warning about a folder that is not empty: ours never is, and was checked."""
+        """Set up without Lightning's warning that the folder is not empty: it has run.json, which was checked."""
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
             super().setup(trainer, pl_module, stage)

@@ -21,7 +21,7 @@ COLUMNS = (
 )
 HISTORY_FILE = "history.csv"
 
-EpochCallback = Callable[[int, float], None]  # called after every epoch with its number, from 1, and val_accuracy
+EpochCallback = Callable[[int, float], None]  # takes the number of an epoch, from 1, and its val_accuracy
 
 
 class History(Callback):
@@ -32,7 +32,7 @@ class History(Callback):
         self._on_epoch = on_epoch
         self._rows: list[list[float]] = []
         self._started = time.monotonic()
-        self._seconds_before = 0.0  # time of the interrupted run, up to the end of its last finished epoch
+        self._seconds_before = 0.0  # duration of the interrupted run, up to the end of its last finished epoch
 
     @property
     def epochs(self) -> int:

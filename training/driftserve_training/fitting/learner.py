@@ -51,7 +51,8 @@ class Learner(lightning.LightningModule):
                 "confusion": MulticlassConfusionMatrix(classes),
             }
         )
-        self.confusion = torch.zeros(classes, classes, dtype=torch.long)  # last validation, rows: true classes
+        # Confusion matrix of the last validation; rows are true classes.
+        self.confusion = torch.zeros(classes, classes, dtype=torch.long)
 
     def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], _: int) -> torch.Tensor:
         """Return the loss of one batch."""
@@ -73,7 +74,7 @@ class Learner(lightning.LightningModule):
         self.log("val_loss", cross_entropy(logits, targets), sync_dist=True, batch_size=len(targets))
 
     def on_validation_epoch_end(self) -> None:
-        """Log the scores of the epoch over all processes; every process validates on the same images."""
+        """Log the epoch's scores, computed over all processes; each process validates on all images."""
         scores = self._scores.compute()
         self._scores.reset()
         self.confusion = scores["confusion"].cpu() // self.trainer.world_size
@@ -110,7 +111,7 @@ class Learner(lightning.LightningModule):
         np.random.seed(seed)
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Return logits, (N, K), for pixels, (N, 3, H, W) in 0..255."""
+        """Return the logits of N images and K classes, (N, K), for their pixels, (N, 3, H, W) in 0..255."""
         logits: torch.Tensor = self.classifier(pixels.contiguous(memory_format=torch.channels_last))
         return logits
 

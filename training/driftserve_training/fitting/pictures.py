@@ -14,9 +14,9 @@ from torchmetrics.utilities.plot import plot_confusion_matrix
 from driftserve_training.dataset.images import ImageDataset
 from driftserve_training.fitting.learner import Learner
 
-_SAMPLES = 32
-_MISTAKES = 16
-_COLUMNS = 4
+_SAMPLES = 32  # number of augmented images to log
+_MISTAKES = 16  # most mistakes to draw
+_COLUMNS = 4  # columns of the drawing of mistakes
 
 
 class Pictures(Callback):
@@ -40,7 +40,7 @@ class Pictures(Callback):
 
 
 def confusion_figure(matrix: torch.Tensor, labels: Sequence[str]) -> matplotlib.figure.Figure:
-    """Draw a confusion matrix, (K, K); rows are true classes, columns are predicted classes."""
+    """Draw a confusion matrix of K classes, (K, K); rows are true classes, columns are predicted classes."""
     figure = matplotlib.figure.Figure(figsize=(6, 6), layout="constrained")
     plot_confusion_matrix(matrix, ax=figure.subplots(), labels=list(labels))
     return figure
@@ -53,7 +53,7 @@ def mistakes_figure(
 
     Args:
         images: N images, in the order of the probabilities.
-        probabilities: (N, K).
+        probabilities: (N, K), for K classes.
         targets: (N,) class indices.
         labels: names of the K classes.
     """

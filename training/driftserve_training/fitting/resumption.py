@@ -31,7 +31,7 @@ def find_checkpoint(folder: Path, identity: Identity) -> Path | None:
         theirs = json.loads((folder / _IDENTITY_FILE).read_bytes())
     except (OSError, ValueError) as error:
         raise DataError(
-            f"{folder}: expected {_IDENTITY_FILE} with the checkpoint, got {error}; remove the folder"
+            f"{folder}: cannot read {_IDENTITY_FILE} of the checkpoint: {error}; remove the folder"
         ) from error
     for name, ours in identity.items():
         if theirs.get(name) != ours:

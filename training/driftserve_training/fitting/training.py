@@ -1,4 +1,4 @@
-"""Training run: fit the network, keep the best epoch by validation, calibrate."""
+"""A training run: fit the network, keep the epoch with the best validation accuracy, and calibrate it."""
 
 import json
 import shutil
@@ -29,6 +29,7 @@ from driftserve_training.network.trained import TrainedRecord, is_trained, load_
 from driftserve_training.ranks import Ranks, read_ranks
 
 CONFIGURATION_FILE = "configuration.json"
+# Folders and files of an earlier run in the same output.
 _LEFTOVERS = ("tensorboard", "explanations")
 _LEFTOVER_FILES = (
     *("trained.json", "network.pt", "certificate.json", "card.*"),
@@ -42,7 +43,7 @@ def train(
     on_epoch: EpochCallback | None = None,
     revision: str = "unknown",
 ) -> TrainedRecord | None:
-    """Train on `train/`, choose the best epoch and calibrate on `val/`; write the results to the output.
+    """Train on `train/`, choose the best epoch and calibrate on `val/`; write the results, and return the record.
 
     An interrupted run is resumed after its last complete epoch; a finished run is returned as it is. Under torchrun all
     processes train together, each on its share of every epoch. The first process does everything else; the others write
@@ -130,7 +131,7 @@ def _fit(
         weights_only=True,
     )
     if torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()  # else torchmetrics would wait for processes that ended
+        torch.distributed.destroy_process_group()  # otherwise torchmetrics would wait for processes that have ended
     return trainer
 
 

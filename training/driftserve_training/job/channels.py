@@ -30,7 +30,7 @@ class _ChannelRecord(BaseModel):
 
 @dataclass(frozen=True)
 class Channels:
-    """Folders of the images by split, or one folder with the key None for all splits; and the path of the weights."""
+    """The folders of images by split, or one folder with the key None for all splits; and the path of the weights."""
 
     folders: Mapping[str | None, Path]
     weights: Path | None

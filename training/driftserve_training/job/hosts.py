@@ -9,11 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from driftserve.errors import DataError
 from driftserve_training.job.platform_file import read_platform_file
 
-_PORT = "29500"  # torchrun's own default
+_PORT = "29500"  # torchrun's default port
 
 
 class Hosts(BaseModel):
-    """Names of all hosts, sometimes with suffixes (`algo-1-9f24b`), and the name of this host."""
+    """The hosts of a job: names of all hosts (`algo-1`, sometimes `algo-1-9f24b`), and the name of this host."""
 
     model_config = ConfigDict(frozen=True)
 

@@ -53,7 +53,7 @@ class JobParameters(BaseModel):
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """Hyperparameters of a job: the given parameters of its training run, unchecked, and the job's own parameters."""
+    """The hyperparameters of a job: its own, checked; and those of its training run, as they were given."""
 
     job: JobParameters
     training: Mapping[str, object]
@@ -73,7 +73,7 @@ class Hyperparameters:
         return to_configuration(folders, self.training, environment)
 
 
-# Channels set the paths.
+# The hyperparameters of a training run, without the paths, which the channels set.
 TRAINING_NAMES = tuple(name for name in TrainingConfiguration.model_fields if name not in LOCATION_FIELDS)
 NAMES = (*TRAINING_NAMES, *JobParameters.model_fields)
 
@@ -99,7 +99,7 @@ def read_hyperparameters(path: Path) -> Hyperparameters:
 
 
 def _to_parameters(hyperparameters: Mapping[str, object], path: Path) -> dict[str, object]:
-    """Drop the keys of the platform, and spell our keys with `_`."""
+    """Return the hyperparameters without the keys of the platform; spell our keys with `_`."""
     parameters: dict[str, object] = {}
     for key, value in hyperparameters.items():
         if key.startswith(_PLATFORM_PREFIX) or key == _TUNER_KEY:

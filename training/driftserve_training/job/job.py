@@ -1,4 +1,4 @@
-"""Run a SageMaker training job: `train` in the training image, `python -m driftserve_training.job` elsewhere.
+"""Run a SageMaker training job: `train` in the Docker image, `python -m driftserve_training.job` elsewhere.
 
     docker run --volume $PWD/ml:/opt/ml IMAGE train
     SAGEMAKER_BASE_DIR=$PWD/ml python -m driftserve_training.job
@@ -34,7 +34,7 @@ from driftserve_training.job.hyperparameters import Hyperparameters, JobParamete
 from driftserve_training.ranks import read_ranks
 
 RUN_FOLDER = "run"
-_BASE_VARIABLE = "SAGEMAKER_BASE_DIR"  # SageMaker's own toolkit reads it too
+_BASE_VARIABLE = "SAGEMAKER_BASE_DIR"  # a folder in place of /opt/ml; SageMaker's toolkit reads it too
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -73,7 +73,7 @@ def main() -> int:
 
 
 def read_job(base: Path) -> Job:
-    """Read and check the inputs of a job, before images are read.
+    """Read, check and return the inputs of a job; read no images yet.
 
     Args:
         base: the folder /opt/ml, or a folder that replaces it.
@@ -93,7 +93,7 @@ def read_job(base: Path) -> Job:
 
 
 def run(job: Job, base: Path) -> None:
-    """Train; in the first process of the job, write its product to `<base>/model`.
+    """Train; in the first process of the job, write the product to `<base>/model` and print a JSON summary.
 
     Raises:
         DriftserveError: the data, the network or the archive cannot be used.
@@ -140,14 +140,14 @@ def _archive(parameters: JobParameters, trained: Path, data: Path, model: Path, 
 
 
 def _place(archive: Path, directory: Path) -> Path:
-    """Copy the archive to a directory in one step: SageMaker also keeps the model of a stopped job."""
+    """Copy the archive to a directory in one step, because SageMaker keeps the model of a stopped job too."""
     directory.mkdir(parents=True, exist_ok=True)
     part = Path(shutil.copyfile(archive, directory / f".{archive.name}.part"))
     return part.rename(directory / archive.name)
 
 
 def _place_run(trained: Path, model: Path) -> Path:
-    """Copy the run's folder without checkpoints to `run` in a directory, in one step."""
+    """Copy the run's folder, without checkpoints, to `run` in a directory, in one step; return the new folder."""
     model.mkdir(parents=True, exist_ok=True)
     part = model / f".{RUN_FOLDER}.part"
     shutil.rmtree(part, ignore_errors=True)
@@ -156,7 +156,7 @@ def _place_run(trained: Path, model: Path) -> Path:
 
 
 def _clear(base: Path) -> None:
-    """Remove output of an earlier job that could be taken for output of this job."""
+    """Delete the output of an earlier job, so that nobody takes it for the output of this one."""
     for leftover in (base / "output" / "failure", *(base / "model").glob("*.mar")):
         leftover.unlink(missing_ok=True)
     shutil.rmtree(base / "model" / RUN_FOLDER, ignore_errors=True)
@@ -164,7 +164,7 @@ def _clear(base: Path) -> None:
 
 def _become_torchrun(job: Job) -> NoReturn:
     """Replace this process by torchrun, which runs this module once for every process."""
-    environment = job.hosts.environment(job.processes_per_host) | os.environ  # the user's variables win
+    environment = job.hosts.environment(job.processes_per_host) | os.environ  # variables that are set already win
     command = job.hosts.torchrun(job.processes_per_host, "driftserve_training.job")
     sys.stdout.flush()
     os.execve(command[0], command, environment)  # noqa: S606

@@ -22,6 +22,6 @@ def read_platform_file(path: Path, kind: type[T], absent: T) -> T:
     except FileNotFoundError:
         return absent
     except OSError as error:
-        raise DataError(f"{path}: expected a file that can be read, got {error.strerror}") from error
+        raise DataError(f"{path}: cannot read the file: {error.strerror}") from error
     except ValidationError as error:
         raise DataError(f"{path}: {first_problem(error)}") from error

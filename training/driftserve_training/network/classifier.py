@@ -20,7 +20,7 @@ _TIMM_LICENSE = "as timm states for its weights"
 
 @dataclass(frozen=True)
 class NetworkRecord:
-    """Everything to rebuild the network: timm's model name and arguments, normalisation, input."""
+    """All that is needed to rebuild the network: timm's model name and arguments, the normalisation, the input."""
 
     model: str
     model_kwargs: dict[str, str | int | float | bool]
@@ -32,7 +32,7 @@ class NetworkRecord:
 
 
 class Classifier(nn.Module):
-    """Module that maps pixels, (N, 3, H, W) uint8, to logits, (N, K) float32; it scales and normalises them itself."""
+    """Network that maps N images, (N, 3, H, W) uint8, to logits of K classes, (N, K) float32; it also normalises."""
 
     mean: torch.Tensor
     std: torch.Tensor
@@ -45,7 +45,7 @@ class Classifier(nn.Module):
         self.register_buffer("std", 255.0 * torch.tensor(std).view(1, 3, 1, 1))
 
     def normalise(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Return the normalised input of the backbone, (N, 3, H, W) float32."""
+        """Return the normalised input of the backbone (timm's model), (N, 3, H, W) float32."""
         return (pixels.float() - self.mean) / self.std
 
     def head_parameters(self) -> Iterator[nn.Parameter]:

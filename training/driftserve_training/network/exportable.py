@@ -12,10 +12,11 @@ from driftserve.errors import DataError
 from driftserve_training.network.classifier import Classifier
 from driftserve_training.network.graph import build_graph, save_scripted, to_tensor
 
-_TOLERANCE = 1e-3  # difference relative to the largest logit; has to find only graphs that do not follow their input
+# Largest difference of a logit, relative to the largest logit. It only has to find graphs that ignore their input.
+_TOLERANCE = 1e-3
 # Errors that tracing raises, including its own check.
 _TRACING_ERRORS = (TracingCheckError, RuntimeError, AttributeError, TypeError, ValueError, NotImplementedError)
-_IMAGES = 2  # differs from the batch size of the trace
+_IMAGES = 2  # a batch size that differs from that of the trace
 
 
 def check_exportable(classifier: Classifier, spec: ImageSpec, name: str) -> None:

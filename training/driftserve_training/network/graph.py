@@ -13,11 +13,15 @@ from driftserve.archive.contract import ImageSpec
 from driftserve_training.network.classifier import Classifier
 
 MAX_EMBEDDING_SIZE = 12
+# Records that torch's writer adds itself.
 _WRITER_RECORDS = ("version", "byteorder", ".data/serialization_id", ".format_version", ".storage_alignment")
 
 
 class ExportGraph(nn.Module):
-    """Module that maps pixels, (N, 3, H, W) uint8, to logits, (N, K), and principal components, (N, E)."""
+    """Network that maps N images, (N, 3, H, W) uint8, to logits of K classes, (N, K), and an embedding, (N, E).
+
+    The embedding is the input of the last layer, D values, projected to its first E principal components.
+    """
 
     center: torch.Tensor
     components: torch.Tensor

@@ -1,4 +1,4 @@
-"""Compare the outputs of the served network and the trained network."""
+"""Compare the probabilities of the served network with those of the trained network before export."""
 
 from dataclasses import dataclass
 
@@ -23,7 +23,7 @@ class Parity:
 def compare(
     eager_logits: npt.NDArray[np.float32], served_logits: npt.NDArray[np.float32], temperature: float
 ) -> Parity:
-    """Compare the logits of two networks, both (N, K), on the same images."""
+    """Compare the logits of two networks on the same N images and K classes, both (N, K); return their parity."""
     eager, served = calibrate(eager_logits, temperature), calibrate(served_logits, temperature)
     return Parity(
         images=len(eager),
@@ -33,13 +33,14 @@ def compare(
 
 
 def check_parity(parity: Parity, which: str) -> None:
-    """Raise unless the two networks agree.
+    """Check that the two networks agree; `which` names the network that is compared with the one before export.
 
     Raises:
-        ModelError: they disagree; `which` names the network that is compared with the eager one.
+        ModelError: the two networks disagree.
     """
     if not (parity.max_abs_diff <= TOLERANCE and parity.argmax_agreement == 1.0):  # NaN fails, too
         raise ModelError(
-            f"expected the {which} network within {TOLERANCE} of the eager one and the same class for every image, "
-            f"got {parity.max_abs_diff:.2e} and {parity.argmax_agreement:.4f}; this network cannot be exported"
+            f"the {which} network differs from the network before export: expected probabilities within {TOLERANCE} "
+            f"and the same class for every image, got a difference of {parity.max_abs_diff:.2e} and the same class for "
+            f"{parity.argmax_agreement:.4%} of the images; this network cannot be exported"
         )

@@ -17,7 +17,7 @@ _RECORD_FILE = "trained.json"
 
 @dataclass(frozen=True)
 class TrainedRecord:
-    """Result of a training run: the network, its calibration, its scores and its provenance."""
+    """The record of a finished training run: network, calibration, scores and provenance."""
 
     network: NetworkRecord
     labels: tuple[str, ...]
@@ -57,11 +57,13 @@ def load_trained(directory: Path) -> tuple[TrainedRecord, Classifier]:
         record = _ADAPTER.validate_json((directory / _RECORD_FILE).read_bytes())
     except (OSError, ValidationError) as error:
         problem = error if isinstance(error, OSError) else first_problem(error)
-        raise DataError(f"{directory}: expected a finished training run, got {problem}; run `train` first") from error
+        raise DataError(f"{directory}: expected a finished training run: {problem}; run `train` first") from error
     classifier = rebuild_classifier(record.network)
     try:
         classifier.load_state_dict(torch.load(directory / _WEIGHTS_FILE, map_location="cpu", weights_only=True))
     except (OSError, EOFError, RuntimeError, UnpicklingError) as error:
         reason = " ".join(str(error).split())[:300]
-        raise DataError(f"{directory / _WEIGHTS_FILE}: expected the run's weights, got {reason}") from error
+        raise DataError(
+            f"{directory / _WEIGHTS_FILE}: cannot load the weights of the run: {reason}; train again"
+        ) from error
     return record, classifier.eval()

@@ -13,7 +13,7 @@ Channels = tuple[float, float, float]
 
 
 class WeightsRecord(BaseModel):
-    """The model of a weights file, and the normalisation of its input."""
+    """The timm model that a weights file belongs to, and the normalisation of its input images."""
 
     model_config = ConfigDict(frozen=True)
 

@@ -28,7 +28,7 @@ from driftserve_training.sources.staging import to_relative_path
 
 _LOCAL_FILES = "/data/local-files/"
 _HELD_OUT = ("test", STREAM)
-_SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP": ".bmp"}  # by Pillow's name of the format
+_SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP": ".bmp"}  # file suffix of each Pillow format
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def merge(candidates: Iterable[Candidate], release: Release, smallest: int, scra
         first = annotated[0]
         present = by_digest[first.sha256]
         if held_out := next((candidate for candidate in present if candidate.split in _HELD_OUT), None):
-            reason = f"the same bytes as {held_out.name}, which keeps its label, as it is in {held_out.split}"
+            reason = f"the same bytes as {held_out.name}, which keeps its label because it is in {held_out.split}"
             rejections += [Rejection(one.name, reason) for one in annotated]
         elif any(not one.label for one in annotated) or len({one.label for one in annotated}) > 1:
             rejections += [Rejection(one.name, "annotators disagree on its label") for one in [*present, *annotated]]
@@ -95,13 +95,14 @@ def _relabelled(candidate: Candidate, label: str) -> Candidate:
 
 
 def _new(candidate: Candidate) -> Candidate:
-    """Mark a candidate as new and give it an image suffix: the name of an S3 object may have none."""
+    """Return the candidate marked as new, with an image suffix: the name of an S3 object may have none."""
     suffix: str | None = candidate.file.suffix
     if not candidate.problem and candidate.file.suffix.lower() not in MEDIA_TYPES:
         with Image.open(candidate.file) as image:
-            suffix = _SUFFIXES.get(image.format or "")
+            kind = image.format or "an unknown format"
+        suffix = _SUFFIXES.get(kind)
         if suffix is None:
-            candidate = replace(candidate, problem=f"expected one of {', '.join(_SUFFIXES)}, got another format")
+            candidate = replace(candidate, problem=f"expected one of {', '.join(_SUFFIXES)}, got {kind}")
     return replace(candidate, is_new=True, file_name=_unique_name(candidate, suffix or ""))
 
 
@@ -111,7 +112,7 @@ def _unique_name(candidate: Candidate, suffix: str) -> str:
 
 
 def _files(release: Release, scratch: Path) -> Mapping[int, Path]:
-    """Return the image file of each task, and download images that are in S3."""
+    """Download the images that are in S3; return the image file of each task by the task's number."""
     files: dict[int, Path] = {}
     remote = []
     for task in release.tasks:

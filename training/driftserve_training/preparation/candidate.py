@@ -26,7 +26,7 @@ class Candidate:
     perceptual_hash: int | None = None
     """Perceptual hash, 64 bits; None if the image is unusable or almost uniform."""
     is_new: bool = False
-    """Whether it was added by annotators, not found in the fetched folders."""
+    """True if annotators added the image, False if it was in the fetched folders."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Rejection:
 
 
 def read_candidate(file: Path, name: str, split: str, label: str, smallest: int) -> Candidate:
-    """Read a file as a candidate; decode it once, with the decoder of the service.
+    """Read a file and return it as a candidate; decode the image once, with the decoder of the service.
 
     Args:
         file: path of the image.

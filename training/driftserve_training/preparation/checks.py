@@ -28,7 +28,7 @@ class CheckResult:
 
 
 def check(candidates: Iterable[Candidate]) -> CheckResult:
-    """Split the candidates into usable ones, faults and repeats."""
+    """Sort the candidates into kept ones, faults and repeats, by the rules of this module."""
     kept: list[Candidate] = []
     faults: list[Rejection] = []
     repeats: list[Rejection] = []

@@ -18,12 +18,13 @@ from driftserve_training.preparation.candidate import Candidate, Rejection
 from driftserve_training.preparation.checks import PRECEDENCE
 
 NEAR_DUPLICATES_FILE = "near_duplicates.csv"
-# Largest number of differing bits, of 64. Measured on 5,520 Intel images, 15 million pairs: docs/training.md.
+# Near-duplicates differ in at most this many of the 64 hash bits. docs/training.md shows the measurement on 5,520
+# Intel images, 15 million pairs.
 MOST_DISTANCE = 8
 
 Treatment = Literal["list", "refuse", "drop"]
 
-_PAIRS_AT_ONCE = 2**21  # pairs; 16 MB
+_PAIRS_AT_ONCE = 2**21  # pairs of hashes that are compared at once, in 16 MB
 _COLUMNS = ("path", "split", "other_path", "other_split", "distance")
 
 
@@ -77,9 +78,9 @@ def write_near_duplicates(near_duplicates: Sequence[NearDuplicate], path: Path) 
 def _nearest(
     hashes: npt.NDArray[np.uint64], others: npt.NDArray[np.uint64]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
-    """Return, for each hash, (N,), the index of the nearest other hash and the number of differing bits.
+    """Return, for each of N hashes, the index of the nearest of M other hashes and the number of differing bits.
 
-    The first of equally near hashes is returned.
+    If several others are equally near, return the first.
     """
     nearest, distances = np.empty(len(hashes), np.int64), np.empty(len(hashes), np.uint8)
     rows = max(1, _PAIRS_AT_ONCE // len(others))

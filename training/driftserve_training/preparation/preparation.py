@@ -49,7 +49,7 @@ class PreparationRules:
 
 @dataclass(frozen=True)
 class PreparationResult:
-    """Number of images by split and class, and numbers of images rejected, or relabelled or added by annotators.
+    """The number of images by split and class, and how many were rejected, or relabelled or added by annotators.
 
     `near_duplicates` counts the near-duplicates of an image in another split, dropped or not.
     """
@@ -176,14 +176,15 @@ def _check_unchanged(manifest: Manifest, staging: Staging) -> None:
     output = staging.output
     if (output / MANIFEST_FILE).read_bytes() != (staging.whole / MANIFEST_FILE).read_bytes():
         raise DataError(
-            f"{output}: expected a new or empty folder, or the images that its {MANIFEST_FILE} lists, got others; a "
-            "prepared data set never changes, so choose another folder"
+            f"{output}: expected a new or empty folder, or one with exactly these images, but its {MANIFEST_FILE} "
+            "lists other images; a prepared data set never changes, so choose another folder"
         )
     for entry in manifest.entries:
         file = output / entry.path
         if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != entry.sha256:
             raise DataError(
-                f"{file}: expected the image that {MANIFEST_FILE} lists, got another or none; choose another folder"
+                f"{file}: expected the image that {MANIFEST_FILE} lists, got a changed or missing file; "
+                "choose another folder"
             )
 
 

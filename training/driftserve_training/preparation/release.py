@@ -122,11 +122,11 @@ def _read(file: Path) -> Iterator[_Task]:
     except ValidationError as error:
         problem = first_problem(error)
         raise DataError(
-            f"{file.name}: expected tasks or annotations as Label Studio exports them (JSON, not JSON-MIN), "
-            f"got {problem.place or 'a file'}: {problem.reason}; export again"
+            f"{file.name}: expected tasks or annotations as Label Studio exports them (JSON, not JSON-MIN); "
+            f"{problem.place or 'the file'}: {problem.reason}; export again"
         ) from error
     except ValueError as error:
-        raise DataError(f"{file.name}: expected JSON from Label Studio, got {error}; export again") from error
+        raise DataError(f"{file.name} is not JSON from Label Studio: {error}; export again") from error
 
 
 def _merged(tasks: Iterable[_Task]) -> Mapping[int, _Task]:

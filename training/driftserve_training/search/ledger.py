@@ -6,8 +6,9 @@ from typing import Literal
 
 from optuna.trial import FrozenTrial, TrialState
 
-RETRY = "again"  # attribute of a retry: the number of the trial, and the number of the attempt
-ERROR = "error"  # attribute of an attempt that failed: the reason
+# Names of attributes of an entry in the study.
+RETRY = "again"  # only in a retry: the number of the trial and the number of the attempt
+ERROR = "error"  # only in an attempt that failed: the reason
 
 State = Literal["complete", "pruned", "failed", "cut off", "running", "waiting"]
 _STATES: dict[TrialState, State] = {
@@ -38,9 +39,8 @@ def read_ledger(entries: Sequence[FrozenTrial]) -> tuple[Attempt, ...]:
     """Return the trials by their number, each with its last attempt.
 
     An entry without the attribute `RETRY` is a new trial. New trials are numbered in optuna's order. If two entries are
-    the same attempt at a trial, the first one counts. Optuna gives its numbers to one process at a time, and an entry
-    has its attributes from the start. So all processes read the same ledger, and need not ask each other who has which
-    combination.
+    the same attempt at a trial, the first one counts. Optuna gives each number to one process only, and an entry has
+    its attributes from the start. So all processes read the same trials, and agree on which process runs which trial.
     """
     ledger: list[Attempt] = []
     for entry in sorted(entries, key=lambda entry: entry.number):
@@ -55,5 +55,5 @@ def read_ledger(entries: Sequence[FrozenTrial]) -> tuple[Attempt, ...]:
 
 
 def find_attempt(ledger: Sequence[Attempt], entry_number: int) -> Attempt | None:
-    """Return the attempt of an entry of the study; None if the entry is surplus."""
+    """Return the attempt of an entry of the study; None if the entry is not the last attempt at a trial."""
     return next((attempt for attempt in ledger if attempt.entry.number == entry_number), None)

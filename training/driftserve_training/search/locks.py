@@ -10,16 +10,16 @@ from optuna.storages.journal import JournalFileOpenLock
 
 from driftserve.errors import DataError
 
-_TURN, _JOURNAL, _FIRST_TRIAL = 0, 1, 2  # bytes of the file
+_TURN, _JOURNAL, _FIRST_TRIAL = 0, 1, 2  # positions in the file of the bytes that are locked
 
 
 class Locks:
     """Locks on the bytes of one file: one for each trial, one to take turns, one for the journal.
 
-    The kernel releases them when their process ends, even if it is killed, and every container with the folder sees
-    that. A file with the holder's process id cannot do this: the process may be gone, and another may have its id.
-    These are POSIX locks: they exclude other processes only, and closing the file anywhere in this process would
-    release all of them.
+    The kernel releases the locks of a process when the process ends, even if it is killed. This works between
+    containers that share the folder. A file with a process id would not: the process may be gone, and another one may
+    have its id. These are POSIX locks. They exclude only other processes. If any code of this process opens and closes
+    the file, all locks of the process are released.
 
     Raises:
         DataError: the file cannot be written or locked.
@@ -33,8 +33,8 @@ class Locks:
                 pass
         except OSError as error:
             raise DataError(
-                f"{path}: expected a folder to write to, on a file system with locks, got {error.strerror}; "
-                "choose another --output"
+                f"{path}: cannot write and lock the file: {error.strerror}; "
+                "choose another --output, on a file system with locks"
             ) from error
 
     @contextmanager

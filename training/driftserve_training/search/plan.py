@@ -1,4 +1,4 @@
-"""The plan of a search: space, sampler, pruner and ranking. It also decides whether two searches are the same."""
+"""The plan of a search: space, sampler, pruner and ranking; and a check that two searches are the same."""
 
 import hashlib
 from collections.abc import Mapping
@@ -14,8 +14,8 @@ Sampler = Literal["grid", "tpe"]
 Pruner = Literal["median", "none"]
 RankBy = Literal["validation", "test"]
 
-SEARCHED = tuple(Point.__dataclass_fields__)
-# Paths and the number of loading processes may differ between the machines of one search.
+SEARCHED = tuple(Point.__dataclass_fields__)  # names of the searched parameters
+# Parameters that may differ between the machines of one search: paths, and the number of loader processes.
 _MACHINE_FIELDS = ("data", "output", "weights", "loader_workers")
 
 
@@ -68,9 +68,9 @@ def make_plan(
 
 
 def identify(plan: Plan, configuration: TrainingConfiguration, manifest_sha256: str) -> dict[str, object]:
-    """Return what must be equal for trials to be comparable, as JSON values.
+    """Return all that must be equal for trials to be comparable, as JSON values.
 
-    The number of trials is not part of it, because a search by TPE may be continued with more trials. Files are
+    The number of trials is left out, because a search with the sampler `tpe` may continue with more trials. Files are
     compared by content.
     """
     fixed = configuration.model_dump(mode="json", exclude={*_MACHINE_FIELDS, *SEARCHED})

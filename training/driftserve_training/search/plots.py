@@ -13,26 +13,26 @@ from driftserve_training.search.ranking import RankedTrial, complete
 
 HISTORY_FILE = "history.png"
 IMPORTANCES_FILE = "importances.png"
-_TOP_TRIALS = 5  # PED-ANOVA's authors want this many trials among the best
+_TOP_TRIALS = 5  # minimum number of the best trials, as the authors of PED-ANOVA recommend
 
 
 def importances(study: optuna.Study) -> Mapping[str, float]:
-    """Return the share of each searched parameter in whether a trial is among the best; largest first, sum 1.
+    """Return how much each searched parameter decides whether a trial is among the best; largest first, sum 1.
 
-    By PED-ANOVA (Watanabe et al. 2023), over the complete trials. The best are a tenth of them, or five if that is
-    more, but at most half. The result is empty for fewer than two complete trials.
+    Computed by PED-ANOVA (Watanabe et al. 2023) over the complete trials. The best trials are a tenth of them, or five
+    if that is more, but at most half. The result is empty for fewer than two complete trials.
     """
     ended = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
     if len(ended) < 2:
         return {}
     share = max(0.1, min(0.5, _TOP_TRIALS / len(ended)))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it warns of equal scores, whose importances are equal; the plot shows that
+        warnings.simplefilter("ignore")  # optuna warns if all scores are equal; the plot shows that
         return get_param_importances(study, evaluator=PedAnovaImportanceEvaluator(target_quantile=share))
 
 
 def draw_importances(shares: Mapping[str, float], path: Path) -> None:
-    """Draw importances as bars into a PNG."""
+    """Draw the importances as bars; write a PNG."""
     figure = matplotlib.figure.Figure(figsize=(7, 2.5), layout="constrained")
     axes = figure.subplots()
     names = list(shares)[::-1]
@@ -45,7 +45,7 @@ def draw_importances(shares: Mapping[str, float], path: Path) -> None:
 
 
 def draw_history(ranking: Sequence[RankedTrial], rank_by: str, path: Path) -> None:
-    """Draw the scores of the trials by their number, and the best score so far, into a PNG."""
+    """Draw the scores of the trials in the order of their numbers, and the best score so far; write a PNG."""
     figure = matplotlib.figure.Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
     ended = sorted(complete(ranking), key=lambda trial: trial.number)

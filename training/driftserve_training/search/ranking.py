@@ -19,7 +19,8 @@ _ORDER: Mapping[State, int] = {"complete": 0, "pruned": 1, "running": 2, "waitin
 class RankedTrial:
     """One trial: its parameters and its results so far.
 
-    `score` ranks the trial; for a pruned trial it is the last one seen. `val_accuracy` is that of the best epoch.
+    `score` ranks the trial; for a pruned trial it is the last score before it ended. `val_accuracy` is the accuracy of
+    the best epoch so far.
     `seconds` is the duration of the last attempt.
     """
 

@@ -10,7 +10,7 @@ from driftserve_training.search.space import Point
 
 
 def sample(trial: optuna.Trial, number: int, plan: Plan) -> Point:
-    """Return the point of the trial with this number, and store it in the study; a retry gets the same point.
+    """Choose the point of the trial with this number, store it in the study, and return it; a retry gets the same one.
 
     A grid returns its combinations in order. Otherwise a tree-structured Parzen estimator (Bergstra et al. 2011) draws
     the point. Its seed depends on the seed of the search and on the number. So two processes draw different points, and

@@ -14,8 +14,8 @@ from driftserve_training.search.ledger import ERROR
 from driftserve_training.search.plan import Plan
 from driftserve_training.search.space import Point
 
-VAL_ACCURACY, TEST_ACCURACY, SECONDS = "val_accuracy", "test_accuracy", "seconds"  # attributes of an attempt
-_STARTUP_TRIALS = 4  # this many trials must end before one can be pruned
+VAL_ACCURACY, TEST_ACCURACY, SECONDS = "val_accuracy", "test_accuracy", "seconds"  # names of an attempt's attributes
+_STARTUP_TRIALS = 4  # number of trials that must end before one can be pruned
 
 EpochCallback = Callable[[int, float], None]
 """Called after each epoch with its number, from 1, and the validation accuracy. It may end the training by raising."""
@@ -71,7 +71,7 @@ def score_trial(
 
 
 def make_pruner(plan: Plan) -> BasePruner:
-    """Return a pruner that ends a trial whose best epoch so far is below the median of the others at that epoch."""
+    """Return a pruner that ends a trial if its best score so far is below the median of the others at that epoch."""
     if plan.pruner == "none":
         return NopPruner()
     return MedianPruner(n_startup_trials=_STARTUP_TRIALS, n_warmup_steps=plan.warmup_epochs)

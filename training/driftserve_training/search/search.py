@@ -1,4 +1,4 @@
-"""The search loop of one process: run one trial after another until all are done, beside other processes."""
+"""The search loop of one process: run one trial after another until all are done. Other processes may help."""
 
 import time
 import warnings
@@ -29,7 +29,7 @@ class Search:
         plan: plan of the search.
         train: trains a trial; if it raises a DriftserveError, the trial fails; any other error ends the search.
         locks: locks of the folder.
-        has_local_processes: whether all searching processes use these locks; if not, heartbeats show which are alive.
+        has_local_processes: whether all processes of the search use these locks; if not, heartbeats show which live.
         after_trial: called after each trial of this process.
         print_line: called with each line of progress.
         pause_seconds: pause between two checks whether other processes are done.
@@ -57,14 +57,14 @@ class Search:
         self._waits_for: list[int] = []
 
     def run(self) -> None:
-        """Run all trials that are not done; then wait until other processes are done with theirs."""
+        """Run trials until none is left; then wait until the other processes have ended their trials."""
         with self._locks.turn():
             self._queue_retries("failed")  # each start retries failed trials: the reason may be gone
         while self._take_turn():
             pass
 
     def _take_turn(self) -> bool:
-        """Run one trial, or wait a moment; return False if there is nothing left to wait for."""
+        """Run one trial, or wait a moment if others are running; return False if all trials have ended."""
         with ExitStack() as held:
             held.enter_context(self._locks.turn())
             self._mark_dead_trials()
@@ -87,16 +87,16 @@ class Search:
                 raise
             self._print_line(f"trial {turn.trial:04d} was given to another process, because this one seemed dead")
         finally:
-            if turn.trial is not None:  # only after optuna has stored how it ended
+            if turn.trial is not None:  # only after optuna has stored the result
                 self._locks.give_trial_back(turn.trial)
         if turn.trial is not None:
             self._after_trial()
 
     def _try(self, entry: optuna.Trial, turn: "_Turn") -> float:
-        """Find out which trial an entry of the study is, and train it; return the score that ranks it."""
+        """Find the trial that an entry of the study belongs to, and train it; return the score that ranks the trial."""
         attempt = find_attempt(read_ledger(self._study.get_trials(deepcopy=False)), entry.number)
         if attempt is None or attempt.number >= self._plan.trials or not self._locks.take_trial(attempt.number):
-            raise _SurplusEntry  # two processes found the same trial missing
+            raise _SurplusEntry  # two processes created an entry for the same trial
         number = turn.trial = attempt.number
         turn.held.close()
         assignment = Assignment(number, sample(entry, number, self._plan), is_retry=attempt.count > 1)
@@ -117,13 +117,13 @@ class Search:
                 self._print_line(f"trial {attempt.number:04d} was cut off; it will run again")
 
     def _is_dead(self, attempt: Attempt) -> bool:
-        if self._has_local_processes:  # the caller has the turn, so no process is between its entry and its lock
+        if self._has_local_processes:  # the caller holds the turn: each running process has locked its trial
             return self._is_free(attempt)
         started = attempt.entry.datetime_start  # optuna waits for ever for a process killed before its first heartbeat
         return not attempt.entry.params and started is not None and datetime.now() - started > _START_TIMEOUT
 
     def _is_free(self, attempt: Attempt) -> bool:
-        """Return whether no living process with this folder works on it, not even one without heartbeats."""
+        """Return whether no living process that uses this folder holds the lock of the trial."""
         if not self._locks.take_trial(attempt.number):
             return False
         self._locks.give_trial_back(attempt.number)
@@ -137,7 +137,7 @@ class Search:
                 )
 
     def _ledger(self) -> tuple[Attempt, ...]:
-        """Return the trials of the plan; the study may have more, from a longer plan or from two processes at once."""
+        """Return the trials of the plan. The study can have more, if its plan was longer or two processes raced."""
         return read_ledger(self._study.get_trials(deepcopy=False))[: self._plan.trials]
 
     def _wait(self, running: list[int]) -> None:

@@ -20,8 +20,9 @@ from driftserve_training.search.plan import check_same_search
 
 JOURNAL_FILE = "study.journal"
 HEARTBEAT_SECONDS = 30
-_MISSED_HEARTBEATS = 4  # after this many, the process of a trial counts as dead
-_MOST_OPENINGS, _MOST_LOOKS = 5, 10
+_MISSED_HEARTBEATS = 4  # number of missed heartbeats after which the process of a trial counts as dead
+_MOST_OPENINGS = 5  # attempts to open the database
+_MOST_LOOKS = 10  # attempts to read the identity, half a second apart
 _IDENTITY = "search"  # attribute of the study: the identity of its search
 
 
@@ -35,7 +36,7 @@ def open_journal(folder: Path, locks: Locks) -> BaseStorage:
     try:
         return JournalStorage(JournalFileBackend(str(path.resolve()), lock_obj=locks.journal()))
     except (OSError, ValueError) as error:  # truncated JSON is a ValueError
-        raise DataError(f"{path}: expected a study's journal, got {error}; search in another folder") from error
+        raise DataError(f"{path}: cannot read the study's journal: {error}; search in another folder") from error
 
 
 def open_database(url: str, heartbeat_seconds: int = HEARTBEAT_SECONDS) -> BaseStorage:
@@ -68,7 +69,7 @@ def storage_errors(url: str | None) -> Iterator[None]:
         cause = error.__cause__ if isinstance(error, OptunaError) and error.__cause__ else error
         reason = str(getattr(cause, "orig", None) or cause).strip().splitlines()[0]
         raise DataError(
-            f"--storage {_mask_password(url)}: expected a database that can be used, got {reason}; correct the URL, "
+            f"--storage {_mask_password(url)}: cannot use the database: {reason}; correct the URL, "
             "or omit --storage to use a journal in the folder"
         ) from error
 
@@ -108,7 +109,7 @@ def _open(url: str, heartbeat_seconds: int) -> BaseStorage:
             )
         except ImportError as error:
             raise DataError(
-                f"--storage {_mask_password(url)}: expected a database whose driver is installed, got {error}; "
+                f"--storage {_mask_password(url)}: the driver of the database is not installed: {error}; "
                 "install it, or use postgresql+psycopg"
             ) from error
 

@@ -75,7 +75,7 @@ class Training:
             DataError: the trial cannot be trained.
         """
         folder = trial_folder(self._configuration.output, assignment.number)
-        if not assignment.is_retry:  # an existing folder is of another study, whose journal was removed
+        if not assignment.is_retry:  # the folder of another study, whose journal was deleted
             shutil.rmtree(folder, ignore_errors=True)
         val_accuracies: list[float] = []
 
@@ -116,7 +116,7 @@ class Training:
             record = train(TrainingConfiguration.model_validate(parameters), on_epoch=on_epoch)
         except torch.OutOfMemoryError as error:  # a smaller model of the search may fit
             torch.cuda.empty_cache()
-            raise DataError(f"expected {point.model} to fit into the GPU, got {error}; reduce --batch-size") from error
+            raise DataError(f"{point.model} does not fit into the GPU: {error}; reduce --batch-size") from error
         if record is None:
             raise AssertionError("a search runs in one process, which has the record")
         return record.val_accuracy
@@ -134,13 +134,13 @@ class Training:
 
 
 def remove_network(folder: Path) -> None:
-    """Remove the weights of a trial; its record keeps all that is needed."""
+    """Delete the weights and checkpoints of a trial; its record and scores stay."""
     shutil.rmtree(folder / _CHECKPOINTS, ignore_errors=True)
     for weights in folder.glob(_WEIGHTS):
         weights.unlink(missing_ok=True)
 
 
 def remove_losers(output: Path, losers: Sequence[int]) -> None:
-    """Remove the weights of trials that another trial has beaten."""
+    """Delete the weights and checkpoints of trials that cannot win any more."""
     for number in losers:
         remove_network(trial_folder(output, number))

@@ -126,7 +126,7 @@ def _conclude(study: optuna.Study, plan: Plan, training: Training, output: Path)
 def _test_once(study: optuna.Study, winner: RankedTrial, training: Training, output: Path) -> WinnerScores | None:
     """Return the winner's scores on the test split; a process without its network reads them from the study.
 
-    They are None if no process with the network has measured them yet.
+    Return None if no process with the network has measured them yet.
     """
     saved = study.user_attrs.get(_TESTED)
     if saved is not None and saved["trial"] == winner.number:
@@ -139,6 +139,6 @@ def _test_once(study: optuna.Study, winner: RankedTrial, training: Training, out
 
 
 def _losers(ranking: tuple[RankedTrial, ...]) -> list[int]:
-    """Return the numbers of the trials that another trial has beaten: they cannot win any more."""
+    """Return the numbers of the trials that cannot win any more: beaten or pruned ones."""
     ended = complete(ranking)
     return [trial.number for trial in ended[1:]] + [trial.number for trial in ranking if trial.state == "pruned"]

@@ -33,7 +33,7 @@ _CONFIG = Config(
 
 @dataclass(frozen=True)
 class Address:
-    """A bucket with a key or a key prefix."""
+    """A bucket in S3, with the key of an object or a prefix of keys."""
 
     bucket: str
     key: str
@@ -107,7 +107,7 @@ def _client() -> Any:
 
 
 def _keys(client: Any, address: Address) -> dict[str, str]:
-    """Map each key below a prefix to its part after the prefix; `a/b` is not a prefix of `a/bc`."""
+    """Return the keys below a prefix, each with its part after the prefix; `a/bc` is not below `a/b`."""
     prefix = address.key.rstrip("/") + "/" if address.key else ""
     pages = client.get_paginator("list_objects_v2").paginate(Bucket=address.bucket, Prefix=prefix)
     keys = [item["Key"] for page in pages for item in page.get("Contents", ())]
@@ -125,6 +125,4 @@ def _translated_errors(address: Address | str) -> Iterator[None]:
     try:
         yield
     except (BotoCoreError, ClientError, Boto3Error) as error:
-        raise DataError(
-            f"{address}: expected objects that can be read, got: {error}; check address, credentials and network"
-        ) from error
+        raise DataError(f"{address}: cannot read from S3: {error}; check address, credentials and network") from error

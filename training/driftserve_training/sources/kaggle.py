@@ -14,7 +14,7 @@ from driftserve.errors import DataError
 
 
 def download_dataset(handle: str) -> Path:
-    """Download a data set and return its folder. The newest version is the default.
+    """Download a data set and return its folder in the cache. The newest version is the default.
 
     Args:
         handle: `<owner>/<name>` or `<owner>/<name>/versions/<number>`.
@@ -22,7 +22,8 @@ def download_dataset(handle: str) -> Path:
     Raises:
         DataError: the data set does not exist, access is denied, or Kaggle cannot be reached.
     """
-    with redirect_stdout(sys.stderr):  # kagglehub logs to the stdout of its import; our stdout is for the result only
+    # kagglehub logs to the stdout that it finds at import; our stdout is only for the result.
+    with redirect_stdout(sys.stderr):
         import kagglehub
         import requests
         from kagglehub.exceptions import DataCorruptionError
@@ -37,4 +38,4 @@ def download_dataset(handle: str) -> Path:
             reason, advice = f"no answer from Kaggle ({error})", "check the network"
         except (ValueError, OSError, DataCorruptionError, zipfile.BadZipFile, tarfile.TarError) as error:
             reason, advice = str(error), "check that the name is <owner>/<name> and that KAGGLEHUB_CACHE has free space"
-    raise DataError(f"kaggle:{handle}: expected a data set that can be downloaded, got {reason}; {advice}")
+    raise DataError(f"kaggle:{handle}: cannot download the data set: {reason}; {advice}")

@@ -18,8 +18,9 @@ from driftserve.images.decode import MEDIA_TYPES
 from driftserve_training.configuration import STREAM
 from driftserve_training.dataset.listing import list_names
 
-PREDICTION = "pred"  # images without a class, to be annotated
+PREDICTION = "pred"  # split of images without a class, which annotators will label
 
+# For each split: the names of its folder; `fetch` writes the first one.
 _NAMES = {
     "train": ("seg_train", "train"),
     "val": ("seg_val", "val", "validation"),
@@ -40,7 +41,7 @@ class SourceImage:
 
     @property
     def fetched_path(self) -> Path:
-        """Relative path in the output of `fetch`."""
+        """Path of the image in the output of `fetch`, relative to it."""
         return Path(_NAMES[self.split][0], self.label or "", self.file.name)
 
 
@@ -82,7 +83,7 @@ def read_layout(folder: Path, origin: str, needed: Sequence[str] = NEEDED) -> La
 
 
 def _root(folder: Path) -> Path:
-    """Return the folder, or its only subfolder if that is neither a split nor a class."""
+    """Return the folder, or its only subfolder if that subfolder is neither a split nor a class."""
     folders = list(_folders(folder))
     known = {name for names in _NAMES.values() for name in names}
     if len(folders) == 1 and folders[0].name.lower() not in known and not _is_class(folders[0]):

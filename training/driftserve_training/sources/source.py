@@ -18,7 +18,7 @@ KAGGLE = "kaggle:"
 
 @dataclass(frozen=True)
 class FetchResult:
-    """Number of images by split, the classes, and the number of files skipped (not an image, or not requested)."""
+    """The number of images by split, the classes, and the number of skipped files: not an image, or not requested."""
 
     source: str
     images: Mapping[str, int]
@@ -44,8 +44,8 @@ def fetch(source: str, output: Path, test_source: str | None = None) -> FetchRes
         source: `kaggle:<owner>/<name>`, `s3://<bucket>/<prefix>`, `s3://<bucket>/<key>.zip`, a folder or a zip
             file, in one of the layouts of the module `layout`.
         output: a new or empty folder; it is written completely or not at all.
-        test_source: source of the test images, if it differs; the test images of `source` are then ignored. In both
-            sources the classes may then be at the root.
+        test_source: a second source, for the test images; the test images of `source` are then ignored. In both sources
+            the classes may then be at the root.
 
     Raises:
         DataError: the source cannot be read or has an unknown layout, or the output cannot be written.

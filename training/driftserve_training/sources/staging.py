@@ -1,4 +1,4 @@
-"""Write a folder completely or not at all."""
+"""Temporary folders, with which an output folder is written completely or not at all."""
 
 import errno
 import os
@@ -17,7 +17,7 @@ _NOT_RENAMED_TO = (errno.EBUSY, errno.EXDEV)
 
 @dataclass(frozen=True)
 class Staging:
-    """Temporary folders for an output: `publish` turns `whole` into the output; `scratch` is always deleted."""
+    """Two temporary folders: `publish` turns `whole` into the output; `scratch` is always deleted."""
 
     output: Path
     whole: Path
@@ -58,26 +58,24 @@ def staged(output: Path) -> Iterator[Staging]:
             finally:
                 shutil.rmtree(folder)
     except OSError as error:
-        raise DataError(
-            f"{output}: expected files that can be read and written, got {error}; check permissions and free space"
-        ) from error
+        raise DataError(f"{output}: cannot read or write files: {error}; check permissions and free space") from error
 
 
 def check_new_or_empty(output: Path) -> None:
-    """Raise if the output already has content.
+    """Check that an output folder is new or empty.
 
     Raises:
         DataError: the output is a file, or a folder that is not empty.
     """
     if output.is_dir():
         if any(output.iterdir()):
-            raise DataError(f"{output}: expected a new or empty folder, got one with files; choose another or empty it")
+            raise DataError(f"{output}: expected a new or empty folder, but it has files; choose another, or empty it")
     elif output.exists() or output.is_symlink():
         raise DataError(f"{output}: expected a new or empty folder, got a file; choose another")
 
 
 def place(source: Path, target: Path) -> None:
-    """Create `target` as a hard link to `source`, or as a copy if linking fails. Create its parent folders."""
+    """Create `target` as a hard link to `source`, or as a copy if linking fails. Create missing parent folders."""
     target.parent.mkdir(parents=True, exist_ok=True)
     source = source.resolve()  # a hard link to a symbolic link would break when the image moves
     try:
@@ -110,7 +108,7 @@ def _locked(folder: Path) -> Iterator[None]:
         is_free = try_lock(descriptor)
         # Another process may have removed the folder between open and lock: then the lock protects nothing.
         if not (is_free and folder.exists() and os.path.samestat(os.fstat(descriptor), folder.stat())):
-            raise DataError(f"{folder}: expected no other writer, got a process that is writing; wait until it ends")
+            raise DataError(f"{folder}: another process is writing this folder; wait until it ends")
         yield
     finally:
         os.close(descriptor)

@@ -13,8 +13,10 @@ from driftserve.errors import DataError
 from driftserve.images.decode import MEDIA_TYPES
 from driftserve_training.sources.staging import to_relative_path
 
-MOST_BYTES = 50 * 2**30  # unpacked; zipfile never reads more of a member than the size in its record
-_ENCRYPTED = 0x1  # APPNOTE.TXT 4.4.4, bit 0
+# Largest total size of the unpacked images. The check trusts the sizes in the records, because zipfile never reads more
+# bytes of a member than its record says.
+MOST_BYTES = 50 * 2**30
+_ENCRYPTED = 0x1  # flag of an encrypted member: bit 0 of the flags in APPNOTE.TXT 4.4.4
 
 
 def unzip(file: Path, folder: Path, origin: str, most_bytes: int = MOST_BYTES) -> int:
@@ -34,7 +36,7 @@ def unzip(file: Path, folder: Path, origin: str, most_bytes: int = MOST_BYTES) -
             for member in tqdm(members, desc="unpacking", unit="file"):
                 _unpack(archive, member, folder, origin)
     except (zipfile.BadZipFile, NotImplementedError) as error:  # NotImplementedError: a rare compression method
-        raise DataError(f"{origin}: expected a zip file, got {error}; fetch or pack it again") from error
+        raise DataError(f"{origin}: cannot read it as a zip file: {error}; fetch or pack it again") from error
     return sum(not member.is_dir() for member in members) - len(images)
 
 
@@ -43,7 +45,7 @@ def _check(member: zipfile.ZipInfo, origin: str) -> None:
     if S_ISLNK(member.external_attr >> 16):
         raise DataError(f"{origin}: expected files, got the link {member.filename!r}; pack its target instead")
     if member.flag_bits & _ENCRYPTED:
-        raise DataError(f"{origin}: expected plain files, got {member.filename!r} encrypted; pack it unencrypted")
+        raise DataError(f"{origin}: {member.filename!r} is encrypted; pack it without encryption")
 
 
 def _check_size(images: list[zipfile.ZipInfo], folder: Path, origin: str, most_bytes: int) -> None:
@@ -64,7 +66,7 @@ def _unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path, ori
     except FileExistsError as error:
         raise DataError(f"{origin}: expected each name once, got {member.filename!r} again; remove one") from error
     except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError) as error:
-        raise DataError(f"{origin}: expected whole files, got {member.filename!r} corrupt: {error}") from error
+        raise DataError(f"{origin}: the file {member.filename!r} is corrupt: {error}; pack it again") from error
 
 
 def _is_image(member: zipfile.ZipInfo) -> bool:

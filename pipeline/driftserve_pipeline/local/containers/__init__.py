@@ -1,1 +1,1 @@
-"""Runs the pipeline in containers, with SageMaker's local mode."""
+"""Run the pipeline in containers, with SageMaker's local mode."""

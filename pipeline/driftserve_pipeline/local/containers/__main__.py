@@ -1,4 +1,4 @@
-"""Runs the pipeline in containers without AWS: `python -m driftserve_pipeline.local.containers`, `make pipeline-local`.
+"""Run the pipeline in containers without AWS: `python -m driftserve_pipeline.local.containers`, `make pipeline-local`.
 
 Exit status: 0 if a model was registered, 1 if the execution failed, 2 if the input is invalid. stderr gives the reason.
 The settings are the same as for an account: `DRIFTSERVE_PIPELINE_*`.
@@ -67,7 +67,7 @@ def _parser() -> Parser:
         "--image-repository",
         default="driftserve",
         metavar="NAME",
-        help="use the images NAME:training and NAME:serving, unless settings name others (default: %(default)s)",
+        help="use the Docker images NAME:training and NAME:serving, unless settings name others (default: %(default)s)",
     )
     return parser
 

@@ -1,4 +1,4 @@
-"""Controls the Docker engine of this machine through its command line."""
+"""Control Docker on this machine through its command line."""
 
 import contextlib
 import ipaddress
@@ -13,7 +13,7 @@ _NETWORK = "sagemaker-local"  # local mode creates it, and does not remove it
 
 @dataclass(frozen=True)
 class Engine:
-    """The engine behind a command such as `docker`."""
+    """Docker, or another engine with the same commands; `command` is its program."""
 
     command: str
 
@@ -21,7 +21,7 @@ class Engine:
         """Return the address under which the containers and this machine itself can reach this machine.
 
         Raises:
-            PipelineError: no engine responds, or its default bridge has no address.
+            PipelineError: Docker does not respond, or its default bridge has no address.
         """
         described = json.loads(self._run("network", "inspect", "bridge"))
         for pool in described[0]["IPAM"]["Config"] or ():  # some engines name no gateway
@@ -29,13 +29,13 @@ class Engine:
         raise PipelineError("expected an address of Docker's network `bridge`, got none; run `make pipeline-dry`")
 
     def check_image(self, image: str) -> None:
-        """Check that an image with this name exists on this machine.
+        """Check that a Docker image with this name exists on this machine.
 
         Raises:
-            PipelineError: it does not exist.
+            PipelineError: the Docker image does not exist.
         """
         if not self._run("image", "ls", "--quiet", image).strip():
-            raise PipelineError(f"expected the image {image}, got none with this name; `make image` builds it")
+            raise PipelineError(f"expected the Docker image {image}, got none with this name; `make image` builds it")
 
     def networks(self) -> frozenset[str]:
         """Return the existing networks of local mode."""
@@ -59,5 +59,5 @@ class Engine:
             ) from error
         if done.returncode:
             reason = " ".join(done.stderr.split()) or f"exit status {done.returncode}"
-            raise PipelineError(f"docker {' '.join(arguments[:2])}: expected success, got {reason}")
+            raise PipelineError(f"docker {' '.join(arguments[:2])} failed: {reason}")
         return done.stdout

@@ -1,4 +1,4 @@
-"""Runs one execution in local mode. `run` starts this program in the environment that has the SDK."""
+"""Run one execution in local mode. The module `run` starts this program, in the environment that has the SDK."""
 
 import argparse
 import json
@@ -21,9 +21,9 @@ from driftserve_pipeline.local.containers.log import ContainerLog
 from driftserve_pipeline.sdk.local_mode import LOCAL, open_local_session, run_locally
 from driftserve_pipeline.settings import read_settings
 
-# A container needs these to reach S3 and the registry. Local mode passes the keys itself.
+# Variables that a container needs to reach S3 and the registry. Local mode itself passes the AWS keys.
 _PASSED_ON = ("AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION", "NO_PROXY")
-_KINDS = {"Integer": int, "Float": float}  # the types that local mode requires; the others are text
+_KINDS = {"Integer": int, "Float": float}  # types of parameters for local mode; all others are text
 
 
 def main() -> int:

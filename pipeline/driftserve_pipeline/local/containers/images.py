@@ -1,4 +1,4 @@
-"""Chooses the images for a run in containers: the first ones of each folder."""
+"""Choose the pictures for a run in containers: the first ones of each folder."""
 
 import os
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from driftserve_pipeline.errors import PipelineError
 
 @dataclass(frozen=True)
 class Chosen:
-    """The chosen files by their path below the folder, and the number of files there."""
+    """The chosen files by their path below the folder, and the number of all files there."""
 
     files: Mapping[str, Path]
     there: int

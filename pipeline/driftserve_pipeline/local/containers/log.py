@@ -1,12 +1,13 @@
-"""Makes the log of a run's containers readable. docker-compose and the SDK write it."""
+"""Make the log of a run's containers, which docker-compose and the SDK write, readable."""
 
 import io
 import re
 from typing import TextIO
 
 _COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-_CONTAINER = re.compile(r"^\S+-algo-\d+-\S+ +\| ?")  # docker-compose's prefix of each line
-_REASON = re.compile(r"\bdriftserve_(?:pipeline\.steps|training): (.+)")  # a program's reason of failure
+_CONTAINER = re.compile(r"^\S+-algo-\d+-\S+ +\| ?")  # the prefix of each line, by docker-compose
+# The line in which a program says why it failed.
+_REASON = re.compile(r"\bdriftserve_(?:pipeline\.steps|training): (.+)")
 
 
 class ContainerLog(io.TextIOBase):

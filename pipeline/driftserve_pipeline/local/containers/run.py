@@ -1,4 +1,4 @@
-"""Runs the whole pipeline in containers with SageMaker's local mode. moto's server replaces S3 and the registry."""
+"""Run the pipeline in containers with SageMaker's local mode. moto's server replaces S3 and the model registry."""
 
 import json
 import shutil
@@ -20,8 +20,8 @@ from driftserve_pipeline.local.storage import Storage, unpack_model
 from driftserve_pipeline.registry.versions import list_versions
 from driftserve_pipeline.settings import PipelineSettings, to_variables
 
-_LOG = "log"
-_FOLDERS = "containers"
+_LOG = "log"  # file in the work folder
+_FOLDERS = "containers"  # folder in the work folder
 _PROGRAM = "driftserve_pipeline.local.containers.execution"
 
 
@@ -34,21 +34,23 @@ class ContainerRun:
     work: Path
     """Folder for the registered model, the log, and the containers' folders while they run."""
     engine: Engine
+    """Docker."""
     python: Path
     """Python of the environment that has the SageMaker SDK."""
     images: Path
-    """Folder of images in any layout that Fetch supports. They are copied to the local S3."""
+    """Folder of pictures in any layout that Fetch supports. They are copied to the local S3."""
     images_per_class: int
-    """How many images of each folder are used."""
+    """Number of pictures to use from each folder."""
     weights: Path | None = None
-    """A timm weights file. The record beside it is optional."""
+    """A timm weights file. Its record, `<file>.json`, is optional."""
 
 
 def container_run(run: ContainerRun, say: Callable[[str], None]) -> Result:
-    """Run an execution to its end, and print a line for each step to stdout.
+    """Run an execution to its end, and return its result. A line for each step appears on stdout.
 
     Raises:
-        PipelineError: there is no engine or no image, another run uses the folder, or the SDK refuses the pipeline.
+        PipelineError: Docker, the training Docker image or the pictures are missing, another run uses the work folder,
+            or the SDK refuses the pipeline.
     """
     run.engine.check_image(run.settings.training_image)
     with locked(run.work, _raise_in_use), local_aws(None, run.engine.bridge_address()) as environment:
@@ -64,13 +66,13 @@ def container_run(run: ContainerRun, say: Callable[[str], None]) -> Result:
 
 
 def _raise_in_use() -> NoReturn:
-    raise PipelineError("expected a --work folder that no other run uses, got one in use; wait, or choose another")
+    raise PipelineError("another run uses the --work folder; wait until it ends, or choose another folder")
 
 
 def _with_sources(
     run: ContainerRun, storage: Storage, say: Callable[[str], None]
 ) -> tuple[PipelineSettings, dict[str, str]]:
-    """Copy the images and weights to S3, and return the settings and parameters that name them there."""
+    """Copy the pictures and weights to S3; return the settings and parameters with their addresses there."""
     place = f"s3://{run.settings.bucket}/sources"
     parameters = {"TrainLocation": f"{place}/images", **run.parameters}
     chosen = choose(run.images, run.images_per_class)
@@ -93,7 +95,7 @@ def _run(
 ) -> Result:
     label, before = f"driftserve.pipeline={uuid.uuid4()}", run.engine.networks()
     folders = run.work / _FOLDERS
-    shutil.rmtree(folders, ignore_errors=True)  # unless we are root, files of a container's root stay
+    shutil.rmtree(folders, ignore_errors=True)  # files that a container wrote as root stay, unless we are root
     folders.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folders, ignore_cleanup_errors=True) as scratch:
         result = Path(scratch, "result.json")
@@ -105,7 +107,9 @@ def _run(
         finally:
             run.engine.remove(label, before)
         if done.returncode:
-            raise PipelineError(f"expected an execution, got exit status {done.returncode} of {_PROGRAM}; see above")
+            raise PipelineError(
+                f"{_PROGRAM} ended with exit status {done.returncode}; the reason is in the output above"
+            )
         ended = json.loads(result.read_text())
     if "refused" in ended:
         raise PipelineError(ended["refused"])

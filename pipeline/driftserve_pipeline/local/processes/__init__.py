@@ -1,1 +1,1 @@
-"""Runs the pipeline as processes, by interpreting its rendered definition."""
+"""Run the pipeline as processes, by interpreting its rendered definition."""

@@ -1,7 +1,7 @@
-"""Runs the pipeline without AWS and Docker: `python -m driftserve_pipeline.local.processes`, or `make pipeline-dry`.
+"""Run the pipeline without AWS and Docker: `python -m driftserve_pipeline.local.processes`, or `make pipeline-dry`.
 
-It runs a definition of `driftserve-pipeline render`. With `--images`, it renders one now, for a short run on these
-images with the settings `DRIFTSERVE_PIPELINE_*`. With `--definition`, it reads one from a file.
+It runs a definition that `driftserve-pipeline render` writes. With `--images`, it renders one now, for a short run on
+these images with the settings `DRIFTSERVE_PIPELINE_*`. With `--definition`, it reads one from a file.
 
 Exit status: 0 on success, 1 if the execution failed, 2 if the input is invalid. stderr gives the reason.
 """
@@ -66,7 +66,7 @@ def _say(text: str) -> None:
 
 
 def _check(options: argparse.Namespace, parser: Parser) -> None:
-    """Refuse flags that exclude each other."""
+    """End with a usage error if flags exclude each other, or a required one is missing."""
     if options.again and options.endpoint_url:
         parser.error("expected --again without --endpoint-url, because a lasting registry already has the version")
     if options.definition is None and (options.images is None or options.pipeline_python is None):

@@ -1,4 +1,4 @@
-"""Checks and evaluates the conditions of a Condition step."""
+"""Check and evaluate the conditions of a Condition step."""
 
 import operator
 from collections.abc import Callable, Mapping
@@ -26,12 +26,12 @@ def holds(condition: Mapping[str, Any]) -> bool:
 
 
 def check_condition(condition: Mapping[str, Any], place: str) -> None:
-    """Refuse an unknown condition.
+    """Raise if a condition is of an unknown type or has other fields.
 
     >>> check_condition({"Type": "Equals", "LeftValue": 1, "RightValue": {"Get": "Parameters.X"}}, "Decide")
 
     Raises:
-        PipelineError: the pipeline does not use its type, or it has other fields than expected.
+        PipelineError: the type is none of those that our pipeline uses, or the fields are not as expected.
     """
     if condition.get("Type") not in _COMPARISONS or set(condition) != _FIELDS:
         raise PipelineError(f"{place}: expected a condition of type {' or '.join(_COMPARISONS)}, got {condition}")

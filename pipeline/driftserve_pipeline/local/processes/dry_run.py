@@ -1,4 +1,4 @@
-"""Runs the whole pipeline as processes on this machine. Each definition with its parameters is one execution."""
+"""Run the pipeline as processes on this machine. A definition with its parameters identifies an execution."""
 
 import shutil
 import tempfile
@@ -35,7 +35,9 @@ class DryRun:
 
 
 def dry_run(run: DryRun, say: Say, say_waiting: Callable[[], None]) -> Result:
-    """Run an execution to its end. Continue a failed one; return the result of a succeeded one, unless `again` is set.
+    """Run an execution to its end, and return its result.
+
+    Continue an execution that failed. If it succeeded already, only return its result, unless `again` is set.
 
     If another process runs the same execution, wait for it and return its result.
 

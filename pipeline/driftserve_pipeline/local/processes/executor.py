@@ -1,4 +1,4 @@
-"""Runs steps on this machine: jobs as processes, registrations with boto3."""
+"""Run steps on this machine: jobs as processes, registrations with boto3."""
 
 import json
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from driftserve_pipeline.local.processes.plan import Step
 from driftserve_pipeline.local.processes.tuning import best_training, to_processing
 from driftserve_pipeline.registry.registration import Registration, register
 
-_CALLS = {
+_CALLS = {  # for each kind of step: the call that SageMaker makes for it
     "Processing": "CreateProcessingJob",
     "Training": "CreateTrainingJob",
     "Tuning": "CreateHyperParameterTuningJob",
@@ -61,10 +61,10 @@ class LocalExecutor:
         return {**self._publish(step.name, step.kind, request), "FinalMetrics": job.final_metrics(request, log)}
 
     def restore(self, ended: Ended) -> None:
-        """Put a finished step's outputs into S3, and its package into the registry, because both may be new."""
+        """Put the outputs of a finished step into S3 and the registry again, because the server may be a new one."""
         if ended.kind == "RegisterModel":
             register(self._registry, to_registration(ended.arguments))
-        elif ended.kind != "Tuning":  # a search has no outputs except its choice
+        elif ended.kind != "Tuning":  # a search has no output except the chosen values
             self._publish(ended.step, ended.kind, self._request(ended.step, ended.kind, ended.arguments))
 
     def property_files(self, step: Step, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -81,7 +81,7 @@ class LocalExecutor:
             try:
                 found[file.name] = json.loads(self._machine.storage.read(uri))
             except ValueError as error:
-                raise PipelineError(f"{uri}: expected JSON, got {error}") from error
+                raise PipelineError(f"{uri} is not JSON: {error}") from error
         return found
 
     def _publish(self, name: str, kind: str, request: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -104,7 +104,7 @@ class LocalExecutor:
         report = ParamValidator().validate(request, shape)
         if report.has_errors():
             error = ParamValidationError(report=report.generate_report())
-            raise PipelineError(f"expected valid arguments of {_CALLS[kind]}, got: {error}")
+            raise PipelineError(f"SageMaker would refuse the arguments of {_CALLS[kind]}: {error}")
 
 
 def to_registration(arguments: Mapping[str, Any]) -> Registration:
@@ -124,4 +124,6 @@ def to_registration(arguments: Mapping[str, Any]) -> Registration:
             metadata=arguments.get("CustomerMetadataProperties", {}),
         )
     except (KeyError, ValueError) as error:
-        raise PipelineError(f"expected a group and one container with its model data, got {error!r}") from error
+        raise PipelineError(
+            f"expected a group and one container with its model data; wrong or missing: {error!r}"
+        ) from error

@@ -1,4 +1,4 @@
-"""Checks the expressions of a pipeline's definition before a run, and resolves them when their steps have ended.
+"""Check the expressions in a pipeline's definition before a run, and resolve them when their steps have ended.
 
     {"Get": "Parameters.Epochs"}
     {"Get": "Execution.PipelineExecutionId"}
@@ -22,7 +22,7 @@ _NAMES = ("OutputName", "InputName", "ChannelName")  # fields that identify an e
 
 @dataclass(frozen=True)
 class Scope:
-    """The values that expressions can name. Before the steps run, placeholders stand for them."""
+    """The values that expressions can name. Before the steps run, these are placeholders."""
 
     parameters: Mapping[str, object]
     execution: Mapping[str, object]
@@ -60,7 +60,7 @@ def resolve(tree: Any, scope: Scope) -> Any:
 
 
 def check(tree: Any, scope: Scope, place: str) -> None:
-    """Refuse expressions that cannot be resolved even after the steps have run.
+    """Raise if an expression cannot be resolved even after all steps have run.
 
     Args:
         tree: arguments of a step.

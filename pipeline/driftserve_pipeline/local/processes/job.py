@@ -1,4 +1,4 @@
-"""Runs SageMaker's processing and training jobs as processes, in the folder layout of their containers."""
+"""Run SageMaker's processing and training jobs as processes, in the folder layout of their containers."""
 
 import json
 import os
@@ -16,16 +16,16 @@ from driftserve_pipeline.errors import PipelineError
 from driftserve_pipeline.local.processes.expression import Scope, resolve
 from driftserve_pipeline.local.storage import Storage
 
-CONTAINERS_PYTHON = "/opt/venv/bin/python"  # of the training image
+CONTAINERS_PYTHON = "/opt/venv/bin/python"  # the Python in the training Docker image
 _OPT_ML = Path("/opt/ml")
-_CONTAINERS_TRAIN = ("train",)  # the training image's program for training jobs
+_CONTAINERS_TRAIN = ("train",)  # the program for training jobs in the training Docker image
 # SageMaker's host is called algo-1. No name server knows that name here, and torchrun may look it up.
 _HOSTS = {"current_host": "localhost", "hosts": ["localhost"], "network_interface_name": "lo"}
 
 
 @dataclass(frozen=True)
 class Machine:
-    """What jobs need: S3, a Python in place of the image's, a lock that they inherit, and environment variables."""
+    """What jobs need: S3, a Python in place of the Docker image's, a lock to inherit, and environment variables."""
 
     storage: Storage
     python: Path
@@ -34,10 +34,11 @@ class Machine:
 
 
 def check_job(name: str, arguments: Mapping[str, Any], parameters: Mapping[str, object]) -> None:
-    """Refuse a job that cannot run on this machine, before any job runs.
+    """Raise if a job cannot run on this machine; called before any job runs.
 
     Raises:
-        PipelineError: its program is not the training image's, or it needs folders or hosts that do not exist here.
+        PipelineError: the job runs a program that is not in the training Docker image, or needs folders outside /opt/ml
+            or several hosts.
     """
     try:
         program = arguments.get("AppSpecification") or arguments.get("AlgorithmSpecification")
@@ -129,7 +130,7 @@ def local_folder(path: str, base: Path) -> Path:
     'work/processing/input/data'
 
     Raises:
-        PipelineError: it is not below /opt/ml.
+        PipelineError: the folder is not below /opt/ml.
     """
     if not Path(path).is_relative_to(_OPT_ML) or ".." in Path(path).parts:
         raise PipelineError(f"expected a folder below {_OPT_ML}, got {path}")
@@ -143,7 +144,7 @@ def to_command(program: Sequence[str], python: Path) -> list[str]:
     (['python', '-m', 'driftserve_training.job'], ['python', '-m', 'driftserve'])
 
     Raises:
-        PipelineError: it is not a command of the training image.
+        PipelineError: the command is not one of the training Docker image.
     """
     if tuple(program) == _CONTAINERS_TRAIN:
         return [str(python), "-m", "driftserve_training.job"]
@@ -160,7 +161,7 @@ def _outputs(arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _run(
     program: Sequence[str], arguments: Mapping[str, Any], base: Path, log: Path, machine: Machine, why: Path
 ) -> None:
-    """Run a program to its end. Its guard holds the lock too, and ends the program if this process ends."""
+    """Run a program to its end. A guard process holds the lock too, and ends the program if this process ends."""
     own = {"SAGEMAKER_BASE_DIR": str(base)}
     guarded = [sys.executable, "-m", "driftserve.host.guard", str(os.getpid()), *to_command(program, machine.python)]
     with log.open("wb") as file:
@@ -177,7 +178,7 @@ def _run(
         try:
             status = process.wait()
         finally:
-            process.terminate()  # no effect if it has ended; else the guard passes it on
+            process.terminate()  # the guard ends the program; no effect if it has ended
             process.wait()
     if status:
         source = why if why.is_file() else log

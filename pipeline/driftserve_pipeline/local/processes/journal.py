@@ -1,4 +1,4 @@
-"""Records the finished steps of an execution in its folder, so that an interrupted run can continue."""
+"""Record the finished steps of an execution in its folder, so that an interrupted run can continue."""
 
 import json
 import shutil
@@ -20,7 +20,7 @@ class Ended:
     made: Mapping[str, Any]
     seconds: float
     at: float
-    """When it ended, in seconds since 1970."""
+    """When the step ended, in seconds since 1970."""
 
 
 class Journal:
@@ -53,7 +53,7 @@ class Journal:
         _write(self._path(record.step), asdict(record))
 
     def result(self) -> tuple[int, Result] | None:
-        """Return when the execution last ended, in ns, and its result; None if it has not ended, or continues."""
+        """Return when the execution last ended, in ns since 1970, and its result; None if it has not ended yet."""
         path = self.folder / "result.json"
         if not path.is_file():
             return None

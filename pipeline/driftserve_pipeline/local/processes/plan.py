@@ -1,4 +1,4 @@
-"""Reads a pipeline's definition, and checks all of it before any step runs."""
+"""Read a pipeline's definition, and check all of it before any step runs."""
 
 import hashlib
 import json
@@ -59,7 +59,7 @@ class Plan:
     steps: tuple[Step, ...]
     parameters: Mapping[str, object]
     execution_id: str
-    """Identifies one definition with one set of values and files, on any machine and at any time."""
+    """ID of the execution: the same for the same definition, values and files, on any machine and at any time."""
 
 
 def read_plan(definition: bytes, assignments: Iterable[str], files: Iterable[Path] = ()) -> Plan:
@@ -73,7 +73,7 @@ def read_plan(definition: bytes, assignments: Iterable[str], files: Iterable[Pat
         declared, requests = declared_parameters(definition.decode()), tree["Steps"]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise PipelineError(
-            f"expected a pipeline's definition as `driftserve-pipeline render` writes it, got {error!r}"
+            f"cannot read the pipeline's definition: {error!r}; give one that `driftserve-pipeline render` writes"
         ) from error
     types = {parameter.name: parameter.kind for parameter in declared}
     if odd := sorted(set(types.values()) - set(_READERS)):
@@ -137,9 +137,10 @@ def _placeholders(step: Step) -> dict[str, Any]:
 
 
 def _check_strings(tree: Any, types: Mapping[str, str], place: str) -> None:
-    """Refuse a number where SageMaker requires a string. The SDK's `to_string()` wraps it into a Std:Join.
+    """Raise if a parameter that is a number stands where SageMaker requires a string.
 
-    StartPipelineExecution would answer: Cannot assign property reference [Parameters.X] to argument of type [String].
+    The SDK's `to_string()` wraps such a parameter into a Std:Join. Without it, StartPipelineExecution would answer:
+    Cannot assign property reference [Parameters.X] to argument of type [String].
     """
     for key, value in tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ():
         if key not in _STRINGS:

@@ -1,4 +1,4 @@
-"""Renders the definition of a dry run, with the Python that has the SageMaker SDK."""
+"""Render the definition of a dry run, with the Python that has the SageMaker SDK."""
 
 import os
 import subprocess
@@ -8,7 +8,7 @@ from pathlib import Path
 from driftserve_pipeline.errors import PipelineError
 from driftserve_pipeline.settings import PipelineSettings, to_variables
 
-_PROGRAM = "driftserve-pipeline: "  # the prefix of its messages
+_PROGRAM = "driftserve-pipeline: "  # prefix of the messages of `render`
 
 
 def rendered_definition(python: Path, settings: PipelineSettings, work: Path) -> bytes:
@@ -17,7 +17,7 @@ def rendered_definition(python: Path, settings: PipelineSettings, work: Path) ->
     Args:
         python: the Python of the environment that has the SDK.
         settings: the settings of the pipeline.
-        work: created if it does not exist.
+        work: the work folder; created if it does not exist.
 
     Raises:
         PipelineError: the Python does not exist, or it cannot render.
@@ -32,8 +32,8 @@ def rendered_definition(python: Path, settings: PipelineSettings, work: Path) ->
             )
         except OSError as error:
             raise PipelineError(
-                f"--pipeline-python: expected a Python with the SageMaker SDK, got {error}; "
-                "`make install-pipeline` makes one"
+                f"--pipeline-python: cannot run this Python: {error}; "
+                "`make install-pipeline` makes one with the SageMaker SDK"
             ) from error
         if done.returncode:
             *_, reason = ["no reason", *done.stderr.splitlines()]

@@ -1,4 +1,4 @@
-"""Runs one execution of a plan, step by step, as SageMaker would."""
+"""Run one execution of a plan, step by step, as SageMaker would."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -36,7 +36,7 @@ def run_plan(plan: Plan, journal: Journal, executor: Executor, say: Say) -> dict
 
     Args:
         plan: the steps and the parameters.
-        journal: records each step when it ends.
+        journal: where each step is recorded when it ends.
         executor: runs the steps.
         say: receives the progress when a step starts and when it ends.
 
@@ -65,7 +65,7 @@ def run_plan(plan: Plan, journal: Journal, executor: Executor, say: Say) -> dict
 
 
 def _is_reached(step: Step, ended: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Return whether all steps that it waits for have run, and its condition has the required outcome."""
+    """Return whether all steps that this step waits for have run, and its condition has the required outcome."""
     if not step.after <= set(ended):
         return False
     if step.branch is None:

@@ -1,4 +1,4 @@
-"""Computes the digests of a run's local files. Other files make another execution."""
+"""Compute the digest of a run's local files. Other files make another execution."""
 
 import hashlib
 from collections.abc import Iterable, Mapping

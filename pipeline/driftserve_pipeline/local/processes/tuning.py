@@ -1,4 +1,4 @@
-"""Runs a tuning job as one process: the step program `tune`, with the training package's search."""
+"""Translate a tuning job into one process: the step program `tune`, with the training package's search."""
 
 import json
 from collections.abc import Iterator, Mapping

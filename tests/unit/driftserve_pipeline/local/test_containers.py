@@ -107,7 +107,7 @@ def test_the_named_engine_is_used(tmp_path: Path, capsys: pytest.CaptureFixture[
     fake.chmod(0o755)
     command = ["--pipeline-python", "python", "--work", str(tmp_path), "--images", str(tmp_path)]
     assert main([*command, "--docker", str(fake)]) == 2
-    assert "expected the image" in capsys.readouterr().err
+    assert "expected the Docker image" in capsys.readouterr().err
     assert (tmp_path / "podman.asked").read_text().startswith("image ls")
 
     assert main([*command, "--docker", str(tmp_path / "none")]) == 2

@@ -150,7 +150,10 @@ def test_steps_that_depend_on_each_other_are_refused() -> None:
 
 @pytest.mark.parametrize("defined", [b"{", b"[]", b"{}"])
 def test_an_invalid_definition_is_refused(defined: bytes) -> None:
-    with pytest.raises(PipelineError, match=r"expected a pipeline's definition as `driftserve-pipeline render` writes"):
+    with pytest.raises(
+        PipelineError,
+        match=r"cannot read the pipeline's definition: .*; give one that `driftserve-pipeline render` writes",
+    ):
         read_plan(defined, [])
 
 

@@ -274,7 +274,7 @@ def test_versions_without_common_test_images_are_marked_as_not_comparable(
     assert read["rows"]["ece"] == [None, None]
     assert read["same_test_images"] is False
     registry.s3.put_object(Bucket=BUCKET, Key="driftserve/executions/1/evaluation/evaluation.json", Body=b"{")
-    assert "1/evaluation/evaluation.json: expected an evaluation" in _refused(capsys, "compare", "1", "2")
+    assert "1/evaluation/evaluation.json: the evaluation is not JSON" in _refused(capsys, "compare", "1", "2")
 
 
 def test_a_rollback_makes_the_previous_version_the_champion(

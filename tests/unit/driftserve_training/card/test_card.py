@@ -260,7 +260,7 @@ def test_a_label_cannot_add_markup_to_the_page(run: Path) -> None:
         ({"temperature": 1.5}, r"expected the temperature 1\.25, got 1\.5; run `evaluate` again"),
         (
             {"images_sha256": "0" * 64},
-            r"evaluation\.json: expected the test images of the run, got others; run `evaluate`",
+            r"evaluation\.json: expected the test images of the run, got other images; run `evaluate`",
         ),
         ({"labels": ("a", "b", "c")}, "expected the labels .*, got "),
     ],
@@ -293,7 +293,7 @@ def test_a_manifest_of_other_images_is_refused(run: Path) -> None:
         (
             "evaluation.json",
             None,
-            "evaluation.json: expected an evaluation, got No such file or directory; run `evaluate` first",
+            "evaluation.json: cannot read the evaluation: No such file or directory; run `evaluate` first",
         ),
         (
             "evaluation.json",
@@ -302,10 +302,10 @@ def test_a_manifest_of_other_images_is_refused(run: Path) -> None:
         ),
         ("trained.json", None, "expected a finished training run"),
         ("manifest.csv", "path,split\n", "expected the manifest"),
-        ("history.csv", "epoch,train_loss\n1,x\n", "history.csv: expected numbers for each epoch, got 0.train_loss"),
+        ("history.csv", "epoch,train_loss\n1,x\n", "history.csv: expected numbers for each epoch: 0.train_loss"),
         ("certificate.json", "{", "certificate.json: : Invalid JSON"),
         ("configuration.json", '{"a": [1]}', "configuration.json: a."),
-        ("explanations/0.png", None, "expected the picture of an explanation, got No such file"),
+        ("explanations/0.png", None, "cannot read the picture of an explanation: No such file"),
     ],
 )
 def test_an_invalid_file_of_the_run_is_a_one_line_error(

@@ -39,7 +39,9 @@ def test_a_custom_pipeline_is_read_from_json(image: np.ndarray, tmp_path: Path) 
 
 def test_a_pipeline_that_does_not_return_an_image_is_refused(tmp_path: Path) -> None:
     A.save(A.Compose([A.Normalize()]), tmp_path / "own.json", data_format="json")
-    with pytest.raises(DataError, match=r"expected a pipeline that gives \(H, W, 3\) uint8, got \(64, 64, 3\) float32"):
+    with pytest.raises(
+        DataError, match=r"expected a pipeline that returns \(H, W, 3\) uint8, got \(64, 64, 3\) float32"
+    ):
         build_augmentation(str(tmp_path / "own.json"))
 
 
@@ -57,8 +59,8 @@ def test_different_seeds_and_epochs_give_different_orders() -> None:
     ("text", "message"),
     [
         (None, r"augmentation: expected none, light, realistic, or a file .*, got .*own\.json"),
-        ("{", r"own\.json: expected a pipeline written by albumentations\.save"),
-        ('{"transform": {"__class_fullname__": "os.system"}}', r"own\.json: expected a pipeline written by albument"),
+        ("{", r"own\.json: cannot load it as a pipeline of albumentations\.save"),
+        ('{"transform": {"__class_fullname__": "os.system"}}', r"own\.json: cannot load it as a pipeline of albument"),
     ],
 )
 def test_an_invalid_pipeline_is_refused(text: str | None, message: str, tmp_path: Path) -> None:

@@ -265,16 +265,22 @@ def test_a_broken_journal_is_an_error(tmp_path: Path) -> None:
     search(tmp_path, plan_of(tmp_path))
     journal = tmp_path / "study.journal"
     journal.write_bytes(b'{"op_code":' + journal.read_bytes())
-    with pytest.raises(DataError, match=r"study\.journal: expected a study's journal, got Expecting"):
+    with pytest.raises(DataError, match=r"study\.journal: cannot read the study's journal: Expecting"):
         search(tmp_path, plan_of(tmp_path))
 
 
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("postgresql+psycopg://me:secret@127.0.0.1:1/x", r"me:\*\*\*@127.0.0.1:1/x: expected a database .*refused"),
-        ("nonsense", r"--storage \(no URL\): expected a database"),
-        ("oracle://me:secret@somewhere/x", r"oracle://me:\*\*\*@somewhere/x: expected a database whose driver"),
+        (
+            "postgresql+psycopg://me:secret@127.0.0.1:1/x",
+            r"me:\*\*\*@127.0.0.1:1/x: cannot use the database: .*refused",
+        ),
+        ("nonsense", r"--storage \(no URL\): cannot use the database"),
+        (
+            "oracle://me:secret@somewhere/x",
+            r"oracle://me:\*\*\*@somewhere/x: the driver of the database is not installed",
+        ),
     ],
     ids=["nobody there", "no URL", "no driver"],
 )
@@ -287,7 +293,7 @@ def test_the_error_for_an_unusable_storage_is_one_line_without_the_password(url:
 
 def test_an_unwritable_folder_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match=r"study\.locks: expected a folder to write to"):
+    with pytest.raises(DataError, match=r"study\.locks: cannot write and lock the file"):
         search(tmp_path / "file", plan_of(tmp_path))
 
 
