@@ -8,19 +8,19 @@ BUILD ?= build
 
 # `make help` prints the lines that begin with #: below the commands.
 #: DATA=folder          your images: train/<class>/<image>, and the same for val/, test/ and stream/, which
-#:                      imitates live traffic; the pipeline needs only train/ and test/ (default: drawn images)
+#:                      imitates live traffic; the pipeline needs only train/ and test/ (default: synthetic images)
 #: OOD=folder           bench-drift: images that belong to no class
-#: WEIGHTS=file         timm weights file (default for your images: downloaded; for drawn images: none)
+#: WEIGHTS=file         timm weights file (default for your images: downloaded; for synthetic images: none)
 #: PARAMS="A=x B=y"     parameters of the pipeline; docs/pipeline.md lists them
 #: IMAGES_PER_CLASS=60  pipeline-local: number of images per class and split (default: 60)
-#: MODEL=name           timm model of the demo (default: the model of WEIGHTS, else a small one)
+#: MODEL=name           timm model of the demo (default: the model of WEIGHTS, else test_resnet for synthetic images, mobilenetv2_100 for yours)
 #: EPOCHS=number        training epochs of the demo
 #: QUICK=1              draw fewer images and send less traffic
 #: PORT=8080            port of the server (default: 8080)
 #: SERVER=mms           Multi Model Server (default: torchserve)
 #: AGAIN=1              pipeline-dry: run finished steps again; pictures: record the demo again
 #: SHORT=1              faults: run only the tests that CI runs; 2 minutes
-#: ARCHIVE=folder       archive, file or folder; `run` needs a folder (default: build/demo/model)
+#: ARCHIVE=path         a .mar file, or a folder with one; `run` accepts only a folder (default: build/demo/model)
 #: TARGETS=serving      some of the Docker images (default: serving serving-mms lambda training)
 #: REGISTRY=name        ACCOUNT.dkr.ecr.REGION.amazonaws.com
 #: REPOSITORY=name      repository in the registry (default: driftserve)
@@ -172,7 +172,7 @@ test-images: $(INSTALLED) $(INSTALLED_PIPELINE) image ## Build all Docker images
 fuzz: $(INSTALLED) ## Run the fuzz tests with 10,000 generated inputs each; `make test` uses 100
 	$(PYTEST) -m fuzz --hypothesis-profile=fuzz --timeout=3600
 
-bench: $(INSTALLED) ## Measure the observation channel, the cost of observing, decoding memory and training input
+bench: $(INSTALLED) ## Measure what observing costs a request, memory for decoding, reading of training images
 	$(PYTEST) -m bench --capture=no
 
 bench-drift: $(INSTALLED) ## Measure the drift detector on real images, after `make demo`: DATA=folder [OOD]
@@ -187,10 +187,10 @@ coverage: $(INSTALLED) $(INSTALLED_MMS) ## Measure the branch coverage of drifts
 	$(VENV)/bin/coverage combine --quiet
 	$(VENV)/bin/coverage report
 
-acceptance: $(INSTALLED) ## Run the demo on the images in DRIFTSERVE_DATA and check that it reaches its targets
+acceptance: $(INSTALLED) ## Run the demo on real images (environment variable DRIFTSERVE_DATA) and check its targets
 	$(PYTEST) -m acceptance --capture=no
 
-check: $(INSTALLED) ## Check lint, format, types and package layers
+check: $(INSTALLED) ## Check lint, format, types and which package may import which
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy

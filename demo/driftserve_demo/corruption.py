@@ -1,4 +1,4 @@
-"""The corruption of the noisy traffic: Gaussian noise of ImageNet-C (Hendrycks and Dietterich 2019)."""
+"""Gaussian noise, as in ImageNet-C (Hendrycks and Dietterich 2019), that the demo adds to images so that they drift."""
 
 import numpy as np
 import numpy.typing as npt

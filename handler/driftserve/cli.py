@@ -209,7 +209,7 @@ def _add_archive_tools(commands: "argparse._SubParsersAction[Parser]") -> None:
     verify = _add_command(
         commands,
         "verify",
-        "check an archive against its contract; print name, version and content digest",
+        "check that an archive is complete, unchanged and answers its golden images; print its content digest",
         "The model must give the recorded results for the golden images of the archive.",
     )
     verify.add_argument("archive", type=Path, help=_ARCHIVE_HELP)
@@ -234,8 +234,8 @@ def _add_monitoring(commands: "argparse._SubParsersAction[Parser]") -> None:
         "--runtime-dir",
         type=Path,
         metavar="DIR",
-        help="runtime directory of the monitor; needed if several monitors run: without it, the error lists the "
-        "directories (default: DRIFTSERVE_RUNTIME_DIR, else that of the only running monitor)",
+        help="runtime directory of the monitor (default: DRIFTSERVE_RUNTIME_DIR, else that of the running monitor); "
+        "choose one if several monitors run: the error message lists them",
     )
     status.set_defaults(run=_status)
 

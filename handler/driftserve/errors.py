@@ -1,4 +1,4 @@
-"""Defines all errors that driftserve raises on purpose, with the HTTP status of each.
+"""Defines the errors of driftserve, with the HTTP status of each. Other packages add subclasses of their own.
 
 DriftserveError 500
 ├── BadRequest 400              the caller must change the request
@@ -17,7 +17,7 @@ DriftserveError 500
 │   └── MonitorNotFound 500     no monitor is running, or more than one
 ├── DeliveryError 500           a sink could not deliver some metrics
 ├── ServerError 500             the model server cannot start, or failed
-└── DataError 500               training images or a record cannot be used
+└── DataError 500               an input, a parameter, an output or a storage cannot be used
 
 A message says what was expected, what was found and what to do.
 """
@@ -121,4 +121,4 @@ class ServerError(DriftserveError):
 
 
 class DataError(DriftserveError):
-    """A data set is corrupt or incomplete, or has the same images in several splits; or a record cannot be read."""
+    """A data set, a file, a parameter, an output folder or a database that the user gave cannot be used."""

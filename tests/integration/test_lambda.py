@@ -75,7 +75,12 @@ def _running(archive: Path, tmp_path: Path, **settings: str) -> Iterator[Functio
         with running(*COMMAND, environment=environment, log=log, stdout=stdout) as process:
             function = Function(fake, process, log, stdout)
             assert urllib3.request("GET", f"{fake.url}/ping", retries=False, timeout=60).status == 200, log.read_text()
-            yield function
+            try:
+                yield function
+            finally:
+                # The function waits for the next event in C code, where coverage's handler of SIGTERM cannot run.
+                process.terminate()
+                fake.is_closed = True
 
 
 @pytest.fixture(scope="module")

@@ -92,7 +92,7 @@ def test_a_broken_archive_is_a_one_line_error_before_any_process_starts(tmp_path
     )
     assert done.returncode == 1
     assert done.stderr.startswith("driftserve: ")
-    assert "expected" in done.stderr
+    assert "broken.mar: not a MAR archive (a zip file)" in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 

@@ -45,7 +45,7 @@ class TrainingConfiguration(Locations):
     """A timm weights file; <file>.json beside it may describe it. Or a folder of them: the one for --model is used."""
 
     model: str | None = Field(default=None, min_length=1)
-    """Name of a timm model. With --weights, the default is the model that <file>.json names."""
+    """Name of a timm model. If --weights has a <file>.json, the default is the model that it names."""
 
     pretrained: bool = True
     """Download timm's pretrained weights if no weights are given."""

@@ -67,7 +67,7 @@ class DriftPolicy(Record):
 
 
 class GoldenImage(Record):
-    """A test image in the archive and the model's prediction at export: the label, and one probability per label.
+    """A validation image in the archive and the model's prediction at export: the label, and one probability per label.
 
     The two highest probabilities are so far apart that small numerical differences cannot swap their order.
     """

@@ -30,7 +30,7 @@ def write_archive(directory: Path, contract: Contract, model: Path, golden: Mapp
         directory: is created if it does not exist.
         contract: the written copy gets the digests in `files`; this object does not change.
         model: the TorchScript file.
-        golden: maps the file name of each golden image, a test image of the contract, to its PNG.
+        golden: the PNG of each golden image, by file name. They are validation images whose answers the contract has.
 
     Raises:
         ArchiveError: the archiver is not installed, or failed; or its output is rejected when it is read back.
@@ -73,7 +73,7 @@ def write_model_tarball(archive: Path, path: Path) -> None:
     """Write the `model.tar.gz` that SageMaker unpacks: into /opt/ml/model, or elsewhere for a multi-model endpoint.
 
     A multi-model server reads the manifest and the handler file in the unpacked directory, so the tarball has copies of
-    these two files beside the `.mar`. Only the `.mar` is verified and served.
+    these two files beside the `.mar`. Only the `.mar` is served; a copy that differs from the file in it is rejected.
     """
     # The lowest compression level is enough, because the `.mar` is already compressed.
     with open_mar(archive) as mar, tarfile.open(path, "w:gz", compresslevel=1) as tarball:

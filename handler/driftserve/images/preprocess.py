@@ -19,9 +19,9 @@ _RESAMPLING = {
 def preprocess(images: Sequence[npt.NDArray[np.uint8]], spec: ImageSpec) -> npt.NDArray[np.uint8]:
     """Return RGB images, each (H, W, 3) uint8 of any size, as one batch (N, 3, height, width) uint8.
 
-    The shorter side is resized to `spec.resize_shorter_side` and the centre is cropped, as in timm's evaluation
-    transform; only the cropped part is resampled, once. The batch is stored channels last (a transposed view), the
-    layout in which the network runs fastest.
+    The centre is cut out and resized in one step. The result corresponds to timm's evaluation transform: resize the
+    shorter side to `spec.resize_shorter_side`, then crop the centre. The batch is stored channels last (a transposed
+    view), the layout in which the network runs fastest.
     """
     batch = np.empty((len(images), spec.height, spec.width, 3), np.uint8)
     for index, image in enumerate(images):

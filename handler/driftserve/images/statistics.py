@@ -24,17 +24,17 @@ def image_statistics(raster: npt.NDArray[np.uint8]) -> tuple[float, ...]:
 
     - Brightness, contrast: mean and standard deviation of the luma in [0, 255] (ITU-R BT.601, in 256ths).
     - Saturation: mean HSV saturation in [0, 1].
-    - Clipping: share of pixels with a channel at 255. Brighter light raises it; mixing pixels lowers it.
+    - Clipping: share of pixels with a channel at 255. Brighter light raises it; blur and resizing lower it.
 
     The others are logarithms:
 
-    - Colour detail: mean absolute difference of neighbours in R - G and B - G. Sensor noise raises it; chroma
-      subsampling lowers it.
+    - Colour detail: mean absolute difference of horizontal neighbours in R - G and B - G. Sensor noise raises it;
+      chroma subsampling lowers it.
     - Sharpness: variance of the Laplacian (Pech-Pacheco et al. 2000).
     - Roughness: mean absolute second difference, divided by the mean absolute first difference. Noise raises it; the
       loss of high frequencies lowers it.
-    - Blocking: difference of neighbours across the strongest of the eight lines of an 8-pixel grid, divided by the
-      average over the eight lines. It does not depend on where a JPEG's blocks start.
+    - Blocking: lines 8 pixels apart can lie at eight positions. For each position, take the mean difference of the two
+      pixels at the lines. The value is the largest of the eight, divided by their mean.
     """
     red, green, blue = (raster[..., channel].astype(np.int16) for channel in range(3))
     luma = (77 * red.astype(np.uint16) + 150 * green.astype(np.uint16) + 29 * blue.astype(np.uint16) >> 8).astype(
@@ -61,9 +61,9 @@ def image_statistics(raster: npt.NDArray[np.uint8]) -> tuple[float, ...]:
 
 
 def _mean_absolute(differences: npt.NDArray[np.int16]) -> npt.NDArray[np.float64]:
-    """Return the mean over the tiles, (T, H, W), of the absolute difference at each place of a tile, (H, W).
+    """Return the mean of the absolute values of differences, (T, H, W), over the T tiles; shape (H, W).
 
-    The sum over the tiles fits int16: there are at most 16 tiles, and a difference is at most 1,020.
+    The sum over the tiles fits int16: there are at most 16 tiles, and a difference is at most 510.
     """
     return np.asarray(np.abs(differences).sum(axis=0, dtype=np.int16) / len(differences))
 
@@ -82,7 +82,7 @@ def _variance(values: npt.NDArray[np.int16]) -> float:
 
 
 def _blocking(*steps: npt.NDArray[np.float64]) -> float:
-    """Return the logarithm of the strongest line of an 8-pixel grid, divided by the average line."""
+    """Return log(a / b): a at the strongest of the eight positions of an 8-pixel grid, b the mean of all eight."""
     strongest = average = 0.0
     for step in steps:
         if len(step) >= BLOCK:

@@ -32,7 +32,7 @@ class Scored:
 
 
 def score(images: Iterable[npt.NDArray[np.uint8]], model: Model, spec: ImageSpec, temperature: float) -> Scored:
-    """Return the logits, probabilities and features of at least one image.
+    """Return the logits, probabilities and features of all images. There must be at least one image.
 
     Args:
         images: decoded images of any sizes, (H, W, 3) uint8 each. They are read batch by batch and not kept.

@@ -46,7 +46,7 @@ def _run(options: argparse.Namespace, account: Account) -> str:
 
 
 START = Command(
-    "run the pipeline once for the same inputs",
+    "run the pipeline; inputs that have been run before start no new execution",
     _add_arguments,
     on_account(_run),
     "Does nothing if it is already running, or has already succeeded, with the same inputs. Refuses to start while it "

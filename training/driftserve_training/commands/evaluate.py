@@ -49,9 +49,9 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "--champion",
         type=Path,
         metavar="PATH",
-        help="network to compare with. Give one of three: the folder of another evaluated run; its "
-        "predictions-<split>.csv; or an archive (.mar, model.tar.gz, or a folder with one .mar), which then classifies "
-        "the images",
+        help="network to compare with, usually the champion. Give one of three: the folder of another evaluated run; "
+        "its predictions-<split>.csv; or an archive (.mar, model.tar.gz, or a folder with one .mar), which then "
+        "classifies the images",
     )
     parser.add_argument(
         "--cache",

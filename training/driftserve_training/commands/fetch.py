@@ -20,8 +20,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--test-source",
         metavar="LOCATION",
-        help="another location, from which the test images are taken instead. With this flag, each of the two "
-        "locations may also contain only <class>/<image>, without train/ or test/",
+        help="location from which the test images are taken instead of --source. With it, each of the two locations "
+        "may have the class folders directly (<class>/<image>), without train/ or test/ around them",
     )
     parser.add_argument(
         "--output",

@@ -29,7 +29,7 @@ class Attempt:
 
     @property
     def state(self) -> State:
-        """The state of the attempt; `cut off` means that it ended without an error, for example by kill -9."""
+        """The state of the attempt; `cut off`: its process stopped before it stored a result or an error."""
         if self.entry.state == TrialState.FAIL:
             return "failed" if ERROR in self.entry.user_attrs else "cut off"
         return _STATES[self.entry.state]

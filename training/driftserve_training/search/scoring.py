@@ -15,7 +15,7 @@ from driftserve_training.search.plan import Plan
 from driftserve_training.search.space import Point
 
 VAL_ACCURACY, TEST_ACCURACY, SECONDS = "val_accuracy", "test_accuracy", "seconds"  # names of an attempt's attributes
-_STARTUP_TRIALS = 4  # number of trials that must end before one can be pruned
+_STARTUP_TRIALS = 4  # number of trials that must complete, neither pruned nor failed, before one can be pruned
 
 EpochCallback = Callable[[int, float], None]
 """Called after each epoch with its number, from 1, and the validation accuracy. It may end the training by raising."""
@@ -50,7 +50,7 @@ def score_trial(
     try:
         outcome = train(assignment, _make_epoch_callback(entry, plan))
         score = outcome.test_accuracy if plan.rank_by == "test" else outcome.val_accuracy
-        if score is None or not isfinite(score):  # optuna would fail the trial without a reason
+        if score is None or not isfinite(score):  # optuna would store no reason for the failure
             raise DataError(f"expected an accuracy to rank the trial by, got {score}")
     except optuna.TrialPruned:
         print_line(f"{name}: pruned, below the median")
@@ -71,7 +71,10 @@ def score_trial(
 
 
 def make_pruner(plan: Plan) -> BasePruner:
-    """Return a pruner that ends a trial if its best score so far is below the median of the others at that epoch."""
+    """Return a pruner.
+
+    It ends a trial if its best validation accuracy so far is below the median of the completed trials at this epoch.
+    """
     if plan.pruner == "none":
         return NopPruner()
     return MedianPruner(n_startup_trials=_STARTUP_TRIALS, n_warmup_steps=plan.warmup_epochs)

@@ -36,7 +36,9 @@ def open_journal(folder: Path, locks: Locks) -> BaseStorage:
     try:
         return JournalStorage(JournalFileBackend(str(path.resolve()), lock_obj=locks.journal()))
     except (OSError, ValueError) as error:  # truncated JSON is a ValueError
-        raise DataError(f"{path}: cannot read the study's journal: {error}; search in another folder") from error
+        raise DataError(
+            f"{path}: cannot read the study's journal: {error}; give another --output to start a new search"
+        ) from error
 
 
 def open_database(url: str, heartbeat_seconds: int = HEARTBEAT_SECONDS) -> BaseStorage:
@@ -83,7 +85,7 @@ def open_study(
         DataError: another search started the study.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # the search prints its own progress
-    try:  # if several processes start at once, one creates the study, and that one stores its identity
+    try:  # if several processes start at once, only the creator of the study stores the search's identity
         study = optuna.create_study(storage=storage, study_name=name, pruner=pruner, direction="maximize")
     except DuplicatedStudyError:
         study = optuna.load_study(storage=storage, study_name=name, pruner=pruner)
@@ -91,7 +93,7 @@ def open_study(
             if _IDENTITY in study.user_attrs:
                 break
             time.sleep(0.5)
-    if _IDENTITY not in study.user_attrs:  # created here, or by a process that was killed before it stored it
+    if _IDENTITY not in study.user_attrs:  # this process is the creator, or the creator was killed first
         study.set_user_attr(_IDENTITY, dict(identity))
     check_same_search(study.user_attrs[_IDENTITY], identity, name)
     return study

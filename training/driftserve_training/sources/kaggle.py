@@ -1,7 +1,7 @@
 """Download a Kaggle data set with `kagglehub`, into its cache.
 
-A public data set needs no account. A private one needs KAGGLE_API_TOKEN, or KAGGLE_USERNAME and KAGGLE_KEY. The cache
-is ~/.cache/kagglehub, or the folder in KAGGLEHUB_CACHE.
+A public data set needs no account. A private one needs credentials: KAGGLE_API_TOKEN, or KAGGLE_USERNAME and
+KAGGLE_KEY, or ~/.kaggle/kaggle.json. The cache is ~/.cache/kagglehub, or the folder in KAGGLEHUB_CACHE.
 """
 
 import sys
@@ -20,7 +20,7 @@ def download_dataset(handle: str) -> Path:
         handle: `<owner>/<name>` or `<owner>/<name>/versions/<number>`.
 
     Raises:
-        DataError: the data set does not exist, access is denied, or Kaggle cannot be reached.
+        DataError: the name is wrong, access is denied, Kaggle cannot be reached, or the download failed.
     """
     # kagglehub logs to the stdout that it finds at import; our stdout is only for the result.
     with redirect_stdout(sys.stderr):
@@ -33,9 +33,10 @@ def download_dataset(handle: str) -> Path:
         except requests.HTTPError as error:
             status = error.response.status_code if error.response is not None else "no status"
             reason = f"{status} from Kaggle"
-            advice = "check the name, and for a private data set the token in KAGGLE_API_TOKEN"
+            advice = "check the name, and for a private data set your Kaggle credentials"
         except requests.RequestException as error:
             reason, advice = f"no answer from Kaggle ({error})", "check the network"
         except (ValueError, OSError, DataCorruptionError, zipfile.BadZipFile, tarfile.TarError) as error:
-            reason, advice = str(error), "check that the name is <owner>/<name> and that KAGGLEHUB_CACHE has free space"
+            reason = str(error)
+            advice = "check the name, <owner>/<name>, and the free space; if the download is corrupt, try again"
     raise DataError(f"kaggle:{handle}: cannot download the data set: {reason}; {advice}")

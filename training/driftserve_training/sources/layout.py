@@ -47,7 +47,7 @@ class SourceImage:
 
 @dataclass(frozen=True)
 class Layout:
-    """The images below `root`, sorted by split, class and name, and the number of other files."""
+    """The images below `root`, sorted by split, class and name; `skipped` counts all other files, hidden ones too."""
 
     root: Path
     images: tuple[SourceImage, ...]
@@ -73,8 +73,8 @@ def read_layout(folder: Path, origin: str, needed: Sequence[str] = NEEDED) -> La
         names = [path.name for path in _folders(root)]
         fetched, plain = (" and ".join(f"{_NAMES[split][place]}/" for split in needed) for place in (0, 1))
         raise DataError(
-            f"{origin}: expected the folders {fetched} (or {plain}) with <class>/<image> in "
-            f"each, got no {' and no '.join(missing)} among {_list_folders(names)}; give their parent folder"
+            f"{origin}: expected the folders {fetched} (or {plain}) with <class>/<image> in each, got no "
+            f"{' and no '.join(missing)}; found {_list_folders(names)}. Give the folder that contains {plain}"
         )
     images = [image for split, path in splits.items() if path for image in _images(path, split, origin, root)]
     image_files = {image.file for image in images}
@@ -114,7 +114,7 @@ def _images(folder: Path, split: str, origin: str, root: Path) -> Iterator[Sourc
     if not classes:
         raise DataError(
             f"{origin}: expected <class>/<image> in {folder.relative_to(root)}/, got no class; "
-            "give the parent folder of the classes"
+            "put each image into a folder named after its class, or, if this folder is one class, give its parent"
         )
     for directory in classes:
         files = _image_files(directory)
@@ -131,7 +131,7 @@ def _image_files(folder: Path) -> list[Path]:
 
 
 def _folders(folder: Path) -> Iterator[Path]:
-    """Return the subfolders by name, without hidden ones and macOS's `__MACOSX`."""
+    """Return the subfolders by name, without those that start with `.` or `__` (macOS's `__MACOSX`)."""
     return (path for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith((".", "__")))
 
 

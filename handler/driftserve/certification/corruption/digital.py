@@ -1,6 +1,6 @@
 """Digital corruptions: low contrast, elastic distortion, coarse pixels, strong compression.
 
-The original below is ImageNet-C's `make_imagenet_c.py`.
+In the comments, "the original" is ImageNet-C's script `make_imagenet_c.py`, which these functions reproduce.
 """
 
 from functools import cache
@@ -13,9 +13,9 @@ from scipy import ndimage
 
 Image = npt.NDArray[np.float32]  # (224, 224, 3), in [0, 1]
 
-CONTRAST = (0.4, 0.3, 0.2, 0.1, 0.05)  # for each severity: the factor of the differences from the mean
+CONTRAST = (0.4, 0.3, 0.2, 0.1, 0.05)  # for each severity: multiplies a pixel's difference from the mean
 # For each severity, in pixels: length and smoothing (sigma) of the displacements, and how far the affine part moves its
-# three points. The factor 244, although the side is 224, is the original's.
+# three points. 244 is not a mistake for 224: the original uses it.
 ELASTIC = (
     (244 * 2.0, 244 * 0.7, 244 * 0.1),
     (244 * 2.0, 244 * 0.08, 244 * 0.2),
@@ -23,7 +23,7 @@ ELASTIC = (
     (244 * 0.07, 244 * 0.01, 244 * 0.02),
     (244 * 0.12, 244 * 0.01, 244 * 0.02),
 )
-PIXELATE = (0.6, 0.5, 0.4, 0.3, 0.25)  # for each severity: the small side, divided by the image's side
+PIXELATE = (0.6, 0.5, 0.4, 0.3, 0.25)  # for each severity: side of the shrunk image, divided by the image's side
 JPEG_QUALITY = (25, 18, 15, 10, 7)  # for each severity: the quality of the JPEG
 
 _TRUNCATE = 3.0  # the smoothing's radius, in standard deviations
@@ -44,7 +44,7 @@ def elastic_transform(image: Image, severity: int, generator: np.random.Generato
 def displacements(
     side: int, length: float, smoothing: float, generator: np.random.Generator
 ) -> npt.NDArray[np.float32]:
-    """Return how far right and how far down from each pixel its new value is read, in pixels, (2, side, side)."""
+    """Return for each pixel the offset (right, down), in pixels, from which its new value is read; (2, side, side)."""
     smooth = _smooth(side, smoothing)
     return np.asarray(length * (smooth @ generator.uniform(-1, 1, (2, side, side)) @ smooth.T), np.float32)
 

@@ -72,11 +72,11 @@ def _raise_in_use() -> NoReturn:
 def _with_sources(
     run: ContainerRun, storage: Storage, say: Callable[[str], None]
 ) -> tuple[PipelineSettings, dict[str, str]]:
-    """Copy the pictures and weights to S3; return the settings and parameters with their addresses there."""
+    """Copy the pictures and weights to S3; return settings and parameters with the S3 URLs of these copies."""
     place = f"s3://{run.settings.bucket}/sources"
     parameters = {"TrainLocation": f"{place}/images", **run.parameters}
     chosen = choose(run.images, run.images_per_class)
-    say(f"using {len(chosen.files)} of {chosen.there} images, at most {run.images_per_class} per class and split")
+    say(f"using {len(chosen.files)} of {chosen.there} files, at most {run.images_per_class} from each folder")
     with tempfile.TemporaryDirectory() as scratch:
         for name, file in chosen.files.items():
             link = Path(scratch, name)
