@@ -15,7 +15,7 @@ _PLOT = Box(52, 84, 622, 300)
 _NAMES = {"undrifted": "calm traffic", "corrupted": "noisy images"}  # for each phase of the report: its shown name
 _JITTER = 26.0  # width in pixels over which the dots of one window are spread
 _NAMED = 3  # number of features of the last window whose names are shown
-_NAME_GAP = 22.0  # smallest distance of two names, in pixels
+_NAME_GAP = 22.0  # distance of two names, in pixels
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,10 @@ def _draw_phase(drawing: Drawing, phase: Phase, start: int, step: float, thresho
 
 
 def _draw_axes(drawing: Drawing, number: int, step: float, threshold: float) -> None:
-    drawing.text(Text("Kolmogorov-Smirnov D, from 0 to 1; one dot for each feature", 16, "ink"), (14, 20))
+    drawing.text(
+        Text("Difference from the validation images (Kolmogorov-Smirnov D); one dot for each feature", 16, "ink"),
+        (14, 20),
+    )
     for tick in (0, 0.2, 0.4, 0.6, 0.8, 1):
         drawing.text(Text(f"{tick:g}", 15), (_PLOT.x - 10, _height(tick) + 5), "end")
     for window in range(number):
@@ -108,10 +111,10 @@ def _draw_axes(drawing: Drawing, number: int, step: float, threshold: float) -> 
 def _draw_names(drawing: Drawing, window: Mapping[str, float]) -> None:
     """Draw the names of the features with the largest D beside the last window."""
     largest = sorted(window, key=lambda name: -window[name])[:_NAMED]
-    y = 0.0
-    for name in largest:
-        y = max(y + _NAME_GAP, _height(window[name]) + 5)
-        drawing.text(Text(_words(name), 16, "watch"), (_PLOT.right + 10, y))
+    x, y = _PLOT.right + 10, _height(1) + 5
+    drawing.text(Text("largest:", 16, "soft"), (x, y))
+    for place, name in enumerate(largest, 1):
+        drawing.text(Text(_words(name), 16, "watch"), (x, y + place * _NAME_GAP))
 
 
 def _count_alarms(phase: Phase) -> str:

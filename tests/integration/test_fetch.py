@@ -131,12 +131,12 @@ def test_a_symbolic_link_is_fetched_as_its_target(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("layout", "said"),
     [
-        ({"train/sea": 1, "train/street": 1}, r"got no test among train/"),
-        ({"a/sea": 1, "b/sea": 1}, r"got no train and no test among a/, b/"),
+        ({"train/sea": 1, "train/street": 1}, r"got no test; found train/"),
+        ({"a/sea": 1, "b/sea": 1}, r"got no train and no test; found a/, b/"),
         ({**PLAIN, "train/forest": 0}, r"got none in train/forest/"),
         ({**PLAIN, "test": 0, "train/.x": 0, "stream": 0}, r"<class>/<image> in stream/, got no class"),
         ({**PLAIN, "seg_train/sea": 1}, r"expected one folder of train images, got seg_train/ and train/"),
-        ({"": 2}, r"got no train and no test among no folders"),
+        ({"": 2}, r"got no train and no test; found no folders"),
     ],
 )
 def test_the_error_names_what_is_missing_in_a_source(layout: dict[str, int], said: str, tmp_path: Path) -> None:
@@ -170,8 +170,8 @@ def test_test_images_may_have_another_source(training: dict[str, int], test: dic
 @pytest.mark.parametrize(
     ("training", "test", "said"),
     [
-        ({"sea": 1}, {"train/sea": 1}, r"/b: expected the folders seg_test/ \(or test/\) .*got no test among train/"),
-        ({"test/sea": 1}, {"sea": 1}, r"/a: expected the folders seg_train/ \(or train/\) .*got no train among test/"),
+        ({"sea": 1}, {"train/sea": 1}, r"/b: expected the folders seg_test/ \(or test/\) .*got no test; found train/"),
+        ({"test/sea": 1}, {"sea": 1}, r"/a: expected the folders seg_train/ \(or train/\) .*got no train; found test/"),
         ({"sea": 1}, {"sea": 0}, r"/b: expected .*got no"),
         ({"sea": 1}, {"sea": 1, "street": 0}, r"/b: expected images .*, got none in street/"),
         ({"": 2}, {"sea": 1}, r"/a: expected <class>/<image> in \./, got no class"),
@@ -344,7 +344,9 @@ def test_a_kaggle_data_set_is_fetched_with_its_version_and_only_once(kaggle: Fak
 
 
 def test_a_private_data_set_needs_a_token(kaggle: FakeKaggle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(DataError, match=r"kaggle:owner/secret: .* data set: 403 from Kaggle; .* KAGGLE_API_TOKEN"):
+    with pytest.raises(
+        DataError, match=r"kaggle:owner/secret: .* data set: 403 from Kaggle; .* your Kaggle credentials"
+    ):
         fetch("kaggle:owner/secret", tmp_path / "out")
     assert len(kaggle.requests) == 1
     monkeypatch.setenv("KAGGLE_API_TOKEN", TOKEN)

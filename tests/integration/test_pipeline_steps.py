@@ -347,7 +347,7 @@ def test_a_wrong_argument_is_written_as_the_failure_reason(steps: Steps, tmp_pat
         ("nowhere", "s3://steps/nowhere: expected objects below that prefix, got none; correct the address"),
         (
             "broken",
-            "s3://steps/broken: expected the folders .* with <class>/<image> in each, got no test among train/",
+            "s3://steps/broken: expected the folders .* with <class>/<image> in each, got no test; found train/",
         ),
     ],
 )

@@ -2,12 +2,13 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from driftserve.archive.contract import Contract
-from driftserve.errors import ServerError
+from driftserve.errors import ServerError, SettingsError
 from driftserve.host.ports import check_port_is_free, free_ports
 from driftserve.servers import mms, torchserve
 from driftserve.servers.jvm import find_java
@@ -45,6 +46,35 @@ def test_the_jvm_is_started_directly_with_this_python(contract: Contract, tmp_pa
 def test_a_server_that_is_not_installed_is_an_error(contract: Contract, tmp_path: Path) -> None:
     with pytest.raises(ServerError, match="Multi Model Server is not installed here"):
         mms.prepare(tmp_path, Path("/store/model"), contract, Settings())
+
+
+@pytest.fixture
+def installed_mms(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Make MMS's environment importable, last on the path; forget its modules at the end."""
+    packages = python_of("mms").parent.parent.glob("lib/python*/site-packages")
+    monkeypatch.setattr(sys, "path", [*sys.path, *map(str, packages)])
+    known = set(sys.modules)
+    yield
+    for name in set(sys.modules) - known:
+        del sys.modules[name]
+
+
+@pytest.mark.usefixtures("installed_mms")
+def test_mms_serves_one_model_and_hides_its_management_api(contract: Contract, tmp_path: Path) -> None:
+    settings = Settings(workers=3, port=8081, max_request_bytes=2_000_000)
+    command = mms.prepare(tmp_path, Path("/store/model"), contract, settings)
+    properties = dict(
+        line.split("=", 1) for line in (tmp_path / "config.properties").read_text().splitlines() if "=" in line
+    )
+    assert properties["inference_address"] == "http://127.0.0.1:8081"
+    assert properties["management_address"] == f"unix:{tmp_path}/management.sock"
+    assert properties["default_workers_per_model"] == "3"
+    assert properties["max_request_size"] == "2000000"
+    assert command[-4:] == ["-s", "/store", "-m", "tiny=model"]
+    with pytest.raises(SettingsError, match="expected 1 with Multi Model Server, got 4"):
+        mms.prepare(tmp_path, Path("/store/model"), contract, Settings(batch_size=4))
+    with pytest.raises(ServerError, match="port: expected at most 32766"):
+        mms.prepare(tmp_path, Path("/store/model"), contract, Settings(port=40_000))
 
 
 @pytest.mark.parametrize(

@@ -154,7 +154,7 @@ def test_the_error_names_ten_files_and_counts_the_rest(fetched: Path, tmp_path: 
 @pytest.mark.parametrize(
     ("gone", "said"),
     [
-        ("seg_test", r"got no test among seg_train/, seg_val/"),
+        ("seg_test", r"got no test; found seg_train/, seg_val/"),
         ("seg_val/ice", r"expected images of every class in every split, got no ice in val"),
         ("seg_train/sea", r"got no sea in train"),
     ],
