@@ -158,7 +158,7 @@ HOSTILE: dict[str, tuple[Make, str]] = {
     "one name twice but for case": (_add("Contract.JSON"), "expected names that differ"),
     "encrypted": (_alter(MODEL, flags=0x1), "expected no encryption"),
     "sizes after the content": (_alter(MODEL, flags=0x8), "and no other flag"),
-    "unknown method": (_alter(MODEL, method=zipfile.ZIP_LZMA), "expected method 0 or 8, got 14"),
+    "unknown method": (_alter(MODEL, method=zipfile.ZIP_LZMA), "expected compression method 0 or 8, got 14"),
     "extra field": (_alter(MODEL, extra=b"\x01\x00\x00\x00"), "expected no extra field"),
     "entry comment": (_alter(MODEL, comment=b"evil"), "no comment"),
     "too many entries": (
@@ -201,10 +201,10 @@ HOSTILE: dict[str, tuple[Make, str]] = {
     "end that speaks of a comment": (lambda entries: _with_end(entries, 20, b"\1\0"), "without a comment"),
     "zip64 end": (lambda entries: _with_zip64_end(entries), "as the end of the zip file says"),
     "program in front": (lambda entries: to_zip(entries, before=b"#!/bin/sh\n"), "at byte 0"),
-    "data behind": (lambda entries: to_zip(entries, after=b"evil" * 10), "do not end with a zip end record"),
+    "data behind": (lambda entries: to_zip(entries, after=b"evil" * 10), "do not end with a zip.s end record"),
     "second end behind": (lambda entries: to_zip(entries) + to_zip([]), "as the end of the zip file says"),
     "second zip behind": (lambda entries: to_zip(entries) + to_zip(entries), "as the end of the zip file says"),
-    "zip comment": (lambda entries: to_zip(entries, comment=b"evil" * 4), "do not end with a zip end record"),
+    "zip comment": (lambda entries: to_zip(entries, comment=b"evil" * 4), "do not end with a zip.s end record"),
     "data before the directory": (
         lambda entries: _gap_before_directory(entries),
         "after the last entry",

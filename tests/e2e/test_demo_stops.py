@@ -88,8 +88,12 @@ def _terminal(*command: str) -> Iterator[Terminal]:
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize(
     "moment",
-    [r"data.* [1-9]\d*/", r"train", r"calm traffic.* [1-9]\d*/"],
-    ids=["drawing", "training", "traffic"],
+    [
+        pytest.param(r"data.* [1-9]\d*/", id="drawing"),
+        pytest.param(r"train", id="training"),
+        # It takes a whole small demo, so it runs with the whole one, in `make acceptance`.
+        pytest.param(r"calm traffic.* [1-9]\d*/", id="traffic", marks=pytest.mark.acceptance),
+    ],
 )
 def test_ctrl_c_is_one_line_and_leaves_no_process(tmp_path: Path, port: int, moment: str) -> None:
     command = [sys.executable, "-m", "driftserve_demo", "--output", str(tmp_path), "--port", str(port)]

@@ -22,7 +22,7 @@ from driftserve.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-# The servers accept only a module-level function, so its state must be at module level too.
+# An archive's handler file imports only `handle`, and the servers call it as a function: the state is in this module.
 _service: Service | None = None
 _busy: AbstractContextManager[None] = contextlib.nullcontext()
 

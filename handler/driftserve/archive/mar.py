@@ -95,7 +95,9 @@ class Mar:
 
 @contextmanager
 def open_mar(path: Path) -> Iterator[Mar]:
-    """Open a MAR file for reading, after a check of its structure. Errors in the `with` block get the file's name.
+    """Open a MAR file for reading, after a check of its structure.
+
+    An ArchiveError, OSError or zlib.error in the `with` block becomes an ArchiveError with the file's name.
 
     Raises:
         ArchiveError: the file cannot be read or is rejected; the message is one line that starts with the file's name.
@@ -153,7 +155,7 @@ def _read_end(file: BinaryIO) -> tuple[int, int, int]:
     record = file.read(_END.size)
     if len(record) < _END.size or not record.startswith(_END_SIGNATURE):
         raise ArchiveError(
-            f"not a MAR archive (a zip file): its {size} bytes do not end with a zip end record without a comment"
+            f"not a MAR archive (a zip file): its {size} bytes do not end with a zip's end record, without a comment"
         )
     _, disk, directory_disk, entries_here, entries, directory_bytes, directory, comment_bytes = _END.unpack(record)
     if entries > MAX_ENTRIES or directory_bytes > _MAX_DIRECTORY_BYTES:
@@ -180,7 +182,8 @@ def _check_entry(entry: zipfile.ZipInfo) -> None:
     for accepted, expected, got in (
         (
             _NAME.fullmatch(name),
-            "a plain relative path of letters, digits, '.', '_' and '-', with no '.' at the start of a part",
+            "a plain relative path of letters, digits, '.', '_' and '-', whose parts have at most 64 characters and do "
+            "not start with '.'",
             "this name",
         ),
         (
@@ -189,11 +192,15 @@ def _check_entry(entry: zipfile.ZipInfo) -> None:
             f"the mode {kind:#o}",
         ),
         (entry.flag_bits == 0, "no encryption and no other flag", f"the flags {entry.flag_bits:#06x}"),
-        (entry.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED), "method 0 or 8", entry.compress_type),
+        (
+            entry.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED),
+            "compression method 0 or 8",
+            entry.compress_type,
+        ),
         (
             not entry.extra and not entry.comment,
             "no extra field and no comment",
-            f"{len(entry.extra)} and {len(entry.comment)} bytes of them",
+            f"an extra field of {len(entry.extra)} bytes and a comment of {len(entry.comment)}",
         ),
         (largest <= MAX_ENTRY_BYTES, f"at most {MAX_ENTRY_BYTES} bytes", largest),
         (not is_directory or largest == 0, "an empty directory entry", f"{largest} bytes"),

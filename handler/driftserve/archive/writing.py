@@ -28,9 +28,9 @@ def write_archive(directory: Path, contract: Contract, model: Path, golden: Mapp
 
     Args:
         directory: is created if it does not exist.
-        contract: the written copy gets the digests in `files`; this object does not change.
+        contract: is written with the files' digests in `files`; the object that is passed does not change.
         model: the TorchScript file.
-        golden: the PNG of each golden image, by file name. They are validation images whose answers the contract has.
+        golden: the PNG of each golden image, by file name. The contract has the model's prediction for each.
 
     Raises:
         ArchiveError: the archiver is not installed, or failed; or its output is rejected when it is read back.

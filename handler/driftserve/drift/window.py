@@ -20,9 +20,9 @@ class TumblingWindow:
 
     Args:
         size: Number of rows in a window.
-        rows_before: Number of earlier rows, which are no longer available. If they end within a window, the rest of
-            that window is skipped.
-        ids_before: Image ids of the earlier rows in the window that is skipped.
+        rows_before: Number of rows before this object existed, which are lost. If they fill only a part of a window,
+            that window is incomplete: its other rows are counted, but not returned.
+        ids_before: Image ids of the lost rows of the incomplete window.
     """
 
     def __init__(self, size: int, rows_before: int = 0, ids_before: Iterable[str] = ()) -> None:
@@ -45,7 +45,7 @@ class TumblingWindow:
         return image_id is not None and image_id in self._known
 
     def add(self, row: Sequence[float], image_id: str | None = None) -> Window | None:
-        """Add a row; return the window if this row fills it, and start the next one. Otherwise return None."""
+        """Add a row; return the window if this row completes it. Otherwise, or if rows of it are lost, return None."""
         self._image_ids.append(image_id)
         self._known.add(image_id)
         window = None

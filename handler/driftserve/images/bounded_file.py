@@ -15,8 +15,8 @@ _HEADER_READS = 10_000
 # The most reads for the pixels. A PNG of 25 MB in chunks of only 256 bytes takes 400,000; an RLE bitmap takes two for
 # each run.
 _PIXEL_READS = 1_000_000
-# The most bytes that may be read, as a multiple of the body's length. A TIFF needs four times its length, because its
-# tags are read three times and its pixels once; one more is a margin.
+# The most bytes that may be read, as a multiple of the body's length. Pillow reads a TIFF's tags three
+# times and its pixels once. Even if each were as long as the file, that is four times its length; one more is a margin.
 _READS_OF_A_BYTE = 5
 
 

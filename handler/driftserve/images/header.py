@@ -7,11 +7,12 @@ _UPRIGHT = 1  # the EXIF orientation of an image that is already upright
 _GIF_HEADER_BYTES = 13
 _ORIENTATION_TAG = 0x0112
 _BYTE_ORDERS = {b"II": "<", b"MM": ">"}
-# The most JPEG segments or TIFF tags that are looked at here. Pillow cannot reach more of them on a `BoundedFile`: each
-# takes at least one read of at least one byte. A long body allows 10,000 reads; a short one has at most 32,768 bytes.
+# The most JPEG segments, or tags of a TIFF's first page, that are looked at. Pillow cannot reach more of them on a
+# `BoundedFile`: each takes at least one read of at least one byte. A long body allows 10,000 reads; a short one has at
+# most 32,768 bytes.
 _MOST_STEPS = 40_000
 _JPEG_SCAN, _JPEG_APP1 = 0xDA, 0xE1
-# Second bytes of the JPEG markers that no length follows: those for which Pillow has no handler, and FF 00.
+# Second bytes of JPEG markers without a length field: those with the handler None in Pillow's table, and FF 00.
 _JPEG_WITHOUT_LENGTH = frozenset({0x00, 0xC8, *range(0xD0, 0xDA), *range(0xF0, 0xFE)})
 _TILE_TAGS = (322, 323)  # TIFF tags TileWidth and TileLength
 _INTEGER_CODES = {1: "B", 3: "H", 4: "L", 6: "b", 8: "h", 9: "l", 13: "L", 16: "Q", 17: "q"}  # TIFF type to struct code
@@ -89,7 +90,7 @@ def count_tiff_frames(body: bytes, limit: int) -> int:
 
 @dataclass(frozen=True)
 class TiffDirectory:
-    """How much work a TIFF's first image file directory (IFD), the list of the first page's tags, causes.
+    """The work that the first page of a TIFF causes, by its tags in the first image file directory (IFD).
 
     `numbers` counts the values of all tags, except texts and bytes: Pillow makes a Python object of each value. `tile`
     is the largest width and length of a tile, or None if the page has no tiles. A decoder allocates memory for a whole

@@ -22,10 +22,13 @@ def read_instances(body: bytes, max_instances: int) -> list[bytes | BadRequest]:
 
     Raises:
         InvalidJson: the body has no list of instances.
-        RequestTooLarge: there are more than `max_instances`.
+        RequestTooLarge: there are more than `max_instances`, or the body has too many commas for so few.
     """
     if (commas := body.count(b",")) > max_instances + _COMMAS_BESIDE_INSTANCES:
-        raise RequestTooLarge(f"expected at most {max_instances} instances, got JSON with {commas} commas; send fewer")
+        raise RequestTooLarge(
+            f"expected at most {max_instances} instances and little else, got JSON with {commas} commas; send fewer "
+            "instances, and no other long lists"
+        )
     instances = _instances(_document(body))
     if len(instances) > max_instances:
         raise RequestTooLarge(
@@ -79,8 +82,8 @@ def _bytes(instance: object) -> bytes:
         raise InvalidJson("expected plain base64, got a data: URL; send only the part after its comma")
     if len(text) % 4 != 0 or text.endswith("==="):  # Python accepts extra padding, such as "===="
         raise InvalidJson(
-            f"expected base64 with a multiple of 4 characters, got {len(text)} characters or too much padding; "
-            "pad it with '=' or '==', and send no line breaks (`base64 -w0`)"
+            "expected base64 with a multiple of 4 characters and at most two '=' at its end, got "
+            f"{len(text)} characters that end with {text[-3:]!r}; send no line breaks (`base64 -w0`)"
         )
     try:
         return base64.b64decode(text, validate=True)

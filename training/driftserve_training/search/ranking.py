@@ -19,9 +19,8 @@ _ORDER: Mapping[State, int] = {"complete": 0, "pruned": 1, "running": 2, "waitin
 class RankedTrial:
     """One trial: its parameters and its results so far.
 
-    `score` ranks the trial; for a pruned trial it is the last score before it ended. `val_accuracy` is the accuracy of
-    the best epoch so far.
-    `seconds` is the duration of the last attempt.
+    `score` ranks the trial; for a pruned trial it is the validation accuracy of its last epoch. `val_accuracy` is the
+    accuracy of the best epoch so far. `seconds` is the duration of the last attempt.
     """
 
     number: int
@@ -36,7 +35,7 @@ class RankedTrial:
 
 
 def rank(study: optuna.Study, trials: int) -> tuple[RankedTrial, ...]:
-    """Return the first `trials` trials of a study, the best first; in a tie the lower number is first."""
+    """Return the trials with a number below `trials`, ranked: by state (`_ORDER`), by score, and by number."""
     ledger = read_ledger(study.get_trials(deepcopy=False))[:trials]
     return tuple(sorted((_to_ranked(attempt) for attempt in ledger), key=_sort_key))
 

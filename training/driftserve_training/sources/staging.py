@@ -1,4 +1,7 @@
-"""Temporary folders, with which an output folder is written completely or not at all."""
+"""Temporary folders, with which an output folder is written completely or not at all.
+
+If the output is a mount point, a stop during `publish` can leave a part of it.
+"""
 
 import errno
 import os
@@ -36,7 +39,7 @@ class Staging:
 
 @contextmanager
 def staged(output: Path) -> Iterator[Staging]:
-    """Context manager for empty temporary folders next to the output. They are deleted at the end, published or not.
+    """Context manager for empty temporary folders next to the output. What was not published is deleted at the end.
 
     Files of a killed run are deleted by the next run with the same output.
 

@@ -2,8 +2,9 @@
 
 There are fifteen corruptions, at five severities. They are rewritten for numpy, scipy and Pillow, with the constants of
 the original, the 224x224 data set's `make_imagenet_c.py`. Use them for evaluation only: a model that is trained on them
-cannot be measured with them. Four things differ from the original. `frost` is generated, `glass_blur` swaps pixels,
-motion blur does not use ImageMagick, and no result is saved as JPEG.
+cannot be measured with them. Four things differ from the original. `frost` uses a drawn texture instead of
+photographs, `glass_blur` swaps pixels (the original copies one over the other), motion blur does not use ImageMagick,
+and no result is saved as JPEG afterwards.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,7 +19,7 @@ from driftserve.images.preprocess import preprocess
 SIDE = 224  # pixels
 SEVERITIES = (1, 2, 3, 4, 5)
 
-# Grey levels that are added before truncation: single precision may make a whole grey level smaller by up to this much.
+# Added to each grey level before truncation: rounding in float32 can turn 100 into 99.9999, which would become 99.
 _ROUNDING = 1e-3
 
 # An image in [0, 1], (224, 224, 3) float32; a severity; a random generator -> an image of any range.

@@ -42,7 +42,7 @@ class ContainerRun:
     images_per_class: int
     """Number of pictures to use from each folder."""
     weights: Path | None = None
-    """A timm weights file. Its record, `<file>.json`, is optional."""
+    """A timm weights file. `<file>.json` beside it, which says what it is, is used if it exists."""
 
 
 def container_run(run: ContainerRun, say: Callable[[str], None]) -> Result:
