@@ -90,8 +90,8 @@ def _terminal(*command: str) -> Iterator[Terminal]:
     "moment",
     [
         pytest.param(r"data.* [1-9]\d*/", id="drawing"),
-        pytest.param(r"train", id="training"),
-        # It takes a whole small demo, so it runs with the whole one, in `make acceptance`.
+        # These take a training or a whole small demo, so they run with the whole one, in `make acceptance`.
+        pytest.param(r"train", id="training", marks=pytest.mark.acceptance),
         pytest.param(r"calm traffic.* [1-9]\d*/", id="traffic", marks=pytest.mark.acceptance),
     ],
 )
