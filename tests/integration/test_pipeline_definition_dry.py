@@ -18,6 +18,7 @@ from driftserve_demo.synthetic import write_dataset
 from driftserve_pipeline.local.processes.__main__ import main
 from processes import running, wait_for
 from service_models import service_models_read_once
+from warm_interpreter import WarmInterpreter
 
 RENDERED = TESTS / "golden" / "pipeline.json"
 SEARCHING = TESTS / "golden" / "pipeline-tuning.json"
@@ -258,7 +259,7 @@ class _Whole:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> _Whole:
+def whole(tmp_path_factory: pytest.TempPathFactory, warm: WarmInterpreter) -> _Whole:
     folder = tmp_path_factory.mktemp("whole")
     write_dataset(folder / "data", {"train": 16, "val": 8, "test": 4}, seed=5)
     for label in (folder / "data").glob("*/*"):
@@ -270,7 +271,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> _Whole:
     (folder / "pipeline.json").write_text(rendered)
     small = {"Model": "test_resnet", "ImageSize": "48", "Epochs": "4", "BatchSize": "16", "AccuracyThreshold": "0.1"}
     parameters = {"TrainLocation": str(folder / "data"), "CodeRevision": "abc123", **small}
-    flags = _flags(folder / "pipeline.json", folder / "work", sys.executable, parameters)
+    flags = _flags(folder / "pipeline.json", folder / "work", warm.python, parameters)
     environment = {"OMP_NUM_THREADS": "1"}
     with running(
         "driftserve_pipeline.local.processes", *flags, environment=environment, log=folder / "killed"
