@@ -1,5 +1,6 @@
 """Tests of starting and stopping a server."""
 
+import contextlib
 import json
 import os
 import signal
@@ -59,9 +60,9 @@ def test_a_signal_ends_all_processes_and_stdout_contains_only_embedded_metrics(
     assert all("CloudWatchMetrics" in line["_aws"] for line in lines)
 
 
-@pytest.mark.parametrize("seconds", [1.2, 3.5])  # roughly: during verification, while the JVM starts
+@pytest.mark.parametrize("program", ["python", "java"])  # the verification, the server
 def test_a_signal_before_the_server_is_ready_ends_all_processes(
-    archive: Path, tmp_path_factory: pytest.TempPathFactory, seconds: float
+    archive: Path, tmp_path_factory: pytest.TempPathFactory, program: str
 ) -> None:
     place = tmp_path_factory.mktemp("t")
     with subprocess.Popen(
@@ -70,7 +71,7 @@ def test_a_signal_before_the_server_is_ready_ends_all_processes(
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
-        time.sleep(seconds)
+        wait_for(lambda: _has_descendant(process.pid, program))
         children = psutil.Process(process.pid).children(recursive=True)
         process.terminate()
         _, errors = process.communicate(timeout=30)
@@ -153,3 +154,12 @@ def test_serving_works_from_a_relative_directory_with_java_from_pypi(
         assert second.returncode == 1
         assert "another server is running there" in second.stderr
         assert endpoint.post(encode(scene(generator))).status == 200
+
+
+def _has_descendant(pid: int, program: str) -> bool:
+    """Return whether a child of a process, or a child's child, runs the program."""
+    names = []
+    for child in psutil.Process(pid).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has ended since
+            names.append(child.name())
+    return any(name.startswith(program) for name in names)
