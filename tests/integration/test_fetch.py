@@ -20,7 +20,7 @@ from driftserve_training.__main__ import main
 from driftserve_training.sources.source import fetch
 from driftserve_training.sources.zipped import unzip
 from fake_kaggle import TOKEN, FakeKaggle, fake_kaggle
-from image_folders import listing, png, write_images
+from image_folders import APPLE_DOUBLE, add_companions, listing, png, write_images
 from service_models import service_models_read_once
 
 PLAIN = {"train/sea": 2, "train/street": 2, "test/sea": 1, "test/street": 1}
@@ -116,6 +116,33 @@ def test_files_that_are_not_images_are_skipped_and_counted(tmp_path: Path) -> No
     (source / "train" / "sea" / "Thumbs.db").write_text("no image")
     assert fetch(str(source), tmp_path / "out").skipped == 2
     assert listing(tmp_path / "out") == FETCHED
+
+
+@pytest.mark.parametrize("layout", [PLAIN, KAGGLES_OWN])
+@pytest.mark.parametrize("kind", ["folder", "zip", "prefix", "zip in S3"])
+def test_files_whose_names_begin_with_a_dot_are_skipped(
+    kind: str, layout: dict[str, int], s3: Any, tmp_path: Path
+) -> None:
+    source = write_images(tmp_path / "source", layout)
+    add_companions(source)
+    for name in listing(source):  # as macOS's own zip has them
+        (source / "__MACOSX" / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / "__MACOSX" / name).with_name(f"._{Path(name).name}").write_bytes(APPLE_DOUBLE)
+    number = len(listing(source))
+    location = str(source)
+    if kind == "prefix":
+        location = "s3://scenes/mac"
+        for name in listing(source):
+            s3.put_object(Bucket="scenes", Key=f"mac/{name}", Body=(source / name).read_bytes())
+    elif kind == "zip":
+        location = str(tmp_path / "scenes.zip")
+        Path(location).write_bytes(_zipped(source))
+    elif kind == "zip in S3":
+        location = "s3://scenes/all.zip"
+        s3.put_object(Bucket="scenes", Key="all.zip", Body=_zipped(source))
+    fetched = fetch(location, tmp_path / "out")
+    assert listing(tmp_path / "out") == FETCHED
+    assert fetched.skipped == number - len(FETCHED)
 
 
 def test_a_symbolic_link_is_fetched_as_its_target(tmp_path: Path) -> None:

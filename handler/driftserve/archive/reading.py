@@ -38,13 +38,18 @@ def find_archive(place: Path) -> Path:
     """
     if place.is_file():
         return place
-    found = sorted(place.glob("*.mar"))
+    found = archives_in(place)
     if not found and (place / MANIFEST_FILE).is_file():
         return place
     if len(found) != 1:
         names = ", ".join(path.name for path in found) or "none"
         raise ArchiveError(f"{place}: expected a .mar file, or a directory with one .mar file, got {names}")
     return found[0]
+
+
+def archives_in(directory: Path) -> list[Path]:
+    """Return the `.mar` files of a directory, sorted, without names that begin with a dot (macOS writes `._a.mar`)."""
+    return sorted(path for path in directory.glob("*.mar") if not path.name.startswith("."))
 
 
 def check_files_beside(archive: Path) -> None:

@@ -10,7 +10,8 @@ import numpy.typing as npt
 from driftserve.certification.corruption.imagenet_c import corrupt, standardise
 from driftserve.drift.reference import Reference, to_reference
 from driftserve.errors import BadRequest, DataError
-from driftserve.images.decode import MEDIA_TYPES, decode
+from driftserve.images.decode import decode
+from driftserve.images.files import find_images
 from driftserve.inference.scoring import Scored
 
 Rows = npt.NDArray[np.float64]  # (N, F), the F features of N images
@@ -68,12 +69,12 @@ class Population:
 
 
 def image_files(folder: Path, pattern: str) -> list[Path]:
-    """Return the image files of a folder that match a glob pattern, sorted; their suffixes are those of `MEDIA_TYPES`.
+    """Return the image files of a folder that match a glob pattern, sorted.
 
     Raises:
         DataError: There are no such files.
     """
-    files = sorted(path for path in folder.glob(pattern) if path.suffix.lower() in MEDIA_TYPES)
+    files = find_images(folder, pattern)
     if not files:
         raise DataError(f"{folder}: expected images as {pattern}, got none")
     return files

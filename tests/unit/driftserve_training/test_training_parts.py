@@ -13,6 +13,7 @@ from driftserve_training.evaluation.calibration import fit_temperature
 from driftserve_training.evaluation.scores import evaluate
 from driftserve_training.network.classifier import create_classifier, rebuild_classifier
 from driftserve_training.network.weights import find_weights, read_weights_record
+from image_folders import add_companions
 
 RECORD = {
     "model": "test_resnet",
@@ -133,6 +134,8 @@ def test_the_weights_of_the_model_are_chosen_from_a_folder(tmp_path: Path) -> No
     other = tmp_path / "other.safetensors"
     other.write_bytes(weights.read_bytes())
     other.with_name("other.safetensors.json").write_text(json.dumps(RECORD | {"model": "resnet18"}))
+    assert find_weights(tmp_path, "test_resnet") == weights
+    add_companions(tmp_path)
     assert find_weights(tmp_path, "test_resnet") == weights
     with pytest.raises(DataError, match=r"expected one weights file of vit, got other.safetensors of resnet18, w\."):
         find_weights(tmp_path, "vit")

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from driftserve.archive.certificate import Certificate
-from driftserve.archive.reading import MODEL_FILE
+from driftserve.archive.reading import MODEL_FILE, archives_in
 from driftserve.archive.writing import write_archive, write_model_tarball
 from driftserve.certification.measurement import SHORT, Effort
 from driftserve.inference.verification import verify_archive
@@ -76,7 +76,7 @@ def export(
 def _place(archive: Path, directory: Path) -> Path:
     """Copy the archive into a directory that stands for /opt/ml/model, and remove other archives there."""
     directory.mkdir(parents=True, exist_ok=True)
-    for old in directory.glob("*.mar"):
+    for old in archives_in(directory):
         old.unlink()
     return Path(shutil.copyfile(archive, directory / archive.name))
 

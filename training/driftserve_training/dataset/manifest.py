@@ -10,7 +10,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from driftserve.errors import BadRequest, DataError
-from driftserve.images.decode import MEDIA_TYPES, decode
+from driftserve.images.decode import decode
+from driftserve.images.files import find_images
 from driftserve_training.configuration import SPLITS
 from driftserve_training.dataset.listing import list_names
 
@@ -61,7 +62,7 @@ def scan(folder: Path, splits: Sequence[str] = SPLITS) -> Manifest:
     entries: list[Entry] = []
     corrupt: list[str] = []
     for split in splits:
-        files = sorted(path for path in folder.glob(f"{split}/*/*") if path.suffix.lower() in MEDIA_TYPES)
+        files = find_images(folder, f"{split}/*/*")
         if not files:
             raise DataError(f"{folder}: expected images as {split}/<class>/<image>.jpg, got none")
         for path in tqdm(files, desc=f"reading {split}", unit="image"):

@@ -34,8 +34,7 @@ def find_weights(path: Path, model: str | None) -> Path:
     """
     if not path.is_dir():
         return path
-    files = [file for file in sorted(path.iterdir()) if file.is_file() and file.suffix != ".json"]
-    records = {file: read_weights_record(file) for file in files}
+    records = {file: read_weights_record(file) for file in weights_files(path)}
     models = {file: record.model for file, record in records.items() if record is not None}
     fitting = [file for file, name in models.items() if name == model] if model else list(models)
     if len(fitting) != 1:
@@ -43,6 +42,12 @@ def find_weights(path: Path, model: str | None) -> Path:
         names = ", ".join(f"{file.name} of {name}" for file, name in models.items()) or "none with a record"
         raise DataError(f"{path}: expected one weights file{of_model}, got {names}; give a model, or one file")
     return fitting[0]
+
+
+def weights_files(folder: Path) -> list[Path]:
+    """Return the files of a folder, sorted, without records (`.json`) and names that begin with a dot."""
+    files = (path for path in sorted(folder.iterdir()) if path.is_file())
+    return [file for file in files if file.suffix != ".json" and not file.name.startswith(".")]
 
 
 def read_weights_record(weights: Path) -> WeightsRecord | None:

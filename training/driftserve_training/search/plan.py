@@ -101,6 +101,6 @@ def _digest(path: Path) -> str:
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     digest = hashlib.sha256()
     for file in files:
-        if file.is_file():
+        if file.is_file() and not file.name.startswith("."):  # the folder's own `.DS_Store` changes by itself
             digest.update(f"{file.name} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
     return digest.hexdigest()

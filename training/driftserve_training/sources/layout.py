@@ -15,6 +15,7 @@ from pathlib import Path
 
 from driftserve.errors import DataError
 from driftserve.images.decode import MEDIA_TYPES
+from driftserve.images.files import find_images
 from driftserve_training.configuration import STREAM
 from driftserve_training.dataset.listing import list_names
 
@@ -127,7 +128,7 @@ def _images(folder: Path, split: str, origin: str, root: Path) -> Iterator[Sourc
 
 
 def _image_files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in MEDIA_TYPES and path.is_file())
+    return [path for path in find_images(folder, "*") if path.is_file()]
 
 
 def _folders(folder: Path) -> Iterator[Path]:

@@ -15,6 +15,7 @@ from driftserve.drift.detection import is_drift
 from driftserve.drift.reference import estimate_accuracy
 from driftserve.errors import DataError
 from driftserve.inference.scoring import Scored
+from image_folders import add_companions, write_images
 from sample_images import encode, scene
 
 NAMES = ("probability.a", "probability.b", "embedding.0", "embedding.1")
@@ -164,6 +165,14 @@ def test_a_population_is_scored_at_the_standard_size(generator: np.random.Genera
 def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"expected images as \*/\*, got none"):
         image_files(tmp_path, "*/*")
+
+
+def test_files_whose_names_begin_with_a_dot_are_no_images(tmp_path: Path) -> None:
+    write_images(tmp_path, {"sea": 2, "ice/deep": 1})
+    files = image_files(tmp_path, "**/*")
+    add_companions(tmp_path)
+    assert image_files(tmp_path, "**/*") == files
+    assert [path.name for path in image_files(tmp_path, "*/*")] == ["0.png", "1.png"]
 
 
 def test_the_error_names_images_that_cannot_be_used(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 from driftserve.errors import DataError
 from driftserve_demo.synthetic import write_dataset
 from driftserve_training.dataset.manifest import scan, write_manifest
+from image_folders import add_companions
 from sample_images import encode, scene
 
 
@@ -48,6 +49,12 @@ def test_the_error_for_an_image_in_two_splits_names_the_files(folder: Path) -> N
     shutil.copyfile(folder / "train" / "sea" / "0001.jpg", folder / "test" / "street" / "copy.jpg")
     with pytest.raises(DataError, match=r"train/sea/0001\.jpg = test/street/copy\.jpg"):
         scan(folder)
+
+
+def test_files_and_folders_whose_names_begin_with_a_dot_are_neither_images_nor_classes(folder: Path) -> None:
+    before = scan(folder)
+    add_companions(folder)
+    assert scan(folder) == before
 
 
 def test_duplicates_within_one_split_are_allowed(folder: Path) -> None:
