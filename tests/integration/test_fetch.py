@@ -17,6 +17,8 @@ import pytest
 from driftserve.errors import DataError
 from driftserve_demo.local_aws import local_aws
 from driftserve_training.__main__ import main
+from driftserve_training.dataset.manifest import scan
+from driftserve_training.preparation.preparation import prepare
 from driftserve_training.sources.source import fetch
 from driftserve_training.sources.zipped import unzip
 from fake_kaggle import TOKEN, FakeKaggle, fake_kaggle
@@ -118,6 +120,40 @@ def test_files_that_are_not_images_are_skipped_and_counted(tmp_path: Path) -> No
     assert listing(tmp_path / "out") == FETCHED
 
 
+@pytest.mark.parametrize("nested", [False, True], ids=["plain", "nested"])
+@pytest.mark.parametrize("split", ["train", "val", "test", "stream"])
+def test_a_class_may_have_the_name_of_a_split(split: str, nested: bool, tmp_path: Path) -> None:
+    """A data set of vehicles has a class `train`. Its folder `train/train/` is not the layout of Kaggle's archive."""
+    inner = "{0}/{0}" if nested else "{0}"
+    splits = ("train", "val", "test", "stream")
+    layout = {f"{inner.format(one)}/{label}": 2 for one in splits for label in ("bus", split)}
+    source = write_images(tmp_path / "source", layout)
+    fetched = fetch(str(source), tmp_path / "fetched")
+    assert fetched.images == dict.fromkeys(splits, 4)
+    assert fetched.classes == tuple(sorted(("bus", split)))
+    prepared = prepare(tmp_path / "fetched", tmp_path / "data")
+    assert prepared.images == {one: {"bus": 2, split: 2} for one in splits}
+    assert scan(tmp_path / "data").labels == fetched.classes
+
+
+def test_a_class_may_have_the_name_of_its_fetched_split(tmp_path: Path) -> None:
+    layout = {f"{split}/{label}": 2 for split in ("train", "test") for label in ("bus", "seg_train")}
+    fetch(str(write_images(tmp_path / "source", layout)), tmp_path / "fetched")
+    assert fetch(str(tmp_path / "fetched"), tmp_path / "again").classes == ("bus", "seg_train")
+
+
+def test_one_class_with_the_name_of_its_split_is_a_class(tmp_path: Path) -> None:
+    source = write_images(tmp_path / "source", {"train/train": 2, "test/test": 1})
+    assert fetch(str(source), tmp_path / "out").classes == ("test", "train")
+
+
+@pytest.mark.parametrize("name", ["train", "test", "val", "stream"])
+def test_classes_alone_may_have_the_name_of_a_split(name: str, tmp_path: Path) -> None:
+    source, held_out = (write_images(tmp_path / at, {"bus": 1, name: 1}, seed) for at, seed in (("a", 0), ("b", 9)))
+    fetched = fetch(str(source), tmp_path / "out", str(held_out))
+    assert (fetched.images, fetched.classes) == ({"train": 2, "test": 2}, tuple(sorted(("bus", name))))
+
+
 @pytest.mark.parametrize("layout", [PLAIN, KAGGLES_OWN])
 @pytest.mark.parametrize("kind", ["folder", "zip", "prefix", "zip in S3"])
 def test_files_whose_names_begin_with_a_dot_are_skipped(
@@ -200,6 +236,8 @@ def test_test_images_may_have_another_source(training: dict[str, int], test: dic
         ({"sea": 1}, {"train/sea": 1}, r"/b: expected the folders seg_test/ \(or test/\) .*got no test; found train/"),
         ({"test/sea": 1}, {"sea": 1}, r"/a: expected the folders seg_train/ \(or train/\) .*got no train; found test/"),
         ({"sea": 1}, {"sea": 0}, r"/b: expected .*got no"),
+        ({"train": 1, "test": 1}, {"sea": 1}, r"/a: expected <class>/<image> in train/, got no class"),
+        ({"sea": 1, "pred": 1}, {"sea": 1}, r"/a: expected the folders seg_train/ .*got no train; found pred/, sea/"),
         ({"sea": 1}, {"sea": 1, "street": 0}, r"/b: expected images .*, got none in street/"),
         ({"": 2}, {"sea": 1}, r"/a: expected <class>/<image> in \./, got no class"),
     ],

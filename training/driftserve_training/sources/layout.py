@@ -7,9 +7,11 @@ Three layouts are known, either at the root of the folder or in its only subfold
     train/<class>/<image>                  with test/ and optionally val/ (or validation/), stream/, pred/
 
 If only one split is needed, its classes may also be at the root: <class>/<image>.
+
+A class may have the name of a split: a folder with images and no folders is a class.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +31,7 @@ _NAMES = {
     STREAM: (STREAM,),
     PREDICTION: ("seg_pred", "pred"),
 }
+_KNOWN = {name for names in _NAMES.values() for name in names}
 NEEDED = ("train", "test")
 
 
@@ -68,8 +71,8 @@ def read_layout(folder: Path, origin: str, needed: Sequence[str] = NEEDED) -> La
     """
     root = _root(folder)
     splits = {split: _split_folder(root, split, origin) for split in _NAMES}
-    if len(needed) == 1 and not any(splits.values()):
-        splits[needed[0]] = root
+    if len(needed) == 1 and _has_classes(root, splits):
+        splits = {**dict.fromkeys(splits), needed[0]: root}
     if missing := [split for split in needed if splits[split] is None]:
         names = [path.name for path in _folders(root)]
         fetched, plain = (" and ".join(f"{_NAMES[split][place]}/" for split in needed) for place in (0, 1))
@@ -86,8 +89,7 @@ def read_layout(folder: Path, origin: str, needed: Sequence[str] = NEEDED) -> La
 def _root(folder: Path) -> Path:
     """Return the folder, or its only subfolder if that subfolder is neither a split nor a class."""
     folders = list(_folders(folder))
-    known = {name for names in _NAMES.values() for name in names}
-    if len(folders) == 1 and folders[0].name.lower() not in known and not _is_class(folders[0]):
+    if len(folders) == 1 and folders[0].name.lower() not in _KNOWN and not _is_class(folders[0]):
         return folders[0]
     return folder
 
@@ -104,7 +106,27 @@ def _split_folder(root: Path, split: str, origin: str) -> Path | None:
     if not folders:
         return None
     inner = folders[0] / folders[0].name
-    return inner if inner.is_dir() else folders[0]
+    return inner if _is_nested(inner, split) else folders[0]
+
+
+def _is_nested(inner: Path, split: str) -> bool:
+    """Return whether a folder within one of its name is the split itself, as in Kaggle's archive, and not a class."""
+    if split == PREDICTION:
+        return inner.is_dir()
+    return list(_folders(inner.parent)) == [inner] and not _is_class(inner)
+
+
+def _has_classes(root: Path, splits: Mapping[str, Path | None]) -> bool:
+    """Return whether the folders at the root are classes: no split is there, or only classes with a split's name.
+
+    There must be a class with another name. Without one, or with a folder of unlabelled images, the splits are meant.
+    """
+    if not any(splits.values()):
+        return True
+    if splits[PREDICTION]:
+        return False
+    folders = list(_folders(root))
+    return all(map(_is_class, folders)) and any(path.name.lower() not in _KNOWN for path in folders)
 
 
 def _images(folder: Path, split: str, origin: str, root: Path) -> Iterator[SourceImage]:
