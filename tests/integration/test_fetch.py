@@ -491,6 +491,38 @@ def test_an_output_folder_that_is_a_mount_point_is_filled(tmp_path: Path) -> Non
     assert listing(tmp_path / "copy") == FETCHED
 
 
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        ("fetch --source", "caf\udce9/sea/0.png"),
+        ("fetch --source", "train/caf\udce9/0.png"),
+        ("preprocess --data", "train/sea/caf\udce9.png"),
+        ("train --data", "train/caf\udce9/0.png"),
+        ("train --data", "train/sea/caf\udce9.png"),
+    ],
+)
+def test_names_that_are_not_utf8_are_refused_in_one_line(
+    command: str, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = write_images(tmp_path / "source", PLAIN | {"val/sea": 1, "val/street": 1})
+    (source / name).parent.mkdir(parents=True, exist_ok=True)
+    (source / name).write_bytes(png(90))
+    program, option = command.split()
+    assert main([program, option, str(source), "--output", str(tmp_path / "out")]) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith(f"driftserve_training: {source}")
+    assert "expected names in UTF-8, got " in line
+    assert "caf\\xe9" in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_zip_name_that_is_falsely_marked_as_utf8_is_refused(tmp_path: Path) -> None:
+    body = _zip({"train/caf\u00e9/0.png": png(0)}).replace("\u00e9".encode(), b"\xe9e")
+    (tmp_path / "scenes.zip").write_bytes(body)
+    with pytest.raises(DataError, match=r"scenes\.zip: cannot read it as a zip file: 'utf-8' codec can't decode"):
+        fetch(str(tmp_path / "scenes.zip"), tmp_path / "out")
+
+
 def test_an_unknown_source_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fetch", "--source", str(tmp_path / "none"), "--output", str(tmp_path / "out")]) == 2
     (line,) = capsys.readouterr().err.splitlines()

@@ -14,6 +14,7 @@ from driftserve.archive.mar import Mar, open_mar
 from driftserve.archive.record import Record
 from driftserve.archive.unpacked import Unpacked, open_unpacked
 from driftserve.errors import ArchiveError
+from driftserve.text import is_utf8
 from driftserve.validation import first_problem
 
 CONTRACT_FILE = "contract.json"
@@ -44,6 +45,8 @@ def find_archive(place: Path) -> Path:
     if len(found) != 1:
         names = ", ".join(path.name for path in found) or "none"
         raise ArchiveError(f"{place}: expected a .mar file, or a directory with one .mar file, got {names}")
+    if not is_utf8(found[0].name):
+        raise ArchiveError(f"{place}: expected a name in UTF-8, got {found[0].name}; rename it")
     return found[0]
 
 

@@ -141,6 +141,9 @@ def test_the_weights_of_the_model_are_chosen_from_a_folder(tmp_path: Path) -> No
         find_weights(tmp_path, "vit")
     with pytest.raises(DataError, match=r"expected one weights file, got .*; give a model, or one file"):
         find_weights(tmp_path, None)
+    other.rename(tmp_path / "caf\udce9.safetensors")
+    with pytest.raises(DataError, match=r"expected names in UTF-8, got caf\udce9\.safetensors; rename"):
+        find_weights(tmp_path, "test_resnet")
 
 
 @pytest.mark.parametrize(

@@ -95,8 +95,13 @@ def _check_against_file(manifest: Manifest, splits: Sequence[str]) -> None:
     path = manifest.folder / MANIFEST_FILE
     if not path.is_file():
         return
-    with path.open(newline="") as file:
-        rows = list(csv.reader(file))
+    try:
+        with path.open(newline="") as file:
+            rows = list(csv.reader(file))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(
+            f"{path}: expected the file that `preprocess` writes, got {error}; run `preprocess` again"
+        ) from error
     if not rows or tuple(rows[0]) != _COLUMNS:
         return  # not written by `preprocess`
     promised = {Entry(*row) for row in rows[1:] if len(row) == len(_COLUMNS) and row[1] in splits}

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from driftserve.archive.contract import Interpolation
 from driftserve.errors import DataError
+from driftserve.images.files import check_names
 from driftserve.validation import first_problem
 
 Channels = tuple[float, float, float]
@@ -45,9 +46,14 @@ def find_weights(path: Path, model: str | None) -> Path:
 
 
 def weights_files(folder: Path) -> list[Path]:
-    """Return the files of a folder, sorted, without records (`.json`) and names that begin with a dot."""
-    files = (path for path in sorted(folder.iterdir()) if path.is_file())
-    return [file for file in files if file.suffix != ".json" and not file.name.startswith(".")]
+    """Return the files of a folder, sorted, without records (`.json`) and names that begin with a dot.
+
+    Raises:
+        DataError: a name is not UTF-8.
+    """
+    shown = [path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")]
+    check_names(folder, [path.relative_to(folder) for path in shown])
+    return [path for path in shown if path.suffix != ".json"]
 
 
 def read_weights_record(weights: Path) -> WeightsRecord | None:
@@ -62,6 +68,6 @@ def read_weights_record(weights: Path) -> WeightsRecord | None:
     if not record.exists():
         return None
     try:
-        return WeightsRecord.model_validate_json(record.read_text())
+        return WeightsRecord.model_validate_json(record.read_bytes())
     except ValidationError as error:
         raise DataError(f"{record}: {first_problem(error)}") from error

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from driftserve.errors import DataError
 from driftserve.images.decode import MEDIA_TYPES
-from driftserve.images.files import find_images
+from driftserve.images.files import check_names, find_images
 from driftserve_training.configuration import STREAM
 from driftserve_training.dataset.listing import list_names
 
@@ -88,14 +88,14 @@ def read_layout(folder: Path, origin: str, needed: Sequence[str] = NEEDED) -> La
 
 def _root(folder: Path) -> Path:
     """Return the folder, or its only subfolder if that subfolder is neither a split nor a class."""
-    folders = list(_folders(folder))
+    folders = _folders(folder)
     if len(folders) == 1 and folders[0].name.lower() not in _KNOWN and not _is_class(folders[0]):
         return folders[0]
     return folder
 
 
 def _is_class(folder: Path) -> bool:
-    return bool(_image_files(folder)) and not any(_folders(folder))
+    return bool(_image_files(folder)) and not _folders(folder)
 
 
 def _split_folder(root: Path, split: str, origin: str) -> Path | None:
@@ -113,7 +113,7 @@ def _is_nested(inner: Path, split: str) -> bool:
     """Return whether a folder within one of its name is the split itself, as in Kaggle's archive, and not a class."""
     if split == PREDICTION:
         return inner.is_dir()
-    return list(_folders(inner.parent)) == [inner] and not _is_class(inner)
+    return _folders(inner.parent) == [inner] and not _is_class(inner)
 
 
 def _has_classes(root: Path, splits: Mapping[str, Path | None]) -> bool:
@@ -125,7 +125,7 @@ def _has_classes(root: Path, splits: Mapping[str, Path | None]) -> bool:
         return True
     if splits[PREDICTION]:
         return False
-    folders = list(_folders(root))
+    folders = _folders(root)
     return all(map(_is_class, folders)) and any(path.name.lower() not in _KNOWN for path in folders)
 
 
@@ -133,7 +133,7 @@ def _images(folder: Path, split: str, origin: str, root: Path) -> Iterator[Sourc
     if split == PREDICTION:
         yield from (SourceImage(path, split, None) for path in _image_files(folder))
         return
-    classes = list(_folders(folder))
+    classes = _folders(folder)
     if not classes:
         raise DataError(
             f"{origin}: expected <class>/<image> in {folder.relative_to(root)}/, got no class; "
@@ -153,9 +153,11 @@ def _image_files(folder: Path) -> list[Path]:
     return [path for path in find_images(folder, "*") if path.is_file()]
 
 
-def _folders(folder: Path) -> Iterator[Path]:
+def _folders(folder: Path) -> list[Path]:
     """Return the subfolders by name, without those that start with `.` or `__` (macOS's `__MACOSX`)."""
-    return (path for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith((".", "__")))
+    found = [path for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith((".", "__"))]
+    check_names(folder, [path.relative_to(folder) for path in found])
+    return found
 
 
 def _list_folders(names: list[str]) -> str:

@@ -35,7 +35,8 @@ def unzip(file: Path, folder: Path, origin: str, most_bytes: int = MOST_BYTES) -
             _check_size(images, folder, origin, most_bytes)
             for member in tqdm(members, desc="unpacking", unit="file"):
                 _unpack(archive, member, folder, origin)
-    except (zipfile.BadZipFile, NotImplementedError) as error:  # NotImplementedError: a rare compression method
+    except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError) as error:
+        # NotImplementedError: a rare compression method. UnicodeDecodeError: a name has the flag of UTF-8 and is not.
         raise DataError(f"{origin}: cannot read it as a zip file: {error}; fetch or pack it again") from error
     return sum(not member.is_dir() for member in members) - len(images)
 

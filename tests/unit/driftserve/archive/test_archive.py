@@ -107,7 +107,10 @@ def test_files_whose_names_begin_with_a_dot_are_no_archive(archive: Path, tmp_pa
     assert find_archive(tmp_path) == copy
     assert find_archive(tmp_path / "unpacked") == tmp_path / "unpacked"
     assert read_archive(tmp_path / "unpacked") == read_archive(archive)
-    copy.unlink()
+    copy.rename(tmp_path / "caf\udce9.mar")
+    with pytest.raises(ArchiveError, match=r"expected a name in UTF-8, got caf\udce9\.mar; rename it"):
+        find_archive(tmp_path)
+    (tmp_path / "caf\udce9.mar").unlink()
     with pytest.raises(ArchiveError, match=r"one \.mar file, got none"):
         find_archive(tmp_path)
 

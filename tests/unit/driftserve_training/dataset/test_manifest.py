@@ -89,3 +89,9 @@ def test_a_folder_must_match_the_manifest_in_it(folder: Path) -> None:
 def test_a_manifest_in_another_format_is_ignored(folder: Path) -> None:
     (folder / "manifest.csv").write_text("path,label,sha256\ntrain/sea/0000.jpg,sea,0\n")
     assert len(scan(folder).entries) == 6 * 7
+
+
+def test_a_manifest_that_is_not_utf8_is_refused(folder: Path) -> None:
+    (folder / "manifest.csv").write_bytes(b"path,split,label,sha256\ntrain/caf\xe9/0.jpg")
+    with pytest.raises(DataError, match=r"manifest\.csv: expected .* `preprocess` writes.*'utf-8' codec"):
+        scan(folder)
