@@ -24,8 +24,8 @@ HANDLER_SOURCE = "from driftserve.adapters.model_server import handle\n"
 # The archiver writes the time into the manifest, so the manifest is not part of the content digest.
 MANIFEST_FILE = "MAR-INF/MANIFEST.json"
 MAX_MANIFEST_BYTES = 64 * 1024
+MAX_CONTRACT_BYTES = 64 * 1024 * 1024
 
-_MAX_CONTRACT_BYTES = 64 * 1024 * 1024
 _MAX_GOLDEN_BYTES = 4 * 1024 * 1024
 
 _TakeFile = Callable[[str, Iterable[bytes]], object]
@@ -140,7 +140,7 @@ def _read_checked(archive: Path, take_file: _TakeFile) -> tuple[Contract, str]:
     compared with the contract while `take_file` reads their blocks, so that it takes exactly the checked bytes.
     """
     with open_unpacked(archive) if archive.is_dir() else open_mar(archive) as mar:
-        contract_bytes = mar.read(CONTRACT_FILE, _MAX_CONTRACT_BYTES)
+        contract_bytes = mar.read(CONTRACT_FILE, MAX_CONTRACT_BYTES)
         contract = contract_from_json(contract_bytes)
         _check_entries(mar, contract)
         manifest_bytes = mar.read(MANIFEST_FILE, MAX_MANIFEST_BYTES)

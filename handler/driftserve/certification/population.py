@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from driftserve.certification.corruption.imagenet_c import corrupt, standardise
-from driftserve.drift.reference import Reference, to_reference
+from driftserve.drift.reference import Reference, most_images, to_reference
 from driftserve.errors import BadRequest, DataError
 from driftserve.images.decode import decode
 from driftserve.images.files import find_images
@@ -54,10 +54,12 @@ class Population:
     def halves(self, number: int, seed: int) -> list[Draw]:
         """Draw random halves `number` times: one half is the reference, the other the traffic.
 
-        If at most half of the images were corrupted, these images are traffic in every draw.
+        A reference has at most as many images as in an archive, and the traffic has the others. If at most half of the
+        images were corrupted, these images are traffic in every draw.
         """
-        size = len(self.clean) // 2
-        kept_out = self.chosen if len(self.chosen) <= size else np.array([], np.int64)
+        half = len(self.clean) // 2
+        size = min(half, most_images(len(self.names)))
+        kept_out = self.chosen if len(self.chosen) <= half else np.array([], np.int64)
         others = np.setdiff1d(np.arange(len(self.clean)), kept_out)
         draws = []
         for draw in range(number):

@@ -38,7 +38,8 @@ def export(
 ) -> tuple[Path, Parity]:
     """Write `<output>/model/<name>.mar`, `<output>/model.tar.gz` and the model card; return the .mar and the parity.
 
-    The principal components are fitted on `train/`. The reference is scored on `val/` with the serving code, and the
+    The principal components are fitted on `train/`. The reference is scored on `val/`, or on a sample of it if it has
+    more images than a reference may have (`driftserve.drift.reference`), with the serving code, and the
     golden images are chosen from `val/`. The drift certificate is measured on random halves of `val/`, or of
     `certificate_images`, a folder with `<class>/<image>`. The card includes the certificate, and is also written into
     `trained`. The archive names the digests of the card.

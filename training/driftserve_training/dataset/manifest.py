@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from driftserve.archive.contract import MOST_LABELS
 from driftserve.errors import BadRequest, DataError
 from driftserve.images.decode import decode
 from driftserve.images.files import find_images
@@ -115,6 +116,11 @@ def _check_labels(manifest: Manifest, splits: Sequence[str]) -> None:
     expected = {entry.label for entry in manifest.split(splits[0])}
     if len(expected) < 2:
         raise DataError(f"{manifest.folder}: expected at least 2 classes in {splits[0]}/, got {sorted(expected)}")
+    if len(expected) > MOST_LABELS:
+        raise DataError(
+            f"{manifest.folder}: expected at most {MOST_LABELS} classes, because a drift reference has no room for "
+            f"more, got {len(expected)}; merge or remove some"
+        )
     for split in splits[1:]:
         if (labels := {entry.label for entry in manifest.split(split)}) != expected:
             raise DataError(

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 from scipy import stats
 
-from driftserve.archive.contract import DriftPolicy
+from driftserve.archive.contract import MOST_REFERENCE_IMAGES, DriftPolicy
 from driftserve.certification.corruption.imagenet_c import corrupt, standardise
 from driftserve.certification.measurement import Effort, certify, false_alarms, to_false_alarms, upper_bound
 from driftserve.certification.population import Population, image_files, read_standard, score_population, targets_of
@@ -75,6 +75,15 @@ def test_corrupted_images_are_never_in_a_reference(generator: np.random.Generato
     population.clean[population.chosen, 2] += 100  # a reference with one of them would look like the traffic
     (alarms,) = certify(population, POLICY, EFFORT, "drawn", seed=1).false_alarms
     assert alarms.rate == 1.0
+
+
+def test_a_reference_of_a_draw_is_no_larger_than_an_archives(generator: np.random.Generator) -> None:
+    images = 2 * MOST_REFERENCE_IMAGES + 100
+    population = Population(NAMES, generator.random((images, 4)), np.arange(300), {}, None)
+    (draw,) = population.halves(1, seed=0)
+    assert draw.reference.size == len(draw.reference_indices) == MOST_REFERENCE_IMAGES
+    assert sorted([*draw.reference_indices, *draw.traffic]) == list(range(images))
+    assert set(range(300)) <= set(draw.traffic)
 
 
 def test_the_halves_are_disjoint_even_if_all_images_were_corrupted(generator: np.random.Generator) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from driftserve.archive.contract import MOST_LABELS
 from driftserve.errors import DataError
 from driftserve_demo.synthetic import write_dataset
 from driftserve_training.dataset.manifest import scan, write_manifest
@@ -84,6 +85,15 @@ def test_a_folder_must_match_the_manifest_in_it(folder: Path) -> None:
     changed.unlink()
     with pytest.raises(DataError, match=r"expected the images that it lists, got changes in val/sea/0001\.jpg"):
         scan(folder, ("train", "val"))
+
+
+def test_more_classes_than_a_reference_has_room_for_are_refused_before_training(tmp_path: Path) -> None:
+    image = encode(scene(np.random.default_rng(8)))
+    for number in range(MOST_LABELS + 1):
+        (tmp_path / "train" / str(number)).mkdir(parents=True)
+        (tmp_path / "train" / str(number) / "0.png").write_bytes(image)
+    with pytest.raises(DataError, match=rf"expected at most {MOST_LABELS} classes, .* got {MOST_LABELS + 1}; merge"):
+        scan(tmp_path, ("train",))
 
 
 def test_a_manifest_in_another_format_is_ignored(folder: Path) -> None:
