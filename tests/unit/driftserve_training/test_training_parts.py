@@ -1,10 +1,12 @@
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from driftserve.archive.mar import MAX_ENTRY_BYTES
 from driftserve.errors import DataError
 from driftserve.inference.prediction import calibrate
 from driftserve_training.__main__ import main
@@ -12,6 +14,7 @@ from driftserve_training.configuration import TrainingConfiguration
 from driftserve_training.evaluation.calibration import fit_temperature
 from driftserve_training.evaluation.scores import evaluate
 from driftserve_training.network.classifier import create_classifier, rebuild_classifier
+from driftserve_training.network.exportable import check_graph_size
 from driftserve_training.network.weights import find_weights, read_weights_record
 from image_folders import add_companions
 
@@ -166,3 +169,13 @@ def test_an_abbreviated_flag_is_wrong_usage(capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr().err == (
         "driftserve_training: unrecognized arguments: --epoc 3; run `python -m driftserve_training --help` for usage\n"
     )
+
+
+def test_a_network_that_no_archive_can_hold_is_refused_before_training(tmp_path: Path) -> None:
+    graph = tmp_path / "model.pt"
+    graph.touch()
+    os.truncate(graph, MAX_ENTRY_BYTES)  # a file without content on the disk
+    check_graph_size(graph, "vit")
+    os.truncate(graph, MAX_ENTRY_BYTES + 1)
+    with pytest.raises(DataError, match=r"expected a graph of vit of at most 2000000000 bytes, .* got 2000000001"):
+        check_graph_size(graph, "vit")
