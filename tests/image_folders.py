@@ -36,6 +36,20 @@ def write_coloured(folder: Path, images: int, seed: int) -> Path:
     return folder
 
 
+# How a file begins in which macOS keeps what a file system without its attributes cannot: AppleDouble, version 2.
+APPLE_DOUBLE = b"\0\x05\x16\x07\0\x02\0\0Mac OS X        "
+
+
+def add_companions(folder: Path) -> None:
+    """Write what macOS leaves beside each file, `._<name>`, and in each folder; a notebook server's copies, too."""
+    for path in sorted(folder.rglob("*")):
+        path.with_name(f"._{path.name}").write_bytes(APPLE_DOUBLE)
+    for directory in [folder, *(path for path in folder.rglob("*") if path.is_dir())]:
+        (directory / ".DS_Store").write_bytes(b"\0\0\0\1Bud1")
+        (directory / ".ipynb_checkpoints").mkdir()
+        (directory / ".ipynb_checkpoints" / "0-checkpoint.png").write_bytes(png(10_000))
+
+
 def listing(folder: Path) -> list[str]:
     """Return the relative paths of all files below a folder, sorted."""
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())

@@ -159,7 +159,7 @@ def prepare_data(options: DemoOptions, stage: Stage) -> tuple[Path, DataReport]:
     return folder, DataReport(
         source=str(options.data) if options.data else "synthetic, drawn by the demo",
         is_synthetic=options.data is None,
-        labels=tuple(sorted(path.name for path in (folder / "train").iterdir() if path.is_dir())),
+        labels=tuple(sorted({path.parent.name for path in traffic.image_files(folder / "train")})),
         images=found,
     )
 

@@ -11,6 +11,7 @@ from PIL import Image
 
 from driftserve.errors import DataError
 from driftserve.images.decode import MEDIA_TYPES, decode
+from driftserve.images.files import find_images
 from driftserve_demo.client import Picture
 from driftserve_demo.corruption import SEVERITY, gaussian_noise
 
@@ -33,7 +34,7 @@ QUICK = Extent(undrifted_windows=2, drifted_windows=1)
 
 def image_files(folder: Path) -> list[Path]:
     """Return the files `<folder>/<class>/<image>`, sorted."""
-    return sorted(path for path in folder.glob("*/*") if path.suffix.lower() in MEDIA_TYPES)
+    return find_images(folder, "*/*")
 
 
 def read_pictures(folder: Path, is_labelled: bool = True) -> list[Picture]:

@@ -1,16 +1,33 @@
 """The argument parser of all command lines of driftserve."""
 
 import argparse
-from typing import NoReturn
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from driftserve.text import is_utf8, printable
 
 
 class Parser(argparse.ArgumentParser):
-    """An `argparse` parser that reports an error in one line, without the usage; exit status 2."""
+    """An `argparse` parser that reports an error in one line, without the usage; exit status 2.
+
+    Arguments must be UTF-8, because they become text in JSON, in logs and in the commands of other processes.
+    """
+
+    def parse_known_args(  # type: ignore[override]  # argparse has several signatures
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> tuple[Any, list[str]]:
+        """Check that all arguments are UTF-8 before parsing them."""
+        given = sys.argv[1:] if args is None else args
+        for argument in given:
+            if not is_utf8(argument):
+                self.error(f"expected arguments in UTF-8, got {argument}; rename the file or folder")
+        return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
         """Exit with one line on stderr: the program, the error, how to get help."""
         program = self.prog.removeprefix("python -m ").split()[0]
-        self.exit(2, f"{program}: {self.advise(message)}\n")
+        self.exit(2, f"{program}: {printable(self.advise(message))}\n")
 
     def advise(self, message: str) -> str:
         """Return the message with the command that prints the usage."""

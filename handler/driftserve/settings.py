@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from driftserve.archive.contract import Sha256
 from driftserve.errors import SettingsError
 from driftserve.host.cgroup import available_processors
+from driftserve.text import is_utf8
 from driftserve.validation import first_problem
 
 PREFIX = "DRIFTSERVE_"
@@ -173,6 +174,8 @@ class Settings(BaseModel):
             raise SettingsError(f"{', '.join(stray)}: no such setting; expected one of {', '.join(known)}")
         names = {field: name for field, name in SAGEMAKER_NAMES.items() if name in environment}
         names |= {field: name for name, field in known.items() if name in environment}
+        if others := [name for name in names.values() if not is_utf8(environment[name])]:
+            raise SettingsError(f"{others[0]}: expected UTF-8, got {environment[others[0]]}; rename the file or folder")
         try:
             return cls.model_validate({field: environment[name] for field, name in names.items()})
         except ValidationError as error:

@@ -4,12 +4,27 @@
 def printable(text: object) -> str:
     r"""Replace each unprintable character by a space, so that the text cannot break the line or control the terminal.
 
-    >>> printable("a\nb\x1b[2J")
-    'a b [2J'
+    A byte of a file name that is not UTF-8 is shown as its code, so that the file can be found.
+
+    >>> printable("a\nb\x1b[2J"), printable("caf\udce9.jpg")
+    ('a b [2J', 'caf\\xe9.jpg')
     """
-    return "".join(letter if letter.isprintable() else " " for letter in str(text))
+    return "".join(letter if letter.isprintable() else _shown(letter) for letter in str(text))
+
+
+def is_utf8(name: str) -> bool:
+    r"""Return whether a name from the operating system is UTF-8. Python keeps other bytes as lone surrogates.
+
+    >>> is_utf8("caf\u00e9.jpg"), is_utf8("caf\udce9.jpg")
+    (True, False)
+    """
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def one_line(error: object) -> str:
     """Return the text of an error as one line of at most 600 printable characters."""
     return printable(str(error)[:600])
+
+
+def _shown(letter: str) -> str:
+    return f"\\x{ord(letter) - 0xDC00:02x}" if "\udc80" <= letter <= "\udcff" else " "

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
+from driftserve.text import is_utf8
 from driftserve.validation import first_problem
 from driftserve_pipeline.errors import PipelineError
 
@@ -164,9 +165,11 @@ def read_settings(environment: Mapping[str, str]) -> PipelineSettings:
     """Read the settings from an environment, and ignore variables without our prefix.
 
     Raises:
-        PipelineError: a variable with our prefix is not a setting, or its value is out of bounds.
+        PipelineError: a variable with our prefix is not a setting, or its value is out of bounds or not UTF-8.
     """
     texts = {name.removeprefix(PREFIX).lower(): value for name, value in environment.items() if name.startswith(PREFIX)}
+    if others := [name for name, value in texts.items() if not is_utf8(value)]:
+        raise PipelineError(f"{PREFIX}{others[0].upper()}: expected UTF-8, got {texts[others[0]]}; rename it")
     try:
         return PipelineSettings.model_validate(texts)
     except ValidationError as error:

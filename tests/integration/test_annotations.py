@@ -14,7 +14,7 @@ import pytest
 from driftserve.errors import DataError
 from driftserve_demo.local_aws import local_aws
 from driftserve_training.preparation.preparation import PreparationResult, PreparationRules, prepare
-from image_folders import listing, png, write_images
+from image_folders import add_companions, listing, png, write_images
 from sample_images import encode
 
 Task = dict[str, Any]
@@ -245,6 +245,8 @@ def test_a_folder_of_objects_is_read_like_an_export(
     (release / "images" / "a b.png").write_bytes(png(0))
     (release / "b.png").write_bytes(png(70))
     (release / ".hidden").write_text("no record")
+    add_companions(release)
+    (release / ".ipynb_checkpoints" / "1-checkpoint.json").write_text("no record")
     local = "/data/local-files/?d=images/a%20b.png"
     votes = [_annotation("ice", 1), _annotation("ice", 2), _annotation("sea", 3)]
     write(release, [_task(1, local, *votes), _task(2, "b.png", _annotation("sea"))])

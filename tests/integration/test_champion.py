@@ -1,6 +1,7 @@
 """Use an archive as the champion: the serving code predicts the test images with it."""
 
 import shutil
+import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from driftserve_training.dataset.manifest import Manifest, scan
 from driftserve_training.evaluation.champion import read_champion
 from driftserve_training.evaluation.comparison import compare
 from driftserve_training.evaluation.predictions import predictions_file, write_predictions
-from image_folders import write_coloured
+from image_folders import add_companions, write_coloured
 from processes import small_files
 from sample_images import LABELS
 
@@ -38,6 +39,17 @@ def test_a_champion_may_be_a_file_folder_or_tarball(archive: Path, manifest: Man
         assert champion.predictions.paths == tuple(entry.path for entry in manifest.entries)
         assert champion.predictions.is_right.all()  # each image is brightest in the channel of its class
         assert np.array_equal(champion.predictions.probabilities, champions[0].predictions.probabilities)
+
+
+def test_files_whose_names_begin_with_a_dot_are_no_champion(archive: Path, manifest: Manifest, tmp_path: Path) -> None:
+    """macOS's tar packs `._tiny.mar` beside `tiny.mar`."""
+    (tmp_path / "model").mkdir()
+    shutil.copy(archive, tmp_path / "model")
+    add_companions(tmp_path / "model")
+    with tarfile.open(tmp_path / "model.tar.gz", "w:gz") as tarball:
+        tarball.add(tmp_path / "model", ".")
+    for place in (tmp_path / "model", tmp_path / "model.tar.gz"):
+        assert read_champion(place, manifest, "test").name == "tiny/7"
 
 
 def test_the_better_of_two_models_wins_the_comparison(

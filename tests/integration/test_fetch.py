@@ -17,10 +17,12 @@ import pytest
 from driftserve.errors import DataError
 from driftserve_demo.local_aws import local_aws
 from driftserve_training.__main__ import main
+from driftserve_training.dataset.manifest import scan
+from driftserve_training.preparation.preparation import prepare
 from driftserve_training.sources.source import fetch
 from driftserve_training.sources.zipped import unzip
 from fake_kaggle import TOKEN, FakeKaggle, fake_kaggle
-from image_folders import listing, png, write_images
+from image_folders import APPLE_DOUBLE, add_companions, listing, png, write_images
 from service_models import service_models_read_once
 
 PLAIN = {"train/sea": 2, "train/street": 2, "test/sea": 1, "test/street": 1}
@@ -118,6 +120,67 @@ def test_files_that_are_not_images_are_skipped_and_counted(tmp_path: Path) -> No
     assert listing(tmp_path / "out") == FETCHED
 
 
+@pytest.mark.parametrize("nested", [False, True], ids=["plain", "nested"])
+@pytest.mark.parametrize("split", ["train", "val", "test", "stream"])
+def test_a_class_may_have_the_name_of_a_split(split: str, nested: bool, tmp_path: Path) -> None:
+    """A data set of vehicles has a class `train`. Its folder `train/train/` is not the layout of Kaggle's archive."""
+    inner = "{0}/{0}" if nested else "{0}"
+    splits = ("train", "val", "test", "stream")
+    layout = {f"{inner.format(one)}/{label}": 2 for one in splits for label in ("bus", split)}
+    source = write_images(tmp_path / "source", layout)
+    fetched = fetch(str(source), tmp_path / "fetched")
+    assert fetched.images == dict.fromkeys(splits, 4)
+    assert fetched.classes == tuple(sorted(("bus", split)))
+    prepared = prepare(tmp_path / "fetched", tmp_path / "data")
+    assert prepared.images == {one: {"bus": 2, split: 2} for one in splits}
+    assert scan(tmp_path / "data").labels == fetched.classes
+
+
+def test_a_class_may_have_the_name_of_its_fetched_split(tmp_path: Path) -> None:
+    layout = {f"{split}/{label}": 2 for split in ("train", "test") for label in ("bus", "seg_train")}
+    fetch(str(write_images(tmp_path / "source", layout)), tmp_path / "fetched")
+    assert fetch(str(tmp_path / "fetched"), tmp_path / "again").classes == ("bus", "seg_train")
+
+
+def test_one_class_with_the_name_of_its_split_is_a_class(tmp_path: Path) -> None:
+    source = write_images(tmp_path / "source", {"train/train": 2, "test/test": 1})
+    assert fetch(str(source), tmp_path / "out").classes == ("test", "train")
+
+
+@pytest.mark.parametrize("name", ["train", "test", "val", "stream"])
+def test_classes_alone_may_have_the_name_of_a_split(name: str, tmp_path: Path) -> None:
+    source, held_out = (write_images(tmp_path / at, {"bus": 1, name: 1}, seed) for at, seed in (("a", 0), ("b", 9)))
+    fetched = fetch(str(source), tmp_path / "out", str(held_out))
+    assert (fetched.images, fetched.classes) == ({"train": 2, "test": 2}, tuple(sorted(("bus", name))))
+
+
+@pytest.mark.parametrize("layout", [PLAIN, KAGGLES_OWN])
+@pytest.mark.parametrize("kind", ["folder", "zip", "prefix", "zip in S3"])
+def test_files_whose_names_begin_with_a_dot_are_skipped(
+    kind: str, layout: dict[str, int], s3: Any, tmp_path: Path
+) -> None:
+    source = write_images(tmp_path / "source", layout)
+    add_companions(source)
+    for name in listing(source):  # as macOS's own zip has them
+        (source / "__MACOSX" / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / "__MACOSX" / name).with_name(f"._{Path(name).name}").write_bytes(APPLE_DOUBLE)
+    number = len(listing(source))
+    location = str(source)
+    if kind == "prefix":
+        location = "s3://scenes/mac"
+        for name in listing(source):
+            s3.put_object(Bucket="scenes", Key=f"mac/{name}", Body=(source / name).read_bytes())
+    elif kind == "zip":
+        location = str(tmp_path / "scenes.zip")
+        Path(location).write_bytes(_zipped(source))
+    elif kind == "zip in S3":
+        location = "s3://scenes/all.zip"
+        s3.put_object(Bucket="scenes", Key="all.zip", Body=_zipped(source))
+    fetched = fetch(location, tmp_path / "out")
+    assert listing(tmp_path / "out") == FETCHED
+    assert fetched.skipped == number - len(FETCHED)
+
+
 def test_a_symbolic_link_is_fetched_as_its_target(tmp_path: Path) -> None:
     source = write_images(tmp_path / "source", PLAIN)
     (tmp_path / "elsewhere.png").write_bytes(png(99))
@@ -173,6 +236,8 @@ def test_test_images_may_have_another_source(training: dict[str, int], test: dic
         ({"sea": 1}, {"train/sea": 1}, r"/b: expected the folders seg_test/ \(or test/\) .*got no test; found train/"),
         ({"test/sea": 1}, {"sea": 1}, r"/a: expected the folders seg_train/ \(or train/\) .*got no train; found test/"),
         ({"sea": 1}, {"sea": 0}, r"/b: expected .*got no"),
+        ({"train": 1, "test": 1}, {"sea": 1}, r"/a: expected <class>/<image> in train/, got no class"),
+        ({"sea": 1, "pred": 1}, {"sea": 1}, r"/a: expected the folders seg_train/ .*got no train; found pred/, sea/"),
         ({"sea": 1}, {"sea": 1, "street": 0}, r"/b: expected images .*, got none in street/"),
         ({"": 2}, {"sea": 1}, r"/a: expected <class>/<image> in \./, got no class"),
     ],
@@ -424,6 +489,38 @@ def test_an_output_folder_that_is_a_mount_point_is_filled(tmp_path: Path) -> Non
         pytest.skip("this user may not create mount points")
     subprocess.run([*enter, "sh", "-c", within, "sh", sys.executable, tmp_path], capture_output=True, check=True)
     assert listing(tmp_path / "copy") == FETCHED
+
+
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        ("fetch --source", "caf\udce9/sea/0.png"),
+        ("fetch --source", "train/caf\udce9/0.png"),
+        ("preprocess --data", "train/sea/caf\udce9.png"),
+        ("train --data", "train/caf\udce9/0.png"),
+        ("train --data", "train/sea/caf\udce9.png"),
+    ],
+)
+def test_names_that_are_not_utf8_are_refused_in_one_line(
+    command: str, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = write_images(tmp_path / "source", PLAIN | {"val/sea": 1, "val/street": 1})
+    (source / name).parent.mkdir(parents=True, exist_ok=True)
+    (source / name).write_bytes(png(90))
+    program, option = command.split()
+    assert main([program, option, str(source), "--output", str(tmp_path / "out")]) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith(f"driftserve_training: {source}")
+    assert "expected names in UTF-8, got " in line
+    assert "caf\\xe9" in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_zip_name_that_is_falsely_marked_as_utf8_is_refused(tmp_path: Path) -> None:
+    body = _zip({"train/caf\u00e9/0.png": png(0)}).replace("\u00e9".encode(), b"\xe9e")
+    (tmp_path / "scenes.zip").write_bytes(body)
+    with pytest.raises(DataError, match=r"scenes\.zip: cannot read it as a zip file: 'utf-8' codec can't decode"):
+        fetch(str(tmp_path / "scenes.zip"), tmp_path / "out")
 
 
 def test_an_unknown_source_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

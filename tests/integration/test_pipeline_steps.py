@@ -28,7 +28,7 @@ from driftserve_pipeline.registry import list_versions
 from driftserve_pipeline.registry.registration import Registration, register
 from driftserve_pipeline.steps.champion import download_champion
 from golden_pipelines import find_step, read_golden
-from image_folders import write_coloured
+from image_folders import add_companions, write_coloured
 from processes import is_alive, running
 from warm_interpreter import WarmInterpreter
 
@@ -189,6 +189,7 @@ def test_a_search_starts_from_the_weights_of_its_channel(
         (weights / file).touch()
     record = {"model": "resnet18", "mean": [0.5] * 3, "std": [0.2] * 3, "input_size": [3, 64, 64]}
     (weights / "a.safetensors.json").write_text(json.dumps(record))
+    add_companions(weights)
     searched = ("--choice", "model=test_resnet", "--choice", "optimizer=sgd", "--range", "learning_rate=0.002,0.02")
     assert re.search(said, steps.failure(tmp_path, {}, "tune", *searched, "--trials", "1"))
 
@@ -319,6 +320,14 @@ def test_a_champion_is_downloaded_with_its_classes(
     assert read_contract(downloaded.archive).labels == downloaded.labels
     assert downloaded.is_comparable(("green", "grey", "red"))
     assert not downloaded.is_comparable(("blue", "green", "red"))
+    (tmp_path / "model").mkdir()
+    shutil.copy(downloaded.archive, tmp_path / "model")
+    add_companions(tmp_path / "model")  # as macOS's tar packs them
+    packed = _pack(tmp_path / "again", tmp_path / "model") / "model.tar.gz"
+    s3.upload_file(str(packed), BUCKET, "models/other/model.tar.gz")
+    again = download_champion(sagemaker, s3, "other", tmp_path / "again" / "other")
+    assert again is not None
+    assert again.archive.read_bytes() == downloaded.archive.read_bytes()
 
 
 def test_the_error_for_a_champion_without_its_archive_names_it(

@@ -15,18 +15,24 @@ import torch
 from PIL import Image
 
 from checkout import ROOT
+from driftserve.archive.contract import MOST_REFERENCE_IMAGES
 from driftserve.archive.reading import MODEL_FILE, read_archive, read_contract, unpack_archive
+from driftserve.archive.writing import write_archive
 from driftserve.cli import main as inspect
 from driftserve.drift.features import feature_names
+from driftserve.drift.reference import sample_images
 from driftserve.errors import DataError, ModelError
 from driftserve.images.decode import decode
 from driftserve.images.preprocess import preprocess
 from driftserve.inference.model import load_model
 from driftserve.inference.prediction import calibrate
+from driftserve.inference.scoring import Scored
 from driftserve.inference.verification import verify_archive
 from driftserve_demo.synthetic import write_dataset
 from driftserve_training.__main__ import main
+from driftserve_training.archiving.contracting import to_contract
 from driftserve_training.archiving.export import export
+from driftserve_training.archiving.served import ServedNetwork
 from driftserve_training.card.card import gather
 from driftserve_training.card.files import render
 from driftserve_training.configuration import TrainingConfiguration
@@ -37,6 +43,7 @@ from driftserve_training.evaluation.quality import read_evaluation
 from driftserve_training.explanation.document import Explanation, Explanations, write_explanations
 from driftserve_training.fitting.training import train
 from driftserve_training.network import graph
+from driftserve_training.network.parity import Parity
 from driftserve_training.network.trained import load_trained
 from training_evidence import robustness, write_evaluation
 from training_runs import save_run
@@ -132,6 +139,38 @@ def test_the_contract_describes_the_trained_network(exported: Path, trained: Pat
         "test_ece": evaluation.calibrated.ece,
         "parity_max_abs_diff": contract.evaluation["parity_max_abs_diff"],
     }
+
+
+def test_a_sample_of_a_large_validation_set_becomes_the_reference(
+    exported: Path, carded: Path, tmp_path: Path, generator: np.random.Generator
+) -> None:
+    """130,000 validation images are too many for the contract. Their results are drawn here, not computed."""
+    unpacked = tmp_path / "unpacked"
+    contract = unpack_archive(exported / "model" / "scenes.mar", unpacked)
+    card = gather(carded)
+    rows = generator.random((130_000, len(contract.reference)))
+    rows[:, 0] = np.arange(130_000)
+    is_right = generator.random(130_000) < 0.7
+    served = ServedNetwork(
+        graph=unpacked / MODEL_FILE,
+        model=load_model(unpacked, contract),
+        score=lambda _: pytest.fail("export scores no image for the contract"),
+        scored=Scored(np.zeros((0, 6), np.float32), np.zeros((0, 6)), rows, contract.embedding_size),
+        is_right=is_right,
+        sample=sample_images(130_000, len(contract.reference), card.trained.seed),
+        parity=Parity(130_000, 0.0, 1.0),
+    )
+    large = to_contract("scenes", "4", card, render(card), served, contract.golden, contract.certificate)
+    images = {image.file: (unpacked / image.file).read_bytes() for image in contract.golden}
+    read = read_contract(write_archive(tmp_path / "written", large, served.graph, images))
+    reference = np.array(list(read.reference.values())).T
+    indices = reference[:, 0].astype(int)
+    assert len(indices) == MOST_REFERENCE_IMAGES
+    assert (np.diff(indices) > 0).all()
+    assert np.array_equal(reference, rows[indices])
+    assert read.reference_accuracy == is_right[indices].mean()
+    assert read.provenance["reference_sampled_from"] == 130_000
+    assert "reference_sampled_from" not in contract.provenance
 
 
 def test_the_archive_has_the_digest_of_its_card_beside_it_and_in_the_run(exported: Path, carded: Path) -> None:

@@ -18,6 +18,9 @@ SCHEMA_VERSION = 3
 MODEL_FILE = "model.pt"
 PROBABILITY_PREFIX = "probability."  # a feature's name is this prefix and a label; its value is the label's probability
 MIN_GOLDEN_MARGIN = 0.1  # far more than a probability changes on another processor or with more threads
+MOST_REFERENCE_IMAGES = 10_000  # more would make the archive larger, but the reference hardly better
+MOST_REFERENCE_VALUES = 2_000_000  # images times features; 58 MB of JSON, if all numbers have the most digits
+MOST_LABELS = 9_000  # each label is a feature, so that the reference has at least 200 images
 WINDOWS_IN_LONG = 5  # number of windows that a long window joins
 _SUM_TOLERANCE = 1e-6
 

@@ -14,6 +14,7 @@ from driftserve.archive.mar import Mar, open_mar
 from driftserve.archive.record import Record
 from driftserve.archive.unpacked import Unpacked, open_unpacked
 from driftserve.errors import ArchiveError
+from driftserve.text import is_utf8
 from driftserve.validation import first_problem
 
 CONTRACT_FILE = "contract.json"
@@ -23,8 +24,8 @@ HANDLER_SOURCE = "from driftserve.adapters.model_server import handle\n"
 # The archiver writes the time into the manifest, so the manifest is not part of the content digest.
 MANIFEST_FILE = "MAR-INF/MANIFEST.json"
 MAX_MANIFEST_BYTES = 64 * 1024
+MAX_CONTRACT_BYTES = 64 * 1024 * 1024
 
-_MAX_CONTRACT_BYTES = 64 * 1024 * 1024
 _MAX_GOLDEN_BYTES = 4 * 1024 * 1024
 
 _TakeFile = Callable[[str, Iterable[bytes]], object]
@@ -38,13 +39,20 @@ def find_archive(place: Path) -> Path:
     """
     if place.is_file():
         return place
-    found = sorted(place.glob("*.mar"))
+    found = archives_in(place)
     if not found and (place / MANIFEST_FILE).is_file():
         return place
     if len(found) != 1:
         names = ", ".join(path.name for path in found) or "none"
         raise ArchiveError(f"{place}: expected a .mar file, or a directory with one .mar file, got {names}")
+    if not is_utf8(found[0].name):
+        raise ArchiveError(f"{place}: expected a name in UTF-8, got {found[0].name}; rename it")
     return found[0]
+
+
+def archives_in(directory: Path) -> list[Path]:
+    """Return the `.mar` files of a directory, sorted, without names that begin with a dot (macOS writes `._a.mar`)."""
+    return sorted(path for path in directory.glob("*.mar") if not path.name.startswith("."))
 
 
 def check_files_beside(archive: Path) -> None:
@@ -132,7 +140,7 @@ def _read_checked(archive: Path, take_file: _TakeFile) -> tuple[Contract, str]:
     compared with the contract while `take_file` reads their blocks, so that it takes exactly the checked bytes.
     """
     with open_unpacked(archive) if archive.is_dir() else open_mar(archive) as mar:
-        contract_bytes = mar.read(CONTRACT_FILE, _MAX_CONTRACT_BYTES)
+        contract_bytes = mar.read(CONTRACT_FILE, MAX_CONTRACT_BYTES)
         contract = contract_from_json(contract_bytes)
         _check_entries(mar, contract)
         manifest_bytes = mar.read(MANIFEST_FILE, MAX_MANIFEST_BYTES)

@@ -49,6 +49,8 @@ class Unpacked:
 def open_unpacked(directory: Path) -> Iterator[Unpacked]:
     """List the files below a directory, for reading. Errors in the `with` block get the directory's name.
 
+    Names that begin with a dot, such as macOS's `._model.pt`, are left out: nothing serves or imports them.
+
     Raises:
         ArchiveError: the directory cannot be read, or has anything but a few regular files; the message is one line
             that starts with the directory's name.
@@ -64,6 +66,8 @@ def _sizes(directory: Path) -> dict[str, int]:
     waiting = [directory]
     while waiting:
         for path in waiting.pop().iterdir():
+            if path.name.startswith("."):
+                continue
             name = str(path.relative_to(directory))
             if path.is_symlink() or not (path.is_file() or path.is_dir()):
                 raise ArchiveError(f"{name}: expected a regular file, got a link or a special file")

@@ -8,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from driftserve.certification.corruption.imagenet_c import corrupt, standardise
-from driftserve.drift.reference import Reference, to_reference
+from driftserve.drift.reference import Reference, most_images, to_reference
 from driftserve.errors import BadRequest, DataError
-from driftserve.images.decode import MEDIA_TYPES, decode
+from driftserve.images.decode import decode
+from driftserve.images.files import find_images
 from driftserve.inference.scoring import Scored
 
 Rows = npt.NDArray[np.float64]  # (N, F), the F features of N images
@@ -53,10 +54,12 @@ class Population:
     def halves(self, number: int, seed: int) -> list[Draw]:
         """Draw random halves `number` times: one half is the reference, the other the traffic.
 
-        If at most half of the images were corrupted, these images are traffic in every draw.
+        A reference has at most as many images as in an archive, and the traffic has the others. If at most half of the
+        images were corrupted, these images are traffic in every draw.
         """
-        size = len(self.clean) // 2
-        kept_out = self.chosen if len(self.chosen) <= size else np.array([], np.int64)
+        half = len(self.clean) // 2
+        size = min(half, most_images(len(self.names)))
+        kept_out = self.chosen if len(self.chosen) <= half else np.array([], np.int64)
         others = np.setdiff1d(np.arange(len(self.clean)), kept_out)
         draws = []
         for draw in range(number):
@@ -68,12 +71,12 @@ class Population:
 
 
 def image_files(folder: Path, pattern: str) -> list[Path]:
-    """Return the image files of a folder that match a glob pattern, sorted; their suffixes are those of `MEDIA_TYPES`.
+    """Return the image files of a folder that match a glob pattern, sorted.
 
     Raises:
         DataError: There are no such files.
     """
-    files = sorted(path for path in folder.glob(pattern) if path.suffix.lower() in MEDIA_TYPES)
+    files = find_images(folder, pattern)
     if not files:
         raise DataError(f"{folder}: expected images as {pattern}, got none")
     return files

@@ -15,14 +15,13 @@ from driftserve.archive.reading import read_archive
 from driftserve.archive.writing import write_archive
 from driftserve.certification.measurement import SHORT, certify
 from driftserve.certification.population import Population, Rows, image_files, score_population
-from driftserve.drift.reference import estimate_accuracy, read_reference
+from driftserve.drift.reference import estimate_accuracy, read_reference, sample_images
 from driftserve.errors import DataError
 from driftserve.inference.model import load_model
 from driftserve.inference.scoring import score
 from driftserve.inference.verification import verify_archive
 from driftserve.observations.replay import recorded_batches
 
-MOST_ROWS = 10_000  # more rows would make the archive larger, but the reference hardly better
 _SEED = 0
 _CALM_ONLY = replace(SHORT, cells=(), images=0)
 
@@ -45,10 +44,10 @@ def rebaseline(
 ) -> Rebaselined:
     """Write `<output>/<name>.mar`: the same model as a new version, with recorded observations as its reference.
 
-    Each image counts once. Test traffic and failures do not count. If there are more than `MOST_ROWS` images, a random
-    part is kept. The accuracy on the new reference is estimated from the confidence on the new and the old reference.
-    False alarms are measured on random halves of the new reference. Power is measured on random halves of `images`,
-    since the record has no pixels.
+    Each image counts once. Test traffic and failures do not count. If there are more images than a reference may have,
+    a random sample is kept. The accuracy on the new reference is estimated from the confidence on the new and the old
+    one. False alarms are measured on random halves of the new reference. Power is measured on random halves of
+    `images`, since the record has no pixels.
 
     Args:
         archive: The archive that served the traffic.
@@ -101,10 +100,7 @@ def _recorded_rows(lines: Iterable[bytes], contract: Contract, digest: str) -> R
         raise DataError(
             f"expected a record of at least {least} images, as many as in a long window, got {len(rows)}; record more"
         )
-    everything = np.array(rows)
-    if len(rows) <= MOST_ROWS:
-        return everything
-    return everything[np.sort(np.random.default_rng(_SEED).permutation(len(rows))[:MOST_ROWS])]
+    return np.array(rows)[sample_images(len(rows), len(contract.reference), _SEED)]
 
 
 def _rebaselined(contract: Contract, digest: str, version: str, rows: Rows, certificate: Certificate) -> Contract:

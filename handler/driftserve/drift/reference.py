@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from driftserve.archive.contract import MOST_REFERENCE_IMAGES, MOST_REFERENCE_VALUES
 from driftserve.drift.features import count_labels, label_of
 from driftserve.drift.report import QUANTILES
 
@@ -57,6 +58,19 @@ def to_reference(names: Sequence[str], rows: npt.NDArray[np.float64]) -> Referen
 def read_reference(columns: Mapping[str, Sequence[float]]) -> Reference:
     """Return the reference for `Contract.reference`, which maps each feature to its values."""
     return to_reference(tuple(columns), np.array(list(columns.values())).T)
+
+
+def most_images(features: int) -> int:
+    """Return the largest number of images in a reference with this number of features."""
+    return min(MOST_REFERENCE_IMAGES, MOST_REFERENCE_VALUES // features)
+
+
+def sample_images(images: int, features: int, seed: int) -> npt.NDArray[np.int64]:
+    """Return the indices of the images that become the reference, in ascending order, (M,).
+
+    These are all images, or a random sample of `most_images(features)` if there are more.
+    """
+    return np.sort(np.random.default_rng(seed).permutation(images)[: most_images(features)])
 
 
 def estimate_accuracy(rows: npt.NDArray[np.float64], reference: Reference, reference_accuracy: float) -> float:

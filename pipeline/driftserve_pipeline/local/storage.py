@@ -9,6 +9,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from driftserve.text import is_utf8
 from driftserve_pipeline.address import bucket_and_key
 from driftserve_pipeline.errors import PipelineError
 
@@ -49,17 +50,19 @@ class Storage:
         """Copy a file to this address, or all files of a folder below this prefix.
 
         Raises:
-            PipelineError: the file or folder does not exist.
+            PipelineError: the file or folder does not exist, or the name of a file is not UTF-8.
         """
         if not path.exists():
             raise PipelineError(f"{path}: expected a file or a folder for {uri}, got neither; correct the path")
         bucket, prefix = bucket_and_key(uri)
-        self._ensure(bucket)
         if path.is_file():
             files = {path: prefix}
         else:
             below = prefix.rstrip("/")
             files = {file: f"{below}/{file.relative_to(path).as_posix()}" for file in path.rglob("*") if file.is_file()}
+        if others := [file for file in files if not is_utf8(str(file))]:
+            raise PipelineError(f"{others[0]}: expected a name in UTF-8, as S3 needs it, got other bytes; rename it")
+        self._ensure(bucket)
         with ThreadPoolExecutor(_THREADS) as pool:
             for copy in [pool.submit(self._client.upload_file, str(file), bucket, key) for file, key in files.items()]:
                 copy.result()

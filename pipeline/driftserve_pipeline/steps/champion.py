@@ -49,7 +49,8 @@ def download_champion(sagemaker: Any, s3: Any, group: str, folder: Path) -> Cham
         return None
     folder.mkdir(parents=True)
     _download(s3, version.model_data_url, folder / "model.tar.gz", version.arn)
-    found = sorted(unpack(folder / "model.tar.gz", folder / "model").glob("*.mar"))
+    unpacked = unpack(folder / "model.tar.gz", folder / "model")
+    found = [path for path in unpacked.glob("*.mar") if not path.name.startswith(".")]  # macOS's tar adds these
     if len(found) != 1:
         raise PipelineError(
             f"{version.arn}: expected one .mar file in {version.model_data_url}, got {len(found)}; reject that version"

@@ -75,7 +75,8 @@ def _weights(channel: Path) -> tuple[str, ...]:
     """Return the flag for the weights in a channel: a single file, or the folder if each model has its own file."""
     if not channel.is_dir():
         return ()
-    files = [path for path in channel.iterdir() if path.is_file() and path.suffix != ".json"]
+    shown = (path for path in channel.iterdir() if path.is_file() and not path.name.startswith("."))
+    files = [path for path in shown if path.suffix != ".json"]
     return ("--weights", str(files[0] if len(files) == 1 else channel))
 
 

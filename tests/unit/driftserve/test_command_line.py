@@ -1,4 +1,10 @@
+import contextlib
+import io
+import os
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from driftserve.command_line import Parser
 
@@ -18,3 +24,30 @@ def test_the_error_of_a_command_names_the_program_once(capsys: pytest.CaptureFix
         parser.parse_args(["fly", "--high", "very"])
     error = "program: argument --high: invalid int value: 'very'; run `python -m program fly --help` for usage\n"
     assert capsys.readouterr().err == error
+
+
+def test_an_argument_that_is_not_utf8_is_refused_with_its_bytes(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = Parser(prog="driftserve")
+    parser.add_argument("file")
+    assert parser.parse_args(["caf\u00e9.jpg"]).file == "caf\u00e9.jpg"
+    with pytest.raises(SystemExit) as ended:
+        parser.parse_args(["caf\udce9.jpg"])
+    assert ended.value.code == 2
+    assert "driftserve: expected arguments in UTF-8, got caf\\xe9.jpg; rename" in capsys.readouterr().err
+
+
+@pytest.mark.fuzz
+@given(st.lists(st.binary(max_size=20).map(os.fsdecode), max_size=3))
+def test_any_arguments_are_taken_whole_or_refused(arguments: list[str]) -> None:
+    parser = Parser(prog="driftserve")
+    parser.add_argument("files", nargs="*")
+    errors = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(errors):
+            assert parser.parse_args(["--", *arguments]).files == arguments
+    except SystemExit as ended:
+        status = ended.code
+    else:
+        return
+    (line,) = errors.getvalue().splitlines()
+    assert (status, line.isprintable()) == (2, True)

@@ -70,3 +70,8 @@ def test_sagemakers_variables_are_used_but_ours_take_precedence() -> None:
 def test_the_error_for_a_bad_value_of_sagemaker_names_its_variable() -> None:
     with pytest.raises(SettingsError, match=r"SAGEMAKER_MODEL_SERVER_WORKERS: .*got 'many'"):
         Settings.from_environment({"SAGEMAKER_MODEL_SERVER_WORKERS": "many"})
+
+
+def test_a_value_that_is_not_utf8_is_refused() -> None:
+    with pytest.raises(SettingsError, match="DRIFTSERVE_MODEL_DIR: expected UTF-8, got /models/caf\udce9"):
+        Settings.from_environment({"DRIFTSERVE_MODEL_DIR": "/models/caf\udce9"})

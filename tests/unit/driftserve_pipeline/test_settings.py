@@ -89,3 +89,8 @@ def test_offline_mode_restores_the_environment() -> None:
         assert logging.root.manager.disable == level
     finally:
         boto3.DEFAULT_SESSION = None
+
+
+def test_a_value_that_is_not_utf8_is_refused() -> None:
+    with pytest.raises(PipelineError, match=f"{PREFIX}MODEL_NAME: expected UTF-8, got caf\udce9"):
+        read_settings({f"{PREFIX}MODEL_NAME": "caf\udce9"})

@@ -133,3 +133,8 @@ def test_every_command_has_the_same_flags_for_images() -> None:
     }
     assert list(flags["train"]) == ["data", "train_data", "val_data", "test_data"]
     assert all(others == flags["train"] for others in flags.values())
+
+
+def test_a_variable_that_is_not_utf8_is_refused() -> None:
+    with pytest.raises(DataError, match="DRIFTSERVE_TRAINING_DATA: expected UTF-8, got caf\udce9"):
+        from_environment({"DRIFTSERVE_TRAINING_DATA": "caf\udce9"})

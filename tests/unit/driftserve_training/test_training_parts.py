@@ -1,10 +1,12 @@
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from driftserve.archive.mar import MAX_ENTRY_BYTES
 from driftserve.errors import DataError
 from driftserve.inference.prediction import calibrate
 from driftserve_training.__main__ import main
@@ -12,7 +14,9 @@ from driftserve_training.configuration import TrainingConfiguration
 from driftserve_training.evaluation.calibration import fit_temperature
 from driftserve_training.evaluation.scores import evaluate
 from driftserve_training.network.classifier import create_classifier, rebuild_classifier
+from driftserve_training.network.exportable import check_graph_size
 from driftserve_training.network.weights import find_weights, read_weights_record
+from image_folders import add_companions
 
 RECORD = {
     "model": "test_resnet",
@@ -134,10 +138,15 @@ def test_the_weights_of_the_model_are_chosen_from_a_folder(tmp_path: Path) -> No
     other.write_bytes(weights.read_bytes())
     other.with_name("other.safetensors.json").write_text(json.dumps(RECORD | {"model": "resnet18"}))
     assert find_weights(tmp_path, "test_resnet") == weights
+    add_companions(tmp_path)
+    assert find_weights(tmp_path, "test_resnet") == weights
     with pytest.raises(DataError, match=r"expected one weights file of vit, got other.safetensors of resnet18, w\."):
         find_weights(tmp_path, "vit")
     with pytest.raises(DataError, match=r"expected one weights file, got .*; give a model, or one file"):
         find_weights(tmp_path, None)
+    other.rename(tmp_path / "caf\udce9.safetensors")
+    with pytest.raises(DataError, match=r"expected names in UTF-8, got caf\udce9\.safetensors; rename"):
+        find_weights(tmp_path, "test_resnet")
 
 
 @pytest.mark.parametrize(
@@ -160,3 +169,13 @@ def test_an_abbreviated_flag_is_wrong_usage(capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr().err == (
         "driftserve_training: unrecognized arguments: --epoc 3; run `python -m driftserve_training --help` for usage\n"
     )
+
+
+def test_a_network_that_no_archive_can_hold_is_refused_before_training(tmp_path: Path) -> None:
+    graph = tmp_path / "model.pt"
+    graph.touch()
+    os.truncate(graph, MAX_ENTRY_BYTES)  # a file without content on the disk
+    check_graph_size(graph, "vit")
+    os.truncate(graph, MAX_ENTRY_BYTES + 1)
+    with pytest.raises(DataError, match=r"expected a graph of vit of at most 2000000000 bytes, .* got 2000000001"):
+        check_graph_size(graph, "vit")

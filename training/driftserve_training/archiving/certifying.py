@@ -22,7 +22,7 @@ def certify_images(folder: Path, served: ServedNetwork, record: TrainedRecord, e
     """
     files = image_files(folder, "*/*")
     targets = targets_of(files, record.labels)
-    names = feature_names(record.labels, served.reference.embedding_size)
+    names = feature_names(record.labels, served.scored.embedding_size)
     population = score_population(
         files, targets, names, served.score, effort.cells, effort.images, record.seed, _with_progress
     )

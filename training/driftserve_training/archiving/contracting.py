@@ -24,8 +24,9 @@ def to_contract(
     certificate: Certificate,
 ) -> Contract:
     """Return the contract of a network; its provenance has the digests of the card's files."""
-    record, reference = card.trained, served.reference
-    names = feature_names(record.labels, reference.embedding_size)
+    record, scored = card.trained, served.scored
+    names = feature_names(record.labels, scored.embedding_size)
+    reference = scored.features[served.sample]
     return Contract(
         schema_version=SCHEMA_VERSION,
         name=name,
@@ -33,17 +34,15 @@ def to_contract(
         labels=record.labels,
         image_spec=record.network.image_spec,
         temperature=record.temperature,
-        embedding_size=reference.embedding_size,
+        embedding_size=scored.embedding_size,
         drift=DriftPolicy(),
-        reference={
-            feature: tuple(column) for feature, column in zip(names, reference.features.T.tolist(), strict=True)
-        },
+        reference={feature: tuple(column) for feature, column in zip(names, reference.T.tolist(), strict=True)},
         reference_accuracy=served.accuracy,
         certificate=certificate,
         golden=golden,
         files={},  # write_archive fills them in
         evaluation=_scores(card) | {"parity_max_abs_diff": served.parity.max_abs_diff},
-        provenance={**_provenance(record), **files.digests},
+        provenance={**_provenance(record), **_sampling(served), **files.digests},
     )
 
 
@@ -59,6 +58,12 @@ def _scores(card: ModelCard) -> dict[str, float]:
     if evaluation.robustness:
         scores["mean_corruption_accuracy"] = evaluation.robustness.mean_corruption_accuracy.value
     return scores
+
+
+def _sampling(served: ServedNetwork) -> dict[str, int]:
+    """Return the number of validation images, if the reference is only a sample of them."""
+    images = len(served.is_right)
+    return {"reference_sampled_from": images} if len(served.sample) < images else {}
 
 
 def _provenance(record: TrainedRecord) -> dict[str, str | int | float]:

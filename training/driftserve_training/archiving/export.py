@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from driftserve.archive.certificate import Certificate
-from driftserve.archive.reading import MODEL_FILE
+from driftserve.archive.reading import MODEL_FILE, archives_in
 from driftserve.archive.writing import write_archive, write_model_tarball
 from driftserve.certification.measurement import SHORT, Effort
 from driftserve.inference.verification import verify_archive
@@ -38,7 +38,8 @@ def export(
 ) -> tuple[Path, Parity]:
     """Write `<output>/model/<name>.mar`, `<output>/model.tar.gz` and the model card; return the .mar and the parity.
 
-    The principal components are fitted on `train/`. The reference is scored on `val/` with the serving code, and the
+    The principal components are fitted on `train/`. The reference is scored on `val/`, or on a sample of it if it has
+    more images than a reference may have (`driftserve.drift.reference`), with the serving code, and the
     golden images are chosen from `val/`. The drift certificate is measured on random halves of `val/`, or of
     `certificate_images`, a folder with `<class>/<image>`. The card includes the certificate, and is also written into
     `trained`. The archive names the digests of the card.
@@ -76,7 +77,7 @@ def export(
 def _place(archive: Path, directory: Path) -> Path:
     """Copy the archive into a directory that stands for /opt/ml/model, and remove other archives there."""
     directory.mkdir(parents=True, exist_ok=True)
-    for old in directory.glob("*.mar"):
+    for old in archives_in(directory):
         old.unlink()
     return Path(shutil.copyfile(archive, directory / archive.name))
 

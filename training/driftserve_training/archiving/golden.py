@@ -36,7 +36,7 @@ def choose_golden(manifest: Manifest, served: ServedNetwork) -> tuple[tuple[Gold
     entries = manifest.split("val")
     golden: list[GoldenImage] = []
     images: dict[str, bytes] = {}
-    for index in _candidates(served.reference.probabilities):
+    for index in _candidates(served.scored.probabilities):
         png = _to_png(manifest.folder / entries[index].path)
         answer = served.score([decode(png)]).probabilities[0]
         if margin_of(answer.tolist()) > MIN_GOLDEN_MARGIN:  # the margin of a smaller copy may be too small

@@ -11,6 +11,7 @@ import torch
 from tqdm import tqdm
 
 from driftserve.certification.population import Score
+from driftserve.drift.reference import sample_images
 from driftserve.inference.model import Model, load_graph
 from driftserve.inference.scoring import Scored, score
 from driftserve_training.dataset.images import decoded_images, pixel_batches
@@ -25,16 +26,23 @@ from driftserve_training.network.trained import TrainedRecord
 class ServedNetwork:
     """A network as the archive serves it.
 
-    `reference` and `accuracy` are measured on `val/`, with the serving code. `parity` compares the network with the
-    trained one.
+    `scored` has the results for all N images of `val/`, computed with the serving code, and `is_right` says whether the
+    most probable label is the true one, (N,). `sample` has the indices of the images that become the reference, (M,).
+    `parity` compares the network with the trained one.
     """
 
     graph: Path
     model: Model
     score: Score
-    reference: Scored
-    accuracy: float
+    scored: Scored
+    is_right: npt.NDArray[np.bool_]
+    sample: npt.NDArray[np.int64]
     parity: Parity
+
+    @property
+    def accuracy(self) -> float:
+        """Accuracy on the reference."""
+        return float(self.is_right[self.sample].mean())
 
 
 def script(record: TrainedRecord, classifier: Classifier, manifest: Manifest, graph: Path) -> ServedNetwork:
@@ -50,10 +58,12 @@ def script(record: TrainedRecord, classifier: Classifier, manifest: Manifest, gr
 
     model = load_graph(graph, spec)
     score_images = partial(score, model=model, spec=spec, temperature=record.temperature)
-    reference = score_images(_validation_images(manifest))
-    parity = compare(eager_logits, reference.logits, record.temperature)
+    scored = score_images(_validation_images(manifest))
+    parity = compare(eager_logits, scored.logits, record.temperature)
     check_parity(parity, "scripted")
-    return ServedNetwork(graph, model, score_images, reference, _accuracy(manifest, reference), parity)
+    images, features = scored.features.shape
+    sample = sample_images(images, features, record.seed)
+    return ServedNetwork(graph, model, score_images, scored, _is_right(manifest, scored), sample, parity)
 
 
 def _eager_logits(classifier: Classifier, batches: Iterable[npt.NDArray[np.uint8]]) -> npt.NDArray[np.float32]:
@@ -72,7 +82,7 @@ def _validation_images(manifest: Manifest) -> Iterable[npt.NDArray[np.uint8]]:
     return progress
 
 
-def _accuracy(manifest: Manifest, reference: Scored) -> float:
-    """Return the share of the reference images whose most probable label is the true one."""
+def _is_right(manifest: Manifest, scored: Scored) -> npt.NDArray[np.bool_]:
+    """Return for each image of `val/` whether its most probable label is the true one, (N,)."""
     targets = [manifest.labels.index(entry.label) for entry in manifest.split("val")]
-    return float((reference.probabilities.argmax(axis=1) == targets).mean())
+    return np.asarray(scored.probabilities.argmax(axis=1) == targets)

@@ -9,8 +9,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from driftserve.archive.contract import MOST_LABELS
 from driftserve.errors import BadRequest, DataError
-from driftserve.images.decode import MEDIA_TYPES, decode
+from driftserve.images.decode import decode
+from driftserve.images.files import find_images
 from driftserve_training.configuration import SPLITS
 from driftserve_training.dataset.listing import list_names
 
@@ -61,7 +63,7 @@ def scan(folder: Path, splits: Sequence[str] = SPLITS) -> Manifest:
     entries: list[Entry] = []
     corrupt: list[str] = []
     for split in splits:
-        files = sorted(path for path in folder.glob(f"{split}/*/*") if path.suffix.lower() in MEDIA_TYPES)
+        files = find_images(folder, f"{split}/*/*")
         if not files:
             raise DataError(f"{folder}: expected images as {split}/<class>/<image>.jpg, got none")
         for path in tqdm(files, desc=f"reading {split}", unit="image"):
@@ -94,8 +96,13 @@ def _check_against_file(manifest: Manifest, splits: Sequence[str]) -> None:
     path = manifest.folder / MANIFEST_FILE
     if not path.is_file():
         return
-    with path.open(newline="") as file:
-        rows = list(csv.reader(file))
+    try:
+        with path.open(newline="") as file:
+            rows = list(csv.reader(file))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(
+            f"{path}: expected the file that `preprocess` writes, got {error}; run `preprocess` again"
+        ) from error
     if not rows or tuple(rows[0]) != _COLUMNS:
         return  # not written by `preprocess`
     promised = {Entry(*row) for row in rows[1:] if len(row) == len(_COLUMNS) and row[1] in splits}
@@ -109,6 +116,11 @@ def _check_labels(manifest: Manifest, splits: Sequence[str]) -> None:
     expected = {entry.label for entry in manifest.split(splits[0])}
     if len(expected) < 2:
         raise DataError(f"{manifest.folder}: expected at least 2 classes in {splits[0]}/, got {sorted(expected)}")
+    if len(expected) > MOST_LABELS:
+        raise DataError(
+            f"{manifest.folder}: expected at most {MOST_LABELS} classes, because a drift reference has no room for "
+            f"more, got {len(expected)}; merge or remove some"
+        )
     for split in splits[1:]:
         if (labels := {entry.label for entry in manifest.split(split)}) != expected:
             raise DataError(

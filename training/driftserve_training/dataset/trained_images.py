@@ -25,7 +25,7 @@ def read_trained_images(trained: Path, sha256: str) -> Manifest:
             entries = tuple(
                 Entry(row["path"], row["split"], row["label"], row["sha256"]) for row in csv.DictReader(file)
             )
-    except (OSError, KeyError) as error:
+    except (OSError, KeyError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: cannot read the manifest of the training run: {error!r}; train again") from error
     manifest = Manifest(trained, entries)
     if manifest.sha256 != sha256:

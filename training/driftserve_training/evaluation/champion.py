@@ -6,12 +6,12 @@ import tarfile
 import tempfile
 import zlib
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from tqdm import tqdm
 
-from driftserve.archive.reading import find_archive
+from driftserve.archive.reading import archives_in, find_archive
 from driftserve.errors import ArchiveError
 from driftserve.inference.model import load_model
 from driftserve.inference.prediction import calibrate
@@ -49,7 +49,7 @@ def read_champion(place: Path, manifest: Manifest, split: str) -> Champion:
         OSError: the disk has no room to unpack the archive.
     """
     file = place / predictions_file(split) if place.is_dir() else place
-    if file.suffix == _PREDICTIONS_SUFFIX and (file.is_file() or not any(place.glob("*.mar"))):
+    if file.suffix == _PREDICTIONS_SUFFIX and (file.is_file() or not archives_in(place)):
         return Champion(place.resolve().name, read_predictions(file))
     with tempfile.TemporaryDirectory() as scratch, preserve_thread_count():
         is_packed = place.is_file() and tarfile.is_tarfile(place)
@@ -77,7 +77,7 @@ def _unpack(packed: Path, folder: Path) -> Path:
     """Unpack only the archive from a `model.tar.gz` into a folder; return its path."""
     try:
         with tarfile.open(packed) as tarball:
-            members = [member for member in tarball if member.isfile() and member.name.endswith(".mar")]
+            members = [member for member in tarball if member.isfile() and _is_archive(member.name)]
             if len(members) != 1:
                 raise ArchiveError(f"{packed}: expected one .mar file in it, got {len(members)}; give the .mar itself")
             source = tarball.extractfile(members[0])
@@ -90,3 +90,7 @@ def _unpack(packed: Path, folder: Path) -> Path:
         if getattr(error, "errno", None) in _NO_ROOM:
             raise
         raise ArchiveError(f"{packed}: cannot be read as a model.tar.gz: {error}; download it again") from error
+
+
+def _is_archive(name: str) -> bool:
+    return name.endswith(".mar") and not PurePosixPath(name).name.startswith(".")  # macOS's tar adds `._scenes.mar`

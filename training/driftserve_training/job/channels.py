@@ -14,6 +14,7 @@ from driftserve.errors import DataError
 from driftserve_training.configuration import SPLITS, STREAM
 from driftserve_training.dataset.location import gathered
 from driftserve_training.job.platform_file import read_platform_file
+from driftserve_training.network.weights import weights_files
 
 _WEIGHTS = "weights"
 _SPLIT_OF_CHANNEL = {split: split for split in (*SPLITS, STREAM)} | {"validation": "val"}
@@ -63,7 +64,8 @@ def find_channels(folder: Path, record: Path) -> Channels:
     folders = {path.name: path for path in sorted(folder.glob("*")) if path.is_dir()}
     if missing := sorted(set(declared) - set(folders)):
         raise DataError(f"{folder}: expected the channels {', '.join(declared)}, got no {', '.join(missing)}")
-    channels = {name: path for name, path in folders.items() if not declared or name in declared}
+    shown = declared or [name for name in folders if not name.startswith(".")]
+    channels = {name: path for name, path in folders.items() if name in shown}
     weights = channels.pop(_WEIGHTS, None)
     return Channels(_group_by_split(channels, folder), _find_weights(weights) if weights else None)
 
@@ -85,7 +87,7 @@ def _group_by_split(channels: Mapping[str, Path], folder: Path) -> dict[str | No
 
 def _find_weights(channel: Path) -> Path:
     """Return the weights file if there is only one; else the folder, from which the model's file is chosen later."""
-    files = [path for path in channel.iterdir() if path.is_file() and path.suffix != ".json"]
+    files = weights_files(channel)
     if not files:
         raise DataError(f"{channel}: expected weights files, with or without records <file>.json, got none")
     return files[0] if len(files) == 1 else channel

@@ -201,6 +201,6 @@ def _fail(base: Path, reason: str) -> int:
     print(f"driftserve_training: {reason}", file=sys.stderr, flush=True)
     with contextlib.suppress(OSError):  # the exit status also reports the failure
         (base / "output").mkdir(parents=True, exist_ok=True)
-        with (base / "output" / "failure").open("x") as file:
+        with (base / "output" / "failure").open("x", errors="backslashreplace") as file:
             file.write(f"{reason}\n")
     return 1

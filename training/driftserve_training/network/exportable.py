@@ -8,6 +8,7 @@ import torch
 from torch.jit._trace import TracingCheckError
 
 from driftserve.archive.contract import ImageSpec
+from driftserve.archive.mar import MAX_ENTRY_BYTES
 from driftserve.errors import DataError
 from driftserve_training.network.classifier import Classifier
 from driftserve_training.network.graph import build_graph, save_scripted, to_tensor
@@ -23,7 +24,7 @@ def check_exportable(classifier: Classifier, spec: ImageSpec, name: str) -> None
     """Raise unless the network, trained or not, can be written as TorchScript that returns the same logits.
 
     Raises:
-        DataError: torch cannot trace the network, or the graph returns different logits.
+        DataError: torch cannot trace the network, or the graph is too large or returns different logits.
     """
     pixels = np.random.default_rng(0).integers(0, 256, (_IMAGES, 3, spec.height, spec.width), np.uint8)
     was_training = classifier.training
@@ -32,6 +33,7 @@ def check_exportable(classifier: Classifier, spec: ImageSpec, name: str) -> None
         with tempfile.TemporaryDirectory() as scratch, torch.inference_mode():
             path = Path(scratch, "model.pt")
             save_scripted(build_graph(classifier, [pixels]), spec, path)
+            check_graph_size(path, name)
             scripted, _ = torch.jit.load(str(path))(to_tensor(pixels))  # type: ignore[no-untyped-call]
             eager = classifier(to_tensor(pixels))
     except _TRACING_ERRORS as error:
@@ -44,4 +46,17 @@ def check_exportable(classifier: Classifier, spec: ImageSpec, name: str) -> None
         raise DataError(
             f"expected a graph of {name} with the network's logits, got a difference of {difference:.2e}; "
             "choose another model"
+        )
+
+
+def check_graph_size(graph: Path, name: str) -> None:
+    """Raise unless the file of a graph fits into an archive.
+
+    Raises:
+        DataError: it is too large.
+    """
+    if (size := graph.stat().st_size) > MAX_ENTRY_BYTES:
+        raise DataError(
+            f"expected a graph of {name} of at most {MAX_ENTRY_BYTES} bytes, as an archive may have, got {size}; "
+            "choose a smaller model"
         )

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from driftserve.archive.contract import Interpolation
 from driftserve.errors import DataError
+from driftserve.images.files import check_names
 from driftserve.validation import first_problem
 
 Channels = tuple[float, float, float]
@@ -34,8 +35,7 @@ def find_weights(path: Path, model: str | None) -> Path:
     """
     if not path.is_dir():
         return path
-    files = [file for file in sorted(path.iterdir()) if file.is_file() and file.suffix != ".json"]
-    records = {file: read_weights_record(file) for file in files}
+    records = {file: read_weights_record(file) for file in weights_files(path)}
     models = {file: record.model for file, record in records.items() if record is not None}
     fitting = [file for file, name in models.items() if name == model] if model else list(models)
     if len(fitting) != 1:
@@ -43,6 +43,17 @@ def find_weights(path: Path, model: str | None) -> Path:
         names = ", ".join(f"{file.name} of {name}" for file, name in models.items()) or "none with a record"
         raise DataError(f"{path}: expected one weights file{of_model}, got {names}; give a model, or one file")
     return fitting[0]
+
+
+def weights_files(folder: Path) -> list[Path]:
+    """Return the files of a folder, sorted, without records (`.json`) and names that begin with a dot.
+
+    Raises:
+        DataError: a name is not UTF-8.
+    """
+    shown = [path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")]
+    check_names(folder, [path.relative_to(folder) for path in shown])
+    return [path for path in shown if path.suffix != ".json"]
 
 
 def read_weights_record(weights: Path) -> WeightsRecord | None:
@@ -57,6 +68,6 @@ def read_weights_record(weights: Path) -> WeightsRecord | None:
     if not record.exists():
         return None
     try:
-        return WeightsRecord.model_validate_json(record.read_text())
+        return WeightsRecord.model_validate_json(record.read_bytes())
     except ValidationError as error:
         raise DataError(f"{record}: {first_problem(error)}") from error

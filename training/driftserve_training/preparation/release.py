@@ -97,7 +97,7 @@ def read_release(location: str, labels: Collection[str], scratch: Path) -> Relea
         download_prefix(read_address(location), path, lambda _: True)
     elif not path.exists():
         raise DataError(f"{location}: expected a file, a folder or s3://<bucket>/<prefix>, got none; correct the path")
-    files = [path] if path.is_file() else [file for file in sorted(path.rglob("*")) if _is_record(file)]
+    files = [path] if path.is_file() else [file for file in sorted(path.rglob("*")) if _is_record(file, path)]
     tasks = _merged(task for file in files for task in _read(file))
     if not tasks:
         raise DataError(f"{location}: expected tasks as Label Studio exports them, got none; export as JSON")
@@ -106,8 +106,9 @@ def read_release(location: str, labels: Collection[str], scratch: Path) -> Relea
     return Release(location, folder, tuple(one for one in annotated if one is not None))
 
 
-def _is_record(file: Path) -> bool:
-    return file.is_file() and file.suffix in ("", ".json") and not file.name.startswith(".")
+def _is_record(file: Path, folder: Path) -> bool:
+    is_hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
+    return file.is_file() and file.suffix in ("", ".json") and not is_hidden
 
 
 def _read(file: Path) -> Iterator[_Task]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from driftserve.errors import DataError
+from driftserve.images.files import check_names
 from driftserve_training.configuration import TrainingConfiguration
 from driftserve_training.search.space import Point, Space
 
@@ -99,8 +100,10 @@ def check_same_search(begun: Mapping[str, object], identity: Mapping[str, object
 def _digest(path: Path) -> str:
     """Return the SHA-256 of a file, or of the names and contents of a folder's files."""
     files = sorted(path.iterdir()) if path.is_dir() else [path]
+    shown = [file for file in files if not file.name.startswith(".")]  # `.DS_Store` changes by itself
+    check_names(path, [file.relative_to(path.parent) for file in shown])
     digest = hashlib.sha256()
-    for file in files:
+    for file in shown:
         if file.is_file():
             digest.update(f"{file.name} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
     return digest.hexdigest()

@@ -7,14 +7,17 @@ Three layouts are known, either at the root of the folder or in its only subfold
     train/<class>/<image>                  with test/ and optionally val/ (or validation/), stream/, pred/
 
 If only one split is needed, its classes may also be at the root: <class>/<image>.
+
+A class may have the name of a split: a folder with images and no folders is a class.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from driftserve.errors import DataError
 from driftserve.images.decode import MEDIA_TYPES
+from driftserve.images.files import check_names, find_images
 from driftserve_training.configuration import STREAM
 from driftserve_training.dataset.listing import list_names
 
@@ -28,6 +31,7 @@ _NAMES = {
     STREAM: (STREAM,),
     PREDICTION: ("seg_pred", "pred"),
 }
+_KNOWN = {name for names in _NAMES.values() for name in names}
 NEEDED = ("train", "test")
 
 
@@ -67,8 +71,8 @@ def read_layout(folder: Path, origin: str, needed: Sequence[str] = NEEDED) -> La
     """
     root = _root(folder)
     splits = {split: _split_folder(root, split, origin) for split in _NAMES}
-    if len(needed) == 1 and not any(splits.values()):
-        splits[needed[0]] = root
+    if len(needed) == 1 and _has_classes(root, splits):
+        splits = {**dict.fromkeys(splits), needed[0]: root}
     if missing := [split for split in needed if splits[split] is None]:
         names = [path.name for path in _folders(root)]
         fetched, plain = (" and ".join(f"{_NAMES[split][place]}/" for split in needed) for place in (0, 1))
@@ -84,15 +88,14 @@ def read_layout(folder: Path, origin: str, needed: Sequence[str] = NEEDED) -> La
 
 def _root(folder: Path) -> Path:
     """Return the folder, or its only subfolder if that subfolder is neither a split nor a class."""
-    folders = list(_folders(folder))
-    known = {name for names in _NAMES.values() for name in names}
-    if len(folders) == 1 and folders[0].name.lower() not in known and not _is_class(folders[0]):
+    folders = _folders(folder)
+    if len(folders) == 1 and folders[0].name.lower() not in _KNOWN and not _is_class(folders[0]):
         return folders[0]
     return folder
 
 
 def _is_class(folder: Path) -> bool:
-    return bool(_image_files(folder)) and not any(_folders(folder))
+    return bool(_image_files(folder)) and not _folders(folder)
 
 
 def _split_folder(root: Path, split: str, origin: str) -> Path | None:
@@ -103,14 +106,34 @@ def _split_folder(root: Path, split: str, origin: str) -> Path | None:
     if not folders:
         return None
     inner = folders[0] / folders[0].name
-    return inner if inner.is_dir() else folders[0]
+    return inner if _is_nested(inner, split) else folders[0]
+
+
+def _is_nested(inner: Path, split: str) -> bool:
+    """Return whether a folder within one of its name is the split itself, as in Kaggle's archive, and not a class."""
+    if split == PREDICTION:
+        return inner.is_dir()
+    return _folders(inner.parent) == [inner] and not _is_class(inner)
+
+
+def _has_classes(root: Path, splits: Mapping[str, Path | None]) -> bool:
+    """Return whether the folders at the root are classes: no split is there, or only classes with a split's name.
+
+    There must be a class with another name. Without one, or with a folder of unlabelled images, the splits are meant.
+    """
+    if not any(splits.values()):
+        return True
+    if splits[PREDICTION]:
+        return False
+    folders = _folders(root)
+    return all(map(_is_class, folders)) and any(path.name.lower() not in _KNOWN for path in folders)
 
 
 def _images(folder: Path, split: str, origin: str, root: Path) -> Iterator[SourceImage]:
     if split == PREDICTION:
         yield from (SourceImage(path, split, None) for path in _image_files(folder))
         return
-    classes = list(_folders(folder))
+    classes = _folders(folder)
     if not classes:
         raise DataError(
             f"{origin}: expected <class>/<image> in {folder.relative_to(root)}/, got no class; "
@@ -127,12 +150,14 @@ def _images(folder: Path, split: str, origin: str, root: Path) -> Iterator[Sourc
 
 
 def _image_files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in MEDIA_TYPES and path.is_file())
+    return [path for path in find_images(folder, "*") if path.is_file()]
 
 
-def _folders(folder: Path) -> Iterator[Path]:
+def _folders(folder: Path) -> list[Path]:
     """Return the subfolders by name, without those that start with `.` or `__` (macOS's `__MACOSX`)."""
-    return (path for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith((".", "__")))
+    found = [path for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith((".", "__"))]
+    check_names(folder, [path.relative_to(folder) for path in found])
+    return found
 
 
 def _list_folders(names: list[str]) -> str:

@@ -3,10 +3,10 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from driftserve.errors import DataError
-from driftserve.images.decode import MEDIA_TYPES
+from driftserve.images.files import is_image_file
 from driftserve_training.sources.bucket import SCHEME, download, download_prefix, read_address
 from driftserve_training.sources.kaggle import download_dataset
 from driftserve_training.sources.layout import NEEDED, SourceImage, read_layout
@@ -107,7 +107,7 @@ def _fetch_to_local(source: str, scratch: Path) -> _Local:
         download([(read_address(source), file)])
         return _unzip_to_local(file, source, scratch / "unpacked")
     if source.startswith(SCHEME):
-        skipped = download_prefix(read_address(source), scratch, _is_image)
+        skipped = download_prefix(read_address(source), scratch, is_image_file)
         return _Local(scratch, source, skipped)
     path = Path(source)
     if path.is_dir():
@@ -123,7 +123,3 @@ def _fetch_to_local(source: str, scratch: Path) -> _Local:
 def _unzip_to_local(file: Path, source: str, folder: Path) -> _Local:
     folder.mkdir(exist_ok=True)
     return _Local(folder, source, unzip(file, folder, source))
-
-
-def _is_image(path: PurePosixPath) -> bool:
-    return path.suffix.lower() in MEDIA_TYPES

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from driftserve.errors import DataError
 from driftserve.host.lock import try_lock
+from driftserve.text import is_utf8
 
 # rename fails with these errors if the output is a mount point, as it may be in a container.
 _NOT_RENAMED_TO = (errno.EBUSY, errno.EXDEV)
@@ -96,9 +97,11 @@ def to_relative_path(name: str, origin: str) -> PurePosixPath:
     PurePosixPath('seg_train/sea/1.jpg')
 
     Raises:
-        DataError: the name points outside the folder.
+        DataError: the name is not UTF-8, or points outside the folder.
     """
     path = PurePosixPath(name)
+    if not is_utf8(name):
+        raise DataError(f"{origin}: expected file names in UTF-8, got {name}; rename it")
     if path.is_absolute() or ".." in path.parts or "\0" in name:
         raise DataError(f"{origin}: expected file names below its folder, got {name!r}, which is outside; rename it")
     return path

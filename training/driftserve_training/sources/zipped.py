@@ -4,13 +4,13 @@ import lzma
 import shutil
 import zipfile
 import zlib
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from stat import S_ISLNK
 
 from tqdm import tqdm
 
 from driftserve.errors import DataError
-from driftserve.images.decode import MEDIA_TYPES
+from driftserve.images.files import is_image_file
 from driftserve_training.sources.staging import to_relative_path
 
 # Largest total size of the unpacked images. The check trusts the sizes in the records, because zipfile never reads more
@@ -35,7 +35,8 @@ def unzip(file: Path, folder: Path, origin: str, most_bytes: int = MOST_BYTES) -
             _check_size(images, folder, origin, most_bytes)
             for member in tqdm(members, desc="unpacking", unit="file"):
                 _unpack(archive, member, folder, origin)
-    except (zipfile.BadZipFile, NotImplementedError) as error:  # NotImplementedError: a rare compression method
+    except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError) as error:
+        # NotImplementedError: a rare compression method. UnicodeDecodeError: a name has the flag of UTF-8 and is not.
         raise DataError(f"{origin}: cannot read it as a zip file: {error}; fetch or pack it again") from error
     return sum(not member.is_dir() for member in members) - len(images)
 
@@ -70,4 +71,4 @@ def _unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path, ori
 
 
 def _is_image(member: zipfile.ZipInfo) -> bool:
-    return not member.is_dir() and Path(member.filename).suffix.lower() in MEDIA_TYPES
+    return not member.is_dir() and is_image_file(PurePosixPath(member.filename))

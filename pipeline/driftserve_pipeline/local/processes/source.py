@@ -4,6 +4,8 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from driftserve.text import is_utf8
+from driftserve_pipeline.errors import PipelineError
 from driftserve_pipeline.execution.parameter import locations_of
 
 _LOCATIONS = ("TrainLocation", "TestLocation")
@@ -31,12 +33,18 @@ def release_here(parameters: Mapping[str, str]) -> list[Path]:
 
 
 def digest_of(paths: Iterable[Path]) -> str:
-    """Return the SHA-256 of files, and of all files in folders with their names there."""
+    """Return the SHA-256 of files, and of all files in folders with their names there.
+
+    Raises:
+        PipelineError: a name is not UTF-8.
+    """
     digest = hashlib.sha256()
     for path in paths:
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
             if file.is_file():
                 name = file.relative_to(path).as_posix()
+                if not is_utf8(name):
+                    raise PipelineError(f"{path}: expected names in UTF-8, got {name}; rename it")
                 digest.update(f"{name}\0{hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
     return digest.hexdigest()
 

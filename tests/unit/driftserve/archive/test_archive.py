@@ -1,4 +1,5 @@
 import json
+import shutil
 import tarfile
 import zipfile
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ from driftserve.archive.reading import (
 )
 from driftserve.archive.writing import write_archive, write_model_tarball
 from driftserve.errors import ArchiveError
+from image_folders import add_companions
 
 
 def test_the_archive_holds_graph_contract_golden_images_and_a_one_line_handler(
@@ -94,6 +96,22 @@ def test_a_directory_with_one_archive_is_read_like_the_file(archive: Path, tmp_p
     for name in ("a.mar", "b.mar"):
         (tmp_path / name).touch()
     with pytest.raises(ArchiveError, match=r"got a\.mar, b\.mar"):
+        find_archive(tmp_path)
+
+
+def test_files_whose_names_begin_with_a_dot_are_no_archive(archive: Path, tmp_path: Path) -> None:
+    """macOS writes `._tiny.mar` beside `tiny.mar` on disks and in tarballs that do not keep its attributes."""
+    copy = Path(shutil.copy(archive, tmp_path))
+    unpack_archive(archive, tmp_path / "unpacked")
+    add_companions(tmp_path)
+    assert find_archive(tmp_path) == copy
+    assert find_archive(tmp_path / "unpacked") == tmp_path / "unpacked"
+    assert read_archive(tmp_path / "unpacked") == read_archive(archive)
+    copy.rename(tmp_path / "caf\udce9.mar")
+    with pytest.raises(ArchiveError, match=r"expected a name in UTF-8, got caf\udce9\.mar; rename it"):
+        find_archive(tmp_path)
+    (tmp_path / "caf\udce9.mar").unlink()
+    with pytest.raises(ArchiveError, match=r"one \.mar file, got none"):
         find_archive(tmp_path)
 
 

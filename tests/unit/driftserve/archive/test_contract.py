@@ -2,7 +2,9 @@ import json
 
 import pytest
 
-from driftserve.archive.contract import Contract, ImageSpec, contract_from_json, contract_to_json
+from driftserve.archive.contract import MOST_LABELS, Contract, ImageSpec, contract_from_json, contract_to_json
+from driftserve.archive.reading import MAX_CONTRACT_BYTES
+from driftserve.drift.reference import most_images
 from driftserve.errors import ArchiveError
 
 
@@ -69,3 +71,16 @@ def test_an_invalid_contract_is_an_archive_error(text: str | bytes) -> None:
 def test_a_crop_larger_than_the_resized_image_is_refused() -> None:
     with pytest.raises(ValueError, match="resize_shorter_side >= 64"):
         ImageSpec(height=64, width=32, resize_shorter_side=48, interpolation="bilinear")
+
+
+@pytest.mark.parametrize("labels", [3, MOST_LABELS])
+def test_the_largest_reference_fits_into_a_contract(contract: Contract, labels: int) -> None:
+    """All its numbers have the most digits. The names of the labels are as long as a file's name may be."""
+    names = [f"{number:0255}" for number in range(labels)]
+    features = [*(f"probability.{name}" for name in names), *(f"embedding.{component}" for component in range(200))]
+    column = (-2.2250738585072014e-308,) * most_images(len(features))
+    probabilities = (0.12345678901234568,) * labels
+    golden = [image.model_copy(update={"probabilities": probabilities}) for image in contract.golden[:1] * 8]
+    large = {"labels": names, "golden": golden, "reference": dict.fromkeys(features, column)}
+    assert len(contract_to_json(contract.model_copy(update=large))) <= MAX_CONTRACT_BYTES
+    assert most_images(len(features)) >= 200

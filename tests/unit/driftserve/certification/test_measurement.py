@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 from scipy import stats
 
-from driftserve.archive.contract import DriftPolicy
+from driftserve.archive.contract import MOST_REFERENCE_IMAGES, DriftPolicy
 from driftserve.certification.corruption.imagenet_c import corrupt, standardise
 from driftserve.certification.measurement import Effort, certify, false_alarms, to_false_alarms, upper_bound
 from driftserve.certification.population import Population, image_files, read_standard, score_population, targets_of
@@ -15,6 +15,7 @@ from driftserve.drift.detection import is_drift
 from driftserve.drift.reference import estimate_accuracy
 from driftserve.errors import DataError
 from driftserve.inference.scoring import Scored
+from image_folders import add_companions, write_images
 from sample_images import encode, scene
 
 NAMES = ("probability.a", "probability.b", "embedding.0", "embedding.1")
@@ -74,6 +75,15 @@ def test_corrupted_images_are_never_in_a_reference(generator: np.random.Generato
     population.clean[population.chosen, 2] += 100  # a reference with one of them would look like the traffic
     (alarms,) = certify(population, POLICY, EFFORT, "drawn", seed=1).false_alarms
     assert alarms.rate == 1.0
+
+
+def test_a_reference_of_a_draw_is_no_larger_than_an_archives(generator: np.random.Generator) -> None:
+    images = 2 * MOST_REFERENCE_IMAGES + 100
+    population = Population(NAMES, generator.random((images, 4)), np.arange(300), {}, None)
+    (draw,) = population.halves(1, seed=0)
+    assert draw.reference.size == len(draw.reference_indices) == MOST_REFERENCE_IMAGES
+    assert sorted([*draw.reference_indices, *draw.traffic]) == list(range(images))
+    assert set(range(300)) <= set(draw.traffic)
 
 
 def test_the_halves_are_disjoint_even_if_all_images_were_corrupted(generator: np.random.Generator) -> None:
@@ -164,6 +174,14 @@ def test_a_population_is_scored_at_the_standard_size(generator: np.random.Genera
 def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"expected images as \*/\*, got none"):
         image_files(tmp_path, "*/*")
+
+
+def test_files_whose_names_begin_with_a_dot_are_no_images(tmp_path: Path) -> None:
+    write_images(tmp_path, {"sea": 2, "ice/deep": 1})
+    files = image_files(tmp_path, "**/*")
+    add_companions(tmp_path)
+    assert image_files(tmp_path, "**/*") == files
+    assert [path.name for path in image_files(tmp_path, "*/*")] == ["0.png", "1.png"]
 
 
 def test_the_error_names_images_that_cannot_be_used(tmp_path: Path) -> None:

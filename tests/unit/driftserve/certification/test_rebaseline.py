@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from driftserve.archive.contract import Contract
+from driftserve.archive.contract import MOST_REFERENCE_IMAGES, Contract
 from driftserve.archive.reading import read_archive
-from driftserve.certification.rebaseline import MOST_ROWS, rebaseline
+from driftserve.certification.rebaseline import rebaseline
 from driftserve.cli import main
 from driftserve.drift.watch import DriftWatch
 from driftserve.errors import ArchiveError, DataError
@@ -122,9 +122,9 @@ def test_a_sample_of_very_many_recorded_images_becomes_the_reference(archive: Pa
     many = [(*row[:brightness], float(n), *row[brightness + 1 :]) for n, row in enumerate(rows * 34)]
     done = rebaseline(archive, _record(digest, many), "8", tmp_path)
     values = read_archive(done.archive)[0].reference["brightness"]
-    assert (done.rows, len(set(values))) == (MOST_ROWS, MOST_ROWS)
+    assert (done.rows, len(set(values))) == (MOST_REFERENCE_IMAGES, MOST_REFERENCE_IMAGES)
     assert set(values) < {float(n) for n in range(len(many))}
-    assert max(values) > MOST_ROWS  # not only the first ones
+    assert max(values) > MOST_REFERENCE_IMAGES  # not only the first ones
 
 
 @pytest.mark.usefixtures("hasty")

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from driftserve.runtime.activity import BusyMark
 from driftserve.servers.torchserve import MULTI_MODEL_PROGRAMS
 from driftserve.servers.worker import reserve_memory, served_directory
 from driftserve.settings import Settings
+from image_folders import add_companions
 
 
 @pytest.fixture
@@ -37,6 +39,13 @@ def _placed(archive: Path, settings: Settings, name: str = "one") -> Path:
     return place
 
 
+def _unpacked(archive: Path, settings: Settings) -> Path:
+    """Unpack the archive itself; return the directory."""
+    place = settings.models_dir / "unpacked"
+    unpack_archive(archive, place)
+    return place
+
+
 def test_a_verified_copy_is_served_and_workers_share_it(archive: Path, settings: Settings) -> None:
     served = served_directory(_placed(archive, settings), settings)
     assert served.name == read_archive(archive)[1]
@@ -48,6 +57,17 @@ def test_an_archive_that_the_server_unpacked_is_verified_too(archive: Path, sett
     place = settings.models_dir / "unpacked"
     unpack_archive(archive, place)
     assert served_directory(place, settings).name == read_archive(archive)[1]
+
+
+@pytest.mark.parametrize("unpack", [_placed, _unpacked])
+def test_files_whose_names_begin_with_a_dot_are_ignored_beside_and_in_an_archive(
+    archive: Path, settings: Settings, unpack: Callable[[Path, Settings], Path]
+) -> None:
+    place = unpack(archive, settings)
+    add_companions(place)
+    served = served_directory(place, settings)
+    assert served.name == read_archive(archive)[1]
+    assert not list(served.glob(".*"))
 
 
 @pytest.mark.parametrize("name", ["sitecustomize.py", "model.pt", "driftserve_handler.py", "MAR-INF/MANIFEST.json"])

@@ -11,6 +11,8 @@ from driftserve_pipeline.local.containers.__main__ import main
 from driftserve_pipeline.local.containers.execution import typed
 from driftserve_pipeline.local.containers.images import choose
 from driftserve_pipeline.local.containers.log import ContainerLog
+from driftserve_pipeline.local.processes.source import digest_of
+from driftserve_pipeline.local.storage import Storage
 from image_folders import write_images
 
 PARAMETERS = (
@@ -52,6 +54,14 @@ def test_the_error_for_an_empty_class_names_it(tmp_path: Path) -> None:
 def test_missing_images_are_refused(tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match=r"missing: expected a folder with train/ and test/"):
         choose(tmp_path / "missing", 60)
+
+
+def test_local_names_that_are_not_utf8_are_refused(tmp_path: Path) -> None:
+    write_images(tmp_path / "train", {"caf\udce9": 1})
+    with pytest.raises(PipelineError, match=r"expected names in UTF-8, got train/caf\udce9/0\.png"):
+        digest_of([tmp_path])
+    with pytest.raises(PipelineError, match=r"train/caf\udce9/0\.png: expected a name in UTF-8, as S3 needs it"):
+        Storage(None).upload(tmp_path, "s3://scenes/images")
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from driftserve.archive.contract import MOST_LABELS
 from driftserve.errors import DataError
 from driftserve_demo.synthetic import write_dataset
 from driftserve_training.dataset.manifest import scan, write_manifest
+from image_folders import add_companions
 from sample_images import encode, scene
 
 
@@ -50,6 +52,12 @@ def test_the_error_for_an_image_in_two_splits_names_the_files(folder: Path) -> N
         scan(folder)
 
 
+def test_files_and_folders_whose_names_begin_with_a_dot_are_neither_images_nor_classes(folder: Path) -> None:
+    before = scan(folder)
+    add_companions(folder)
+    assert scan(folder) == before
+
+
 def test_duplicates_within_one_split_are_allowed(folder: Path) -> None:
     shutil.copyfile(folder / "train" / "sea" / "0001.jpg", folder / "train" / "sea" / "copy.jpg")
     scan(folder)
@@ -79,6 +87,21 @@ def test_a_folder_must_match_the_manifest_in_it(folder: Path) -> None:
         scan(folder, ("train", "val"))
 
 
+def test_more_classes_than_a_reference_has_room_for_are_refused_before_training(tmp_path: Path) -> None:
+    image = encode(scene(np.random.default_rng(8)))
+    for number in range(MOST_LABELS + 1):
+        (tmp_path / "train" / str(number)).mkdir(parents=True)
+        (tmp_path / "train" / str(number) / "0.png").write_bytes(image)
+    with pytest.raises(DataError, match=rf"expected at most {MOST_LABELS} classes, .* got {MOST_LABELS + 1}; merge"):
+        scan(tmp_path, ("train",))
+
+
 def test_a_manifest_in_another_format_is_ignored(folder: Path) -> None:
     (folder / "manifest.csv").write_text("path,label,sha256\ntrain/sea/0000.jpg,sea,0\n")
     assert len(scan(folder).entries) == 6 * 7
+
+
+def test_a_manifest_that_is_not_utf8_is_refused(folder: Path) -> None:
+    (folder / "manifest.csv").write_bytes(b"path,split,label,sha256\ntrain/caf\xe9/0.jpg")
+    with pytest.raises(DataError, match=r"manifest\.csv: expected .* `preprocess` writes.*'utf-8' codec"):
+        scan(folder)

@@ -25,6 +25,7 @@ from driftserve_training.job.hyperparameters import (
 )
 from driftserve_training.parameters import read_winner, to_configuration
 from driftserve_training.ranks import Ranks, read_ranks
+from image_folders import add_companions
 
 Write = Callable[[object], Path]
 
@@ -245,6 +246,8 @@ def test_a_weights_channel_contains_one_file_or_a_folder_of_several(tmp_path: Pa
     weights = folder / "weights" / "w.safetensors"
     weights.touch()
     weights.with_name("w.safetensors.json").touch()
+    assert find_channels(folder, tmp_path / "none.json").weights == weights
+    add_companions(folder)
     assert find_channels(folder, tmp_path / "none.json").weights == weights
     weights.with_name("w.bin").touch()
     assert find_channels(folder, tmp_path / "none.json").weights == folder / "weights"
