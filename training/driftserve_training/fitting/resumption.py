@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
+import torch
+
 from driftserve.archive.contract import file_sha256
 from driftserve.errors import DataError
 from driftserve_training.configuration import TrainingConfiguration
 from driftserve_training.fitting.checkpoints import LAST_CHECKPOINT
 from driftserve_training.network.classifier import NetworkRecord
-from driftserve_training.network.weights import find_weights
+from driftserve_training.network.weights import LOADING_ERRORS, find_weights, to_reason
 
 Identity = Mapping[str, object]
 
@@ -22,7 +24,8 @@ def find_checkpoint(folder: Path, identity: Identity) -> Path | None:
     """Return the checkpoint to resume from, or None for a new run.
 
     Raises:
-        DataError: the folder holds the checkpoint of another run; the message names the first difference.
+        DataError: the folder holds the checkpoint of another run, and the message names the first difference; or the
+            checkpoint is damaged.
     """
     checkpoint = folder / LAST_CHECKPOINT
     if not checkpoint.exists():
@@ -39,6 +42,12 @@ def find_checkpoint(folder: Path, identity: Identity) -> Path | None:
                 f"{folder}: expected the parameters of the run in this folder, {name} {theirs.get(name)}, got {ours}; "
                 "give the same, or another output, or remove the folder to start a new run"
             )
+    try:
+        torch.load(checkpoint, map_location="cpu", weights_only=True)
+    except LOADING_ERRORS as error:
+        raise DataError(
+            f"{checkpoint}: cannot load the checkpoint: {to_reason(error)}; remove the folder to start a new run"
+        ) from error
     return checkpoint
 
 

@@ -56,7 +56,7 @@ def train(
         revision: revision of the training code, for the record.
 
     Raises:
-        DataError: the data set, the weights or the configuration cannot be used.
+        DataError: the data set, the weights or the configuration cannot be used, or the training diverged.
     """
     _check_configuration(configuration)
     with located(configuration) as data:

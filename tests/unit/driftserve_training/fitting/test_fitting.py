@@ -10,8 +10,9 @@ from driftserve.archive.contract import ImageSpec
 from driftserve.errors import DataError
 from driftserve_demo.synthetic import write_dataset
 from driftserve_training.configuration import TrainingConfiguration
-from driftserve_training.dataset.images import ImageDataset
+from driftserve_training.dataset.images import ImageDataset, evaluation_loader
 from driftserve_training.dataset.manifest import scan
+from driftserve_training.evaluation.scores import score
 from driftserve_training.fitting.optimization import check_optimizer, create_optimizer, rate_share
 from driftserve_training.fitting.pictures import confusion_figure, mistakes_figure
 from driftserve_training.fitting.resumption import begin, find_checkpoint, identify
@@ -160,12 +161,15 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
     assert find_checkpoint(folder, ours) is None
     begin(folder, ours)
     assert find_checkpoint(folder, ours) is None
-    (folder / "last.ckpt").touch()
+    torch.save({}, folder / "last.ckpt")
     assert find_checkpoint(folder, ours) == folder / "last.ckpt"
     with pytest.raises(
         DataError, match=r"expected the parameters of the run in this folder, seed 0, got 5; give the same, or"
     ):
         find_checkpoint(folder, ours | {"seed": 5})
+    (folder / "last.ckpt").write_bytes((folder / "last.ckpt").read_bytes()[:-50])
+    with pytest.raises(DataError, match=r"last\.ckpt: cannot load the checkpoint: .*; remove the folder to start a new"):
+        find_checkpoint(folder, ours)
 
 
 def test_the_identity_of_a_run_depends_on_file_contents_not_on_paths(tmp_path: Path) -> None:
@@ -287,3 +291,25 @@ def test_a_network_that_cannot_be_traced_is_refused_before_training() -> None:
     with pytest.raises(DataError, match="expected a graph of branching with the network's logits, got a diff"):
         check_exportable(classifier, SPEC, "branching")
     assert classifier.training
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_a_training_that_diverges_is_an_error_with_its_epoch_and_learning_rate(
+    data: Path, tmp_path: Path, precision: str
+) -> None:
+    configuration = _configuration(
+        data, tmp_path, optimizer="sgd", learning_rate=1e30, warmup=0.0, epochs=3, precision=precision
+    )
+    with pytest.raises(DataError, match=r"^epoch 1: .* finite .*: lower --learning-rate, which is 1e\+30$"):
+        train(configuration)
+    assert not (tmp_path / "trained.json").exists()
+    assert not list(tmp_path.glob("checkpoints/*.ckpt"))
+
+
+def test_a_network_that_gives_no_finite_logits_has_no_scores(plain: Path, data: Path) -> None:
+    record, classifier = load_trained(plain)
+    with torch.no_grad():
+        next(classifier.head_parameters())[0] = torch.nan
+    loader = evaluation_loader(scan(data, ("val",)), "val", record.network.image_spec, 7, 0)
+    with pytest.raises(DataError, match=r"^val: expected finite logits, .* 18 of 18 images; "):
+        score(classifier, loader, "val")
