@@ -40,4 +40,4 @@ def _predict(classifier: Classifier, views: Views, batch_size: int) -> npt.NDArr
         batches = torch.split(torch.from_numpy(views), batch_size)
         logits = np.concatenate([classifier(batch).numpy() for batch in batches])
     check_finite(logits, "corrupted images")
-    return logits.argmax(axis=1)
+    return np.asarray(logits.argmax(axis=1))

@@ -25,6 +25,7 @@ from driftserve_training.fitting.pictures import Pictures, mistakes_figure
 from driftserve_training.fitting.resumption import begin, find_checkpoint, identify
 from driftserve_training.network.classifier import NetworkRecord, create_classifier
 from driftserve_training.network.exportable import check_exportable
+from driftserve_training.network.trainable import check_trainable
 from driftserve_training.network.trained import TrainedRecord, is_trained, load_trained, save_trained
 from driftserve_training.ranks import Ranks, read_ranks
 
@@ -86,6 +87,8 @@ def _train(
     lightning.seed_everything(configuration.seed, workers=True, verbose=False)
     classifier, network = create_classifier(configuration, len(manifest.labels))
     check_exportable(classifier, network.image_spec, network.model)
+    batch_size = min(configuration.batch_size, len(manifest.split("train")))
+    check_trainable(classifier, network.image_spec, network.model, batch_size)
     folder = checkpoints or configuration.output / "checkpoints"
     identity = identify(configuration, network, manifest.sha256, ranks.processes)
     last = find_checkpoint(folder, identity)
@@ -123,13 +126,16 @@ def _fit(
     callbacks = [history, Pictures(logger.experiment)] if ranks.is_first else []
     trainer = create_trainer(configuration, ranks, checkpoints, logger, callbacks)
     spec, batch_size, workers = network.image_spec, configuration.batch_size, configuration.loader_workers
-    trainer.fit(
-        learner,
-        training_loader(manifest, spec, configuration.augmentation, batch_size, workers, configuration.seed, ranks),
-        evaluation_loader(manifest, "val", spec, batch_size, workers),
-        ckpt_path=last,
-        weights_only=True,
-    )
+    try:
+        trainer.fit(
+            learner,
+            training_loader(manifest, spec, configuration.augmentation, batch_size, workers, configuration.seed, ranks),
+            evaluation_loader(manifest, "val", spec, batch_size, workers),
+            ckpt_path=last,
+            weights_only=True,
+        )
+    except SystemExit as error:  # Lightning 2.6 exits with status 1 on Ctrl-C
+        raise KeyboardInterrupt from error
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()  # otherwise torchmetrics would wait for processes that have ended
     return trainer

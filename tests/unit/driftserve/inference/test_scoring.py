@@ -38,7 +38,5 @@ def test_outputs_are_scored_to_finite_features_or_refused(
         assert np.isfinite(scored.features).all()
         assert scored.probabilities.sum(axis=1) == pytest.approx(1.0)
     else:
-        with pytest.raises(
-            ModelError, match=r"^expected finite logits .* for 2 of 2 images, first for image 1;"
-        ):
+        with pytest.raises(ModelError, match=r"^expected finite logits .* for 2 of 2 images, first for image 1;"):
             score(images, load_graph(path, spec), spec, 0.05)

@@ -168,7 +168,7 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
     ):
         find_checkpoint(folder, ours | {"seed": 5})
     (folder / "last.ckpt").write_bytes((folder / "last.ckpt").read_bytes()[:-50])
-    with pytest.raises(DataError, match=r"last\.ckpt: cannot load the checkpoint: .*; remove the folder to start a new"):
+    with pytest.raises(DataError, match=r"last\.ckpt: cannot load the checkpoint: .*; remove the folder"):
         find_checkpoint(folder, ours)
 
 
@@ -304,6 +304,12 @@ def test_a_training_that_diverges_is_an_error_with_its_epoch_and_learning_rate(
         train(configuration)
     assert not (tmp_path / "trained.json").exists()
     assert not list(tmp_path.glob("checkpoints/*.ckpt"))
+
+
+def test_a_batch_of_one_image_is_refused_if_the_network_normalises_over_it(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"^cannot train test_resnet with one image in a batch: .* larger --batch-size"):
+        train(_configuration(data, tmp_path, batch_size=1))
+    assert not (tmp_path / "history.csv").exists()
 
 
 def test_a_network_that_gives_no_finite_logits_has_no_scores(plain: Path, data: Path) -> None:
