@@ -23,6 +23,7 @@ from driftserve_training.fitting.loop import create_trainer, precision_of, resto
 from driftserve_training.fitting.optimization import check_optimizer
 from driftserve_training.fitting.pictures import Pictures, mistakes_figure
 from driftserve_training.fitting.resumption import begin, find_checkpoint, identify
+from driftserve_training.libraries import library_versions
 from driftserve_training.network.classifier import NetworkRecord, create_classifier
 from driftserve_training.network.exportable import check_exportable
 from driftserve_training.network.trainable import check_trainable
@@ -106,7 +107,7 @@ def _train(
     if not ranks.is_first:
         return None
     calibrated = _calibrate(learner, network, manifest, configuration, restore_best(trainer, learner), history)
-    record = replace(calibrated, revision=revision)
+    record = replace(calibrated, revision=revision, libraries=library_versions())
     save_trained(configuration.output, record, classifier)
     return record
 

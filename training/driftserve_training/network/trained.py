@@ -1,6 +1,7 @@
 """Save and load a trained network: `network.pt` has the weights, `trained.json` everything else."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -31,6 +32,8 @@ class TrainedRecord:
     manifest_sha256: str
     revision: str = "unknown"
     """Revision of the training code."""
+    libraries: Mapping[str, str] = field(default_factory=dict)
+    """Versions of the libraries that decide the result; empty in records of driftserve 0.1."""
 
 
 _ADAPTER = TypeAdapter(TrainedRecord)

@@ -1,5 +1,6 @@
 import json
 import shutil
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -125,6 +126,12 @@ def test_mixing_changes_the_training(data: Path, plain: Path, tmp_path: Path, ch
     assert (plain / "history.csv").read_text() != (tmp_path / "history.csv").read_text()
 
 
+def test_the_record_has_the_versions_of_the_libraries(plain: Path) -> None:
+    libraries = load_trained(plain)[0].libraries
+    assert libraries["torch"] == version("torch")
+    assert {"albumentations", "opencv-python-headless", "timm"} < set(libraries)
+
+
 def test_the_averaged_weights_are_saved(data: Path, plain: Path, tmp_path: Path) -> None:
     train(_configuration(data, tmp_path, ema_decay=0.999))
     torch.manual_seed(0)  # the seed of the runs
@@ -170,6 +177,22 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
     (folder / "last.ckpt").write_bytes((folder / "last.ckpt").read_bytes()[:-50])
     with pytest.raises(DataError, match=r"last\.ckpt: cannot load the checkpoint: .*; remove the folder"):
         find_checkpoint(folder, ours)
+
+
+def test_a_run_that_resumes_with_another_version_of_a_library_reports_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "checkpoints"
+    begin(folder, {})
+    torch.save({}, folder / "last.ckpt")
+    find_checkpoint(folder, {})
+    assert not caplog.records
+    record = json.loads((folder / "run.json").read_text())
+    record["libraries"]["opencv-python-headless"] = "4.12.0.88"
+    (folder / "run.json").write_text(json.dumps(record))
+    find_checkpoint(folder, {})
+    (line,) = caplog.messages
+    assert "the run began with opencv-python-headless 4.12.0.88 (now " in line
 
 
 def test_the_identity_of_a_run_depends_on_file_contents_not_on_paths(tmp_path: Path) -> None:
@@ -265,6 +288,13 @@ def test_the_most_confident_mistakes_are_drawn_first(data: Path) -> None:
 def test_the_confusion_matrix_is_drawn() -> None:
     figure = confusion_figure(torch.tensor([[1, 0], [1, 7]]), ("sea", "forest"))
     assert {text.get_text() for text in figure.axes[0].texts} >= {"1", "0", "7"}
+
+
+def test_the_confusion_matrix_of_many_classes_has_few_texts() -> None:
+    labels = [f"class {number}" for number in range(1000)]
+    (axes,) = confusion_figure(torch.eye(1000, dtype=torch.long), labels).axes
+    assert not axes.texts
+    assert 20 <= len(axes.get_xticklabels()) <= 30
 
 
 class _Branching(torch.nn.Module):
