@@ -31,6 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except DriftserveError as error:
         print(f"driftserve_benchmark: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("driftserve_benchmark: interrupted", file=sys.stderr)
+        return 130
     print(report.to_markdown())
     return 0 if report.is_met else 1
 

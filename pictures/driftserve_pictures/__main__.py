@@ -36,6 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except DriftserveError as error:
         print(f"pictures: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("pictures: interrupted", file=sys.stderr)
+        return 130
     return 0
 
 

@@ -1,7 +1,7 @@
 """The command line: `driftserve-pipeline COMMAND`.
 
-Exit status: 0 on success, 2 if the input is invalid or AWS refuses the request. One line on stderr gives the reason.
-`diff` exits with 1 if it finds a difference, and `status --wait` if the execution did not succeed.
+Exit status: 0 on success, 2 if the input is invalid or AWS refuses the request, 130 after Ctrl-C. One line on stderr
+gives the reason. `diff` exits with 1 if it finds a difference, and `status --wait` if the execution did not succeed.
 """
 
 import os
@@ -46,6 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (DriftserveError, OSError) as error:
         print(f"driftserve-pipeline: {printable(error)}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("driftserve-pipeline: interrupted", file=sys.stderr)
+        return 130
     return outcome.status
 
 

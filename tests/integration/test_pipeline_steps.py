@@ -408,7 +408,8 @@ def test_unusable_images_are_dropped_if_allowed(steps: Steps, aws: dict[str, str
     ]
 
 
-def test_a_stopped_step_also_stops_its_command(tmp_path: Path, aws: dict[str, str]) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stopped_step_also_stops_its_command(tmp_path: Path, aws: dict[str, str], number: signal.Signals) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         environment = dict(aws) | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{silent.getsockname()[1]}"}
         environment |= {"SAGEMAKER_BASE_DIR": str(tmp_path)}
@@ -416,8 +417,8 @@ def test_a_stopped_step_also_stops_its_command(tmp_path: Path, aws: dict[str, st
         with running(*arguments, environment=environment, log=tmp_path / "log") as step:
             connection, _ = silent.accept()  # the step is waiting for a response
             (command,) = psutil.Process(step.pid).children()
-            step.send_signal(signal.SIGTERM)
-            assert step.wait(PATIENCE_SECONDS) == 128 + signal.SIGTERM
+            step.send_signal(number)
+            assert step.wait(PATIENCE_SECONDS) == 128 + number
             connection.close()
     assert not is_alive(command)
-    assert (tmp_path / "output/message").read_text() == "ended by SIGTERM: the job was stopped\n"
+    assert (tmp_path / "output/message").read_text() == f"ended by {number.name}: the job was stopped\n"

@@ -64,6 +64,15 @@ def test_a_search_writes_table_plots_and_the_winner(tuned: Path) -> None:
     }
 
 
+def test_a_trial_that_diverges_fails_and_cannot_win(data: Path, tmp_path: Path) -> None:
+    searched = ("--models", "test_resnet", "--optimizers", "sgd", "--learning-rates", "1e30,0.01")
+    assert main(["tune", "--data", str(data), "--output", str(tmp_path), *searched, *SMALL]) == 0
+    with (tmp_path / "trials.csv").open() as file:
+        states = {row["learning_rate"]: row["state"] for row in csv.DictReader(file)}
+    assert states == {"1e+30": "failed", "0.01": "complete"}
+    assert yaml.safe_load((tmp_path / "best_params.yaml").read_text())["learning_rate"] == 0.01
+
+
 def test_only_the_network_of_the_winner_is_kept(tuned: Path) -> None:
     (network,) = tuned.glob("trials/*/*.pt")
     record = json.loads((network.parent / "trained.json").read_text())

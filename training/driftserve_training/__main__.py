@@ -7,7 +7,7 @@
     python -m driftserve_training explain --trained build/scenes --data DATA
     python -m driftserve_training export --trained build/scenes --data DATA --output build/scenes
 
-Exit status: 0 on success, 2 if an input cannot be used; one line on stderr then gives the reason.
+Exit status: 0 on success, 2 if an input cannot be used, 130 after Ctrl-C; one line on stderr gives the reason.
 """
 
 import json
@@ -49,6 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         print(f"driftserve_training: {printable(error)}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("driftserve_training: interrupted", file=sys.stderr)
+        return 130
     if done is not None:
         print(json.dumps(done))
     return 0

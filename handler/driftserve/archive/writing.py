@@ -84,6 +84,16 @@ def write_model_tarball(archive: Path, path: Path) -> None:
             tarball.addfile(_tar_entry(name, len(content)), io.BytesIO(content))
 
 
+def place(file: Path, target: Path) -> Path:
+    """Copy a file to a path in one step: an interrupted copy leaves nothing under this name. Return the path."""
+    part = target.with_name(f".{target.name}.part")
+    try:
+        shutil.copyfile(file, part)
+        return part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
+
+
 def _tar_entry(name: str, size: int) -> tarfile.TarInfo:
     """Return the entry of a file that every user may read, because the container may run as any user."""
     entry = tarfile.TarInfo(name)

@@ -1,6 +1,5 @@
 """Gives a model a new reference: recorded traffic that the user accepts, instead of the validation images."""
 
-import shutil
 import tempfile
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
@@ -12,7 +11,7 @@ import numpy as np
 from driftserve.archive.certificate import Certificate
 from driftserve.archive.contract import MODEL_FILE, WINDOWS_IN_LONG, Contract, contract_from_json, contract_to_json
 from driftserve.archive.reading import read_archive
-from driftserve.archive.writing import write_archive
+from driftserve.archive.writing import place, write_archive
 from driftserve.certification.measurement import SHORT, certify
 from driftserve.certification.population import Population, Rows, image_files, score_population
 from driftserve.drift.reference import estimate_accuracy, read_reference, sample_images
@@ -79,7 +78,7 @@ def rebaseline(
         written = write_archive(Path(scratch, "written"), new, verified.directory / MODEL_FILE, golden)
         verify_archive(written, Path(scratch, "new"), allowed=())
         output.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(written, target)
+        place(written, target)
     return Rebaselined(target, len(rows))
 
 

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from driftserve.archive.contract import ImageSpec
 from driftserve.drift.features import features
+from driftserve.errors import ModelError
 from driftserve.images.preprocess import preprocess
 from driftserve.images.raster import to_raster
 from driftserve.inference.model import Model
@@ -34,11 +35,16 @@ class Scored:
 def score(images: Iterable[npt.NDArray[np.uint8]], model: Model, spec: ImageSpec, temperature: float) -> Scored:
     """Return the logits, probabilities and features of all images. There must be at least one image.
 
+    A request whose output is not finite gets an error of its own. Here such an image would enter a reference.
+
     Args:
         images: decoded images of any sizes, (H, W, 3) uint8 each. They are read batch by batch and not kept.
         model: the model of an archive.
         spec: the contract's `image_spec`.
         temperature: the contract's `temperature`.
+
+    Raises:
+        ModelError: a logit or a feature is infinite or NaN.
     """
     parts = []
     for batch in _batches(images):
@@ -48,6 +54,12 @@ def score(images: Iterable[npt.NDArray[np.uint8]], model: Model, spec: ImageSpec
         embedding_size = output.embedding.shape[1]
         parts.append((output.logits, probabilities, rows))
     logits, probabilities, rows = map(np.concatenate, zip(*parts, strict=True))
+    is_finite = np.isfinite(logits).all(axis=1) & np.isfinite(rows).all(axis=1)
+    if not is_finite.all():
+        raise ModelError(
+            f"expected finite logits and features, got infinite or NaN ones for {(~is_finite).sum()} of "
+            f"{len(rows)} images, first for image {int(np.argmin(is_finite)) + 1}; train again, or remove these images"
+        )
     return Scored(logits, probabilities, rows, embedding_size)
 
 

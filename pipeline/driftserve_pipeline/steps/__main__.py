@@ -28,23 +28,29 @@ from driftserve_pipeline.steps.tune import TUNE
 
 STEPS = {"fetch": FETCH, "preprocess": PREPROCESS, "tune": TUNE, "evaluate": EVALUATE, "register": REGISTER}
 _BASE_VARIABLE = "SAGEMAKER_BASE_DIR"  # a folder in place of /opt/ml; the training job reads it too
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Stopped(BaseException):
-    """Raised on SIGTERM. It is not an Exception, so error handlers ignore it."""
+    """Raised on SIGTERM and Ctrl-C, with the signal. It is not an Exception, so error handlers ignore it."""
+
+    def __init__(self, number: signal.Signals) -> None:
+        super().__init__()
+        self.number = number
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one step and return the exit status."""
     folders = Folders(Path(os.environ.get(_BASE_VARIABLE, "/opt/ml")))
-    signal.signal(signal.SIGTERM, _stop)
+    for number in _STOP_SIGNALS:
+        signal.signal(number, _stop)
     try:
         folders.message.unlink(missing_ok=True)
         options = _parser().parse_args(arguments)
         print(STEPS[options.step].run(options, folders), flush=True)
-    except Stopped:
-        _report(folders, "ended by SIGTERM: the job was stopped")
-        return 128 + signal.SIGTERM
+    except Stopped as stopped:
+        _report(folders, f"ended by {stopped.number.name}: the job was stopped")
+        return 128 + stopped.number
     except (DriftserveError, OSError) as error:
         _report(folders, printable(error))
         return 1
@@ -56,8 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _stop(number: int, _frame: object) -> NoReturn:
-    signal.signal(number, signal.SIG_IGN)  # a second signal must not interrupt the cleanup
-    raise Stopped
+    for ignored in _STOP_SIGNALS:  # a second signal must not interrupt the cleanup
+        signal.signal(ignored, signal.SIG_IGN)
+    raise Stopped(signal.Signals(number))
 
 
 def _report(folders: Folders, reason: str) -> None:

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import torch
+from safetensors.torch import load_file, save_file
 
 from driftserve.archive.mar import MAX_ENTRY_BYTES
 from driftserve.errors import DataError
@@ -35,9 +37,6 @@ def _configuration(tmp_path: Path, **chosen: object) -> TrainingConfiguration:
 
 def _weights(tmp_path: Path) -> Path:
     """Write a timm weights file with a head of 1,000 classes, like one from a hub, and its record."""
-    import timm
-    from safetensors.torch import save_file
-
     torch.manual_seed(3)
     path = tmp_path / "w.safetensors"
     save_file(timm.create_model("test_resnet").state_dict(), path)
@@ -84,8 +83,6 @@ def test_the_record_beside_the_weights_determines_the_network(tmp_path: Path) ->
 def test_the_weights_are_loaded(tmp_path: Path) -> None:
     weights = _weights(tmp_path)
     loaded, _ = create_classifier(_configuration(tmp_path, weights=weights), 4)
-    from safetensors.torch import load_file
-
     stored = load_file(weights)
     own = loaded.backbone.state_dict()
     compared = [name for name in stored if own[name].shape == stored[name].shape]
@@ -123,6 +120,26 @@ def test_a_network_that_cannot_be_built_is_an_error(tmp_path: Path, chosen: dict
 def test_weights_of_a_different_network_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="expected weights of resnet18, got weights of test_resnet"):
         create_classifier(_configuration(tmp_path, weights=_weights(tmp_path), model="resnet18"), 4)
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "pth", "bin"])
+@pytest.mark.parametrize("content", [b"", b"no weights", b"\x80\x02", b"PK\x03\x04", b"\xff" * 64, "half"])
+def test_a_damaged_weights_file_is_an_error(tmp_path: Path, suffix: str, content: bytes | str) -> None:
+    weights = _weights(tmp_path)
+    half = weights.read_bytes()[: weights.stat().st_size // 2]
+    damaged = tmp_path / f"damaged.{suffix}"
+    damaged.write_bytes(half if isinstance(content, str) else content)
+    with pytest.raises(DataError, match=r"^cannot load the weights of test_resnet: "):
+        create_classifier(_configuration(tmp_path, weights=damaged, model="test_resnet"), 4)
+
+
+def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    weights = _weights(tmp_path)
+    values = load_file(weights)
+    values["conv1.0.weight"][0] = torch.inf
+    save_file(values, weights)
+    with pytest.raises(DataError, match=r"^expected finite weights of test_resnet, .* in conv1\.0\.weight; give"):
+        create_classifier(_configuration(tmp_path, weights=weights), 4)
 
 
 def test_the_error_for_an_invalid_record_names_the_field(tmp_path: Path) -> None:

@@ -1,13 +1,12 @@
 """Export a trained network as the archive that is served; refuse a network that was not evaluated."""
 
-import shutil
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 from driftserve.archive.certificate import Certificate
 from driftserve.archive.reading import MODEL_FILE, archives_in
-from driftserve.archive.writing import write_archive, write_model_tarball
+from driftserve.archive.writing import place, write_archive, write_model_tarball
 from driftserve.certification.measurement import SHORT, Effort
 from driftserve.inference.verification import verify_archive
 from driftserve_training.archiving.certifying import certify_images
@@ -24,6 +23,7 @@ from driftserve_training.network.parity import Parity
 from driftserve_training.network.threads import preserve_thread_count
 from driftserve_training.network.trained import load_trained
 
+TARBALL = "model.tar.gz"
 _SPLITS = ("train", "val")
 
 
@@ -67,7 +67,8 @@ def export(
         archive = write_archive(Path(scratch, "model"), contract, served.graph, images)
         verify_archive(archive, Path(scratch, "unpacked"), allowed=())
         placed = _place(archive, output / "model")
-    write_model_tarball(placed, output / "model.tar.gz")
+        write_model_tarball(archive, Path(scratch, TARBALL))
+        place(Path(scratch, TARBALL), output / TARBALL)
     _write_certificate(certificate, trained / CERTIFICATE_FILE)
     for directory in (trained, output):
         write_card(files, directory / PAGE_FILE)
@@ -77,9 +78,11 @@ def export(
 def _place(archive: Path, directory: Path) -> Path:
     """Copy the archive into a directory that stands for /opt/ml/model, and remove other archives there."""
     directory.mkdir(parents=True, exist_ok=True)
-    for old in archives_in(directory):
-        old.unlink()
-    return Path(shutil.copyfile(archive, directory / archive.name))
+    placed = place(archive, directory / archive.name)
+    for other in archives_in(directory):
+        if other != placed:
+            other.unlink()
+    return placed
 
 
 def _write_certificate(certificate: Certificate, path: Path) -> None:

@@ -72,6 +72,8 @@ class ModelCard:
     limits: tuple[str, ...]
 
 
+_MOST_INDENTED = 100  # most classes for which each number of the confusion matrix gets a line of the JSON
+_MOST_INDENTED = 100  # most classes for which each number of the confusion matrix gets a line of the JSON
 _ADAPTER = TypeAdapter(ModelCard)
 
 
@@ -104,8 +106,9 @@ def gather(trained: Path) -> ModelCard:
 
 
 def card_to_json(card: ModelCard) -> bytes:
-    """Return the card as JSON, the same bytes for the same card."""
-    return _ADAPTER.dump_json(card, indent=1) + b"\n"
+    """Return the card as JSON, the same bytes for the same card; without indentation if it has many classes."""
+    indent = 1 if len(card.trained.labels) <= _MOST_INDENTED else None
+    return _ADAPTER.dump_json(card, indent=indent) + b"\n"
 
 
 def _check_network(evaluation: Evaluation, record: TrainedRecord, path: Path) -> None:

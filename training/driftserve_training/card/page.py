@@ -17,6 +17,19 @@ from driftserve_training.evaluation.document import Evaluation, Interval, Robust
 _TEMPLATE = files("driftserve_training.card") / "template.html"
 
 
+_MOST_TABULATED = 30  # most classes whose confusion matrix is shown as a table
+_MOST_MISTAKES = 50  # number of mistakes that are shown in place of a larger table
+
+
+@dataclass(frozen=True)
+class _Mistake:
+    """Images of one class that were predicted as another class."""
+
+    true: str
+    predicted: str
+    images: int
+
+
 @dataclass(frozen=True)
 class _Drawing:
     """A plot as an SVG, and a description for readers who cannot see it."""
@@ -31,7 +44,11 @@ def to_page(card: ModelCard, digest: str) -> str:
     environment.filters |= {"share": _share, "span": _span, "named": _named}
     environment.globals |= {"svg": _svg_uri, "png": _png_uri}
     template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
-    return template.render(card=card, digest=digest, drawings=_draw(card), unmeasured=_unmeasured(card)) + "\n"
+    mistakes = _frequent_mistakes(card.evaluation) if len(card.evaluation.labels) > _MOST_TABULATED else ()
+    return (
+        template.render(card=card, digest=digest, drawings=_draw(card), mistakes=mistakes, unmeasured=_unmeasured(card))
+        + "\n"
+    )
 
 
 def _draw(card: ModelCard) -> Mapping[str, _Drawing]:
@@ -85,6 +102,19 @@ def _confusion(evaluation: Evaluation) -> _Drawing:
             f"{evaluation.labels[predicted]}, {wrong.max():.0f} of {matrix[true].sum():.0f} times"
         )
     return _Drawing(draw_confusion(evaluation.labels, matrix), words)
+
+
+def _frequent_mistakes(evaluation: Evaluation) -> tuple[_Mistake, ...]:
+    """Return the most frequent mistakes, the first one first."""
+    wrong = np.array(evaluation.confusion)
+    np.fill_diagonal(wrong, 0)
+    frequent = np.argsort(-wrong, axis=None, kind="stable")[:_MOST_MISTAKES]
+    places = zip(*np.unravel_index(frequent, wrong.shape), strict=True)
+    return tuple(
+        _Mistake(evaluation.labels[true], evaluation.labels[predicted], int(wrong[true, predicted]))
+        for true, predicted in places
+        if wrong[true, predicted]
+    )
 
 
 def _reliability(evaluation: Evaluation) -> _Drawing:

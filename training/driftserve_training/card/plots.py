@@ -51,13 +51,16 @@ def draw_curves(first: Sequence[float], second: Sequence[float], names: tuple[st
 def draw_confusion(labels: Sequence[str], matrix: Matrix) -> bytes:
     """Draw a confusion matrix of K classes, (K, K), as an SVG.
 
-    Rows are true classes, columns are predicted classes. The colour of a cell shows its share of the row.
+    Rows are true classes, columns are predicted classes. The colour of a cell shows its share of the row. Above 20
+    classes the cells are one picture, without numbers, and only every n-th class has its label.
     """
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    texts = [[f"{value:.0f}" for value in row] for row in matrix]
 
     def paint(axes: Axes) -> None:
-        _paint_cells(axes, labels, labels, share, texts)
+        if len(labels) > _MOST_NUMBERED:
+            _paint_picture(axes, labels, share)
+        else:
+            _paint_cells(axes, labels, labels, share, [[f"{value:.0f}" for value in row] for row in matrix])
         axes.set_xlabel("predicted")
         axes.set_ylabel("true")
 
@@ -116,6 +119,17 @@ def _paint_cells(
         for (row, column), share in np.ndenumerate(shares):
             ink = "white" if share > 0.55 else _INK
             axes.text(column + 0.5, row + 0.5, texts[row][column], ha="center", va="center", color=ink, fontsize=8)
+
+
+def _paint_picture(axes: Axes, labels: Sequence[str], shares: Matrix) -> None:
+    """Paint a square grid as one picture, with at most 20 labels at each axis."""
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
+    places = range(0, len(labels), -(-len(labels) // _MOST_NUMBERED))
+    names = [labels[place].replace("_", " ") for place in places]
+    axes.set_xticks(places, names, rotation=90)
+    axes.set_yticks(places, names)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
 
 
 def _to_svg(paint: Callable[[Axes], None], width: float, height: float) -> bytes:

@@ -1,7 +1,9 @@
 """Random changes to training images that keep the label valid. Images are uint8 before and after."""
 
+import json
 import os
 import random
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -105,12 +107,20 @@ def _read_pipeline(path: Path) -> A.BaseCompose:
         known = ", ".join(("none", *_PIPELINES))
         raise DataError(f"augmentation: expected {known}, or a file written by albumentations.save, got {path}")
     try:
-        pipeline = A.load(path, data_format="json")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # unknown arguments are refused below
+            pipeline = A.load(path, data_format="json")
+        unknown = _unknown_keys(json.loads(path.read_text())["transform"], pipeline.to_dict()["transform"])
     except Exception as error:  # any class that the file names may raise anything
         reason = " ".join(str(error).split())
         raise DataError(f"{path}: cannot load it as a pipeline of albumentations.save: {reason}") from error
     if not isinstance(pipeline, A.BaseCompose):
         raise DataError(f"{path}: expected a pipeline such as A.Compose, got {type(pipeline).__name__}")
+    if unknown:
+        raise DataError(
+            f"{path}: expected arguments that albumentations {A.__version__} has, got {', '.join(unknown)}; "
+            "write the file with this version, or correct the names"
+        )
     try:
         changed = pipeline(image=np.zeros((64, 64, 3), np.uint8))["image"]
     except Exception as error:  # a transform may raise anything
@@ -122,3 +132,18 @@ def _read_pipeline(path: Path) -> A.BaseCompose:
             "remove normalisation, which the network does itself"
         )
     return pipeline
+
+
+def _unknown_keys(given: object, understood: object, place: str = "") -> list[str]:
+    """Return the keys of a JSON value that are not in what albumentations understood. It ignores them with a warning.
+
+    A key that another version has renamed is unknown, and its value would silently become the default.
+    """
+    if isinstance(given, dict) and isinstance(understood, dict):
+        place = str(given.get("__class_fullname__", place)).rpartition(".")[2]
+        unknown = [f"{place}.{key}" for key in given if key not in understood]
+        known = [(given[key], understood[key]) for key in given if key in understood]
+        return unknown + [key for pair in known for key in _unknown_keys(*pair, place)]
+    if isinstance(given, list) and isinstance(understood, list):
+        return [key for pair in zip(given, understood, strict=False) for key in _unknown_keys(*pair, place)]
+    return []

@@ -19,6 +19,7 @@ from driftserve.inference.verification import verify_archive
 from driftserve_training.dataset.images import pixel_batches
 from driftserve_training.dataset.manifest import Manifest
 from driftserve_training.evaluation.predictions import Predictions, predictions_file, read_predictions
+from driftserve_training.evaluation.scores import check_finite
 from driftserve_training.network.threads import preserve_thread_count
 
 _PREDICTIONS_SUFFIX = ".csv"
@@ -64,6 +65,7 @@ def _predict(archive: Path, scratch: Path, manifest: Manifest, split: str) -> Ch
     model = load_model(scratch, contract)
     batches = tqdm(pixel_batches(manifest, split, spec), desc="champion", unit="batch")
     logits = np.concatenate([model(batch).logits for batch in batches])
+    check_finite(logits, f"champion {contract.display_name}")
     predictions = Predictions(
         contract.labels,
         tuple(entry.path for entry in entries),

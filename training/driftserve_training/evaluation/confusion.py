@@ -1,4 +1,4 @@
-"""Scores from a confusion matrix, for one matrix or for thousands at a time.
+"""Scores from the counts of a confusion matrix, for one matrix or for thousands at a time.
 
 The definitions are those of torchmetrics: a division by zero gives 0, and a macro mean leaves out a class that is
 neither present nor predicted. The scores are computed here, in double precision, so that an estimate and its resamples
@@ -16,8 +16,20 @@ Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
+class Counts:
+    """Numbers of images of each class, (..., K): correctly predicted, of this class, and predicted as this class.
+
+    All scores follow from these sums, so that their cost does not grow with the square of the number of classes.
+    """
+
+    correct: Array
+    actual: Array
+    predicted: Array
+
+
+@dataclass(frozen=True)
 class Scores:
-    """Scores in [0, 1] of confusion matrices of K classes, (..., K, K).
+    """Scores in [0, 1] for K classes.
 
     `precision`, `recall` and `f1` are the scores of each class, (..., K). The others are overall scores, (...).
     """
@@ -45,14 +57,20 @@ def confusion_matrix(
     return np.asarray(counted.numpy(), np.int64)
 
 
-def scores_of(confusion: npt.NDArray[np.int64]) -> Scores:
-    """Return the scores of confusion matrices of K classes, (..., K, K).
+def counts_of(confusion: npt.NDArray[np.int64]) -> Counts:
+    """Return the counts of a confusion matrix of K classes, (K, K)."""
+    matrix = confusion.astype(np.float64)
+    return Counts(matrix.diagonal(), matrix.sum(axis=1), matrix.sum(axis=0))
 
-    >>> round(float(scores_of(np.array([[3, 1], [0, 4]])).macro_f1), 3)
+
+def scores_of(counts: Counts) -> Scores:
+    """Return the scores for the counts of one or more confusion matrices.
+
+    >>> round(float(scores_of(counts_of(np.array([[3, 1], [0, 4]]))).macro_f1), 3)
     0.873
     """
-    correct, actual, predicted = _counts(confusion)
-    precision, recall, f1 = _share(correct, predicted), _share(correct, actual), f_score(confusion, 1.0)
+    correct, actual, predicted = counts.correct, counts.actual, counts.predicted
+    precision, recall, f1 = _share(correct, predicted), _share(correct, actual), f_score(counts, 1.0)
     is_present = ((actual + predicted) > 0).astype(np.float64)
     return Scores(
         accuracy=_share(correct.sum(axis=-1), actual.sum(axis=-1)),
@@ -68,25 +86,14 @@ def scores_of(confusion: npt.NDArray[np.int64]) -> Scores:
     )
 
 
-def f_score(confusion: npt.NDArray[np.int64], beta: float) -> Array:
+def f_score(counts: Counts, beta: float) -> Array:
     """Return the F-beta score of each class, (..., K); recall counts `beta` times as much as precision."""
-    correct, actual, predicted = _counts(confusion)
-    return _share((1 + beta**2) * correct, beta**2 * actual + predicted)
+    return _share((1 + beta**2) * counts.correct, beta**2 * counts.actual + counts.predicted)
 
 
-def weighted_f_score(confusion: npt.NDArray[np.int64], beta: float) -> Array:
+def weighted_f_score(counts: Counts, beta: float) -> Array:
     """Return the mean of the classes' F-beta scores, (...), weighted by the number of their images."""
-    return _mean(f_score(confusion, beta), confusion.sum(axis=-1).astype(np.float64))
-
-
-def _counts(confusion: npt.NDArray[np.int64]) -> tuple[Array, Array, Array]:
-    """Return for each class how many images are correctly predicted, have this class, and are predicted as it."""
-    correct = np.diagonal(confusion, axis1=-2, axis2=-1)
-    return (
-        correct.astype(np.float64),
-        confusion.sum(axis=-1).astype(np.float64),
-        confusion.sum(axis=-2).astype(np.float64),
-    )
+    return _mean(f_score(counts, beta), counts.actual)
 
 
 def _mean(values: Array, weights: Array) -> Array:

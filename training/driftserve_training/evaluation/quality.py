@@ -15,16 +15,15 @@ from pydantic import TypeAdapter, ValidationError
 
 from driftserve.errors import DataError
 from driftserve.validation import first_problem
-from driftserve_training.evaluation.confusion import scores_of, weighted_f_score
+from driftserve_training.evaluation.confusion import Counts, counts_of, scores_of, weighted_f_score
 from driftserve_training.evaluation.document import Evaluation
 from driftserve_training.evaluation.intervals import resample
 
-_Confusion = npt.NDArray[np.int64]
-
-_METRICS: dict[str, Callable[[_Confusion], npt.NDArray[np.float64]]] = {
-    "accuracy": lambda confusion: scores_of(confusion).accuracy,
-    "weighted_recall": lambda confusion: scores_of(confusion).weighted_recall,
-    "weighted_precision": lambda confusion: scores_of(confusion).weighted_precision,
+_MOST_WHOLE = 100  # most classes whose confusion matrix is written with its empty cells
+_METRICS: dict[str, Callable[[Counts], npt.NDArray[np.float64]]] = {
+    "accuracy": lambda counts: scores_of(counts).accuracy,
+    "weighted_recall": lambda counts: scores_of(counts).weighted_recall,
+    "weighted_precision": lambda counts: scores_of(counts).weighted_precision,
     "weighted_f0_5": partial(weighted_f_score, beta=0.5),
     "weighted_f1": partial(weighted_f_score, beta=1.0),
     "weighted_f2": partial(weighted_f_score, beta=2.0),
@@ -56,14 +55,23 @@ def evaluation_file(split: str) -> str:
 
 
 def write_evaluation(trained: Path, evaluation: Evaluation, seed: int) -> None:
-    """Write an evaluation into the folder of its training run."""
+    """Write an evaluation into the folder of its training run.
+
+    Above 100 classes, Model Monitor's confusion matrix has only the cells with images, and the file has no indentation.
+    """
     confusion = np.array(evaluation.confusion)
+    is_large = len(evaluation.labels) > _MOST_WHOLE
     named = {
-        label: dict(zip(evaluation.labels, row, strict=True))
+        label: {
+            predicted: number
+            for predicted, number in zip(evaluation.labels, row, strict=True)
+            if number or not is_large
+        }
         for label, row in zip(evaluation.labels, evaluation.confusion, strict=True)
     }
     document = _File({"confusion_matrix": named, **quality_metrics(confusion, seed)}, evaluation)
-    (trained / evaluation_file(evaluation.split)).write_bytes(_ADAPTER.dump_json(document, indent=2))
+    content = _ADAPTER.dump_json(document, indent=None if is_large else 2)
+    (trained / evaluation_file(evaluation.split)).write_bytes(content)
 
 
 def read_evaluation(trained: Path, split: str = "test") -> Evaluation:
@@ -93,10 +101,10 @@ def quality_metrics(confusion: npt.NDArray[np.int64], seed: int) -> dict[str, Qu
     metrics = {}
     for suffix, matrix in (("", confusion), ("_best_constant_classifier", constant)):
         resampled = resample(matrix, seed, _measure)
-        for name, value in _measure(matrix).items():
+        for name, value in _measure(counts_of(matrix)).items():
             metrics[f"{name}{suffix}"] = QualityMetric(float(value), float(resampled[name].std()))
     return metrics
 
 
-def _measure(confusion: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[np.float64]]:
-    return {name: metric(confusion) for name, metric in _METRICS.items()}
+def _measure(counts: Counts) -> dict[str, npt.NDArray[np.float64]]:
+    return {name: metric(counts) for name, metric in _METRICS.items()}

@@ -9,6 +9,7 @@ import torch
 from driftserve_training.evaluation.corrupted import CELLS, Views
 from driftserve_training.evaluation.document import Robustness, RobustnessCell
 from driftserve_training.evaluation.intervals import mean_interval
+from driftserve_training.evaluation.scores import check_finite
 from driftserve_training.network.classifier import Classifier
 
 
@@ -37,4 +38,6 @@ def _predict(classifier: Classifier, views: Views, batch_size: int) -> npt.NDArr
     """Return the predicted class indices, (76,)."""
     with torch.inference_mode():
         batches = torch.split(torch.from_numpy(views), batch_size)
-        return np.concatenate([classifier(batch).argmax(dim=1).numpy() for batch in batches])
+        logits = np.concatenate([classifier(batch).numpy() for batch in batches])
+    check_finite(logits, "corrupted images")
+    return np.asarray(logits.argmax(axis=1))

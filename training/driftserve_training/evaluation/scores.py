@@ -15,6 +15,7 @@ from torchmetrics.classification import (
 )
 from tqdm import tqdm
 
+from driftserve.errors import DataError
 from driftserve_training.dataset.images import Sample
 from driftserve_training.network.classifier import Classifier
 
@@ -32,14 +33,33 @@ class Evaluation:
 def score(
     classifier: Classifier, loader: DataLoader[Sample], description: str
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-    """Return the PyTorch network's logits for N images and K classes, (N, K), and the true class indices, (N,)."""
+    """Return the PyTorch network's logits for N images and K classes, (N, K), and the true class indices, (N,).
+
+    Raises:
+        DataError: a logit is infinite or NaN; the message begins with the description.
+    """
     classifier.eval()
     logits, targets = [], []
     with torch.inference_mode():
         for pixels, target in tqdm(loader, desc=description, unit="batch"):
             logits.append(classifier(pixels.contiguous(memory_format=torch.channels_last)).numpy())
             targets.append(target.numpy())
-    return np.concatenate(logits), np.concatenate(targets)
+    scored = np.concatenate(logits)
+    check_finite(scored, description)
+    return scored, np.concatenate(targets)
+
+
+def check_finite(logits: npt.NDArray[np.float32], description: str) -> None:
+    """Check the logits of N images and K classes, (N, K). A class that is chosen from NaN values has no meaning.
+
+    Raises:
+        DataError: a logit is infinite or NaN; the message begins with the description.
+    """
+    if bad := int((~np.isfinite(logits).all(axis=1)).sum()):
+        raise DataError(
+            f"{description}: expected finite logits, got infinite or NaN ones for {bad} of {len(logits)} images; "
+            "train again, with a lower --learning-rate"
+        )
 
 
 def evaluate(probabilities: npt.NDArray[np.float64], targets: npt.NDArray[np.int64]) -> Evaluation:

@@ -5,7 +5,7 @@ import numpy.typing as npt
 
 from driftserve.inference.prediction import calibrate
 from driftserve_training.evaluation.calibration import measure_calibration, reliability
-from driftserve_training.evaluation.confusion import Scores, confusion_matrix, scores_of
+from driftserve_training.evaluation.confusion import Scores, confusion_matrix, counts_of, scores_of
 from driftserve_training.evaluation.document import ClassScores, Evaluation
 from driftserve_training.evaluation.intervals import interval_of, resample
 from driftserve_training.network.trained import TrainedRecord
@@ -32,7 +32,7 @@ def summarise(
     probabilities = calibrate(logits, record.temperature)
     confusion = confusion_matrix(probabilities.argmax(axis=1), targets, len(record.labels))
     estimate, resampled = (
-        scores_of(confusion),
+        scores_of(counts_of(confusion)),
         Scores(**resample(confusion, seed, lambda drawn: vars(scores_of(drawn)))),
     )
     return Evaluation(

@@ -51,6 +51,7 @@ class Learner(lightning.LightningModule):
                 "confusion": MulticlassConfusionMatrix(classes),
             }
         )
+        self._val_loss_is_finite = True
         # Confusion matrix of the last validation; rows are true classes.
         self.confusion = torch.zeros(classes, classes, dtype=torch.long)
 
@@ -71,10 +72,21 @@ class Learner(lightning.LightningModule):
         pixels, targets = batch
         logits = self(pixels)
         self._scores.update(logits, targets)
-        self.log("val_loss", cross_entropy(logits, targets), sync_dist=True, batch_size=len(targets))
+        loss = cross_entropy(logits, targets)
+        self._val_loss_is_finite &= bool(loss.isfinite())
+        self.log("val_loss", loss, sync_dist=True, batch_size=len(targets))
 
     def on_validation_epoch_end(self) -> None:
-        """Log the epoch's scores, computed over all processes; each process validates on all images."""
+        """Log the epoch's scores, computed over all processes; each process validates on all images.
+
+        Raises:
+            DataError: the validation loss is infinite or NaN. The scores of such a network have no meaning.
+        """
+        if not self._val_loss_is_finite:
+            raise DataError(
+                f"epoch {self.current_epoch + 1}: expected a finite validation loss, got an infinite or NaN one; "
+                f"the training diverged: lower --learning-rate, which is {self._configuration.learning_rate:g}"
+            )
         scores = self._scores.compute()
         self._scores.reset()
         self.confusion = scores["confusion"].cpu() // self.trainer.world_size

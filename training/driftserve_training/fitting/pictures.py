@@ -9,13 +9,13 @@ import numpy.typing as npt
 import torch
 from lightning.pytorch.callbacks import Callback
 from torch.utils.tensorboard.writer import SummaryWriter
-from torchmetrics.utilities.plot import plot_confusion_matrix
 
 from driftserve_training.dataset.images import ImageDataset
 from driftserve_training.fitting.learner import Learner
 
 _SAMPLES = 32  # number of augmented images to log
 _MISTAKES = 16  # most mistakes to draw
+_MOST_LABELS = 30  # most labels at an axis of the confusion matrix
 _COLUMNS = 4  # columns of the drawing of mistakes
 
 
@@ -40,9 +40,25 @@ class Pictures(Callback):
 
 
 def confusion_figure(matrix: torch.Tensor, labels: Sequence[str]) -> matplotlib.figure.Figure:
-    """Draw a confusion matrix of K classes, (K, K); rows are true classes, columns are predicted classes."""
+    """Draw a confusion matrix of K classes, (K, K); rows are true classes, columns are predicted classes.
+
+    The colour of a cell shows its share of the row. Above 30 classes the cells have no numbers, and only every n-th
+    class has its label: thousands of texts would take longer than the epoch.
+    """
     figure = matplotlib.figure.Figure(figsize=(6, 6), layout="constrained")
-    plot_confusion_matrix(matrix, ax=figure.subplots(), labels=list(labels))
+    axes = figure.subplots()
+    shares = matrix / matrix.sum(dim=1, keepdim=True).clamp(min=1)
+    axes.imshow(shares.numpy(), cmap="Blues", vmin=0, vmax=1)
+    ticks = range(0, len(labels), -(-len(labels) // _MOST_LABELS))
+    axes.set_xticks(ticks, [labels[tick] for tick in ticks], rotation=90)
+    axes.set_yticks(ticks, [labels[tick] for tick in ticks])
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    if len(labels) <= _MOST_LABELS:
+        for (row, column), number in np.ndenumerate(matrix.numpy()):
+            axes.text(
+                column, row, number, ha="center", va="center", color="white" if shares[row, column] > 0.5 else "black"
+            )
     return figure
 
 

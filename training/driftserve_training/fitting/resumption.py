@@ -1,28 +1,36 @@
 """Resume an interrupted run: find its checkpoint and check that the checkpoint is from the same run."""
 
 import json
+import logging
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
+import torch
+
 from driftserve.archive.contract import file_sha256
 from driftserve.errors import DataError
 from driftserve_training.configuration import TrainingConfiguration
 from driftserve_training.fitting.checkpoints import LAST_CHECKPOINT
+from driftserve_training.libraries import library_versions
 from driftserve_training.network.classifier import NetworkRecord
-from driftserve_training.network.weights import find_weights
+from driftserve_training.network.weights import LOADING_ERRORS, find_weights, to_reason
 
 Identity = Mapping[str, object]
 
+_logger = logging.getLogger(__name__)
+
 _IDENTITY_FILE = "run.json"
+_LIBRARIES = "libraries"  # key of the versions in that file; they are reported, not compared
 
 
 def find_checkpoint(folder: Path, identity: Identity) -> Path | None:
     """Return the checkpoint to resume from, or None for a new run.
 
     Raises:
-        DataError: the folder holds the checkpoint of another run; the message names the first difference.
+        DataError: the folder holds the checkpoint of another run, and the message names the first difference; or the
+            checkpoint is damaged.
     """
     checkpoint = folder / LAST_CHECKPOINT
     if not checkpoint.exists():
@@ -39,6 +47,15 @@ def find_checkpoint(folder: Path, identity: Identity) -> Path | None:
                 f"{folder}: expected the parameters of the run in this folder, {name} {theirs.get(name)}, got {ours}; "
                 "give the same, or another output, or remove the folder to start a new run"
             )
+    then, now = theirs.get(_LIBRARIES, {}), library_versions()
+    if changed := [f"{name} {then[name]} (now {now.get(name)})" for name in then if then[name] != now.get(name)]:
+        _logger.warning("%s: the run began with %s; its result may differ", folder, ", ".join(changed))
+    try:
+        torch.load(checkpoint, map_location="cpu", weights_only=True)
+    except LOADING_ERRORS as error:
+        raise DataError(
+            f"{checkpoint}: cannot load the checkpoint: {to_reason(error)}; remove the folder to start a new run"
+        ) from error
     return checkpoint
 
 
@@ -46,7 +63,7 @@ def begin(folder: Path, identity: Identity) -> None:
     """Empty the folder, and record to which run its checkpoints will belong."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / _IDENTITY_FILE).write_text(json.dumps(identity, indent=1))
+    (folder / _IDENTITY_FILE).write_text(json.dumps({**identity, _LIBRARIES: library_versions()}, indent=1))
 
 
 def identify(

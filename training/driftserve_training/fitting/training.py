@@ -23,8 +23,10 @@ from driftserve_training.fitting.loop import create_trainer, precision_of, resto
 from driftserve_training.fitting.optimization import check_optimizer
 from driftserve_training.fitting.pictures import Pictures, mistakes_figure
 from driftserve_training.fitting.resumption import begin, find_checkpoint, identify
+from driftserve_training.libraries import library_versions
 from driftserve_training.network.classifier import NetworkRecord, create_classifier
 from driftserve_training.network.exportable import check_exportable
+from driftserve_training.network.trainable import check_trainable
 from driftserve_training.network.trained import TrainedRecord, is_trained, load_trained, save_trained
 from driftserve_training.ranks import Ranks, read_ranks
 
@@ -56,7 +58,7 @@ def train(
         revision: revision of the training code, for the record.
 
     Raises:
-        DataError: the data set, the weights or the configuration cannot be used.
+        DataError: the data set, the weights or the configuration cannot be used, or the training diverged.
     """
     _check_configuration(configuration)
     with located(configuration) as data:
@@ -86,6 +88,8 @@ def _train(
     lightning.seed_everything(configuration.seed, workers=True, verbose=False)
     classifier, network = create_classifier(configuration, len(manifest.labels))
     check_exportable(classifier, network.image_spec, network.model)
+    batch_size = min(configuration.batch_size, len(manifest.split("train")))
+    check_trainable(classifier, network.image_spec, network.model, batch_size)
     folder = checkpoints or configuration.output / "checkpoints"
     identity = identify(configuration, network, manifest.sha256, ranks.processes)
     last = find_checkpoint(folder, identity)
@@ -103,7 +107,7 @@ def _train(
     if not ranks.is_first:
         return None
     calibrated = _calibrate(learner, network, manifest, configuration, restore_best(trainer, learner), history)
-    record = replace(calibrated, revision=revision)
+    record = replace(calibrated, revision=revision, libraries=library_versions())
     save_trained(configuration.output, record, classifier)
     return record
 
@@ -123,13 +127,16 @@ def _fit(
     callbacks = [history, Pictures(logger.experiment)] if ranks.is_first else []
     trainer = create_trainer(configuration, ranks, checkpoints, logger, callbacks)
     spec, batch_size, workers = network.image_spec, configuration.batch_size, configuration.loader_workers
-    trainer.fit(
-        learner,
-        training_loader(manifest, spec, configuration.augmentation, batch_size, workers, configuration.seed, ranks),
-        evaluation_loader(manifest, "val", spec, batch_size, workers),
-        ckpt_path=last,
-        weights_only=True,
-    )
+    try:
+        trainer.fit(
+            learner,
+            training_loader(manifest, spec, configuration.augmentation, batch_size, workers, configuration.seed, ranks),
+            evaluation_loader(manifest, "val", spec, batch_size, workers),
+            ckpt_path=last,
+            weights_only=True,
+        )
+    except SystemExit as error:  # Lightning 2.6 exits with status 1 on Ctrl-C
+        raise KeyboardInterrupt from error
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()  # otherwise torchmetrics would wait for processes that have ended
     return trainer

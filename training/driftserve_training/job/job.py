@@ -26,6 +26,7 @@ from typing import NoReturn
 import torch
 from tqdm import tqdm
 
+from driftserve.archive.writing import place
 from driftserve.errors import DataError, DriftserveError
 from driftserve.text import printable
 from driftserve_training.job.channels import Channels, find_channels
@@ -142,8 +143,7 @@ def _archive(parameters: JobParameters, trained: Path, data: Path, model: Path, 
 def _place(archive: Path, directory: Path) -> Path:
     """Copy the archive to a directory in one step, because SageMaker keeps the model of a stopped job too."""
     directory.mkdir(parents=True, exist_ok=True)
-    part = Path(shutil.copyfile(archive, directory / f".{archive.name}.part"))
-    return part.rename(directory / archive.name)
+    return place(archive, directory / archive.name)
 
 
 def _place_run(trained: Path, model: Path) -> Path:

@@ -13,7 +13,14 @@ from torch import nn
 from driftserve.archive.contract import ImageSpec
 from driftserve.errors import DataError
 from driftserve_training.configuration import TrainingConfiguration
-from driftserve_training.network.weights import Channels, WeightsRecord, find_weights, read_weights_record
+from driftserve_training.network.weights import (
+    LOADING_ERRORS,
+    Channels,
+    WeightsRecord,
+    find_weights,
+    read_weights_record,
+    to_reason,
+)
 
 _TIMM_LICENSE = "as timm states for its weights"
 
@@ -77,6 +84,8 @@ def create_classifier(configuration: TrainingConfiguration, classes: int) -> tup
         raise DataError(f"{weights}: expected weights of {name}, got weights of {weights_record.model}")
     arguments = _model_arguments(name, weights_record, configuration.image_size)
     backbone = _create_backbone(name, arguments, classes, configuration.is_pretrained, weights, weights_record)
+    if configuration.is_pretrained:
+        _check_weights(backbone, name)
     record = _describe(backbone, name, arguments, classes, configuration, weights_record)
     classifier = Classifier(backbone, record.mean, record.std)
     if configuration.is_pretrained:  # a zero head starts with uniform output; timm's initialisation cost a whole epoch
@@ -121,13 +130,19 @@ def _create_backbone(
         arguments = arguments | {"pretrained_cfg_overlay": overlay}
     try:
         backbone: nn.Module = timm.create_model(name, pretrained=is_pretrained, num_classes=classes, **arguments)
-    except (OSError, RuntimeError) as error:
+    except LOADING_ERRORS as error:
         raise DataError(
-            f"cannot load the weights of {name}: {error}; give a weights file, or train from scratch"
+            f"cannot load the weights of {name}: {to_reason(error)}; give a weights file, or train from scratch"
         ) from error
     except (AssertionError, TypeError, ValueError) as error:
         raise DataError(f"cannot build {name} with {arguments}: {error}; choose other arguments") from error
     return backbone
+
+
+def _check_weights(backbone: nn.Module, name: str) -> None:
+    for tensor, values in backbone.state_dict().items():
+        if not values.isfinite().all():
+            raise DataError(f"expected finite weights of {name}, got infinite or NaN values in {tensor}; give others")
 
 
 def _describe(

@@ -1,8 +1,8 @@
 """Save and load a trained network: `network.pt` has the weights, `trained.json` everything else."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from pickle import UnpicklingError
 
 import torch
 from pydantic import TypeAdapter, ValidationError
@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from driftserve.errors import DataError
 from driftserve.validation import first_problem
 from driftserve_training.network.classifier import Classifier, NetworkRecord, rebuild_classifier
+from driftserve_training.network.weights import LOADING_ERRORS, to_reason
 
 _WEIGHTS_FILE = "network.pt"
 _RECORD_FILE = "trained.json"
@@ -31,6 +32,8 @@ class TrainedRecord:
     manifest_sha256: str
     revision: str = "unknown"
     """Revision of the training code."""
+    libraries: Mapping[str, str] = field(default_factory=dict)
+    """Versions of the libraries that decide the result; empty in records of driftserve 0.1."""
 
 
 _ADAPTER = TypeAdapter(TrainedRecord)
@@ -61,9 +64,8 @@ def load_trained(directory: Path) -> tuple[TrainedRecord, Classifier]:
     classifier = rebuild_classifier(record.network)
     try:
         classifier.load_state_dict(torch.load(directory / _WEIGHTS_FILE, map_location="cpu", weights_only=True))
-    except (OSError, EOFError, RuntimeError, UnpicklingError) as error:
-        reason = " ".join(str(error).split())[:300]
+    except LOADING_ERRORS as error:
         raise DataError(
-            f"{directory / _WEIGHTS_FILE}: cannot load the weights of the run: {reason}; train again"
+            f"{directory / _WEIGHTS_FILE}: cannot load the weights of the run: {to_reason(error)}; train again"
         ) from error
     return record, classifier.eval()

@@ -1,9 +1,11 @@
 """Find weights files and read their records, `<file>.json`."""
 
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError
 
 from driftserve.archive.contract import Interpolation
 from driftserve.errors import DataError
@@ -11,6 +13,9 @@ from driftserve.images.files import check_names
 from driftserve.validation import first_problem
 
 Channels = tuple[float, float, float]
+
+# What torch.load and safetensors raise for a damaged file or for weights of another network.
+LOADING_ERRORS = (OSError, EOFError, RuntimeError, UnpicklingError, SafetensorError, LookupError)
 
 
 class WeightsRecord(BaseModel):
@@ -71,3 +76,8 @@ def read_weights_record(weights: Path) -> WeightsRecord | None:
         return WeightsRecord.model_validate_json(record.read_bytes())
     except ValidationError as error:
         raise DataError(f"{record}: {first_problem(error)}") from error
+
+
+def to_reason(error: Exception) -> str:
+    """Return the text of one of `LOADING_ERRORS` in one line of at most 300 characters."""
+    return (" ".join(str(error).split()) or type(error).__name__)[:300]

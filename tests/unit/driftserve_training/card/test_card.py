@@ -18,6 +18,7 @@ from driftserve.errors import DataError
 from driftserve_training.__main__ import main
 from driftserve_training.card.card import ModelCard, gather
 from driftserve_training.card.files import CardFiles, render
+from driftserve_training.card.page import to_page
 from driftserve_training.card.plots import draw_confusion, draw_curves, draw_heat_map, draw_reliability
 from driftserve_training.evaluation.document import Attack, Comparison, Interval, Slice
 from driftserve_training.network.trained import load_trained
@@ -361,3 +362,20 @@ def test_plots_work_for_any_number_of_classes_and_epochs_and_are_deterministic(r
         svg = draw(*values)  # type: ignore[operator]
         assert _drawn(svg)
         assert draw(*values) == svg  # type: ignore[operator]
+
+
+def test_the_plot_of_many_classes_does_not_draw_each_cell_or_label() -> None:
+    labels = [f"class {number}" for number in range(1000)]
+    few, many = (_drawn(draw_confusion(labels[:rows], np.eye(rows))) for rows in (60, 1000))
+    assert len(many) == pytest.approx(len(few), rel=0.3)
+
+
+def test_the_page_of_many_classes_lists_the_most_frequent_mistakes(card: ModelCard) -> None:
+    labels = tuple(f"class {number}" for number in range(40))
+    confusion = np.eye(40, dtype=int)
+    confusion[3, 7], confusion[5, 6] = 9, 2
+    evaluation = replace(card.evaluation, labels=labels, confusion=tuple(map(tuple, confusion.tolist())))
+    text = to_page(replace(card, evaluation=evaluation), "d" * 64)
+    table = text[text.index("Show as a table") :]
+    assert table.index("class 3</th><td>class 7</td><td>9<") < table.index("class 5</th><td>class 6</td><td>2<")
+    assert "predicted class 0" not in table

@@ -37,6 +37,26 @@ def test_a_custom_pipeline_is_read_from_json(image: np.ndarray, tmp_path: Path) 
     assert np.array_equal(augment(image, 1), image[::-1])
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "unknown"),
+    [
+        ('"std_range"', '"var_limit"', r"arguments that .* has, got GaussNoise\.var_limit;"),
+        ('"per_channel"', '"by_channel"', r"arguments that .* has, got GaussNoise\.by_channel;"),
+        ('"is_check_shapes"', '"check_shapes"', r"Compose.* 'check_shapes'"),
+        ('"transforms": [{', '"transforms": [{"always_apply": true, ', r"OneOf.* 'always_apply'"),
+    ],
+)
+def test_an_argument_that_this_albumentations_does_not_have_is_refused_by_name(
+    tmp_path: Path, old: str, new: str, unknown: str
+) -> None:
+    file = tmp_path / "own.json"
+    A.save(A.Compose([A.OneOf([A.GaussNoise(std_range=(0.03, 0.2))])]), file, data_format="json")
+    assert build_augmentation(str(file)) is not None
+    file.write_text(file.read_text().replace(old, new, 1))
+    with pytest.raises(DataError, match=rf"own\.json: .*{unknown}"):
+        build_augmentation(str(file))
+
+
 def test_a_pipeline_that_does_not_return_an_image_is_refused(tmp_path: Path) -> None:
     A.save(A.Compose([A.Normalize()]), tmp_path / "own.json", data_format="json")
     with pytest.raises(

@@ -13,7 +13,7 @@ from driftserve_training.dataset.manifest import Entry, Manifest
 from driftserve_training.evaluation.adversary import EPSILONS, fgsm, measure_attacks, pgd
 from driftserve_training.evaluation.calibration import measure_calibration, reliability
 from driftserve_training.evaluation.comparison import compare
-from driftserve_training.evaluation.confusion import confusion_matrix, f_score, scores_of
+from driftserve_training.evaluation.confusion import Counts, confusion_matrix, counts_of, f_score, scores_of
 from driftserve_training.evaluation.corrupted import CELLS, VIEWS, choose
 from driftserve_training.evaluation.document import Interval
 from driftserve_training.evaluation.intervals import RESAMPLES, interval_of, mean_interval, resample
@@ -41,7 +41,7 @@ def test_scores_agree_with_torchmetrics(generator: np.random.Generator, absent: 
         targets = np.where(targets == 4, 0, targets)
     if absent == "neither image nor prediction":
         predicted = np.where(predicted == 4, 0, predicted)
-    scores = scores_of(confusion_matrix(predicted, targets, 5))
+    scores = scores_of(counts_of(confusion_matrix(predicted, targets, 5)))
     assert scores.accuracy == pytest.approx((predicted == targets).mean())
     arguments = (torch.from_numpy(predicted), torch.from_numpy(targets), 5)
     for name in ("f1", "precision", "recall"):
@@ -53,11 +53,11 @@ def test_scores_agree_with_torchmetrics(generator: np.random.Generator, absent: 
 
 
 def test_scores_agree_with_their_definitions() -> None:
-    scores = scores_of(confusion_matrix(np.array([0, 0, 1, 2, 2, 2]), np.array([0, 1, 1, 2, 2, 0]), 3))
+    scores = scores_of(counts_of(confusion_matrix(np.array([0, 0, 1, 2, 2, 2]), np.array([0, 1, 1, 2, 2, 0]), 3)))
     assert scores.macro_precision == pytest.approx((1 / 2 + 1 + 2 / 3) / 3)
     assert scores.macro_recall == pytest.approx((1 / 2 + 1 / 2 + 1) / 3)
     assert scores.macro_f1 == pytest.approx((1 / 2 + 2 / 3 + 4 / 5) / 3)
-    assert f_score(np.array([[3, 1], [2, 4]]), 2.0)[0] == pytest.approx(5 * 0.6 * 0.75 / (4 * 0.6 + 0.75))
+    assert f_score(counts_of(np.array([[3, 1], [2, 4]])), 2.0)[0] == pytest.approx(5 * 0.6 * 0.75 / (4 * 0.6 + 0.75))
 
 
 def test_quality_metrics_agree_with_the_example_in_sagemakers_documentation() -> None:
@@ -81,11 +81,11 @@ def test_quality_metrics_agree_with_the_example_in_sagemakers_documentation() ->
 def test_intervals_agree_with_a_bootstrap_of_images(generator: np.random.Generator, score: str) -> None:
     predicted, targets = _guesses(generator, 150, 3, 0.7)
     confusion = confusion_matrix(predicted, targets, 3)
-    value = float(getattr(scores_of(confusion), score))
+    value = float(getattr(scores_of(counts_of(confusion)), score))
     interval = interval_of(value, resample(confusion, 3, lambda drawn: vars(scores_of(drawn)))[score])
 
     def of_images(*drawn: npt.NDArray[np.int64]) -> float:
-        return float(getattr(scores_of(confusion_matrix(drawn[0], drawn[1], 3)), score))
+        return float(getattr(scores_of(counts_of(confusion_matrix(drawn[0], drawn[1], 3))), score))
 
     reference = stats.bootstrap(
         (predicted, targets), of_images, paired=True, vectorized=False, n_resamples=2000, method="percentile", rng=4
@@ -97,15 +97,18 @@ def test_resamples_of_many_classes_are_drawn_in_parts(generator: np.random.Gener
     confusion = generator.integers(0, 3, (130, 130))
     parts: list[int] = []
 
-    def measure(drawn: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[np.float64]]:
-        parts.append(drawn.nbytes)
-        return {"first": drawn[:, 0].astype(np.float64)}
+    def measure(drawn: Counts) -> dict[str, npt.NDArray[np.float64]]:
+        parts.append(len(drawn.actual))
+        return {"actual": drawn.actual, "predicted": drawn.predicted, "correct": drawn.correct}
 
-    resampled = resample(confusion, 3, measure)["first"]
-    assert max(parts) < 40e6
+    resampled = resample(confusion, 3, measure)
+    assert max(parts) * np.count_nonzero(confusion) * 8 < 40e6  # bytes
     number = confusion.sum()
     at_once = np.random.default_rng(3).multinomial(number, confusion.ravel() / number, RESAMPLES)
-    assert np.array_equal(resampled, at_once[:, :130])
+    matrices = at_once.reshape(-1, 130, 130)
+    assert np.array_equal(resampled["actual"], matrices.sum(axis=2))
+    assert np.array_equal(resampled["predicted"], matrices.sum(axis=1))
+    assert np.array_equal(resampled["correct"], matrices.diagonal(axis1=1, axis2=2))
 
 
 def test_the_interval_of_a_mean_resamples_all_results_of_an_image_together(generator: np.random.Generator) -> None:

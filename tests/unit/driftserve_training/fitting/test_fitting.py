@@ -1,5 +1,6 @@
 import json
 import shutil
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,9 @@ from driftserve.archive.contract import ImageSpec
 from driftserve.errors import DataError
 from driftserve_demo.synthetic import write_dataset
 from driftserve_training.configuration import TrainingConfiguration
-from driftserve_training.dataset.images import ImageDataset
+from driftserve_training.dataset.images import ImageDataset, evaluation_loader
 from driftserve_training.dataset.manifest import scan
+from driftserve_training.evaluation.scores import score
 from driftserve_training.fitting.optimization import check_optimizer, create_optimizer, rate_share
 from driftserve_training.fitting.pictures import confusion_figure, mistakes_figure
 from driftserve_training.fitting.resumption import begin, find_checkpoint, identify
@@ -124,6 +126,12 @@ def test_mixing_changes_the_training(data: Path, plain: Path, tmp_path: Path, ch
     assert (plain / "history.csv").read_text() != (tmp_path / "history.csv").read_text()
 
 
+def test_the_record_has_the_versions_of_the_libraries(plain: Path) -> None:
+    libraries = load_trained(plain)[0].libraries
+    assert libraries["torch"] == version("torch")
+    assert {"albumentations", "opencv-python-headless", "timm"} < set(libraries)
+
+
 def test_the_averaged_weights_are_saved(data: Path, plain: Path, tmp_path: Path) -> None:
     train(_configuration(data, tmp_path, ema_decay=0.999))
     torch.manual_seed(0)  # the seed of the runs
@@ -160,12 +168,31 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
     assert find_checkpoint(folder, ours) is None
     begin(folder, ours)
     assert find_checkpoint(folder, ours) is None
-    (folder / "last.ckpt").touch()
+    torch.save({}, folder / "last.ckpt")
     assert find_checkpoint(folder, ours) == folder / "last.ckpt"
     with pytest.raises(
         DataError, match=r"expected the parameters of the run in this folder, seed 0, got 5; give the same, or"
     ):
         find_checkpoint(folder, ours | {"seed": 5})
+    (folder / "last.ckpt").write_bytes((folder / "last.ckpt").read_bytes()[:-50])
+    with pytest.raises(DataError, match=r"last\.ckpt: cannot load the checkpoint: .*; remove the folder"):
+        find_checkpoint(folder, ours)
+
+
+def test_a_run_that_resumes_with_another_version_of_a_library_reports_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "checkpoints"
+    begin(folder, {})
+    torch.save({}, folder / "last.ckpt")
+    find_checkpoint(folder, {})
+    assert not caplog.records
+    record = json.loads((folder / "run.json").read_text())
+    record["libraries"]["opencv-python-headless"] = "4.12.0.88"
+    (folder / "run.json").write_text(json.dumps(record))
+    find_checkpoint(folder, {})
+    (line,) = caplog.messages
+    assert "the run began with opencv-python-headless 4.12.0.88 (now " in line
 
 
 def test_the_identity_of_a_run_depends_on_file_contents_not_on_paths(tmp_path: Path) -> None:
@@ -263,6 +290,13 @@ def test_the_confusion_matrix_is_drawn() -> None:
     assert {text.get_text() for text in figure.axes[0].texts} >= {"1", "0", "7"}
 
 
+def test_the_confusion_matrix_of_many_classes_has_few_texts() -> None:
+    labels = [f"class {number}" for number in range(1000)]
+    (axes,) = confusion_figure(torch.eye(1000, dtype=torch.long), labels).axes
+    assert not axes.texts
+    assert 20 <= len(axes.get_xticklabels()) <= 30
+
+
 class _Branching(torch.nn.Module):
     """A network with a branch on its input. A trace keeps only one of the two branches."""
 
@@ -287,3 +321,31 @@ def test_a_network_that_cannot_be_traced_is_refused_before_training() -> None:
     with pytest.raises(DataError, match="expected a graph of branching with the network's logits, got a diff"):
         check_exportable(classifier, SPEC, "branching")
     assert classifier.training
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_a_training_that_diverges_is_an_error_with_its_epoch_and_learning_rate(
+    data: Path, tmp_path: Path, precision: str
+) -> None:
+    configuration = _configuration(
+        data, tmp_path, optimizer="sgd", learning_rate=1e30, warmup=0.0, epochs=3, precision=precision
+    )
+    with pytest.raises(DataError, match=r"^epoch 1: .* finite .*: lower --learning-rate, which is 1e\+30$"):
+        train(configuration)
+    assert not (tmp_path / "trained.json").exists()
+    assert not list(tmp_path.glob("checkpoints/*.ckpt"))
+
+
+def test_a_batch_of_one_image_is_refused_if_the_network_normalises_over_it(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"^cannot train test_resnet with one image in a batch: .* larger --batch-size"):
+        train(_configuration(data, tmp_path, batch_size=1))
+    assert not (tmp_path / "history.csv").exists()
+
+
+def test_a_network_that_gives_no_finite_logits_has_no_scores(plain: Path, data: Path) -> None:
+    record, classifier = load_trained(plain)
+    with torch.no_grad():
+        next(classifier.head_parameters())[0] = torch.nan
+    loader = evaluation_loader(scan(data, ("val",)), "val", record.network.image_spec, 7, 0)
+    with pytest.raises(DataError, match=r"^val: expected finite logits, .* 18 of 18 images; "):
+        score(classifier, loader, "val")

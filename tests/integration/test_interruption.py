@@ -1,0 +1,52 @@
+"""Ctrl-C in long commands: exit status 130, one line at the end, and no half-written result."""
+
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from driftserve_demo.synthetic import write_dataset
+from processes import wait_for
+from warm_interpreter import WarmInterpreter
+
+SMALL = ("--no-pretrained", "--model", "test_resnet", "--image-size", "32", "--batch-size", "16")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    write_dataset(folder, {"train": 20, "val": 5, "test": 5}, seed=5)
+    return folder
+
+
+def _interrupt(warm: WarmInterpreter, log: Path, began: Callable[[], bool], *arguments: str) -> tuple[int, list[str]]:
+    """Interrupt a command once it has begun; return its exit status and the lines of its output."""
+    with warm.running("driftserve_training", *arguments, environment={"OMP_NUM_THREADS": "1"}, log=log) as command:
+        wait_for(began, 120)
+        command.send_signal(signal.SIGINT)
+        status = command.wait(60)
+    return status, log.read_text().replace("\r", "\n").splitlines()
+
+
+@pytest.mark.parametrize(
+    ("command", "flags", "made"),
+    [
+        ("train", SMALL, "history.csv"),
+        ("tune", (*SMALL[:1], *SMALL[3:], "--models", "test_resnet", "--optimizers", "sgd"), "trials/0000/history.csv"),
+    ],
+)
+def test_ctrl_c_is_one_line_and_status_130(
+    warm: WarmInterpreter, data: Path, tmp_path: Path, command: str, flags: tuple[str, ...], made: str
+) -> None:
+    output = tmp_path / "output"
+    status, lines = _interrupt(
+        warm,
+        tmp_path / "log",
+        (output / made).exists,
+        *(command, "--data", str(data), "--output", str(output), *flags, "--epochs", "1000"),
+    )
+    assert status == 130, lines
+    assert lines[-1] == "driftserve_training: interrupted"
+    assert not any(line.startswith("Traceback") for line in lines)
+    assert not (output / "trained.json").exists()
