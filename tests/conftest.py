@@ -66,9 +66,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 # Tests of these files share servers that start once per session.
 USERS_OF_SERVERS = (
-    "tests/server/test_http_api.py",
-    "tests/server/test_server.py",
-    "tests/server/test_sagemaker_runtime.py",
+    *(f"tests/server/test_{name}.py" for name in ("http_api", "sagemaker_runtime", "server", "sockets")),
     "tests/endpoint/",
 )
 # Tests of these files run programs in forks of the warm interpreter. Each xdist worker has its own interpreter.
@@ -191,7 +189,10 @@ def intel() -> Path:
 
 @contextmanager
 def _endpoint(server: str, archive: Path, factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
-    with started(archive, factory.mktemp("e"), factory.mktemp("log") / "log", server) as endpoint:
+    runtime_dir = factory.mktemp("e")
+    runtime_dir.chmod(0o755)  # other users may look into it: the server itself must keep them out
+    credentials = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+    with started(archive, runtime_dir, factory.mktemp("log") / "log", server, **credentials) as endpoint:
         yield endpoint
 
 

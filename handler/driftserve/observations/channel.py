@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import os
 import socket
 import threading
 import time
@@ -155,6 +156,7 @@ class Receiver:
         """Listen at `path`. Replace the socket that an earlier monitor left there, if any."""
         path.unlink(missing_ok=True)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        os.fchmod(self._socket.fileno(), 0o600)  # Linux gives the file of the socket this mode, less the umask
         self._socket.bind(str(path))
         self._buffer = memoryview(bytearray(_MAX_DATAGRAM_BYTES))
 

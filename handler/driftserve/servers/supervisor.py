@@ -70,7 +70,7 @@ def serve(settings: Settings, stop: StopFlag) -> int:
     with _runtime(settings) as runtime_dir:
         settings = settings.model_copy(update={"runtime_dir": runtime_dir})
         server_dir = runtime_dir / settings.server
-        server_dir.mkdir()
+        server_dir.mkdir(mode=0o700)  # the server's sockets are in it, and have the mode of the umask
         if archive is None:
             serving = _many_models(server_dir, settings)
         else:
@@ -141,7 +141,8 @@ def _verify(archive: Path, model_dir: Path, settings: Settings, stop: StopFlag) 
     Return None if the archive may be served, else the exit status; the child process has printed the reason.
     """
     command = [*_DRIFTSERVE, "verify", str(archive), "--unpack", str(model_dir), "--parent", str(os.getpid())]
-    child = subprocess.Popen(command, env=_environment(settings), stdout=subprocess.DEVNULL, start_new_session=True)
+    environment = _without_aws(_environment(settings))
+    child = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, start_new_session=True)
     deadline = time.monotonic() + settings.start_timeout_seconds
     while child.poll() is None:
         if stop.wait(_POLL_SECONDS) or time.monotonic() > deadline:
@@ -191,7 +192,7 @@ def _server(command: list[str], server_dir: Path, settings: Settings) -> Iterato
         path = f"{torchserve.MULTI_MODEL_PROGRAMS}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
         threads |= {"WORKER_PYTHON": sys.executable, "PATH": path}
     guarded = [sys.executable, "-m", "driftserve.host.guard", str(os.getpid()), *command]
-    process = _start(guarded, _environment(settings) | threads, server_dir, stdout=_STDERR)
+    process = _start(guarded, _without_aws(_environment(settings)) | threads, server_dir, stdout=_STDERR)
     try:
         yield process
     finally:
@@ -228,6 +229,11 @@ def _environment(settings: Settings) -> dict[str, str]:
     # Without this variable, `python -m` would import from the current directory first, whose files are untrusted.
     # Python 3.10 ignores the variable.
     return os.environ | settings.to_environment() | {"PYTHONSAFEPATH": "1"}
+
+
+def _without_aws(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables without AWS's, such as credentials. Only the monitor needs them; a graph is foreign code."""
+    return {name: value for name, value in environment.items() if not name.startswith("AWS_")}
 
 
 def _start(

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from driftserve.archive.contract import Contract
 from driftserve.errors import ServerError
-from driftserve.host.ports import free_ports
 from driftserve.servers.jvm import server_command
 from driftserve.settings import Settings
 
@@ -17,6 +16,9 @@ _LOG_CONFIG = Path(__file__).with_name("torchserve_log4j2.xml")
 # The programs with which a multi-model server starts its workers, instead of Python itself. The folder is also first on
 # its PATH, because the manifest of an archive can make TorchServe start "python3" or "torchrun".
 MULTI_MODEL_PROGRAMS = Path(__file__).with_name("multi_model_programs")
+# TorchServe 0.12 always opens its gRPC APIs, only on TCP, and checks no caller: on loopback, every local user
+# could scale or remove the model. Linux lets a TCP socket listen on the broadcast address, but connects none to it.
+_UNREACHABLE_ADDRESS = "255.255.255.255"
 
 
 def prepare(directory: Path, model_dir: Path, contract: Contract, settings: Settings) -> list[str]:
@@ -59,15 +61,14 @@ def _command(directory: Path, properties: Mapping[str, object], python: Path = P
 
 def _properties(directory: Path, settings: Settings) -> dict[str, object]:
     """Return the properties for both one model and many."""
-    grpc_inference, grpc_management = [free for free in free_ports(3) if free != settings.port][:2]
     return {
         "inference_address": f"http://{settings.host}:{settings.port}",
-        # The other APIs must not be reachable from outside: they are sockets in the runtime directory, or on loopback.
+        # No other user may reach the other APIs: they are sockets in a directory of this user, or closed.
         "metrics_address": f"unix:{directory / 'metrics.sock'}",
-        "grpc_inference_address": "127.0.0.1",
-        "grpc_management_address": "127.0.0.1",
-        "grpc_inference_port": grpc_inference,
-        "grpc_management_port": grpc_management,
+        "grpc_inference_address": _UNREACHABLE_ADDRESS,
+        "grpc_management_address": _UNREACHABLE_ADDRESS,
+        "grpc_inference_port": 0,  # any free one
+        "grpc_management_port": 0,
         "disable_token_authorization": "true",
         "enable_envvars_config": "false",
         "decode_input_request": "false",  # raw bytes for every content type, as on MMS

@@ -28,7 +28,7 @@ def test_only_the_inference_port_is_reachable_from_outside(contract: Contract, t
     assert properties["inference_address"] == "http://0.0.0.0:8080"
     assert properties["management_address"] == f"unix:{tmp_path}/management.sock"
     assert properties["metrics_address"] == f"unix:{tmp_path}/metrics.sock"
-    assert properties["grpc_inference_address"] == properties["grpc_management_address"] == "127.0.0.1"
+    assert properties["grpc_inference_address"] == properties["grpc_management_address"] == "255.255.255.255"
     assert '"tiny":{"7":{' in properties["models"]
     assert '"minWorkers":3,"maxWorkers":3' in properties["models"]
     assert '"startupTimeout":150' in properties["models"]
