@@ -3,6 +3,7 @@
 DriftserveError 500
 ├── BadRequest 400              the caller must change the request
 │   ├── InvalidJson 400
+│   ├── UndecodableBody 400
 │   ├── UndecodableImage 400
 │   ├── NotFound 404
 │   ├── MethodNotAllowed 405
@@ -41,6 +42,10 @@ class InvalidJson(BadRequest):
     """The body is not valid JSON, or has no valid `instances`."""
 
 
+class UndecodableBody(BadRequest):
+    """The body cannot be unpacked according to its Content-Encoding."""
+
+
 class UndecodableImage(BadRequest):
     """The body is not an image that can be decoded."""
 
@@ -58,13 +63,13 @@ class MethodNotAllowed(BadRequest):
 
 
 class UnsupportedMediaType(BadRequest):
-    """The content type is not supported."""
+    """The content type or the content encoding is not supported."""
 
     status = 415
 
 
 class RequestTooLarge(BadRequest):
-    """The body has too many bytes, too many instances, or takes too long to decode."""
+    """The body has too many bytes, too many instances, or takes too long to unpack or decode."""
 
     status = 413
 

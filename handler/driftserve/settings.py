@@ -82,7 +82,7 @@ class Settings(BaseModel):
     """How long the server waits for a batch to fill, if DRIFTSERVE_BATCH_SIZE is over 1."""
 
     max_request_bytes: int = Field(default=25 * 1024 * 1024, ge=1024, le=2**31 - 1)
-    """Largest request body that is accepted; SageMaker's own limit for real-time endpoints is 25 MB."""
+    """Largest request body that is accepted, also when unpacked; SageMaker's limit for real-time endpoints is 25 MB."""
 
     max_image_pixels: int = Field(default=50_000_000, ge=1, le=178_956_970)  # Pillow's own limit
     """Most pixels (width times height) that an image may have."""
@@ -97,7 +97,7 @@ class Settings(BaseModel):
     """Most instances in one JSON request."""
 
     max_decode_seconds: float = Field(default=5.0, ge=0.1, le=60.0)
-    """Processor time for decoding one JSON request. After it no further instance is started; a started one finishes."""
+    """Processor time to unpack and decode a JSON request. After it no instance is started; a started one finishes."""
 
     model_dir: Path = Path("/opt/ml/model")
     """Where a Lambda function, and `serve` without an argument, find the archive."""

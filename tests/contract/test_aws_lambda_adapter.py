@@ -1,9 +1,8 @@
-"""Test the AWS Lambda adapter with AWS's documented events and the real context of the runtime client."""
+"""Test the AWS Lambda adapter with Function URL events and the real context of the runtime client."""
 
 import base64
 import importlib
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,43 +15,10 @@ from driftserve.bootstrap import build_function
 from driftserve.errors import SettingsError
 from driftserve.inference.service import Request, Response, Service
 from driftserve.settings import Settings
+from lambda_events import FUNCTION_URL
 from sample_images import encode, scene
 
 CONTEXT = LambdaContext("invocation-1", None, None, "0", "arn:aws:lambda:eu-central-1:123456789012:function:f")
-# https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html#urls-payloads
-DOCUMENTED: Mapping[str, Any] = {
-    "version": "2.0",
-    "routeKey": "$default",
-    "rawPath": "/my/path",
-    "rawQueryString": "parameter1=value1&parameter1=value2&parameter2=value",
-    "cookies": ["cookie1", "cookie2"],
-    "headers": {"header1": "value1", "header2": "value1,value2"},
-    "queryStringParameters": {"parameter1": "value1,value2", "parameter2": "value"},
-    "requestContext": {
-        "accountId": "123456789012",
-        "apiId": "<urlid>",
-        "authentication": None,
-        "authorizer": {"iam": {"accessKey": "AKIA...", "cognitoIdentity": None, "principalOrgId": None}},
-        "domainName": "<url-id>.lambda-url.us-west-2.on.aws",
-        "domainPrefix": "<url-id>",
-        "http": {
-            "method": "POST",
-            "path": "/my/path",
-            "protocol": "HTTP/1.1",
-            "sourceIp": "123.123.123.123",
-            "userAgent": "agent",
-        },
-        "requestId": "request-1",
-        "routeKey": "$default",
-        "stage": "$default",
-        "time": "12/Mar/2020:19:03:58 +0000",
-        "timeEpoch": 1583348638390,
-    },
-    "body": "Hello from client!",
-    "pathParameters": None,
-    "isBase64Encoded": False,
-    "stageVariables": None,
-}
 
 
 @pytest.fixture
@@ -63,8 +29,8 @@ def service(archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> S
 
 def _event(method: str = "POST", path: str = "/invocations", body: object = None, **headers: str) -> dict[str, Any]:
     """Return the documented Function URL event, changed to this request."""
-    context = DOCUMENTED["requestContext"]
-    event = dict(DOCUMENTED) | {
+    context = FUNCTION_URL["requestContext"]
+    event = dict(FUNCTION_URL) | {
         "rawPath": path,
         "headers": {name.replace("_", "-"): value for name, value in headers.items()},
         "requestContext": context | {"http": context["http"] | {"method": method, "path": path}},
@@ -113,7 +79,7 @@ def test_ping_says_that_the_model_is_loaded(service: Service) -> None:
 @pytest.mark.parametrize(
     ("event", "status", "kind", "message"),
     [
-        (DOCUMENTED, 404, "NotFound", "expected one of the paths /ping, /invocations, /, got '/my/path'"),
+        (FUNCTION_URL, 404, "NotFound", "one that ends with /invocations or /ping, got '/my/path'"),
         (_event("GET", "/invocations"), 405, "MethodNotAllowed", "expected POST /invocations, got GET"),
         (_event("POST", "/ping"), 405, "MethodNotAllowed", "expected GET /ping, got POST"),
         (_event("GET", "/"), 405, "MethodNotAllowed", "expected POST /, got GET"),
@@ -127,11 +93,11 @@ def test_ping_says_that_the_model_is_loaded(service: Service) -> None:
             "BadRequest",
             "expected a base64 body, as isBase64Encoded is true, got '%%%'",
         ),
-        ({}, 400, "BadRequest", "payload format 2.0, got an invalid one: version: Field required"),
-        (None, 400, "BadRequest", "payload format 2.0, got an invalid one: event"),
-        ([1], 400, "BadRequest", "payload format 2.0, got an invalid one: event"),
-        (_event() | {"version": "1.0"}, 400, "BadRequest", "got an invalid one: version: Input should be '2.0'"),
-        (_event() | {"requestContext": {}}, 400, "BadRequest", "got an invalid one: requestContext.http"),
+        ({}, 400, "BadRequest", "Application Load Balancer, got another one: version: Field required"),
+        (None, 400, "BadRequest", "Application Load Balancer, got another one: event"),
+        ([1], 400, "BadRequest", "Application Load Balancer, got another one: event"),
+        (_event() | {"version": "1.0"}, 400, "BadRequest", "got another one: version: Input should be '2.0'"),
+        (_event() | {"requestContext": {}}, 400, "BadRequest", "got another one: requestContext.http"),
     ],
 )
 def test_an_error_says_what_was_expected(service: Service, event: object, status: int, kind: str, message: str) -> None:

@@ -1,9 +1,11 @@
 """Test the model server adapter with the real context classes of TorchServe and MMS."""
 
+import gzip
 import importlib
 import json
 import sys
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -71,6 +73,24 @@ def test_header_names_are_case_insensitive(
         context = make_context(model_dir, [{name: "image/png"}])
         model_server.handle([row], context)
         assert context.get_response_status(0)[0] == 200
+
+
+def test_a_packed_body_is_unpacked_by_its_header(
+    model_dir: Path, generator: np.random.Generator, make_context: MakeContext
+) -> None:
+    image = encode(scene(generator))
+    rows = [{"body": bytearray(body)} for body in (image, gzip.compress(image), zlib.compress(image), image)]
+    codings: list[dict[str, str]] = [
+        {},
+        {"Content-Encoding": "gzip"},
+        {"CONTENT-ENCODING": "Deflate"},
+        {"content-encoding": "br"},
+    ]
+    context = make_context(model_dir, [{"Content-Type": "image/png"} | coding for coding in codings])
+    answers = [json.loads(answer) for answer in model_server.handle(rows, context)]
+    assert [context.get_response_status(index)[0] for index in range(4)] == [200, 200, 200, 415]
+    assert answers[0]["probabilities"] == answers[1]["probabilities"] == answers[2]["probabilities"]
+    assert "Content-Encoding" in answers[3]["error"]["message"]
 
 
 def test_a_request_without_body_or_type_is_a_client_error(model_dir: Path, make_context: MakeContext) -> None:

@@ -1,6 +1,7 @@
 """Run the function as Lambda does: the real awslambdaric in a process, with a fake of the service around it."""
 
 import base64
+import gzip
 import json
 import os
 import subprocess
@@ -28,6 +29,7 @@ from driftserve.monitoring.monitor import Monitor
 from driftserve.observations.observation import Observation, ObservationBatch
 from driftserve.settings import Settings
 from fake_lambda import FakeLambda, fake_lambda
+from lambda_events import EVENTS, changed
 from model_servers import TEST_MARK
 from processes import running, wait_for
 from sample_images import encode, scene
@@ -128,6 +130,16 @@ def test_bad_input_gets_its_status_and_the_next_request_succeeds(
     assert "expected" in answer["error"]["message"]
     assert function.post(encode(scene(generator)))[0] == 200
     assert function.fake.errors == []
+
+
+def test_every_kind_of_event_is_answered(function: Function, generator: np.random.Generator) -> None:
+    for name, event in EVENTS.items():
+        body, headers = (
+            gzip.compress(encode(scene(generator))),
+            {"Content-Type": "image/png", "Content-Encoding": "gzip"},
+        )
+        result = function.fake.invoke(changed(event, "/prod/invocations", body, headers)).result
+        assert result["statusCode"] == 200, name
 
 
 def test_other_paths_and_methods_are_refused(function: Function) -> None:

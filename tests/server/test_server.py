@@ -1,6 +1,7 @@
 """Tests of a running server's responses, on TorchServe and MMS."""
 
 import base64
+import gzip
 import json
 import zlib
 
@@ -63,6 +64,27 @@ def test_bad_input_gets_its_status_and_the_next_request_succeeds(
     for _ in range(4):
         assert endpoint.post(encode(scene(generator))).status == 200
     assert {worker.pid for worker in endpoint.workers()} == workers
+
+
+def test_a_packed_body_is_answered_like_an_unpacked_one(endpoint: Endpoint, generator: np.random.Generator) -> None:
+    image = encode(scene(generator))
+    expected = json.loads(endpoint.post(image).data)["probabilities"]
+    for body, coding in ((gzip.compress(image), "gzip"), (zlib.compress(image), "Deflate"), (image, "identity")):
+        response = endpoint.post(body, **{"content-encoding": coding})
+        assert response.status == 200, response.data
+        assert json.loads(response.data)["probabilities"] == pytest.approx(expected)
+    packed = gzip.compress(_json(image, b"no image"))
+    answer = json.loads(endpoint.post(packed, "application/json", **{"Content-Encoding": "x-gzip"}).data)
+    assert answer["predictions"][0]["probabilities"] == pytest.approx(expected)
+    for body, coding, status, kind in (
+        (gzip.compress(bytes(26 << 20)), "gzip", 413, "RequestTooLarge"),
+        (gzip.compress(image)[:-9], "gzip", 400, "UndecodableBody"),
+        (image, "gzip", 400, "UndecodableBody"),
+        (image, "br", 415, "UnsupportedMediaType"),
+        (gzip.compress(gzip.compress(image)), "gzip, gzip", 415, "UnsupportedMediaType"),
+    ):
+        response = endpoint.post(body, **{"Content-Encoding": coding})
+        assert (response.status, json.loads(response.data)["error"]["type"]) == (status, kind)
 
 
 def test_a_body_over_the_servers_limit_is_refused(endpoint: Endpoint, generator: np.random.Generator) -> None:

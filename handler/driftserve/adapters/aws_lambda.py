@@ -1,30 +1,27 @@
-"""Answers AWS Lambda's invocations: `python -m awslambdaric driftserve.adapters.aws_lambda.handle`.
+"""Answers AWS Lambda's invocations: `python -m awslambdaric driftserve.adapters.aws_lambda.handle`."""
 
-Events have the payload format 2.0, which Function URLs and the HTTP APIs of API Gateway send:
-https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html
-"""
-
-import base64
 import functools
-import json
 import logging
 import sys
 from collections.abc import Callable
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
+from driftserve.adapters.lambda_event import HttpCall, read_call, to_result
 from driftserve.bootstrap import build_function, configure_logging
-from driftserve.errors import BadRequest, DriftserveError, MethodNotAllowed, ModelError, NotFound
+from driftserve.errors import DriftserveError, MethodNotAllowed, ModelError, NotFound
 from driftserve.inference.service import Request, Response, Service, error_response
 from driftserve.observations.observation import is_marked_as_test
 from driftserve.settings import Settings
 from driftserve.text import printable
-from driftserve.validation import first_problem
 
 logger = logging.getLogger(__name__)
 
-_METHODS = {"/ping": "GET", "/invocations": "POST", "/": "POST"}
+_METHODS = {"ping": "GET", "invocations": "POST"}
+_LOST_BYTES = (
+    "; the event's isBase64Encoded is false, so a gateway passed the body on as text, which destroys an image: add */* "
+    "to the binary media types of the REST API (binaryMediaTypes), and deploy the API again"
+)
 
 Handle = Callable[[Any, Any], dict[str, object]]
 
@@ -56,18 +53,18 @@ def _built() -> Handle:
 
 
 def answer(service: Service, event: Any, context: Any) -> dict[str, object]:
-    """Return the Function URL's response to an event, with the same body and status as from the model servers.
+    """Return the result for an event, with the same body and status as from the model servers.
 
     Args:
         service: makes the predictions.
-        event: an event in payload format 2.0; for another format the response has status 400.
+        event: an event of a service that `lambda_event` knows; for another one the result has status 400.
         context: Lambda's context of the invocation.
     """
     request_id = str(context.aws_request_id)
     try:
-        parsed = _read(event)
-        request_id = parsed.request_context.request_id or request_id
-        response = _respond(service, parsed, request_id)
+        call = read_call(event)
+        request_id = call.request_id or request_id
+        response = _respond(service, call, request_id)
     except DriftserveError as error:
         response = error_response(error)
         level = logging.INFO if error.status < 500 else logging.ERROR
@@ -76,71 +73,46 @@ def answer(service: Service, event: Any, context: Any) -> dict[str, object]:
     except Exception:  # the function must continue, and the caller must get JSON
         logger.exception("an event failed", extra={"request_id": request_id, "model": service.model_name})
         response = error_response(ModelError("internal error; the function's log has the traceback"))
-    return {
-        "statusCode": response.status,
-        "headers": {"content-type": "application/json", "x-request-id": request_id},
-        "body": json.dumps(response.body),
-        "isBase64Encoded": False,
-    }
+    return to_result(response, event, request_id)
 
 
-class _Part(BaseModel):
-    """A part of an event; other fields are ignored."""
-
-    model_config = ConfigDict(frozen=True)
-
-
-class _Http(_Part):
-    method: str
-
-
-class _RequestContext(_Part):
-    http: _Http
-    request_id: str | None = Field(default=None, alias="requestId")
-
-
-class _Event(_Part):
-    version: Literal["2.0"]
-    path: str = Field(alias="rawPath")
-    headers: dict[str, str]  # names in lower case
-    request_context: _RequestContext = Field(alias="requestContext")
-    body: str | None = None
-    is_base64: bool = Field(default=False, alias="isBase64Encoded")
-
-
-def _read(event: Any) -> _Event:
-    try:
-        return _Event.model_validate(event)
-    except ValidationError as error:
-        problem = first_problem(error)
-        raise BadRequest(
-            "expected a Function URL event in payload format 2.0, got an invalid one: "
-            f"{problem.place or 'event'}: {problem.reason}; invoke the function through its URL"
-        ) from error
-
-
-def _respond(service: Service, event: _Event, request_id: str) -> Response:
-    method = _METHODS.get(event.path)
+def _respond(service: Service, call: HttpCall, request_id: str) -> Response:
+    name = _name(call)
+    method = _METHODS.get(name)
     if method is None:
-        raise NotFound(f"expected one of the paths {', '.join(_METHODS)}, got {event.path[:80]!r}")
-    if (got := event.request_context.http.method) != method:
-        raise MethodNotAllowed(f"expected {method} {event.path}, got {got[:20]}")
-    if method == "GET":
+        raise NotFound(f"expected the path /, or one that ends with /invocations or /ping, got {call.path[:80]!r}")
+    if call.method != method:
+        raise MethodNotAllowed(
+            f"expected {method} {call.path[:80]}, got {call.method[:20]}; health checks are GET /ping"
+        )
+    if name == "ping":
         return Response(200, {"status": "Healthy"})
+    body = call.body_bytes()
     request = Request(
-        body=_body(event),
-        content_type=event.headers.get("content-type", ""),
+        body=body,
+        content_type=call.headers.get("content-type", ""),
         request_id=request_id,
-        is_test=is_marked_as_test(event.headers.get("x-amzn-sagemaker-custom-attributes", "")),
+        is_test=is_marked_as_test(call.headers.get("x-amzn-sagemaker-custom-attributes", "")),
+        content_encoding=call.content_encoding(body),
     )
-    return service.predict([request])[0]
+    return _explained(service.predict([request])[0], call)
 
 
-def _body(event: _Event) -> bytes:
-    text = event.body or ""
-    if not event.is_base64:
-        return text.encode(errors="surrogatepass")  # an event can contain lone surrogates; the service rejects them
-    try:
-        return base64.b64decode(text, validate=True)
-    except ValueError as error:
-        raise BadRequest(f"expected a base64 body, as isBase64Encoded is true, got {text[:40]!r} ({error})") from error
+def _name(call: HttpCall) -> str:
+    """Return the last part of the path. Before it are the stage, the base path or what a load balancer's rule has.
+
+    The root, `/` or `/STAGE`, means `invocations`, because a Function URL needs no path.
+    """
+    parts = [part for part in call.path.split("/") if part]
+    return parts[-1] if parts and parts != [call.stage] else "invocations"
+
+
+def _explained(response: Response, call: HttpCall) -> Response:
+    """Return the response; if the body lost its bytes on the way to the function, with the reason."""
+    error = response.body.get("error")
+    if call.is_base64 or not call.body or response.status != 400 or not isinstance(error, dict):
+        return response
+    is_image = error["type"] == "UndecodableImage" and "predictions" not in response.body
+    if not is_image and "\ufffd" not in call.body:  # what a gateway writes for bytes that are not UTF-8
+        return response
+    return replace(response, body=response.body | {"error": error | {"message": error["message"] + _LOST_BYTES}})

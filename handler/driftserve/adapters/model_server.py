@@ -78,6 +78,7 @@ def _to_request(row: dict[str, Any], context: Any, index: int) -> Request:
         content_type=str(headers.get("content-type", "")),
         request_id=str(context.get_request_id(index)),
         is_test=is_marked_as_test(str(headers.get("x-amzn-sagemaker-custom-attributes", ""))),
+        content_encoding=str(headers.get("content-encoding", "")),
     )
 
 

@@ -12,6 +12,7 @@ from driftserve.images.decode import DEFAULT_LIMITS, ImageLimits, decode
 from driftserve.images.preprocess import preprocess
 from driftserve.images.raster import to_raster
 from driftserve.inference.classifier import Classifier, Item, milliseconds_since
+from driftserve.inference.content_encoding import unpack
 from driftserve.inference.instances import read_instances
 from driftserve.inference.model import Model
 from driftserve.inference.prediction import Prediction
@@ -27,9 +28,9 @@ Observe = Callable[[tuple[Observation, ...]], None]
 
 @dataclass(frozen=True)
 class RequestLimits:
-    """Limits of a request: bytes of the body, instances in a JSON body, their total decoding time, image size."""
+    """Limits of a request: bytes of the body, instances in a JSON body, time to unpack and decode, image size."""
 
-    max_bytes: int = 25 * 1024 * 1024
+    max_bytes: int = 25 * 1024 * 1024  # as sent, and unpacked
     max_instances: int = 64
     max_decode_seconds: float = 5.0  # processor time
     image: ImageLimits = DEFAULT_LIMITS
@@ -37,12 +38,16 @@ class RequestLimits:
 
 @dataclass(frozen=True)
 class Request:
-    """One request of a server's batch. A request marked as test is answered and counted, but enters no drift window."""
+    """One request of a server's batch. A request marked as test is answered and counted, but enters no drift window.
+
+    `content_type` and `content_encoding` are the headers' values; they are empty if the request does not have them.
+    """
 
     body: bytes
     content_type: str
     request_id: str
     is_test: bool = False
+    content_encoding: str = ""
 
 
 @dataclass(frozen=True)
@@ -106,23 +111,26 @@ class Service:
         started = time.perf_counter()
         try:
             _check_size(request.body, self._limits.max_bytes)
-            if not _is_json(request.content_type):
-                return _ReadRequest(request, (self._read_image(request.body, request.is_test),))
-            instances = read_instances(request.body, self._limits.max_instances)
+            is_json = _is_json(request.content_type)
+            deadline = time.thread_time() + self._limits.max_decode_seconds
+            body = unpack(request.body, request.content_encoding, self._limits.max_bytes, deadline)
+            if not is_json:
+                return _ReadRequest(request, (self._read_image(body, request.is_test),))
+            instances = read_instances(body, self._limits.max_instances)
         except BadRequest as error:
             return _ReadRequest(request, (self._failed(error, request.is_test, started),))
-        return _ReadRequest(request, self._read_images(instances, request.is_test), is_list=True)
+        return _ReadRequest(request, self._read_images(instances, request.is_test, deadline), is_list=True)
 
-    def _read_images(self, bodies: Iterable[bytes | BadRequest], is_test: bool) -> tuple[Item, ...]:
+    def _read_images(self, bodies: Iterable[bytes | BadRequest], is_test: bool, deadline: float) -> tuple[Item, ...]:
         """Return the items of a JSON request.
 
-        The total decoding time is limited, because even an image of a few kilobytes can take a second.
+        The total decoding time is limited, because even an image of a few kilobytes can take a second. It ends at the
+        deadline, a value of `time.thread_time`.
         """
         too_much = RequestTooLarge(
             f"expected all instances to take at most {self._limits.max_decode_seconds} s of processor time to decode, "
             "but they take longer; send fewer or smaller images"
         )
-        deadline = time.thread_time() + self._limits.max_decode_seconds
         return tuple(self._read_image(body if time.thread_time() < deadline else too_much, is_test) for body in bodies)
 
     def _read_image(self, body: bytes | BadRequest, is_test: bool) -> Item:

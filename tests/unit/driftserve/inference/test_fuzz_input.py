@@ -1,7 +1,10 @@
 """Fuzz tests: any bytes give a response or a documented error. `make fuzz` runs many more examples."""
 
 import base64
+import gzip
 import json
+import time
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driftserve.archive.contract import Contract
-from driftserve.errors import BadRequest
+from driftserve.errors import BadRequest, RequestTooLarge
 from driftserve.images.decode import ImageLimits, decode
+from driftserve.inference.content_encoding import unpack
 from driftserve.inference.instances import read_instances
 from driftserve.inference.model import load_graph
 from driftserve.inference.service import Request, RequestLimits, Service
@@ -45,6 +49,16 @@ def mutated(draw: st.DrawFn, body: bytes) -> bytes:
     return body[: draw(st.integers(0, len(body)))] if draw(st.booleans()) else body
 
 
+CODINGS = st.sampled_from(["gzip", "x-gzip", "deflate", "identity", "", "br"]) | st.text(max_size=10)
+PACKERS = {
+    "gzip": gzip.compress,
+    "GZIP": lambda body: gzip.compress(body[:9]) + gzip.compress(body[9:], 1),
+    "deflate": zlib.compress,
+    " deflate": lambda body: zlib.compress(body)[2:-4],
+    "identity": bytes,
+}
+
+
 def _is_decoded_or_refused(body: bytes) -> None:
     try:
         decoded = decode(body, SMALL)
@@ -76,6 +90,31 @@ def _is_read_or_refused(body: bytes) -> None:
         return
     assert 1 <= len(instances) <= 3
     assert all(isinstance(instance, (bytes, BadRequest)) and instance != b"" for instance in instances)
+
+
+@given(st.binary(max_size=300), st.integers(0, 200), st.sampled_from(sorted(PACKERS)))
+def test_a_packed_body_gives_back_its_bytes_within_the_limit(body: bytes, times: int, coding: str) -> None:
+    body *= times
+    packed = PACKERS[coding](body)
+    assert unpack(packed, coding, len(body), time.thread_time() + 60) == body
+    if body and coding != "identity":
+        with pytest.raises(RequestTooLarge, match="when unpacked"):
+            unpack(packed, coding, len(body) - 1, time.thread_time() + 60)
+
+
+@given(
+    st.sampled_from(BODIES)
+    .flatmap(lambda body: st.sampled_from([pack(body) for pack in PACKERS.values()]))
+    .flatmap(mutated)
+    | st.binary(max_size=100),
+    CODINGS,
+)
+def test_any_packed_body_is_unpacked_or_refused(body: bytes, coding: str) -> None:
+    try:
+        unpacked = unpack(body, coding, 100_000, time.thread_time() + 60)
+    except BadRequest:
+        return
+    assert len(unpacked) <= 100_000
 
 
 @given(JSON)
@@ -113,10 +152,13 @@ def service(contract: Contract, graph_file: Path) -> Service:
     st.sampled_from(BODIES).flatmap(mutated) | st.binary(max_size=100),
     st.sampled_from(["image/png", "application/json", "text/plain", ""]) | st.text(max_size=10),
     st.booleans(),
+    CODINGS,
 )
-def test_any_request_is_answered_with_json(service: Service, body: bytes, content_type: str, is_wrapped: bool) -> None:
+def test_any_request_is_answered_with_json(
+    service: Service, body: bytes, content_type: str, is_wrapped: bool, coding: str
+) -> None:
     if is_wrapped:
         body = json.dumps({"instances": [{"b64": base64.b64encode(body).decode()}]}).encode()
-    (response,) = service.predict([Request(body, content_type, "r-1")])
+    (response,) = service.predict([Request(body, content_type, "r-1", content_encoding=coding)])
     assert response.status in (200, 400, 413, 415)
     json.dumps(response.body, allow_nan=False)
