@@ -232,6 +232,21 @@ def test_a_request_with_slow_images_blocks_a_worker_for_a_limited_time(
         assert endpoint.post(bodies[0]).status == 200
 
 
+def test_a_batch_of_requests_with_slow_images_delays_others_for_a_limited_time(
+    server: str, archive: Path, place: Place, bodies: list[bytes]
+) -> None:
+    if server == "mms":
+        pytest.skip("with MMS, a batch is one request")
+    slow = _instances(encode(np.zeros((7000, 7000, 3), np.uint8)), 20)  # 0.3 s per image
+    settings = {"DRIFTSERVE_WORKERS": "1", "DRIFTSERVE_BATCH_SIZE": "16", "DRIFTSERVE_MAX_BATCH_DELAY_MS": "500"}
+    with started(archive, *place(), server, **settings) as endpoint, ThreadPoolExecutor(16) as pool:
+        began_at = time.monotonic()
+        answers = pool.map(lambda _: endpoint.post(slow, "application/json").status, range(15))
+        assert endpoint.post(bodies[0]).status == 200
+        assert time.monotonic() - began_at < 40  # 15 times 20 images take 90 s on an idle machine
+        assert set(answers) <= {200, 413}
+
+
 def _instances(image: bytes, number: int) -> bytes:
     return json.dumps({"instances": [{"b64": base64.b64encode(image).decode()}] * number}).encode()
 

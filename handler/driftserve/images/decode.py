@@ -103,6 +103,19 @@ def decode(body: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> npt.NDArray[np.
         raise UndecodableImage(f"expected a complete image, got a truncated or corrupt one: {error}") from error
 
 
+def count_pixels(body: bytes) -> int:
+    """Return the number of pixels that an image's header announces; 0 if the header is unreadable or refused."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            _check_part_count(body)
+            _check_tiff(body, DEFAULT_LIMITS)
+            with Image.open(BoundedFile(body), formats=FORMATS) as image:
+                return image.width * image.height
+    except Exception:  # `decode` reports what is wrong
+        return 0
+
+
 def _decode(body: bytes, limits: ImageLimits) -> npt.NDArray[np.uint8]:
     _check_part_count(body)
     _check_tiff(body, limits)

@@ -8,7 +8,7 @@ from itertools import islice
 
 from driftserve.archive.contract import Contract
 from driftserve.errors import BadRequest, DriftserveError, RequestTooLarge, UnsupportedMediaType
-from driftserve.images.decode import DEFAULT_LIMITS, ImageLimits, decode
+from driftserve.images.decode import DEFAULT_LIMITS, ImageLimits, count_pixels, decode
 from driftserve.images.preprocess import preprocess
 from driftserve.images.raster import to_raster
 from driftserve.inference.classifier import Classifier, Item, milliseconds_since
@@ -23,16 +23,21 @@ logger = logging.getLogger(__name__)
 IMAGE_TYPES = ("image/*", "application/x-image", "application/octet-stream")
 JSON_TYPE = "application/json"
 
+_LEAST_SHARE = 1e-3  # seconds in which the first image of a request is started; a started image is finished
+
 Observe = Callable[[tuple[Observation, ...]], None]
 
 
 @dataclass(frozen=True)
 class RequestLimits:
-    """Limits of a request: bytes of the body, instances in a JSON body, time to unpack and decode, image size."""
+    """Limits of a request: bytes of the unpacked body, instances in a JSON body, image size.
 
-    max_bytes: int = 25 * 1024 * 1024  # as sent, and unpacked
+    `max_decode_seconds` is the processor time for unpacking and decoding the bodies of a batch; its requests share it.
+    """
+
+    max_bytes: int = 25 * 1024 * 1024
     max_instances: int = 64
-    max_decode_seconds: float = 5.0  # processor time
+    max_decode_seconds: float = 5.0
     image: ImageLimits = DEFAULT_LIMITS
 
 
@@ -96,7 +101,7 @@ class Service:
         gets an error, with its own status.
         """
         started = time.perf_counter()
-        batch = [self._read(request) for request in requests]
+        batch = self._read_batch(requests)
         items = self._classifier.classify([item for read in batch for item in read.items])
         in_order = iter(items)
         classified = [replace(read, items=tuple(islice(in_order, len(read.items)))) for read in batch]
@@ -107,29 +112,47 @@ class Service:
             self._log(request, response, total_ms)
         return responses
 
-    def _read(self, request: Request) -> _ReadRequest:
+    def _read_batch(self, requests: Sequence[Request]) -> list[_ReadRequest]:
+        """Read requests, those with small images first; each gets an equal share of the decoding time that is left.
+
+        So a request with images that are slow to decode can delay the others of its batch, but hardly displace them.
+        """
+        ends = time.thread_time() + self._limits.max_decode_seconds
+        read: dict[int, _ReadRequest] = {}
+        places = list(range(len(requests)))
+        if len(requests) > 1:
+            places.sort(key=lambda place: _expected_cost(requests[place]))
+        for place in places:
+            left = ends - time.thread_time()
+            share = max(_LEAST_SHARE, left / (len(requests) - len(read))) if left > 0 else 0.0
+            read[place] = self._read(requests[place], share)
+        return [read[place] for place in range(len(requests))]
+
+    def _read(self, request: Request, seconds: float) -> _ReadRequest:
+        """Read a request; give up unpacking, or start no further image, after so many seconds of processor time."""
         started = time.perf_counter()
         try:
             _check_size(request.body, self._limits.max_bytes)
             is_json = _is_json(request.content_type)
-            deadline = time.thread_time() + self._limits.max_decode_seconds
+            deadline = time.thread_time() + seconds
             body = unpack(request.body, request.content_encoding, self._limits.max_bytes, deadline)
             if not is_json:
-                return _ReadRequest(request, (self._read_image(body, request.is_test),))
+                return _ReadRequest(request, self._read_images([body], request.is_test, deadline))
             instances = read_instances(body, self._limits.max_instances)
+            deadline = time.thread_time() + seconds  # the size of a body limits the time to parse it
         except BadRequest as error:
             return _ReadRequest(request, (self._failed(error, request.is_test, started),))
         return _ReadRequest(request, self._read_images(instances, request.is_test, deadline), is_list=True)
 
     def _read_images(self, bodies: Iterable[bytes | BadRequest], is_test: bool, deadline: float) -> tuple[Item, ...]:
-        """Return the items of a JSON request.
+        """Return the items of the images of a request.
 
         The total decoding time is limited, because even an image of a few kilobytes can take a second. It ends at the
         deadline, a value of `time.thread_time`.
         """
         too_much = RequestTooLarge(
-            f"expected all instances to take at most {self._limits.max_decode_seconds} s of processor time to decode, "
-            "but they take longer; send fewer or smaller images"
+            f"expected the images of a batch to take at most {self._limits.max_decode_seconds} s of processor time to "
+            "decode, but they take longer; send fewer or smaller images, or send this request again"
         )
         return tuple(self._read_image(body if time.thread_time() < deadline else too_much, is_test) for body in bodies)
 
@@ -230,6 +253,14 @@ def _observation(item: Item, total_ms: float) -> Observation:
         image_id=item.image_id,
         is_test=item.is_test,
     )
+
+
+def _expected_cost(request: Request) -> tuple[bool, int]:
+    """Return a key that sorts requests: one image before JSON and encoded bodies; by pixels, or by length."""
+    is_json = request.content_type.split(";")[0].strip().lower() == JSON_TYPE
+    if is_json or request.content_encoding:
+        return True, len(request.body)
+    return False, count_pixels(request.body)
 
 
 def _check_size(body: bytes, max_bytes: int) -> None:

@@ -1,6 +1,7 @@
 import base64
 import json
 import logging
+import time
 from pathlib import Path
 from typing import Any
 
@@ -187,6 +188,48 @@ def test_instances_are_refused_once_the_decoding_time_is_used_up(contract: Contr
     assert types[-1] == "RequestTooLarge"
     (response,) = service.predict([_instances(*[encode(GREEN)] * 3)])  # each request has its own time limit
     assert _types(response) == ["green"] * 3
+
+
+def test_the_requests_of_a_batch_share_the_decoding_time_and_good_ones_are_answered(
+    contract: Contract, graph_file: Path
+) -> None:
+    service = Service(
+        contract, load_graph(graph_file, contract.image_spec), None, RequestLimits(max_decode_seconds=1.0)
+    )
+    slow = encode(np.zeros((2000, 2000, 3), np.uint8))  # about 20 ms to decode
+    requests = [
+        *[_instances(*[slow] * 60)] * 8,
+        _request(slow),
+        _instances(*[encode(GREEN)] * 3),
+        _request(encode(GREEN)),
+    ]
+    began = time.thread_time()
+    responses = service.predict(requests)
+    assert time.thread_time() - began < 5  # 8 times 60 images take 10 s
+    assert [response.status for response in responses] == [200] * 11
+    for response in responses[:8]:
+        assert _types(response)[0] in LABELS  # each request gets its share
+        assert _types(response)[-1] == "RequestTooLarge"
+    assert _types(responses[9]) == ["green"] * 3
+    assert responses[10].body["label"] == "green"
+
+
+def test_large_images_of_a_batch_wait_for_smaller_ones_and_are_refused_in_time(
+    contract: Contract, graph_file: Path
+) -> None:
+    service = Service(
+        contract, load_graph(graph_file, contract.image_spec), None, RequestLimits(max_decode_seconds=0.2)
+    )
+    slow = encode(np.zeros((2000, 2000, 3), np.uint8))
+    responses = service.predict([*[_request(slow)] * 60, _request(encode(GREEN)), _request(b"garbage")])
+    assert [response.status for response in responses[-2:]] == [200, 400]
+    assert [response.status for response in responses[:60]] == sorted(response.status for response in responses[:60])
+    assert responses[59].status == 413
+    error: Any = responses[59].body["error"]
+    assert error["message"] == (
+        "expected the images of a batch to take at most 0.2 s of processor time to decode, but they take longer; "
+        "send fewer or smaller images, or send this request again"
+    )
 
 
 def test_images_and_instances_of_a_server_batch_share_model_batches_of_limited_size(contract: Contract) -> None:
