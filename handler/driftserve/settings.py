@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from driftserve.archive.contract import Sha256
 from driftserve.errors import SettingsError
 from driftserve.host.cgroup import available_processors
-from driftserve.text import is_utf8
+from driftserve.text import fault_of_variable
 from driftserve.validation import first_problem
 
 PREFIX = "DRIFTSERVE_"
@@ -43,7 +43,7 @@ class Settings(BaseModel):
 
     sinks: tuple[SinkName, ...] = ("log",)
     """Sinks for the metrics, separated by commas: `log`, `cloudwatch` (PutMetricData), `emf` (JSON lines on stdout).
-    The default on Lambda is `emf`."""
+    `none`: no metrics. The default on Lambda is `emf`."""
 
     cloudwatch_namespace: str = Field(default="driftserve", min_length=1, max_length=255)
     """Namespace of the metrics in CloudWatch."""
@@ -155,6 +155,13 @@ class Settings(BaseModel):
             raise ValueError("expected at least one digest; unset the variable to allow any archive")
         return digests
 
+    @field_validator("sinks", mode="before")
+    @classmethod
+    def _check_some(cls, value: object) -> object:
+        if isinstance(value, str) and not value.strip(" ,"):
+            raise ValueError("expected at least one sink, or `none` to deliver no metrics")
+        return () if value == "none" else value
+
     @field_validator("sinks")
     @classmethod
     def _check_distinct(cls, sinks: tuple[SinkName, ...]) -> tuple[SinkName, ...]:
@@ -175,8 +182,9 @@ class Settings(BaseModel):
             raise SettingsError(f"{', '.join(stray)}: no such setting; expected one of {', '.join(known)}")
         names = {field: name for field, name in SAGEMAKER_NAMES.items() if name in environment}
         names |= {field: name for name, field in known.items() if name in environment}
-        if others := [name for name in names.values() if not is_utf8(environment[name])]:
-            raise SettingsError(f"{others[0]}: expected UTF-8, got {environment[others[0]]}; rename the file or folder")
+        for name in names.values():
+            if fault := fault_of_variable(environment[name]):
+                raise SettingsError(f"{name}: {fault}")
         try:
             return cls.model_validate({field: environment[name] for field, name in names.items()})
         except ValidationError as error:
@@ -188,7 +196,7 @@ class Settings(BaseModel):
         """Return the variables for a child process whose `from_environment` returns these settings."""
         values = {field: getattr(self, field) for field in self.model_fields_set}
         return {
-            PREFIX + field.upper(): ",".join(value) if isinstance(value, tuple) else str(value)
+            PREFIX + field.upper(): ",".join(value) or "none" if isinstance(value, tuple) else str(value)
             for field, value in values.items()
             if value is not None
         }

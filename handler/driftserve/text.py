@@ -21,6 +21,22 @@ def is_utf8(name: str) -> bool:
     return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
+def fault_of_variable(value: str) -> str | None:
+    """Return what is wrong with the text of an environment variable, or None.
+
+    An empty variable is a template that was not filled in. As a path it would be the current directory, as a list
+    nothing at all. So it is an error in all settings.
+
+    >>> fault_of_variable(" ")
+    'expected a value, got an empty one; unset the variable to use the default'
+    """
+    if not is_utf8(value):
+        return f"expected UTF-8, got {value}; rename the file or folder"
+    if not value.strip():
+        return "expected a value, got an empty one; unset the variable to use the default"
+    return None
+
+
 def one_line(error: object) -> str:
     """Return the text of an error as one line of at most 600 printable characters."""
     return printable(str(error)[:600])

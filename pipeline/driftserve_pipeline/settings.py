@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-from driftserve.text import is_utf8
+from driftserve.text import fault_of_variable
 from driftserve.validation import first_problem
 from driftserve_pipeline.errors import PipelineError
 
@@ -165,11 +165,12 @@ def read_settings(environment: Mapping[str, str]) -> PipelineSettings:
     """Read the settings from an environment, and ignore variables without our prefix.
 
     Raises:
-        PipelineError: a variable with our prefix is not a setting, or its value is out of bounds or not UTF-8.
+        PipelineError: a variable with our prefix is not a setting, or its value is empty, out of bounds or not UTF-8.
     """
     texts = {name.removeprefix(PREFIX).lower(): value for name, value in environment.items() if name.startswith(PREFIX)}
-    if others := [name for name, value in texts.items() if not is_utf8(value)]:
-        raise PipelineError(f"{PREFIX}{others[0].upper()}: expected UTF-8, got {texts[others[0]]}; rename it")
+    for name, value in texts.items():
+        if fault := fault_of_variable(value):
+            raise PipelineError(f"{PREFIX}{name.upper()}: {fault}")
     try:
         return PipelineSettings.model_validate(texts)
     except ValidationError as error:
@@ -183,7 +184,8 @@ def read_settings(environment: Mapping[str, str]) -> PipelineSettings:
 def to_variables(settings: PipelineSettings) -> dict[str, str]:
     """Return the variables from which `read_settings` reads the same settings."""
     chosen = settings.model_dump(mode="json", include=settings.model_fields_set)
-    return {f"{PREFIX}{name.upper()}": _to_text(value) for name, value in chosen.items() if value is not None}
+    texts = {name: _to_text(value) for name, value in chosen.items() if value is not None}
+    return {f"{PREFIX}{name.upper()}": text for name, text in texts.items() if text}  # an empty list is a default
 
 
 def _to_text(value: object) -> str:

@@ -60,7 +60,7 @@ def test_observing_adds_little_latency_to_a_request(
     monitor = subprocess.Popen(
         [sys.executable, "-m", "driftserve", "monitor"],
         env=os.environ
-        | {"DRIFTSERVE_RUNTIME_DIR": str(runtime_dir), "DRIFTSERVE_SINKS": "", "DRIFTSERVE_LOG_LEVEL": "ERROR"},
+        | {"DRIFTSERVE_RUNTIME_DIR": str(runtime_dir), "DRIFTSERVE_SINKS": "none", "DRIFTSERVE_LOG_LEVEL": "ERROR"},
     )
     try:
         wait_for((runtime_dir / SOCKET_FILE).exists)

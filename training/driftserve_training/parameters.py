@@ -14,7 +14,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from driftserve.errors import DataError
-from driftserve.text import is_utf8
+from driftserve.text import fault_of_variable
 from driftserve.validation import first_problem
 from driftserve_training.configuration import Locations, TrainingConfiguration
 
@@ -114,11 +114,12 @@ def from_environment(environment: Mapping[str, str]) -> dict[str, object]:
     """Return the parameters from variables with our prefix, such as `DRIFTSERVE_TRAINING_EPOCHS`.
 
     Raises:
-        DataError: a variable with our prefix names no parameter, or its value is not UTF-8.
+        DataError: a variable with our prefix names no parameter, or its value is empty or not UTF-8.
     """
     ours = {name: value for name, value in environment.items() if name.startswith(PREFIX)}
-    if others := [name for name, value in ours.items() if not is_utf8(value)]:
-        raise DataError(f"{others[0]}: expected UTF-8, got {ours[others[0]]}; rename the file or folder")
+    for name, value in ours.items():
+        if fault := fault_of_variable(value):
+            raise DataError(f"{name}: {fault}")
     return {_to_field_name(name.removeprefix(PREFIX).lower(), name): value for name, value in ours.items()}
 
 

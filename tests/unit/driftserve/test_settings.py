@@ -1,15 +1,19 @@
 from pathlib import Path
 
+import hypothesis
 import pytest
+from hypothesis import strategies as st
 
 from driftserve.errors import SettingsError
-from driftserve.settings import Settings
+from driftserve.settings import SAGEMAKER_NAMES, Settings
+from driftserve.text import printable
 
 
 def test_cloudwatch_is_off_unless_it_is_set() -> None:
     assert Settings.from_environment({}).sinks == ("log",)
     assert Settings.from_environment({"DRIFTSERVE_SINKS": "cloudwatch, log"}).sinks == ("cloudwatch", "log")
-    assert Settings.from_environment({"DRIFTSERVE_SINKS": ""}).sinks == ()
+    assert Settings.from_environment({"DRIFTSERVE_SINKS": "none"}).sinks == ()
+    assert Settings.from_environment(Settings(sinks=()).to_environment()).sinks == ()
 
 
 def test_endpoint_and_variant_are_local_by_default() -> None:
@@ -42,10 +46,24 @@ def test_the_error_for_a_bad_value_names_its_variable(name: str, text: str) -> N
         Settings.from_environment({name: text})
 
 
-@pytest.mark.parametrize("text", ["", " ", ","])
-def test_an_empty_allow_list_allows_nothing(text: str) -> None:
-    with pytest.raises(SettingsError, match=r"DRIFTSERVE_ARCHIVE_SHA256: .*expected at least one digest"):
-        Settings.from_environment({"DRIFTSERVE_ARCHIVE_SHA256": text})
+@pytest.mark.parametrize("field", Settings.model_fields)
+@pytest.mark.parametrize("text", ["", " "])
+def test_an_empty_variable_is_refused(field: str, text: str) -> None:
+    name = f"DRIFTSERVE_{field.upper()}"
+    for variable in {name, SAGEMAKER_NAMES.get(field, name)}:
+        with pytest.raises(
+            SettingsError, match=rf"^{variable}: expected a value, got an empty one; unset the variable"
+        ):
+            Settings.from_environment({variable: text})
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("DRIFTSERVE_ARCHIVE_SHA256", "expected at least one digest"), ("DRIFTSERVE_SINKS", "expected at least one sink")],
+)
+def test_a_list_of_nothing_is_refused(name: str, reason: str) -> None:
+    with pytest.raises(SettingsError, match=rf"{name}: .*{reason}"):
+        Settings.from_environment({name: " , "})
 
 
 def test_a_child_process_gets_the_same_settings() -> None:
@@ -75,3 +93,29 @@ def test_the_error_for_a_bad_value_of_sagemaker_names_its_variable() -> None:
 def test_a_value_that_is_not_utf8_is_refused() -> None:
     with pytest.raises(SettingsError, match="DRIFTSERVE_MODEL_DIR: expected UTF-8, got /models/caf\udce9"):
         Settings.from_environment({"DRIFTSERVE_MODEL_DIR": "/models/caf\udce9"})
+
+
+@pytest.mark.fuzz
+@hypothesis.given(
+    st.dictionaries(
+        st.sampled_from([f"DRIFTSERVE_{field.upper()}" for field in Settings.model_fields]),
+        st.one_of(
+            st.text(st.characters(exclude_characters="\0"), max_size=20),
+            st.sampled_from(
+                ["", " ", ",", "0", "1", "-1", "1e999", "nan", "true", "none", "log", "mms", "/tmp", "\udc80"]
+            ),
+        ),
+        max_size=4,
+    )
+)
+def test_any_variables_give_settings_or_one_line(environment: dict[str, str]) -> None:
+    try:
+        settings = Settings.from_environment(environment)
+    except SettingsError as error:
+        line = printable(error)
+    else:
+        assert Settings.from_environment(settings.to_environment()) == settings
+        assert all(value.strip() for value in environment.values())
+        return
+    assert any(line.startswith(name) for name in environment)
+    assert "\n" not in line

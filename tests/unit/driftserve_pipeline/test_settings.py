@@ -91,6 +91,13 @@ def test_offline_mode_restores_the_environment() -> None:
         boto3.DEFAULT_SESSION = None
 
 
+@pytest.mark.parametrize("field", PipelineSettings.model_fields)
+def test_an_empty_variable_is_refused(field: str) -> None:
+    name = f"DRIFTSERVE_PIPELINE_{field.upper()}"
+    with pytest.raises(PipelineError, match=rf"^{name}: expected a value, got an empty one; unset the variable"):
+        _read(**{field: ""})
+
+
 def test_a_value_that_is_not_utf8_is_refused() -> None:
     with pytest.raises(PipelineError, match=f"{PREFIX}MODEL_NAME: expected UTF-8, got caf\udce9"):
         read_settings({f"{PREFIX}MODEL_NAME": "caf\udce9"})

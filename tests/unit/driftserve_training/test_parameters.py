@@ -19,6 +19,13 @@ def test_the_first_source_with_a_parameter_takes_precedence() -> None:
     assert (chosen.model, chosen.optimizer) == (read_winner()["model"], read_winner()["optimizer"])
 
 
+@pytest.mark.parametrize("field", TrainingConfiguration.model_fields)
+def test_an_empty_variable_is_refused(field: str) -> None:
+    name = f"DRIFTSERVE_TRAINING_{field.upper()}"
+    with pytest.raises(DataError, match=rf"^{name}: expected a value, got an empty one; unset the variable"):
+        from_environment({name: ""})
+
+
 def test_given_weights_determine_the_model() -> None:
     assert to_configuration(PLACES | {"weights": "w"}).model is None
     assert to_configuration(PLACES | {"weights": "w", "model": "resnet18"}).model == "resnet18"
