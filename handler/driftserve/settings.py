@@ -97,8 +97,8 @@ class Settings(BaseModel):
     """Most instances in one JSON request."""
 
     max_decode_seconds: float = Field(default=5.0, ge=0.1, le=60.0)
-    """Processor time to unpack and decode the images of a batch, which its requests share. After it no image is started;
-    a started one finishes."""
+    """Processor time to unpack and decode the images of a batch; its requests share it. After it no image is started; a
+    started one finishes."""
 
     model_dir: Path = Path("/opt/ml/model")
     """Where a Lambda function, and `serve` without an argument, find the archive."""

@@ -9,9 +9,10 @@ from driftserve.metrics.definitions import Definition, Dimensions, Metric
 class Aggregator:
     """Aggregates the events of a period: adds up counts, and collects other values as a distribution."""
 
-    def __init__(self, common: Dimensions) -> None:
-        """Start empty; `common` are the common dimensions of all metrics."""
+    def __init__(self, common: Dimensions, source: str = "") -> None:
+        """Start empty; `common` are the common dimensions of all metrics, and `source` is their source."""
         self._common = common
+        self._source = source
         self._sums: Counter[tuple[Definition, Dimensions]] = Counter()
         self._samples: dict[tuple[Definition, Dimensions], Counter[float]] = {}
 
@@ -26,12 +27,12 @@ class Aggregator:
     def drain(self, now: float) -> list[Metric]:
         """Return the metrics of the period that ends now, and start an empty period."""
         metrics = [
-            Metric(definition.name, definition.unit, dimensions, (float(total),), (1,), now)
+            Metric(definition.name, definition.unit, dimensions, (float(total),), (1,), now, self._source)
             for (definition, dimensions), total in self._sums.items()
         ]
         for (definition, dimensions), samples in self._samples.items():
             values, counts = zip(*sorted(samples.items()), strict=True)
-            metrics.append(Metric(definition.name, definition.unit, dimensions, values, counts, now))
+            metrics.append(Metric(definition.name, definition.unit, dimensions, values, counts, now, self._source))
         self._sums.clear()
         self._samples.clear()
         return metrics

@@ -152,7 +152,8 @@ DEFINITIONS = (
 class Metric:
     """The values of one metric in one period: `values[i]` occurred `counts[i]` times.
 
-    `timestamp` is the end of the period, in seconds since the epoch.
+    `timestamp` is the end of the period, in seconds since the epoch. `source` tells apart models with the same
+    dimensions: two archives may have the same name and version. It is empty for metrics that belong to no model.
     """
 
     name: str
@@ -161,6 +162,7 @@ class Metric:
     values: tuple[float, ...]
     counts: tuple[int, ...]
     timestamp: float
+    source: str = ""
 
 
 def all_series(

@@ -104,7 +104,7 @@ class Monitor:
             return
         self._models[digest] = _WatchedModel(
             DriftWatch(contract, self._window_size, self._windows_between_false_alarms),
-            Aggregator(common_dimensions(self._endpoint_name, self._variant_name, contract.display_name)),
+            Aggregator(common_dimensions(self._endpoint_name, self._variant_name, contract.display_name), digest[:12]),
         )
         logger.info("watching %s (%s)", contract.display_name, digest[:12])
 

@@ -89,6 +89,19 @@ def test_each_model_has_a_line_with_its_metrics_as_a_field(capsys: pytest.Captur
     assert lost["metrics"] == dict(common[:2]) | {"LostMetrics.log": 0.0}
 
 
+def test_two_archives_of_one_name_and_version_have_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(Settings())
+    common = (("EndpointName", "local"), ("VariantName", "AllTraffic"), ("Model", "scenes/1"))
+    LogSink().emit(
+        [
+            Metric("Images", Unit.COUNT, common, (number,), (1,), 0.0, source)
+            for number, source in ((12.0, "a"), (3.0, "b"))
+        ]
+    )
+    lines = [json.loads(line)["metrics"] for line in capsys.readouterr().err.splitlines()]
+    assert [(line["Digest"], line["Images"]) for line in lines] == [("a", 12.0), ("b", 3.0)]
+
+
 def test_libraries_log_from_warning_and_driftserve_from_its_level(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

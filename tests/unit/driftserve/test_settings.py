@@ -102,7 +102,7 @@ def test_a_value_that_is_not_utf8_is_refused() -> None:
         st.one_of(
             st.text(st.characters(exclude_characters="\0"), max_size=20),
             st.sampled_from(
-                ["", " ", ",", "0", "1", "-1", "1e999", "nan", "true", "none", "log", "mms", "/tmp", "\udc80"]
+                ["", " ", ",", "0", "1", "-1", "1e999", "nan", "true", "none", "log", "mms", "/a", "\udc80"]
             ),
         ),
         max_size=4,

@@ -3,7 +3,7 @@
 import csv
 import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from driftserve.archive.contract import MOST_LABELS
 from driftserve.errors import BadRequest, DataError
 from driftserve.images.decode import decode
 from driftserve.images.files import find_images
+from driftserve.metrics.sinks.dimension import dimension_value
 from driftserve_training.configuration import SPLITS
 from driftserve_training.dataset.listing import list_names
 
@@ -112,6 +113,21 @@ def _check_against_file(manifest: Manifest, splits: Sequence[str]) -> None:
         )
 
 
+def check_dimensions(labels: Iterable[str], origin: str) -> None:
+    """Raise if two labels would have one value of the CloudWatch dimension `Class`.
+
+    Raises:
+        DataError: two labels would share a dimension; the message names both.
+    """
+    owners: dict[str, str] = {}
+    for label in sorted(labels):
+        if (owner := owners.setdefault(dimension_value(label), label)) != label:
+            raise DataError(
+                f"{origin}: expected classes that CloudWatch can tell apart, got {owner!r} and {label!r}, which would "
+                f"both be {dimension_value(label)!r}; rename one"
+            )
+
+
 def _check_labels(manifest: Manifest, splits: Sequence[str]) -> None:
     expected = {entry.label for entry in manifest.split(splits[0])}
     if len(expected) < 2:
@@ -121,6 +137,7 @@ def _check_labels(manifest: Manifest, splits: Sequence[str]) -> None:
             f"{manifest.folder}: expected at most {MOST_LABELS} classes, because a drift reference has no room for "
             f"more, got {len(expected)}; merge or remove some"
         )
+    check_dimensions(expected, str(manifest.folder))
     for split in splits[1:]:
         if (labels := {entry.label for entry in manifest.split(split)}) != expected:
             raise DataError(

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from driftserve.errors import DataError
 from driftserve_training.configuration import STREAM
+from driftserve_training.dataset.manifest import check_dimensions
 from driftserve_training.preparation.candidate import Candidate, Rejection
 
 PRECEDENCE = ("test", "val", STREAM, "train")
@@ -61,6 +62,7 @@ def check_classes(candidates: Sequence[Candidate], origin: str) -> None:
     labels = {candidate.label for candidate in candidates}
     if len(labels) < 2:
         raise DataError(f"{origin}: expected at least 2 classes, got {', '.join(labels) or 'none'}; add images")
+    check_dimensions(labels, origin)
     lacking = []
     for split in dict.fromkeys(candidate.split for candidate in candidates):
         present = {candidate.label for candidate in candidates if candidate.split == split}

@@ -19,11 +19,12 @@ class LogSink:
 
     def emit(self, metrics: Sequence[Metric]) -> None:
         """Log the metrics as a field, e.g. `"metrics": {"Model": "scenes/1", "Images": 12, "Latency.model": 9.4}`."""
-        lines: dict[Dimensions, dict[str, float]] = {}
+        lines: dict[tuple[Dimensions, str], dict[str, float]] = {}
         for metric in metrics:
             common = tuple(pair for pair in metric.dimensions if pair[0] in COMMON_DIMENSIONS)
             own = [value for name, value in metric.dimensions if name not in COMMON_DIMENSIONS]
             total = sum(value * times for value, times in zip(metric.values, metric.counts, strict=True))
-            lines.setdefault(common, {})[".".join([metric.name, *own])] = total / sum(metric.counts)
-        for common, values in lines.items():
-            logger.info("metrics of the period", extra={"metrics": dict(common) | values})
+            lines.setdefault((common, metric.source), {})[".".join([metric.name, *own])] = total / sum(metric.counts)
+        for (common, source), values in lines.items():
+            origin = dict(common) | ({"Digest": source} if source else {})
+            logger.info("metrics of the period", extra={"metrics": origin | values})

@@ -9,7 +9,7 @@ from driftserve.archive.contract import MOST_LABELS
 from driftserve.errors import DataError
 from driftserve_demo.synthetic import write_dataset
 from driftserve_training.dataset.manifest import scan, write_manifest
-from image_folders import add_companions
+from image_folders import add_companions, write_coloured
 from sample_images import encode, scene
 
 
@@ -67,6 +67,15 @@ def test_the_error_for_a_missing_split_names_it(folder: Path) -> None:
     shutil.rmtree(folder / "val")
     with pytest.raises(DataError, match=r"expected images as val/<class>/<image>\.jpg, got none"):
         scan(folder)
+
+
+@pytest.mark.parametrize(("first", "second"), [(":cat", "cat"), ("cat", "cat "), ("a\tb", "a b")])
+def test_classes_that_cloudwatch_cannot_tell_apart_are_refused(tmp_path: Path, first: str, second: str) -> None:
+    write_coloured(tmp_path / "fetched/train", 3, seed=1)
+    (tmp_path / "fetched/train/red").rename(tmp_path / "fetched/train" / first)
+    (tmp_path / "fetched/train/blue").rename(tmp_path / "fetched/train" / second)
+    with pytest.raises(DataError, match="expected classes that CloudWatch can tell apart, got .* and .*; rename one"):
+        scan(tmp_path / "fetched", ("train",))
 
 
 def test_splits_with_different_classes_are_refused(folder: Path) -> None:

@@ -181,6 +181,12 @@ def test_a_data_set_with_one_class_is_refused(tmp_path: Path) -> None:
         prepare(source, tmp_path / "out")
 
 
+def test_classes_that_cloudwatch_cannot_tell_apart_are_refused(tmp_path: Path) -> None:
+    folders = {f"seg_{split}/{label}": 3 for split in ("train", "test") for label in (":sea", "sea")}
+    with pytest.raises(DataError, match=r"expected classes that CloudWatch can tell apart, got ':sea' and 'sea'"):
+        prepare(write_images(tmp_path / "fetched", folders), tmp_path / "out")
+
+
 def test_every_class_gives_the_validation_fraction(tmp_path: Path) -> None:
     """Images are drawn independently, so the number per class is binomial: 200 x 0.3, within 4 standard deviations."""
     numbers = {f"seg_{split}/{label}": n for split, n in (("train", 200), ("test", 1)) for label in ("sea", "ice")}
