@@ -1,5 +1,6 @@
 """The runtime directory, which the processes of one container, or of one `serve`, share.
 
+.driftserve            shows that driftserve made the directory, and may delete files in it (`claim`)
 observations.sock      the monitor's end of the channel
 server.lock            locked while a supervisor runs; the kernel unlocks it when the supervisor dies
 monitor.lock           locked while a monitor runs, in the same way
@@ -16,11 +17,14 @@ import shutil
 import stat
 import tempfile
 import time
+from collections.abc import Mapping
+from itertools import combinations
 from pathlib import Path
 from typing import TextIO
 
 from driftserve.archive.contract import Contract, contract_from_json, contract_to_json
 from driftserve.errors import ArchiveError, MonitorError, MonitorNotFound, SettingsError
+from driftserve.host.claim import claim
 from driftserve.host.lock import is_locked, try_lock
 
 logger = logging.getLogger(__name__)
@@ -44,8 +48,9 @@ def runtime_root() -> Path:
 
 def write_contract(runtime_dir: Path, digest: str, contract: Contract) -> None:
     """Write a model's contract for the monitor to read."""
+    _claim(runtime_dir)
     models = runtime_dir / _MODELS_DIRECTORY
-    models.mkdir(parents=True, exist_ok=True)
+    models.mkdir(exist_ok=True)
     replace_file(models / f"{digest}.json", contract_to_json(contract))
 
 
@@ -76,8 +81,9 @@ def lock_runtime(runtime_dir: Path) -> TextIO:
 
     Raises:
         MonitorError: Another monitor already runs in the directory.
+        DataError: The directory has files, and driftserve did not make it.
     """
-    runtime_dir.mkdir(parents=True, exist_ok=True)
+    _claim(runtime_dir)
     lock = _lock(runtime_dir / MONITOR_LOCK_FILE, "another monitor is running there; stop it first")
     (runtime_dir / STATUS_FILE).unlink(missing_ok=True)  # a dead monitor's status would look like this one's
     return lock
@@ -89,6 +95,7 @@ def make_runtime(runtime_dir: Path) -> TextIO:
     Raises:
         MonitorError: Another server uses the directory.
         SettingsError: The path is too long for the sockets in it, or other users can write to the directory.
+        DataError: The directory has files, and driftserve did not make it.
     """
     if len(str(runtime_dir).encode()) > MAX_RUNTIME_PATH_BYTES:
         raise SettingsError(
@@ -97,9 +104,32 @@ def make_runtime(runtime_dir: Path) -> TextIO:
         )
     runtime_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     _check_ownership(runtime_dir)
+    _claim(runtime_dir)
     refusal = "another server is running there; stop it, or choose another directory"
     _lock(runtime_dir / MONITOR_LOCK_FILE, refusal).close()  # the monitor of a killed server may still be stopping
     return _lock(runtime_dir / _SERVER_LOCK_FILE, refusal)
+
+
+def check_apart(places: Mapping[str, Path]) -> None:
+    """Check that no directory is another one, or inside of it.
+
+    Args:
+        places: the directories or files, by the setting that names each.
+
+    Raises:
+        SettingsError: Two of them overlap.
+    """
+    for (name, place), (other_name, other) in combinations(places.items(), 2):
+        if place.is_relative_to(other) or other.is_relative_to(place):
+            raise SettingsError(
+                f"{name}: expected a directory apart from {other_name}, {other}, got {place}; "
+                "files of one could be deleted as files of the other; choose another"
+            )
+
+
+def _claim(runtime_dir: Path) -> None:
+    runtime_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    claim(runtime_dir, "set DRIFTSERVE_RUNTIME_DIR to another", earlier=(_SERVER_LOCK_FILE, MONITOR_LOCK_FILE))
 
 
 def _check_ownership(directory: Path) -> None:

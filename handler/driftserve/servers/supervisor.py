@@ -19,7 +19,7 @@ from driftserve.host.guard import STOP_TIMEOUT_SECONDS, adopt_orphans, end_child
 from driftserve.host.ports import check_port_is_free
 from driftserve.host.stop import StopFlag
 from driftserve.runtime.activity import last_activity, living_workers
-from driftserve.runtime.directory import make_runtime, own_runtime_dir
+from driftserve.runtime.directory import check_apart, make_runtime, own_runtime_dir
 from driftserve.servers import mms, torchserve
 from driftserve.servers.failed_models import FailedModelCleaner
 from driftserve.servers.probe import GoldenProbe, PingProbe, Probe, ProbeThread
@@ -61,11 +61,14 @@ def serve(settings: Settings, stop: StopFlag) -> int:
     Raises:
         ArchiveError: there is no archive, or its verification crashed or took too long.
         MonitorError: another server or monitor uses the runtime directory.
-        SettingsError: the runtime directory is not safe or its path too long, or the server does not support a setting.
+        SettingsError: the runtime directory is not safe, its path is too long, or it overlaps another directory of the
+            settings; or the server does not support a setting.
+        DataError: the runtime directory has files, and driftserve did not make it.
         ServerError: the model server cannot start, ended by itself, or gives wrong answers.
     """
     adopt_orphans()
     archive = None if settings.multi_model else find_archive(settings.model_dir).resolve()
+    _check_directories(settings)
     check_port_is_free(settings.host, settings.port)
     with _runtime(settings) as runtime_dir:
         settings = settings.model_copy(update={"runtime_dir": runtime_dir})
@@ -81,6 +84,20 @@ def serve(settings: Settings, stop: StopFlag) -> int:
         logger.info("starting %s on http://%s:%d", serving.what, settings.host, settings.port)
         _serve(serving, server_dir, settings, stop)
     return 0
+
+
+def _check_directories(settings: Settings) -> None:
+    """Check that the directories of the settings do not overlap, since files in the runtime directory are deleted."""
+    places = {
+        "DRIFTSERVE_RUNTIME_DIR": settings.runtime_dir,
+        "DRIFTSERVE_RECORD_DIR": settings.record_dir,
+        **(
+            {"DRIFTSERVE_MODELS_DIR": settings.models_dir}
+            if settings.multi_model
+            else {"the archive (DRIFTSERVE_MODEL_DIR)": settings.model_dir}
+        ),
+    }
+    check_apart({name: place.resolve() for name, place in places.items() if place is not None})
 
 
 def _one_model(server_dir: Path, model_dir: Path, settings: Settings) -> _Serving:
