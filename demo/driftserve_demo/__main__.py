@@ -18,6 +18,7 @@ from driftserve.command_line import Parser
 from driftserve.errors import DriftserveError
 from driftserve.host.claim import claim
 from driftserve.host.ports import check_port_is_free
+from driftserve.host.temporary import keep_to_temporary_directory
 from driftserve.text import one_line
 
 
@@ -56,6 +57,7 @@ def _run(arguments: argparse.Namespace) -> None:
     from driftserve_demo.stages import DemoOptions, StageError, example_image, run
 
     options = DemoOptions(**vars(arguments))
+    keep_to_temporary_directory()
     claim(options.output, "give another --output", earlier=("demo.log",))
     path = options.output / "report.json"
     for old in (path, *options.output.glob("*.log")):

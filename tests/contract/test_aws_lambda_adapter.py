@@ -57,7 +57,7 @@ DOCUMENTED: Mapping[str, Any] = {
 
 @pytest.fixture
 def service(archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Service:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     return build_function(Settings(model_dir=archive, sinks=()))
 
 

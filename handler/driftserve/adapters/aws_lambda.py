@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from driftserve.bootstrap import build_function, configure_logging
 from driftserve.errors import BadRequest, DriftserveError, MethodNotAllowed, ModelError, NotFound
+from driftserve.host.temporary import keep_to_temporary_directory
 from driftserve.inference.service import Request, Response, Service, error_response
 from driftserve.observations.observation import is_marked_as_test
 from driftserve.settings import Settings
@@ -45,6 +46,7 @@ def _built() -> Handle:
     try:
         settings = Settings.from_environment()
         configure_logging(settings)
+        keep_to_temporary_directory()
         service = build_function(settings)
     except (DriftserveError, OSError) as error:
         sys.stderr.write(f"driftserve: {printable(' '.join(str(error).split()))}\n")

@@ -15,7 +15,6 @@ import logging
 import os
 import shutil
 import stat
-import tempfile
 import time
 from collections.abc import Mapping
 from itertools import combinations
@@ -26,6 +25,7 @@ from driftserve.archive.contract import Contract, contract_from_json, contract_t
 from driftserve.errors import ArchiveError, MonitorError, MonitorNotFound, SettingsError
 from driftserve.host.claim import claim
 from driftserve.host.lock import is_locked, try_lock
+from driftserve.host.temporary import temporary_directory
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ _MODELS_DIRECTORY = "models"
 
 def runtime_root() -> Path:
     """Return the parent of this user's runtime directories. Each server's directory is named by its process id."""
-    return Path(tempfile.gettempdir(), f"driftserve-{os.getuid()}")
+    return temporary_directory() / f"driftserve-{os.getuid()}"
 
 
 def write_contract(runtime_dir: Path, digest: str, contract: Contract) -> None:
@@ -149,7 +149,7 @@ def own_runtime_dir() -> Path:
         SettingsError: Other users can write to the parent directory.
     """
     root = runtime_root()
-    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    root.mkdir(mode=0o700, exist_ok=True)
     _check_ownership(root)
     _sweep(root)
     return root.resolve() / str(os.getpid())
@@ -169,8 +169,11 @@ def find_runtime() -> Path:
 
     Raises:
         MonitorNotFound: No monitor is running, or more than one.
+        SettingsError: The directory of this user's servers could be another user's.
     """
     root = runtime_root()
+    if root.is_symlink() or root.exists():
+        _check_ownership(root)
     running = sorted(lock.parent for lock in root.glob(f"*/{MONITOR_LOCK_FILE}") if is_locked(lock))
     if not running:
         raise MonitorNotFound("no monitor is running; start one with `driftserve serve`")

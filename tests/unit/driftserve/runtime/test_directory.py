@@ -45,7 +45,7 @@ STATUS = ModelStatus(
 
 @pytest.fixture
 def root(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path_factory.mktemp("t")))  # a short path
+    monkeypatch.setenv("TMPDIR", str(tmp_path_factory.mktemp("t")))  # a short path
     return runtime.runtime_root()
 
 
