@@ -30,4 +30,10 @@ def claim(directory: Path, remedy: str, earlier: Collection[str] = ()) -> None:
             f"{directory}: expected an empty directory, or one that driftserve made, because it deletes files there; "
             f"got one with {min(found)}; {remedy}"
         )
-    (directory / MARK_FILE).write_text(_MARK)
+    mark(directory)
+
+
+def mark(directory: Path) -> None:
+    """Mark a directory that driftserve made; do nothing if it has the mark."""
+    if not (directory / MARK_FILE).exists():
+        (directory / MARK_FILE).write_text(_MARK)

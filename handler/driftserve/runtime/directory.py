@@ -6,6 +6,7 @@ server.lock            locked while a supervisor runs; the kernel unlocks it whe
 monitor.lock           locked while a monitor runs, in the same way
 status.json            what `driftserve status` shows; written after new observations, otherwise only its time changes
 models/<digest>.json   the contract of each model, written by the workers that serve it
+models/<digest>.unloaded  exists for a moment, to tell the monitor that the model is no longer served
 workers/<process id>   locked while that worker is busy (`activity`)
 store/model/           the unpacked archive that is served; store/<digest>/ in multi-model mode
 torchserve/, mms/      the server's own configuration, sockets and temporary files
@@ -16,14 +17,14 @@ import os
 import shutil
 import stat
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import combinations
 from pathlib import Path
 from typing import TextIO
 
 from driftserve.archive.contract import Contract, contract_from_json, contract_to_json
 from driftserve.errors import ArchiveError, MonitorError, MonitorNotFound, SettingsError
-from driftserve.host.claim import claim
+from driftserve.host.claim import claim, mark
 from driftserve.host.lock import is_locked, try_lock
 from driftserve.host.temporary import temporary_directory
 
@@ -39,6 +40,7 @@ _LOCK_TRY_SECONDS = 0.05
 # sockaddr_un.sun_path takes 107 bytes on Linux. The longest socket path is torchserve/management.sock.
 MAX_RUNTIME_PATH_BYTES = 107 - len("/torchserve/management.sock")
 _MODELS_DIRECTORY = "models"
+_UNLOADED = ".unloaded"
 
 
 def runtime_root() -> Path:
@@ -52,6 +54,7 @@ def write_contract(runtime_dir: Path, digest: str, contract: Contract) -> None:
     models = runtime_dir / _MODELS_DIRECTORY
     models.mkdir(exist_ok=True)
     replace_file(models / f"{digest}.json", contract_to_json(contract))
+    (models / f"{digest}{_UNLOADED}").unlink(missing_ok=True)
 
 
 def find_contract(runtime_dir: Path, digest: str) -> Contract | None:
@@ -67,8 +70,26 @@ def find_contract(runtime_dir: Path, digest: str) -> Contract | None:
 
 
 def forget_contract(runtime_dir: Path, digest: str) -> None:
-    """Remove the contract of a model that is no longer served."""
-    (runtime_dir / _MODELS_DIRECTORY / f"{digest}.json").unlink(missing_ok=True)
+    """Remove the contract of a model that is no longer served, and tell the monitor.
+
+    A contract that is only missing is not enough: somebody may have removed old files.
+    """
+    models = runtime_dir / _MODELS_DIRECTORY
+    models.mkdir(exist_ok=True)
+    (models / f"{digest}{_UNLOADED}").touch()
+    (models / f"{digest}.json").unlink(missing_ok=True)
+
+
+def unloaded_digests(runtime_dir: Path) -> set[str]:
+    """Return the content digests of models that are no longer served, and that the monitor has not dropped yet."""
+    found = {path.stem for path in (runtime_dir / _MODELS_DIRECTORY).glob(f"*{_UNLOADED}")}
+    return found - known_digests(runtime_dir)
+
+
+def forget_unloaded(runtime_dir: Path, digests: Iterable[str]) -> None:
+    """Remove the files that tell the monitor to drop these models."""
+    for digest in digests:
+        (runtime_dir / _MODELS_DIRECTORY / f"{digest}{_UNLOADED}").unlink(missing_ok=True)
 
 
 def known_digests(runtime_dir: Path) -> set[str]:
@@ -76,21 +97,53 @@ def known_digests(runtime_dir: Path) -> set[str]:
     return {path.stem for path in (runtime_dir / _MODELS_DIRECTORY).glob("*.json")}
 
 
-def lock_runtime(runtime_dir: Path) -> TextIO:
-    """Lock the directory for a monitor until the returned file is closed.
+class RuntimeLock:
+    """A lock of a runtime directory, until `close`.
+
+    Raises:
+        MonitorError: Another process has the lock. The message ends with `refusal`.
+    """
+
+    def __init__(self, path: Path, refusal: str) -> None:
+        self.directory = path.parent
+        self._path = path
+        self._refusal = refusal
+        self._files = [_lock(path, refusal)]
+
+    def restore(self) -> None:
+        """Create and lock the file again if somebody removed it; the same for the directory and its mark."""
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        mark(self.directory)
+        if not self._path.exists():
+            self._files.append(_lock(self._path, self._refusal))
+
+    def close(self) -> None:
+        """Release the lock."""
+        for file in self._files:
+            file.close()
+
+    def __enter__(self) -> "RuntimeLock":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def lock_runtime(runtime_dir: Path) -> RuntimeLock:
+    """Lock the directory for a monitor until the returned lock is closed.
 
     Raises:
         MonitorError: Another monitor already runs in the directory.
         DataError: The directory has files, and driftserve did not make it.
     """
     _claim(runtime_dir)
-    lock = _lock(runtime_dir / MONITOR_LOCK_FILE, "another monitor is running there; stop it first")
+    lock = RuntimeLock(runtime_dir / MONITOR_LOCK_FILE, "another monitor is running there; stop it first")
     (runtime_dir / STATUS_FILE).unlink(missing_ok=True)  # a dead monitor's status would look like this one's
     return lock
 
 
-def make_runtime(runtime_dir: Path) -> TextIO:
-    """Create a server's runtime directory, for this user only. Lock it until the returned file is closed.
+def make_runtime(runtime_dir: Path) -> RuntimeLock:
+    """Create a server's runtime directory, for this user only. Lock it until the returned lock is closed.
 
     Raises:
         MonitorError: Another server uses the directory.
@@ -107,7 +160,7 @@ def make_runtime(runtime_dir: Path) -> TextIO:
     _claim(runtime_dir)
     refusal = "another server is running there; stop it, or choose another directory"
     _lock(runtime_dir / MONITOR_LOCK_FILE, refusal).close()  # the monitor of a killed server may still be stopping
-    return _lock(runtime_dir / _SERVER_LOCK_FILE, refusal)
+    return RuntimeLock(runtime_dir / _SERVER_LOCK_FILE, refusal)
 
 
 def check_apart(places: Mapping[str, Path]) -> None:

@@ -80,5 +80,9 @@ def read_status(runtime_dir: Path) -> dict[str, Any]:
 
 
 def touch_status(runtime_dir: Path) -> None:
-    """Update the status file's time, which shows that the monitor is alive when it has nothing new to write."""
+    """Update the status file's time, which shows that the monitor is alive when it has nothing new to write.
+
+    Raises:
+        FileNotFoundError: Somebody removed the file.
+    """
     os.utime(runtime_dir / STATUS_FILE)
