@@ -301,6 +301,7 @@ def test_files_that_a_cleaner_removes_cost_nothing(
     with started(archive, *place(), server, **settings) as endpoint:
         sent = [endpoint.post(body).status for body in bodies[:10]]
         assert endpoint.observations() == 10
+        (worker,) = endpoint.workers()
         model = endpoint.runtime_dir / "store" / "model" / "model.pt"
         time.sleep(2)  # the supervisor looks after the files once a second from the moment when the server is ready
         for path in sorted(endpoint.runtime_dir.rglob("*"), reverse=True):
@@ -308,9 +309,6 @@ def test_files_that_a_cleaner_removes_cost_nothing(
         wait_for(lambda: model.exists() and (endpoint.runtime_dir / "status.json").exists())
         sent += [endpoint.post(body).status for body in bodies[10:20]]
         assert endpoint.observations() == 20
-        (worker,) = [
-            child for child in endpoint.descendants() if any("model_service_worker" in w for w in child.cmdline())
-        ]
         worker.kill()
         wait_for(lambda: len(endpoint.workers()) == 1)
         wait_for(lambda: endpoint.post(bodies[20]).status == 200)

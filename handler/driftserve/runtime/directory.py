@@ -15,17 +15,17 @@ torchserve/, mms/      the server's own configuration, sockets and temporary fil
 import logging
 import os
 import shutil
-import stat
 import time
 from collections.abc import Iterable, Mapping
 from itertools import combinations
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO
 
 from driftserve.archive.contract import Contract, contract_from_json, contract_to_json
 from driftserve.errors import ArchiveError, MonitorError, MonitorNotFound, SettingsError
 from driftserve.host.claim import claim, mark
 from driftserve.host.lock import is_locked, try_lock
+from driftserve.host.private import check_private, open_private
 from driftserve.host.temporary import temporary_directory
 
 logger = logging.getLogger(__name__)
@@ -187,12 +187,7 @@ def _claim(runtime_dir: Path) -> None:
 
 def _check_ownership(directory: Path) -> None:
     """Check that no other user can put a model or socket into a directory."""
-    found = directory.lstat()
-    if found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode) or found.st_mode & 0o022:
-        raise SettingsError(
-            f"{directory}: expected a directory of this user that no other user can write to, got "
-            f"{stat.filemode(found.st_mode)} of user {found.st_uid}; set DRIFTSERVE_RUNTIME_DIR or TMPDIR to another"
-        )
+    check_private(directory, "set DRIFTSERVE_RUNTIME_DIR or TMPDIR to another")
 
 
 def own_runtime_dir() -> Path:
@@ -236,8 +231,8 @@ def find_runtime() -> Path:
     return running[0]
 
 
-def _lock(path: Path, refusal: str) -> TextIO:
-    lock = path.open("w")
+def _lock(path: Path, refusal: str) -> BinaryIO:
+    lock = open_private(path, os.O_RDWR)
     for _ in range(_LOCK_TRIES):  # a process that only checks the lock holds it for a moment
         if try_lock(lock):
             return lock

@@ -18,6 +18,7 @@ from driftserve.errors import ArchiveError, MonitorError, ServerError, SettingsE
 from driftserve.host.guard import STOP_TIMEOUT_SECONDS, adopt_orphans, end_children
 from driftserve.host.ports import check_port_is_free
 from driftserve.host.stop import StopFlag
+from driftserve.observations.recorder import check_record_directory
 from driftserve.runtime.activity import Workers
 from driftserve.runtime.directory import RuntimeLock, check_apart, make_runtime, own_runtime_dir
 from driftserve.runtime.kept_files import KeptFiles
@@ -63,14 +64,16 @@ def serve(settings: Settings, stop: StopFlag) -> int:
     Raises:
         ArchiveError: there is no archive, or its verification crashed or took too long.
         MonitorError: another server or monitor uses the runtime directory.
-        SettingsError: the runtime directory is not safe, its path is too long, or it overlaps another directory of the
-            settings; or the server does not support a setting.
+        SettingsError: the runtime or the record directory is not safe, a path is too long, or directories of the
+            settings overlap; or the server does not support a setting.
         DataError: the runtime directory has files, and driftserve did not make it.
         ServerError: the model server cannot start, ended by itself, or gives wrong answers.
     """
     adopt_orphans()
     archive = None if settings.multi_model else find_archive(settings.model_dir).resolve()
     _check_directories(settings)
+    if settings.record_dir is not None:
+        check_record_directory(settings.record_dir)
     check_port_is_free(settings.host, settings.port)
     with _runtime(settings) as lock:
         runtime_dir = lock.directory

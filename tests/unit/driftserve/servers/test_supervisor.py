@@ -70,3 +70,11 @@ def test_directories_that_overlap_are_refused_and_their_files_are_kept(
     assert _reason(done).startswith(f"driftserve: DRIFTSERVE_RUNTIME_DIR: expected a directory apart from {name}")
     assert f"{tmp_path / other}, got {tmp_path / runtime}" in done.stderr
     assert kept.read_text() == "a customer's"
+
+
+def test_a_record_directory_that_others_can_write_to_is_refused_at_the_start(tmp_path: Path) -> None:
+    (tmp_path / "record").mkdir()
+    (tmp_path / "record").chmod(0o777)
+    reason = _reason(_serve(tmp_path, DRIFTSERVE_RECORD_DIR="record"))
+    assert reason.startswith(f"driftserve: {tmp_path}/record: expected a directory of this user")
+    assert reason.endswith("set DRIFTSERVE_RECORD_DIR to another, or change its owner or mode")
