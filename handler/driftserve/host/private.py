@@ -26,6 +26,23 @@ def check_private(directory: Path, remedy: str) -> None:
         )
 
 
+def read_regular(path: Path, most_bytes: int) -> tuple[bytes, float]:
+    """Return the content of a regular file, and when it was last changed, in seconds since the epoch.
+
+    Raises:
+        FileNotFoundError: there is no file.
+        OSError: it is no regular file, it is longer than `most_bytes`, or it cannot be read.
+    """
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # a pipe would wait for a writer
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(f"{path}: expected a regular file")
+        content = file.read(most_bytes + 1)
+    if len(content) > most_bytes:
+        raise OSError(f"{path}: expected a file of at most {most_bytes} bytes")
+    return content, found.st_mtime
+
+
 def open_private(path: Path, flags: int) -> BinaryIO:
     """Open a regular file without a buffer; create it for this user only. Neither follow a link nor wait for a pipe.
 

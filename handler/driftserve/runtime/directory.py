@@ -25,7 +25,7 @@ from driftserve.archive.contract import Contract, contract_from_json, contract_t
 from driftserve.errors import ArchiveError, MonitorError, MonitorNotFound, SettingsError
 from driftserve.host.claim import claim, mark
 from driftserve.host.lock import is_locked, try_lock
-from driftserve.host.private import check_private, open_private
+from driftserve.host.private import check_private, open_private, read_regular
 from driftserve.host.temporary import temporary_directory
 
 logger = logging.getLogger(__name__)
@@ -35,6 +35,7 @@ SERVED_DIR_VARIABLE = "SERVED_MODEL_DIR"
 _SERVER_LOCK_FILE = "server.lock"
 MONITOR_LOCK_FILE = "monitor.lock"
 STATUS_FILE = "status.json"
+_MOST_CONTRACT_BYTES = 64 << 20
 _LOCK_TRIES = 20
 _LOCK_TRY_SECONDS = 0.05
 # sockaddr_un.sun_path takes 107 bytes on Linux. The longest socket path is torchserve/management.sock.
@@ -61,7 +62,7 @@ def find_contract(runtime_dir: Path, digest: str) -> Contract | None:
     """Return the contract that a worker wrote, or None while no readable one exists."""
     path = runtime_dir / _MODELS_DIRECTORY / f"{digest}.json"
     try:
-        return contract_from_json(path.read_bytes())
+        return contract_from_json(read_regular(path, _MOST_CONTRACT_BYTES)[0])
     except FileNotFoundError:
         return None
     except (ArchiveError, OSError):
