@@ -9,7 +9,7 @@ from pathlib import Path
 
 from driftserve.archive.contract import Contract
 from driftserve.errors import ServerError
-from driftserve.host.ports import free_ports
+from driftserve.host.ports import free_ports, free_ports_within
 from driftserve.servers.jvm import server_command
 from driftserve.settings import Settings
 
@@ -59,7 +59,7 @@ def _command(directory: Path, properties: Mapping[str, object], python: Path = P
 
 def _properties(directory: Path, settings: Settings) -> dict[str, object]:
     """Return the properties for both one model and many."""
-    grpc_inference, grpc_management = [free for free in free_ports(3) if free != settings.port][:2]
+    grpc_inference, grpc_management = _inner_ports(settings)
     return {
         "inference_address": f"http://{settings.host}:{settings.port}",
         # The other APIs must not be reachable from outside: they are sockets in the runtime directory, or on loopback.
@@ -75,6 +75,14 @@ def _properties(directory: Path, settings: Settings) -> dict[str, object]:
         "max_request_size": settings.max_request_bytes,
         "max_response_size": settings.max_request_bytes,
     }
+
+
+def _inner_ports(settings: Settings) -> list[int]:
+    """Return two free ports for gRPC, inside the range that SageMaker leaves to this container, if there is one."""
+    if settings.safe_port_range is None:
+        return [free for free in free_ports(3) if free != settings.port][:2]
+    first, last = map(int, settings.safe_port_range.split("-"))
+    return free_ports_within(first, last, 2, but=settings.port)
 
 
 def _one_model(directory: Path, model_dir: Path, contract: Contract, settings: Settings) -> dict[str, object]:
