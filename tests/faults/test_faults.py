@@ -304,8 +304,9 @@ def test_files_that_a_cleaner_removes_cost_nothing(
         (worker,) = endpoint.workers()
         model = endpoint.runtime_dir / "store" / "model" / "model.pt"
         time.sleep(2)  # the supervisor looks after the files once a second from the moment when the server is ready
-        for path in sorted(endpoint.runtime_dir.rglob("*"), reverse=True):
-            path.unlink() if path.is_symlink() or not path.is_dir() else path.rmdir()
+        for path in sorted(endpoint.runtime_dir.rglob("*")):
+            if path.is_symlink() or not path.is_dir():
+                path.unlink()
         wait_for(lambda: model.exists() and (endpoint.runtime_dir / "status.json").exists())
         sent += [endpoint.post(body).status for body in bodies[10:20]]
         assert endpoint.observations() == 20
