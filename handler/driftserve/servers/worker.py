@@ -9,12 +9,13 @@ runtime directory (`store`), which all workers of the same archive share.
 
 import logging
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from driftserve.archive.reading import HANDLER_FILE, check_files_beside, find_archive, read_archive
+from driftserve.archive.reading import CONTRACT_FILE, HANDLER_FILE, check_files_beside, find_archive, read_archive
 from driftserve.bootstrap import configure_logging
 from driftserve.errors import ArchiveError, DriftserveError, SettingsError
 from driftserve.host.cgroup import available_memory_bytes
@@ -68,11 +69,14 @@ def served_directory(place: Path, settings: Settings) -> Path:
         check_files_beside(archive)
     store = settings.runtime_dir / "store"
     with locked(store):
-        _, digest = read_archive(archive)
+        contract, digest = read_archive(archive)
         sweep(store, spare=digest)
         if not reserve_memory(archive, settings.runtime_dir, available_memory_bytes()):
             return _no_memory_directory(store)
-        served = store / digest if (store / digest).is_dir() else _verified_copy(archive, store, settings)
+        served = store / digest
+        if not all((served / name).is_file() for name in (CONTRACT_FILE, HANDLER_FILE, *contract.files)):
+            shutil.rmtree(served, ignore_errors=True)  # a cleaner of old files has removed a part of it
+            served = _verified_copy(archive, store, settings)
         hold(served)
     return served
 

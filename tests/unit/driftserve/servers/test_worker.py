@@ -45,6 +45,14 @@ def test_a_verified_copy_is_served_and_workers_share_it(archive: Path, settings:
     assert served_directory(_placed(archive, settings, "two"), settings) == served
 
 
+def test_a_copy_of_which_somebody_removed_files_is_made_again(archive: Path, settings: Settings) -> None:
+    place = _placed(archive, settings)
+    served = served_directory(place, settings)
+    (served / "model.pt").unlink()
+    assert served_directory(place, settings) == served
+    assert (served / "model.pt").is_file()
+
+
 def test_an_archive_that_the_server_unpacked_is_verified_too(archive: Path, settings: Settings) -> None:
     place = settings.models_dir / "unpacked"
     unpack_archive(archive, place)
