@@ -110,7 +110,7 @@ demo: $(INSTALLED) ## Train a model, export it, serve it and find drift [DATA WE
 	  $(if $(DATA),--data '$(DATA)') $(if $(WEIGHTS),--weights '$(WEIGHTS)') \
 	  $(if $(MODEL),--model '$(MODEL)') $(if $(EPOCHS),--epochs '$(EPOCHS)') $(if $(QUICK),--quick)
 
-DRAWN := $(BUILD)/pipeline-dry/data
+DRAWN := $(BUILD)/pipeline-data
 # A word of the shell, whatever is in it; make's own functions know no blanks in the names of files.
 quoted = '$(subst ','\'',$(1))'
 LOCAL_RUN = --pipeline-python $(VENV_PIPELINE)/bin/python --images $(call quoted,$(or $(DATA),$(DRAWN))) \
@@ -181,7 +181,7 @@ bench-drift: $(INSTALLED) ## Measure the drift detector on real images, after `m
 	  $(if $(OOD),--ood '$(OOD)') --cache $(BUILD)/bench-drift
 
 coverage: $(INSTALLED) $(INSTALLED_MMS) ## Measure the branch coverage of driftserve, including its child processes
-	@rm -rf $(BUILD)/coverage && mkdir -p $(BUILD)/coverage
+	@mkdir -p build/coverage && rm -f build/coverage/data*
 	PYTHONDONTWRITEBYTECODE= $(VENV)/bin/coverage run -m pytest $(IN_PARALLEL) \
 	  -m 'not acceptance and not faults and not bench and not image' --ignore=tests/e2e
 	$(VENV)/bin/coverage combine --quiet
@@ -215,4 +215,5 @@ push: ## Push Docker images; list digests in imagedefinitions.json: REGISTRY=nam
 	  --image '$(IMAGE)' --revision '$(REVISION)' $(TARGETS)
 
 clean: ## Remove build/, but keep the .venv folders
-	rm -rf $(BUILD)
+	@test $(call quoted,$(BUILD)) = build || { echo "expected BUILD=build, because clean removes the whole folder; remove another yourself" >&2; exit 1; }
+	rm -rf build

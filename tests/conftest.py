@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -51,6 +52,14 @@ hypothesis.settings.register_profile(
     "fuzz", deadline=None, max_examples=10_000, suppress_health_check=list(hypothesis.HealthCheck)
 )
 hypothesis.settings.load_profile("driftserve")
+
+
+@pytest.fixture(autouse=True)
+def _temporary_directory() -> Iterator[None]:
+    """Undo what a command line that runs in this process sets for its whole process."""
+    before = tempfile.tempdir
+    yield
+    tempfile.tempdir = before
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

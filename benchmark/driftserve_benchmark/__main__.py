@@ -15,6 +15,7 @@ from pathlib import Path
 from driftserve.archive.reading import find_archive, read_contract
 from driftserve.command_line import Parser
 from driftserve.errors import DriftserveError
+from driftserve.host.temporary import keep_to_temporary_directory
 from driftserve_benchmark.cells import score_all
 from driftserve_benchmark.report import Extent, measure
 
@@ -25,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger("driftserve").setLevel(logging.ERROR)  # the alarms of the monitor are expected here
     extent = Extent(options.draws, options.windows, options.runs, options.power_windows, options.workers)
     try:
+        keep_to_temporary_directory()
         archive = find_archive(options.archive)
         images = score_all(archive, options.data, options.ood, options.cache, options.workers)
         report = measure(images, read_contract(archive), extent)

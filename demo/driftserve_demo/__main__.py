@@ -16,7 +16,9 @@ from types import FrameType
 
 from driftserve.command_line import Parser
 from driftserve.errors import DriftserveError
+from driftserve.host.claim import claim
 from driftserve.host.ports import check_port_is_free
+from driftserve.host.temporary import keep_to_temporary_directory
 from driftserve.text import one_line
 
 
@@ -55,7 +57,8 @@ def _run(arguments: argparse.Namespace) -> None:
     from driftserve_demo.stages import DemoOptions, StageError, example_image, run
 
     options = DemoOptions(**vars(arguments))
-    options.output.mkdir(parents=True, exist_ok=True)
+    keep_to_temporary_directory()
+    claim(options.output, "give another --output", earlier=("demo.log",))
     path = options.output / "report.json"
     for old in (path, *options.output.glob("*.log")):
         old.unlink(missing_ok=True)

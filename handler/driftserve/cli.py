@@ -21,6 +21,7 @@ from driftserve.command_line import Parser, describe
 from driftserve.errors import DriftserveError, SettingsError
 from driftserve.host.guard import end_with_parent
 from driftserve.host.stop import stop_at
+from driftserve.host.temporary import keep_to_temporary_directory
 from driftserve.settings import Settings
 from driftserve.text import printable
 
@@ -32,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     run: Callable[[argparse.Namespace, Settings], int] = options.run
     try:
+        keep_to_temporary_directory()
         settings = Settings.from_environment()
         configure_logging(settings)
         return run(options, settings)

@@ -21,6 +21,7 @@ NOT_SETTINGS = frozenset({"DRIFTSERVE_DATA"})
 # (parameters.py). Our own variable overrides them.
 SAGEMAKER_NAMES = {
     "port": "SAGEMAKER_BIND_TO_PORT",
+    "safe_port_range": "SAGEMAKER_SAFE_PORT_RANGE",
     "workers": "SAGEMAKER_MODEL_SERVER_WORKERS",
     "response_timeout_seconds": "SAGEMAKER_MODEL_SERVER_TIMEOUT",
     "multi_model": "SAGEMAKER_MULTI_MODEL",
@@ -56,6 +57,10 @@ class Settings(BaseModel):
 
     port: int = Field(default=8080, ge=1, le=65535)
     """Port that the server listens on; `--port` overrides it. Also set by `SAGEMAKER_BIND_TO_PORT`."""
+
+    safe_port_range: str | None = Field(default=None, pattern=r"^\d{1,5}-\d{1,5}$")
+    """Ports that the server may use inside the container, `FIRST-LAST`. TorchServe needs two of them. If not set, any
+    free ports are used. Also set by `SAGEMAKER_SAFE_PORT_RANGE`, on an endpoint with several containers."""
 
     server: ServerName = "torchserve"
     """Model server to use, `torchserve` or `mms` (Multi Model Server); `--server` overrides it."""
@@ -161,6 +166,15 @@ class Settings(BaseModel):
         if isinstance(value, str) and not value.strip(" ,"):
             raise ValueError("expected at least one sink, or `none` to deliver no metrics")
         return () if value == "none" else value
+
+    @field_validator("safe_port_range")
+    @classmethod
+    def _check_port_range(cls, ports: str | None) -> str | None:
+        if ports is not None:
+            first, last = map(int, ports.split("-"))
+            if not 1 <= first <= last <= 65535:
+                raise ValueError("expected FIRST-LAST, with 1 <= FIRST <= LAST <= 65535")
+        return ports
 
     @field_validator("sinks")
     @classmethod

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from driftserve.command_line import Parser, describe
 from driftserve.errors import DriftserveError
+from driftserve.host.temporary import keep_to_temporary_directory
 from driftserve.text import printable
 from driftserve_pipeline.commands.command import Command, Outcome
 from driftserve_pipeline.commands.compare import COMPARE
@@ -40,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status."""
     options = _parser().parse_args(arguments)
     try:
+        keep_to_temporary_directory()
         done = COMMANDS[options.command].run(options)
         outcome = done if isinstance(done, Outcome) else Outcome(done)
         _write(outcome.text)

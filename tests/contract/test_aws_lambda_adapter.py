@@ -23,7 +23,7 @@ CONTEXT = LambdaContext("invocation-1", None, None, "0", "arn:aws:lambda:eu-cent
 
 @pytest.fixture
 def service(archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Service:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     return build_function(Settings(model_dir=archive, sinks=()))
 
 

@@ -308,6 +308,34 @@ def _aws(url: str) -> dict[str, str]:
     }
 
 
+@pytest.mark.core
+def test_files_that_a_cleaner_removes_cost_nothing(
+    server: str, archive: Path, place: Place, bodies: list[bytes]
+) -> None:
+    settings = {"DRIFTSERVE_PROBE_INTERVAL_SECONDS": "1", "DRIFTSERVE_WORKERS": "1"}
+    with started(archive, *place(), server, **settings) as endpoint:
+        sent = [endpoint.post(body).status for body in bodies[:10]]
+        assert endpoint.observations() == 10
+        (worker,) = endpoint.workers()
+        model = endpoint.runtime_dir / "store" / "model" / "model.pt"
+        time.sleep(2)  # the supervisor looks after the files once a second from the moment when the server is ready
+        for path in sorted(endpoint.runtime_dir.rglob("*")):
+            if path.is_symlink() or not path.is_dir():
+                path.unlink()
+        wait_for(lambda: model.exists() and (endpoint.runtime_dir / "status.json").exists())
+        sent += [endpoint.post(body).status for body in bodies[10:20]]
+        assert endpoint.observations() == 20
+        worker.kill()
+        wait_for(lambda: len(endpoint.workers()) == 1)
+        wait_for(lambda: endpoint.post(bodies[20]).status == 200)
+        assert endpoint.process.poll() is None
+        os.kill(endpoint.process.pid, signal.SIGTERM)
+        assert endpoint.process.wait(30) == 0
+        assert sent == [200] * 20
+        assert "probes in a row" not in endpoint.log.read_text()
+        assert "requests are still running" not in endpoint.log.read_text()
+
+
 def test_two_servers_count_separately(server: str, archive: Path, place: Place, bodies: list[bytes]) -> None:
     with started(archive, *place(), server) as one, started(archive, *place(), server) as other:
         with load(one, bodies) as first, load(other, bodies, threads=1) as second:

@@ -475,6 +475,15 @@ def test_a_killed_fetch_leaves_no_output_and_the_next_one_removes_its_files(tmp_
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "source"]
 
 
+def test_a_folder_with_the_name_of_the_temporary_one_is_kept(tmp_path: Path) -> None:
+    source = write_images(tmp_path / "source", PLAIN)
+    kept = tmp_path / ".out.partial" / "mine"
+    kept.mkdir(parents=True)
+    with pytest.raises(DataError, match=r"\.out\.partial: expected only the temporary folders .* got mine"):
+        fetch(str(source), tmp_path / "out")
+    assert kept.exists()
+
+
 def test_an_output_folder_that_is_a_mount_point_is_filled(tmp_path: Path) -> None:
     """This is usual in containers. A mount point cannot be replaced by a rename."""
     write_images(tmp_path / "source", PLAIN)

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import shutil
 import socket
 import subprocess
 import sys
@@ -148,6 +149,23 @@ def test_a_model_with_a_removed_contract_is_forgotten_after_its_last_metrics_are
         wait_for(lambda: '"Images": 3' in log.read_text())
         write_contract(runtime_dir, DIGEST, contract)  # the model is loaded again
         wait_for(lambda: _status(runtime_dir).get("observations") == 0)
+
+
+def test_files_that_somebody_removes_end_no_window(runtime_dir: Path, contract: Contract, tmp_path: Path) -> None:
+    log, environment = tmp_path / "log", {"DRIFTSERVE_RUNTIME_DIR": str(runtime_dir)}
+    with running("driftserve", "monitor", environment=environment, log=log):
+        wait_for(lambda: _status(runtime_dir))
+        connected = Sender(runtime_dir / SOCKET_FILE, DIGEST)
+        observations = _observations(contract, 9)
+        connected.send(tuple(observations[:3]))
+        wait_for(lambda: _status(runtime_dir).get("observations") == 3)
+        shutil.rmtree(runtime_dir)
+        wait_for(lambda: (runtime_dir / SOCKET_FILE).exists() and _status(runtime_dir).get("observations") == 3)
+        connected.send(tuple(observations[3:5]))
+        _send(runtime_dir, observations[5:])  # a new worker
+        wait_for(lambda: _status(runtime_dir).get("observations") == 9)
+        assert (runtime_dir / "models" / f"{DIGEST}.json").is_file()
+    assert "Traceback" not in log.read_text()
 
 
 def test_an_unreadable_contract_is_read_again_later(runtime_dir: Path, contract: Contract, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import json
 import re
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
@@ -15,6 +15,7 @@ import pytest
 import driftserve.cli
 from checkout import TESTS
 from driftserve_demo.synthetic import write_dataset
+from driftserve_pipeline.local.containers import __main__ as containers
 from driftserve_pipeline.local.processes.__main__ import main
 from processes import running, wait_for
 from service_models import service_models_read_once
@@ -163,7 +164,7 @@ def test_a_run_on_images_renders_its_definition_and_reads_them_in_place(
 def test_settings_that_cannot_be_rendered_are_a_one_line_error(
     pipeline_python: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: list[str], reason: str
 ) -> None:
-    given = ["--work", str(tmp_path), "--images", str(tmp_path), "--pipeline-python", str(pipeline_python)]
+    given = ["--work", str(tmp_path / "w"), "--images", str(tmp_path), "--pipeline-python", str(pipeline_python)]
     assert main([*given, *flags]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert re.match(f"driftserve_pipeline: {reason}", line)
@@ -173,8 +174,23 @@ def test_the_error_of_the_renderer_is_passed_on(tmp_path: Path, capsys: pytest.C
     python = tmp_path / "sdk"
     python.write_text("#!/bin/sh\necho a warning >&2\necho driftserve-pipeline: no SDK >&2\nexit 2\n")
     python.chmod(0o755)
-    assert main(["--work", str(tmp_path), "--images", str(tmp_path), "--pipeline-python", str(python)]) == 2
+    assert main(["--work", str(tmp_path / "w"), "--images", str(tmp_path), "--pipeline-python", str(python)]) == 2
     assert capsys.readouterr().err == "driftserve_pipeline: no SDK\n"
+
+
+@pytest.mark.parametrize("run", [main, containers.main], ids=["processes", "containers"])
+def test_a_work_folder_with_files_of_somebody_else_is_refused(
+    run: Callable[[list[str]], int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "mine.mar").touch()
+    (tmp_path / "pipeline.json").write_text("mine")
+    given = ["--work", str(tmp_path), "--images", str(tmp_path), "--pipeline-python", "python"]
+    assert run(given) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"driftserve_pipeline: {tmp_path}: expected an empty directory, or one that driftserve made")
+    assert (tmp_path / "model" / "mine.mar").exists()
+    assert (tmp_path / "pipeline.json").read_text() == "mine"
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
+from driftserve.host.claim import claim
 from driftserve_pipeline.local.aws import local_aws, make_client
 from driftserve_pipeline.local.processes.__main__ import main
 from driftserve_pipeline.registry import list_versions
@@ -322,7 +323,8 @@ def test_the_last_value_of_a_parameter_holds_because_make_gives_its_own_first(sc
 
 
 def test_other_files_beside_the_executions_are_ignored(scenario: Scenario) -> None:
-    (scenario.work / "executions").mkdir(parents=True)
+    claim(scenario.work, "")
+    (scenario.work / "executions").mkdir()
     (scenario.work / "executions" / "notes.txt").touch()
     assert scenario.run(definition(processing("Only", scenario.program("only", "")))) == 0
 

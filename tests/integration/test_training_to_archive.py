@@ -232,6 +232,9 @@ def test_every_command_accepts_the_same_flags_for_separate_splits(
     assert main(["explain", "--images", "1", "--steps", "4", "--no-randomisation", *given]) == 0
     assert main(["export", "--output", output, *given]) == 0
     contract = read_contract(tmp_path / "out" / "model" / "scenes.mar")
+    capsys.readouterr()
+    assert main(["export", "--output", output, "--name", "other", *given]) == 2
+    assert "model/scenes.mar: expected no archive beside other.mar" in capsys.readouterr().err
     assert contract.provenance["manifest_sha256"] == scan(few).sha256
     assert contract.certificate is not None
     assert contract.certificate.source.startswith("18 images of val/ ")

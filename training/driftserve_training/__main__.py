@@ -16,6 +16,7 @@ from collections.abc import Sequence
 
 from driftserve.command_line import Parser, describe
 from driftserve.errors import DriftserveError
+from driftserve.host.temporary import keep_to_temporary_directory
 from driftserve.text import printable
 from driftserve_training.commands.evaluate import EVALUATE
 from driftserve_training.commands.explain import EXPLAIN
@@ -42,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status."""
     options = _parser().parse_args(arguments)
     try:
+        keep_to_temporary_directory()
         done = COMMANDS[options.command].run(options)
     except DriftserveError as error:
         print(f"driftserve_training: {printable(error)}", file=sys.stderr)

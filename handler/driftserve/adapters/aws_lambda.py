@@ -10,6 +10,7 @@ from typing import Any
 from driftserve.adapters.lambda_event import HttpCall, read_call, to_result
 from driftserve.bootstrap import build_function, configure_logging
 from driftserve.errors import DriftserveError, MethodNotAllowed, ModelError, NotFound
+from driftserve.host.temporary import keep_to_temporary_directory
 from driftserve.inference.service import Request, Response, Service, error_response
 from driftserve.observations.observation import is_marked_as_test
 from driftserve.settings import Settings
@@ -42,6 +43,7 @@ def _built() -> Handle:
     try:
         settings = Settings.from_environment()
         configure_logging(settings)
+        keep_to_temporary_directory()
         service = build_function(settings)
     except (DriftserveError, OSError) as error:
         sys.stderr.write(f"driftserve: {printable(' '.join(str(error).split()))}\n")

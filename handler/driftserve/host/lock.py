@@ -1,6 +1,8 @@
 """Locks between processes: `flock(2)` on an open file. The kernel releases a lock when its last holder dies."""
 
 import fcntl
+import os
+import stat
 from pathlib import Path
 from typing import Protocol
 
@@ -32,9 +34,12 @@ def unlock(file: OpenFile | int) -> None:
 
 
 def is_locked(path: Path) -> bool:
-    """Return whether a process has an exclusive lock on a file; False if the file does not exist."""
+    """Return whether a process has an exclusive lock on a file; False if there is no regular file."""
     try:
-        with path.open() as file:
-            return not try_lock(file, is_shared=True)
-    except FileNotFoundError:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe would wait for a writer
+    except (FileNotFoundError, NotADirectoryError):
         return False
+    try:
+        return stat.S_ISREG(os.fstat(descriptor).st_mode) and not try_lock(descriptor, is_shared=True)
+    finally:
+        os.close(descriptor)

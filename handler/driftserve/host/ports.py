@@ -1,5 +1,6 @@
 """Finds free TCP ports of this machine, and checks whether a port is free."""
 
+import contextlib
 import socket
 
 from driftserve.errors import ServerError
@@ -12,6 +13,27 @@ def free_ports(number: int) -> list[int]:
     for bound in sockets:
         bound.close()
     return ports
+
+
+def free_ports_within(first: int, last: int, number: int, but: int) -> list[int]:
+    """Return `number` ports from `first` to `last`, without the port `but`, that were free a moment ago.
+
+    Raises:
+        ServerError: there are fewer.
+    """
+    found: list[int] = []
+    for port in range(first, last + 1):
+        if len(found) == number:
+            break
+        with contextlib.suppress(ServerError):
+            check_port_is_free("127.0.0.1", port)
+            found += [port] if port != but else []
+    if len(found) < number:
+        raise ServerError(
+            f"expected {number} free ports from {first} to {last}, without {but}, got {len(found)}; "
+            "set DRIFTSERVE_SAFE_PORT_RANGE to another range"
+        )
+    return found
 
 
 def check_port_is_free(host: str, port: int) -> None:

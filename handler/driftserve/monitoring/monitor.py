@@ -54,6 +54,10 @@ class Monitor:
             self._add_model(digest)
         return digest in self._models
 
+    def contract(self, digest: str) -> Contract:
+        """Return the contract of a model that is watched."""
+        return self._models[digest].drift.contract
+
     def knows(self, digest: str) -> bool:
         """Return whether a model is watched. If it is not, try to start watching it.
 

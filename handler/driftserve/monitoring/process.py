@@ -15,7 +15,14 @@ from driftserve.monitoring.monitor import Monitor
 from driftserve.observations.channel import SOCKET_FILE, Inbox, Receiver
 from driftserve.observations.observation import batch_from_bytes
 from driftserve.observations.recorder import Recorder
-from driftserve.runtime.directory import known_digests, lock_runtime
+from driftserve.runtime.directory import (
+    RuntimeLock,
+    forget_unloaded,
+    known_digests,
+    lock_runtime,
+    unloaded_digests,
+    write_contract,
+)
 from driftserve.runtime.status import Losses, touch_status, write_status
 
 logger = logging.getLogger(__name__)
@@ -72,13 +79,13 @@ class MonitorProcess:
             MonitorError: Another monitor runs in the runtime directory, or the receiving thread died.
         """
         sys.setswitchinterval(_SWITCH_INTERVAL_SECONDS)
-        with lock_runtime(self._runtime_dir):
+        with lock_runtime(self._runtime_dir) as lock:
             receiver = Receiver(self._runtime_dir / SOCKET_FILE)
             drain = threading.Thread(target=self._drain, args=(receiver, stop), name="receiver", daemon=True)
             drain.start()
             self._sync_models()
             self._update_status(is_new=True)
-            self._watch(stop, drain)
+            self._watch(stop, drain, lock)
             drain.join()
             self._process_inbox()
             receiver.close()
@@ -99,11 +106,12 @@ class MonitorProcess:
                     logger.error("inbox full, dropping datagrams (%d queued)", len(self._inbox))
                 self._queue_full += 1
 
-    def _watch(self, stop: StopFlag, drain: threading.Thread) -> None:
+    def _watch(self, stop: StopFlag, drain: threading.Thread, lock: RuntimeLock) -> None:
         due = time.monotonic() + self._period_seconds
         while not stop.wait(_TICK_SECONDS):
             if not drain.is_alive():
                 raise MonitorError("the receiving thread ended; its traceback is in the log above")
+            self._restore(lock)
             is_new = self._sync_models()
             self._update_status(is_new=self._process_inbox() > 0 or is_new)
             if (now := time.monotonic()) >= due:
@@ -111,15 +119,27 @@ class MonitorProcess:
                 self._unreadable.clear()
                 due = next_period(due, now, self._period_seconds)
 
+    def _restore(self, lock: RuntimeLock) -> None:
+        """Write again what a cleaner of old files has removed: the lock and the contracts. The windows go on."""
+        try:
+            lock.restore()
+            for digest in self._watched - known_digests(self._runtime_dir) - unloaded_digests(self._runtime_dir):
+                write_contract(self._runtime_dir, digest, self._monitor.contract(digest))
+        except OSError:
+            if not self._is_status_failing:
+                logger.exception("cannot write into %s; monitoring continues", self._runtime_dir)
+
     def _sync_models(self) -> bool:
-        """Add new models and drop removed ones; return whether anything changed."""
+        """Add new models and drop unloaded ones; return whether anything changed."""
         known = known_digests(self._runtime_dir)
-        new, gone = known - self._watched - self._unreadable, self._watched - known
+        unloaded = unloaded_digests(self._runtime_dir)
+        new, gone = known - self._watched - self._unreadable, self._watched & unloaded
         for digest in sorted(new):
             (self._watched if self._monitor.watch(digest) else self._unreadable).add(digest)
         for digest in sorted(gone):
             self._publisher.publish(self._monitor.forget(digest, time.time()))
         self._watched -= gone
+        forget_unloaded(self._runtime_dir, unloaded)
         return bool(gone) or not new.isdisjoint(self._watched)
 
     def _process_inbox(self) -> int:
@@ -164,6 +184,8 @@ class MonitorProcess:
                 write_status(self._runtime_dir, self._monitor.status(), self._losses())
             else:
                 touch_status(self._runtime_dir)
+        except FileNotFoundError:  # somebody removed the file or the directory
+            self._is_status_failing = True
         except OSError:  # for example a full disk; the current windows are worth more than the status
             if not self._is_status_failing:
                 logger.exception("cannot write the status; monitoring continues")

@@ -1,8 +1,9 @@
 """The channel from the workers to the monitor: a Unix datagram socket that never blocks a request."""
 
+import contextlib
 import errno
 import logging
-import os
+import select
 import socket
 import threading
 import time
@@ -155,22 +156,39 @@ class Receiver:
     def __init__(self, path: Path) -> None:
         """Listen at `path`. Replace the socket that an earlier monitor left there, if any."""
         path.unlink(missing_ok=True)
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        os.fchmod(self._socket.fileno(), 0o600)  # Linux gives the file of the socket this mode, less the umask
-        self._socket.bind(str(path))
+        self._path = path
+        # The sockets after the first replace removed ones. Workers that are connected still send to the older ones.
+        self._sockets: list[socket.socket] = []
         self._buffer = memoryview(bytearray(_MAX_DATAGRAM_BYTES))
+        self._check_at = 0.0
+        self._bind()
 
     def receive(self, timeout_seconds: float) -> bytes | None:
         """Return the next datagram, or None if none came in time."""
-        self._socket.settimeout(timeout_seconds)
-        try:
-            return bytes(self._buffer[: self._socket.recv_into(self._buffer)])
-        except TimeoutError:
+        if (now := time.monotonic()) >= self._check_at:
+            self._check_at = now + _RETRY_SECONDS
+            if not self._path.exists():  # somebody removed old files
+                with contextlib.suppress(OSError):  # the directory is missing, too, until the monitor makes it again
+                    self._bind()
+        ready, _, _ = select.select(self._sockets, [], [], timeout_seconds)
+        if not ready:
             return None
+        return bytes(self._buffer[: ready[0].recv_into(self._buffer)])
 
     def close(self) -> None:
         """Stop listening."""
-        self._socket.close()
+        for bound in self._sockets:
+            bound.close()
+
+    def _bind(self) -> None:
+        new = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            os.fchmod(new.fileno(), 0o600)  # Linux gives the file of the socket this mode, less the umask
+            new.bind(str(self._path))
+        except OSError:
+            new.close()
+            raise
+        self._sockets.append(new)
 
 
 class Inbox:

@@ -6,11 +6,13 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import BinaryIO, TextIO
+from typing import BinaryIO
 
 from driftserve.drift.report import DriftReport, report_to_json
 from driftserve.drift.watch import Progress
+from driftserve.errors import SettingsError
 from driftserve.host.lock import try_lock
+from driftserve.host.private import check_private, open_private
 from driftserve.observations.replay import record_header
 
 logger = logging.getLogger(__name__)
@@ -20,6 +22,17 @@ REPORTS_FILE = "reports.jsonl"
 _LOCK_FILE = ".lock"  # locked by the one server that records there; the kernel unlocks it when the server dies
 _BLOCK_BYTES = 1 << 16
 _FILES = 4  # files of a record: `x.jsonl` and, from newer to older, `x.jsonl.1` to `x.jsonl.3`
+
+
+def check_record_directory(directory: Path) -> None:
+    """Check that no other user can change the records of an existing directory; a missing one is created later.
+
+    Raises:
+        SettingsError: it is not a directory of this user, or others can write to it.
+    """
+    directory = directory.resolve()
+    if directory.exists():
+        check_private(directory, "set DRIFTSERVE_RECORD_DIR to another, or change its owner or mode")
 
 
 def oldest_first(files: Iterable[Path]) -> list[Path]:
@@ -38,7 +51,8 @@ class Recorder:
     failure, counts the lost lines in `lost`, and tries again with each new line.
 
     Args:
-        directory: Directory of the records. If it does not exist, it is created with access for this user only.
+        directory: Directory of the records. If it does not exist, it is created with access for this user only. If it
+            exists, it must be this user's, and no other user may write to it. Links in it are not followed.
         max_bytes: Most bytes in each of the two records.
         window_size: The operator's window size, or None if the contract's applies; `replay` needs it.
         windows_between_false_alarms: The operator's value, or None if the contract's applies; `replay` needs it.
@@ -55,7 +69,7 @@ class Recorder:
         self._directory = directory
         self._policy = (window_size, windows_between_false_alarms)
         self._most_header_bytes = max_bytes // _FILES // 2
-        self._lock: TextIO | None = None
+        self._lock: BinaryIO | None = None
         self._observations = _RotatingFile(directory / OBSERVATIONS_FILE, max_bytes)
         self._reports = _RotatingFile(directory / REPORTS_FILE, max_bytes)
 
@@ -103,14 +117,18 @@ class Recorder:
                 )
             self.lost += 1
 
-    def _lock_directory(self) -> TextIO:
+    def _lock_directory(self) -> BinaryIO:
         """Lock the directory until the returned file is closed.
 
         Raises:
-            OSError: Another server has the lock, or the lock file cannot be created.
+            OSError: Another server has the lock, the lock file cannot be created, or others can write to the directory.
         """
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = (self._directory / _LOCK_FILE).open("w")
+        try:
+            check_record_directory(self._directory)
+        except SettingsError as error:
+            raise OSError(errno.EPERM, str(error)) from error
+        lock = open_private(self._directory / _LOCK_FILE, os.O_RDWR)
         try:
             if not try_lock(lock):
                 raise OSError(errno.EBUSY, "another server records there; give each server its own directory")
@@ -162,13 +180,13 @@ class _RotatingFile:
         self.close()
         if incoming > self._file_bytes:
             raise OSError(errno.EFBIG, f"expected lines of at most {self._file_bytes} bytes, got {incoming}")
-        if self._path.exists() and _cut_torn_line(self._path) + incoming > self._file_bytes:
+        if os.path.lexists(self._path) and _cut_torn_line(self._path) + incoming > self._file_bytes:
             for number in range(_FILES - 1, 0, -1):
                 newer = self._numbered(number - 1)
                 if newer.exists():
                     newer.replace(self._numbered(number))
-        self._file = self._path.open("ab", buffering=0)
-        self._size = self._path.stat().st_size
+        self._file = open_private(self._path, os.O_WRONLY | os.O_APPEND)
+        self._size = os.fstat(self._file.fileno()).st_size
         return self._file
 
     def _numbered(self, number: int) -> Path:
@@ -177,7 +195,7 @@ class _RotatingFile:
 
 def _cut_torn_line(path: Path) -> int:
     """Remove an incomplete last line, which a killed writer may have left; return the file's new size in bytes."""
-    with path.open("r+b") as file:
+    with open_private(path, os.O_RDWR) as file:
         size = end = file.seek(0, os.SEEK_END)
         while end > 0:
             start = max(0, end - _BLOCK_BYTES)

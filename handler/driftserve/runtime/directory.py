@@ -1,10 +1,12 @@
 """The runtime directory, which the processes of one container, or of one `serve`, share.
 
+.driftserve            shows that driftserve made the directory, and may delete files in it (`claim`)
 observations.sock      the monitor's end of the channel
 server.lock            locked while a supervisor runs; the kernel unlocks it when the supervisor dies
 monitor.lock           locked while a monitor runs, in the same way
 status.json            what `driftserve status` shows; written after new observations, otherwise only its time changes
 models/<digest>.json   the contract of each model, written by the workers that serve it
+models/<digest>.unloaded  exists for a moment, to tell the monitor that the model is no longer served
 workers/<process id>   locked while that worker is busy (`activity`)
 store/model/           the unpacked archive that is served; store/<digest>/ in multi-model mode
 torchserve/, mms/      the server's own configuration, sockets and temporary files
@@ -13,15 +15,18 @@ torchserve/, mms/      the server's own configuration, sockets and temporary fil
 import logging
 import os
 import shutil
-import stat
-import tempfile
 import time
+from collections.abc import Iterable, Mapping
+from itertools import combinations
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO
 
 from driftserve.archive.contract import Contract, contract_from_json, contract_to_json
 from driftserve.errors import ArchiveError, MonitorError, MonitorNotFound, SettingsError
+from driftserve.host.claim import claim, mark
 from driftserve.host.lock import is_locked, try_lock
+from driftserve.host.private import check_private, open_private, read_regular
+from driftserve.host.temporary import temporary_directory
 
 logger = logging.getLogger(__name__)
 
@@ -30,30 +35,34 @@ SERVED_DIR_VARIABLE = "SERVED_MODEL_DIR"
 _SERVER_LOCK_FILE = "server.lock"
 MONITOR_LOCK_FILE = "monitor.lock"
 STATUS_FILE = "status.json"
+_MOST_CONTRACT_BYTES = 64 << 20
 _LOCK_TRIES = 20
 _LOCK_TRY_SECONDS = 0.05
 # sockaddr_un.sun_path takes 107 bytes on Linux. The longest socket path is torchserve/management.sock.
 MAX_RUNTIME_PATH_BYTES = 107 - len("/torchserve/management.sock")
 _MODELS_DIRECTORY = "models"
+_UNLOADED = ".unloaded"
 
 
 def runtime_root() -> Path:
     """Return the parent of this user's runtime directories. Each server's directory is named by its process id."""
-    return Path(tempfile.gettempdir(), f"driftserve-{os.getuid()}")
+    return temporary_directory() / f"driftserve-{os.getuid()}"
 
 
 def write_contract(runtime_dir: Path, digest: str, contract: Contract) -> None:
     """Write a model's contract for the monitor to read."""
+    _claim(runtime_dir)
     models = runtime_dir / _MODELS_DIRECTORY
-    models.mkdir(parents=True, exist_ok=True)
+    models.mkdir(exist_ok=True)
     replace_file(models / f"{digest}.json", contract_to_json(contract))
+    (models / f"{digest}{_UNLOADED}").unlink(missing_ok=True)
 
 
 def find_contract(runtime_dir: Path, digest: str) -> Contract | None:
     """Return the contract that a worker wrote, or None while no readable one exists."""
     path = runtime_dir / _MODELS_DIRECTORY / f"{digest}.json"
     try:
-        return contract_from_json(path.read_bytes())
+        return contract_from_json(read_regular(path, _MOST_CONTRACT_BYTES)[0])
     except FileNotFoundError:
         return None
     except (ArchiveError, OSError):
@@ -62,8 +71,26 @@ def find_contract(runtime_dir: Path, digest: str) -> Contract | None:
 
 
 def forget_contract(runtime_dir: Path, digest: str) -> None:
-    """Remove the contract of a model that is no longer served."""
-    (runtime_dir / _MODELS_DIRECTORY / f"{digest}.json").unlink(missing_ok=True)
+    """Remove the contract of a model that is no longer served, and tell the monitor.
+
+    A contract that is only missing is not enough: somebody may have removed old files.
+    """
+    models = runtime_dir / _MODELS_DIRECTORY
+    models.mkdir(exist_ok=True)
+    (models / f"{digest}{_UNLOADED}").touch()
+    (models / f"{digest}.json").unlink(missing_ok=True)
+
+
+def unloaded_digests(runtime_dir: Path) -> set[str]:
+    """Return the content digests of models that are no longer served, and that the monitor has not dropped yet."""
+    found = {path.stem for path in (runtime_dir / _MODELS_DIRECTORY).glob(f"*{_UNLOADED}")}
+    return found - known_digests(runtime_dir)
+
+
+def forget_unloaded(runtime_dir: Path, digests: Iterable[str]) -> None:
+    """Remove the files that tell the monitor to drop these models."""
+    for digest in digests:
+        (runtime_dir / _MODELS_DIRECTORY / f"{digest}{_UNLOADED}").unlink(missing_ok=True)
 
 
 def known_digests(runtime_dir: Path) -> set[str]:
@@ -71,24 +98,58 @@ def known_digests(runtime_dir: Path) -> set[str]:
     return {path.stem for path in (runtime_dir / _MODELS_DIRECTORY).glob("*.json")}
 
 
-def lock_runtime(runtime_dir: Path) -> TextIO:
-    """Lock the directory for a monitor until the returned file is closed.
+class RuntimeLock:
+    """A lock of a runtime directory, until `close`.
+
+    Raises:
+        MonitorError: Another process has the lock. The message ends with `refusal`.
+    """
+
+    def __init__(self, path: Path, refusal: str) -> None:
+        self.directory = path.parent
+        self._path = path
+        self._refusal = refusal
+        self._files = [_lock(path, refusal)]
+
+    def restore(self) -> None:
+        """Create and lock the file again if somebody removed it; the same for the directory and its mark."""
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        mark(self.directory)
+        if not self._path.exists():
+            self._files.append(_lock(self._path, self._refusal))
+
+    def close(self) -> None:
+        """Release the lock."""
+        for file in self._files:
+            file.close()
+
+    def __enter__(self) -> "RuntimeLock":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def lock_runtime(runtime_dir: Path) -> RuntimeLock:
+    """Lock the directory for a monitor until the returned lock is closed.
 
     Raises:
         MonitorError: Another monitor already runs in the directory.
+        DataError: The directory has files, and driftserve did not make it.
     """
-    runtime_dir.mkdir(parents=True, exist_ok=True)
-    lock = _lock(runtime_dir / MONITOR_LOCK_FILE, "another monitor is running there; stop it first")
+    _claim(runtime_dir)
+    lock = RuntimeLock(runtime_dir / MONITOR_LOCK_FILE, "another monitor is running there; stop it first")
     (runtime_dir / STATUS_FILE).unlink(missing_ok=True)  # a dead monitor's status would look like this one's
     return lock
 
 
-def make_runtime(runtime_dir: Path) -> TextIO:
-    """Create a server's runtime directory, for this user only. Lock it until the returned file is closed.
+def make_runtime(runtime_dir: Path) -> RuntimeLock:
+    """Create a server's runtime directory, for this user only. Lock it until the returned lock is closed.
 
     Raises:
         MonitorError: Another server uses the directory.
         SettingsError: The path is too long for the sockets in it, or other users can write to the directory.
+        DataError: The directory has files, and driftserve did not make it.
     """
     if len(str(runtime_dir).encode()) > MAX_RUNTIME_PATH_BYTES:
         raise SettingsError(
@@ -97,19 +158,37 @@ def make_runtime(runtime_dir: Path) -> TextIO:
         )
     runtime_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     _check_ownership(runtime_dir)
+    _claim(runtime_dir)
     refusal = "another server is running there; stop it, or choose another directory"
     _lock(runtime_dir / MONITOR_LOCK_FILE, refusal).close()  # the monitor of a killed server may still be stopping
-    return _lock(runtime_dir / _SERVER_LOCK_FILE, refusal)
+    return RuntimeLock(runtime_dir / _SERVER_LOCK_FILE, refusal)
+
+
+def check_apart(places: Mapping[str, Path]) -> None:
+    """Check that no directory is another one, or inside of it.
+
+    Args:
+        places: the directories or files, by the setting that names each.
+
+    Raises:
+        SettingsError: Two of them overlap.
+    """
+    for (name, place), (other_name, other) in combinations(places.items(), 2):
+        if place.is_relative_to(other) or other.is_relative_to(place):
+            raise SettingsError(
+                f"{name}: expected a directory apart from {other_name}, {other}, got {place}; "
+                "files of one could be deleted as files of the other; choose another"
+            )
+
+
+def _claim(runtime_dir: Path) -> None:
+    runtime_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    claim(runtime_dir, "set DRIFTSERVE_RUNTIME_DIR to another", earlier=(_SERVER_LOCK_FILE, MONITOR_LOCK_FILE))
 
 
 def _check_ownership(directory: Path) -> None:
     """Check that no other user can put a model or socket into a directory."""
-    found = directory.lstat()
-    if found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode) or found.st_mode & 0o022:
-        raise SettingsError(
-            f"{directory}: expected a directory of this user that no other user can write to, got "
-            f"{stat.filemode(found.st_mode)} of user {found.st_uid}; set DRIFTSERVE_RUNTIME_DIR or TMPDIR to another"
-        )
+    check_private(directory, "set DRIFTSERVE_RUNTIME_DIR or TMPDIR to another")
 
 
 def own_runtime_dir() -> Path:
@@ -119,7 +198,7 @@ def own_runtime_dir() -> Path:
         SettingsError: Other users can write to the parent directory.
     """
     root = runtime_root()
-    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    root.mkdir(mode=0o700, exist_ok=True)
     _check_ownership(root)
     _sweep(root)
     return root.resolve() / str(os.getpid())
@@ -139,8 +218,11 @@ def find_runtime() -> Path:
 
     Raises:
         MonitorNotFound: No monitor is running, or more than one.
+        SettingsError: The directory of this user's servers could be another user's.
     """
     root = runtime_root()
+    if root.is_symlink() or root.exists():
+        _check_ownership(root)
     running = sorted(lock.parent for lock in root.glob(f"*/{MONITOR_LOCK_FILE}") if is_locked(lock))
     if not running:
         raise MonitorNotFound("no monitor is running; start one with `driftserve serve`")
@@ -150,8 +232,8 @@ def find_runtime() -> Path:
     return running[0]
 
 
-def _lock(path: Path, refusal: str) -> TextIO:
-    lock = path.open("w")
+def _lock(path: Path, refusal: str) -> BinaryIO:
+    lock = open_private(path, os.O_RDWR)
     for _ in range(_LOCK_TRIES):  # a process that only checks the lock holds it for a moment
         if try_lock(lock):
             return lock

@@ -8,10 +8,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from driftserve.drift.report import DriftReport, Verdict
-from driftserve.errors import MonitorNotFound
+from driftserve.errors import MonitorError, MonitorNotFound
 from driftserve.host.lock import is_locked
+from driftserve.host.private import read_regular
 from driftserve.runtime.directory import MONITOR_LOCK_FILE, STATUS_FILE, replace_file
+from driftserve.text import one_line
+from driftserve.validation import first_problem
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,11 @@ class Losses:
     not_recorded: int = 0
 
 
+_MODELS = TypeAdapter(dict[str, ModelStatus])
+_LOST = TypeAdapter(Losses)
+_MOST_BYTES = 64 << 20
+
+
 def write_status(runtime_dir: Path, models: Mapping[str, ModelStatus], lost: Losses) -> None:
     """Write the monitor's status for `driftserve status`; the keys of `models` are content digests of archives."""
     document = {"models": {digest: asdict(model) for digest, model in models.items()}, "lost": asdict(lost)}
@@ -68,17 +78,37 @@ def read_status(runtime_dir: Path) -> dict[str, Any]:
 
     Raises:
         MonitorNotFound: No monitor runs in that directory.
+        MonitorError: The status file is damaged.
     """
     if not is_locked(runtime_dir / MONITOR_LOCK_FILE):
         raise MonitorNotFound(f"{runtime_dir}: no monitor is running there; start one with `driftserve serve`")
     path = runtime_dir / STATUS_FILE
     try:
-        document: dict[str, Any] = json.loads(path.read_text())
-        return document | {"silent_seconds": round(max(0.0, time.time() - path.stat().st_mtime), 1)}
+        content, written_at = read_regular(path, _MOST_BYTES)
+        document: dict[str, Any] = json.loads(content)
+        _MODELS.validate_python(document["models"])
+        _LOST.validate_python(document["lost"])
     except FileNotFoundError:
         return {"models": {}}
+    except (OSError, ValueError, TypeError, LookupError, RecursionError) as error:
+        raise MonitorError(
+            f"{path}: expected the status of a monitor, got {_reason(error)}; "
+            "remove the file, and the monitor writes it again"
+        ) from error
+    return document | {"silent_seconds": round(max(0.0, time.time() - written_at), 1)}
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        problem = first_problem(error)
+        return f"{problem.place}: {problem.reason}"
+    return f"{type(error).__name__}: {one_line(error)}"
 
 
 def touch_status(runtime_dir: Path) -> None:
-    """Update the status file's time, which shows that the monitor is alive when it has nothing new to write."""
+    """Update the status file's time, which shows that the monitor is alive when it has nothing new to write.
+
+    Raises:
+        FileNotFoundError: Somebody removed the file.
+    """
     os.utime(runtime_dir / STATUS_FILE)

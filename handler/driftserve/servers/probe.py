@@ -10,17 +10,16 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import count
-from pathlib import Path
 from typing import Protocol
 
 from driftserve.archive.contract import Contract
 from driftserve.archive.golden import golden_mismatch
 from driftserve.host.stop import StopFlag
 from driftserve.observations.observation import TEST_ATTRIBUTE
-from driftserve.runtime.activity import last_finished
+from driftserve.runtime.activity import Workers
 from driftserve.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -55,12 +54,12 @@ class Probe(Protocol):
 
 @dataclass(frozen=True)
 class GoldenProbe:
-    """Sends the golden images of an unpacked archive to the server in turn."""
+    """Sends the golden images of an archive to the server in turn."""
 
     host: str
     port: int
     contract: Contract
-    model_dir: Path
+    images: Mapping[str, bytes]  # by file name; in memory, because a file that is missing later is no wrong answer
     question: str = "a golden image"
 
     def ask(self, number: int, timeout_seconds: float) -> Problem | None:
@@ -69,7 +68,7 @@ class GoldenProbe:
         connection = http.client.HTTPConnection(self.host, self.port, timeout=timeout_seconds)
         body = b""
         try:
-            connection.request("POST", "/invocations", (self.model_dir / golden.file).read_bytes(), _HEADERS)
+            connection.request("POST", "/invocations", self.images[golden.file], _HEADERS)
             response = connection.getresponse()
             body = response.read()
             if response.status != 200:
@@ -121,13 +120,13 @@ def ask_until_right(probe: Probe, timeout_seconds: float, give_up: Callable[[], 
 class ProbeThread(threading.Thread):
     """Probes the server until the stop flag is set, or until probes fail too often; then the thread sets `problem`."""
 
-    def __init__(self, probe: Probe, settings: Settings, runtime_dir: Path, stop: StopFlag) -> None:
+    def __init__(self, probe: Probe, settings: Settings, workers: Workers, stop: StopFlag) -> None:
         super().__init__(name="probe", daemon=True)
         self.problem: str | None = None
         self.is_ready = False
         self._probe = probe
         self._settings = settings
-        self._runtime_dir = runtime_dir
+        self._workers = workers
         self._stop_flag = stop
 
     def run(self) -> None:
@@ -151,9 +150,9 @@ class ProbeThread(threading.Thread):
 
     def _probe_once(self) -> Problem | None:
         """Return the problem, or None; also None if the server is only overloaded: its workers still finish batches."""
-        began_at = time.time()
+        began_at = time.monotonic()
         problem = self._ask(self._settings.probe_timeout_seconds)
-        if problem and not problem.is_answer and last_finished(self._runtime_dir) > began_at:
+        if problem and not problem.is_answer and self._workers.last_finished() > began_at:
             logger.warning("overloaded: the workers answer other requests, but not the probe: %s", problem)
             return None
         return problem

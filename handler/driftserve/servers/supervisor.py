@@ -8,18 +8,20 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from driftserve.archive.contract import contract_from_json
 from driftserve.archive.reading import CONTRACT_FILE, find_archive
-from driftserve.errors import ArchiveError, ServerError, SettingsError
+from driftserve.errors import ArchiveError, MonitorError, ServerError, SettingsError
 from driftserve.host.guard import STOP_TIMEOUT_SECONDS, adopt_orphans, end_children
 from driftserve.host.ports import check_port_is_free
 from driftserve.host.stop import StopFlag
-from driftserve.runtime.activity import last_activity, living_workers
-from driftserve.runtime.directory import make_runtime, own_runtime_dir
+from driftserve.observations.recorder import check_record_directory
+from driftserve.runtime.activity import Workers
+from driftserve.runtime.directory import RuntimeLock, check_apart, make_runtime, own_runtime_dir
+from driftserve.runtime.kept_files import KeptFiles
 from driftserve.servers import mms, torchserve
 from driftserve.servers.failed_models import FailedModelCleaner
 from driftserve.servers.probe import GoldenProbe, PingProbe, Probe, ProbeThread
@@ -32,6 +34,7 @@ _PREPARE = {"torchserve": torchserve.prepare, "mms": mms.prepare}
 _DRIFTSERVE = [sys.executable, "-m", "driftserve"]
 _STDERR = 2  # the file descriptor for the server's output, because stdout is for the metrics
 _POLL_SECONDS = 0.1
+_UPKEEP_SECONDS = 1.0
 _RESTART_SECONDS = 5.0  # least time between two restarts of the monitor
 # How long no worker may have been busy before the server is stopped. A request that moves into or out of the server's
 # queue keeps no worker busy.
@@ -61,13 +64,19 @@ def serve(settings: Settings, stop: StopFlag) -> int:
     Raises:
         ArchiveError: there is no archive, or its verification crashed or took too long.
         MonitorError: another server or monitor uses the runtime directory.
-        SettingsError: the runtime directory is not safe or its path too long, or the server does not support a setting.
+        SettingsError: the runtime or the record directory is not safe, a path is too long, or directories of the
+            settings overlap; or the server does not support a setting.
+        DataError: the runtime directory has files, and driftserve did not make it.
         ServerError: the model server cannot start, ended by itself, or gives wrong answers.
     """
     adopt_orphans()
     archive = None if settings.multi_model else find_archive(settings.model_dir).resolve()
+    _check_directories(settings)
+    if settings.record_dir is not None:
+        check_record_directory(settings.record_dir)
     check_port_is_free(settings.host, settings.port)
-    with _runtime(settings) as runtime_dir:
+    with _runtime(settings) as lock:
+        runtime_dir = lock.directory
         settings = settings.model_copy(update={"runtime_dir": runtime_dir})
         server_dir = runtime_dir / settings.server
         server_dir.mkdir(mode=0o700)  # the server's sockets are in it, and have the mode of the umask
@@ -79,14 +88,29 @@ def serve(settings: Settings, stop: StopFlag) -> int:
                 return status
             serving = _one_model(server_dir, model_dir, settings)
         logger.info("starting %s on http://%s:%d", serving.what, settings.host, settings.port)
-        _serve(serving, server_dir, settings, stop)
+        _serve(serving, server_dir, settings, stop, lock)
     return 0
+
+
+def _check_directories(settings: Settings) -> None:
+    """Check that the directories of the settings do not overlap, since files in the runtime directory are deleted."""
+    places = {
+        "DRIFTSERVE_RUNTIME_DIR": settings.runtime_dir,
+        "DRIFTSERVE_RECORD_DIR": settings.record_dir,
+        **(
+            {"DRIFTSERVE_MODELS_DIR": settings.models_dir}
+            if settings.multi_model
+            else {"the archive (DRIFTSERVE_MODEL_DIR)": settings.model_dir}
+        ),
+    }
+    check_apart({name: place.resolve() for name, place in places.items() if place is not None})
 
 
 def _one_model(server_dir: Path, model_dir: Path, settings: Settings) -> _Serving:
     contract = contract_from_json((model_dir / CONTRACT_FILE).read_bytes())
     command = _PREPARE[settings.server](server_dir, model_dir, contract, settings)
-    probe = GoldenProbe(settings.own_address, settings.port, contract, model_dir)
+    images = {golden.file: (model_dir / golden.file).read_bytes() for golden in contract.golden}
+    probe = GoldenProbe(settings.own_address, settings.port, contract, images)
     return _Serving(contract.display_name, command, probe, settings.workers)
 
 
@@ -102,10 +126,12 @@ def _many_models(server_dir: Path, settings: Settings) -> _Serving:
     )
 
 
-def _serve(serving: _Serving, server_dir: Path, settings: Settings, stop: StopFlag) -> None:
+def _serve(serving: _Serving, server_dir: Path, settings: Settings, stop: StopFlag, lock: RuntimeLock) -> None:
     """Run the monitor and the server until `stop` is set and the running requests are answered, or time out."""
     runtime_dir = server_dir.parent
-    watch = ProbeThread(serving.probe, settings, runtime_dir, stop)
+    workers = Workers(runtime_dir)
+    watch = ProbeThread(serving.probe, settings, workers, stop)
+    upkeep = _Upkeep(lock, workers, () if settings.multi_model else (runtime_dir / "store" / "model", server_dir))
     if settings.multi_model:
         FailedModelCleaner(settings.own_address, settings.port, runtime_dir / "store", stop).start()
     with _Monitor(settings) as monitor, _server(serving.command, server_dir, settings) as process:
@@ -114,20 +140,21 @@ def _serve(serving: _Serving, server_dir: Path, settings: Settings, stop: StopFl
             if not watch.is_alive() and not stop.is_set():  # the thread also ends when the flag is set
                 raise ServerError(watch.problem or "the probe thread ended; its traceback is above")
             _keep(monitor, process)
+            upkeep.run(is_ready=watch.is_ready)
         logger.info("stopping after the running requests")
-        _drain(monitor, process, runtime_dir, settings, serving.workers if watch.is_ready else 0)
+        _drain(monitor, process, workers, settings, serving.workers if watch.is_ready else 0)
 
 
 @contextlib.contextmanager
-def _runtime(settings: Settings) -> Iterator[Path]:
-    """Provide a runtime directory without the files of an earlier server."""
+def _runtime(settings: Settings) -> Iterator[RuntimeLock]:
+    """Lock and provide a runtime directory without the files of an earlier server."""
     runtime_dir = settings.runtime_dir.resolve() if settings.runtime_dir else own_runtime_dir()
     lock = make_runtime(runtime_dir)
     ours = [runtime_dir / name for name in ("store", "models", "workers", "beginning", *_PREPARE)]
     try:
         for directory in ours:
             shutil.rmtree(directory, ignore_errors=True)
-        yield runtime_dir
+        yield lock
     finally:
         end_children()
         for directory in ours if settings.runtime_dir else [runtime_dir]:
@@ -183,6 +210,43 @@ class _Monitor:
         return _start([*_DRIFTSERVE, "monitor", "--parent", str(os.getpid())], self._environment)
 
 
+class _Upkeep:
+    """Keeps a running server whole: programs that remove old files from temporary directories change nothing.
+
+    Args:
+        lock: the server's lock of its runtime directory.
+        workers: marks of dead workers are removed.
+        directories: directories whose files are kept, from the time when the server is ready.
+    """
+
+    def __init__(self, lock: RuntimeLock, workers: Workers, directories: Sequence[Path]) -> None:
+        self._lock = lock
+        self._workers = workers
+        self._directories = directories
+        self._kept: KeptFiles | None = None
+        self._due = 0.0
+        self._is_failing = False
+
+    def run(self, is_ready: bool) -> None:
+        """Look after the files, at most once a second."""
+        if (now := time.monotonic()) < self._due:
+            return
+        self._due = now + _UPKEEP_SECONDS
+        try:
+            self._lock.restore()
+            self._workers.living()
+            if self._kept is None and is_ready:
+                self._kept = KeptFiles(*self._directories)
+            if self._kept is not None and (restored := self._kept.restore()):
+                logger.warning("somebody removed files of the running server; wrote again %d", len(restored))
+        except (OSError, MonitorError) as error:
+            if not self._is_failing:
+                logger.error("cannot restore files that somebody removed: %s", error)
+            self._is_failing = True
+        else:
+            self._is_failing = False
+
+
 @contextlib.contextmanager
 def _server(command: list[str], server_dir: Path, settings: Settings) -> Iterator["subprocess.Popen[bytes]"]:
     """Run the model server's JVM under its guard."""
@@ -206,19 +270,18 @@ def _keep(monitor: _Monitor, server: "subprocess.Popen[bytes]") -> None:
 
 
 def _drain(
-    monitor: _Monitor, server: "subprocess.Popen[bytes]", runtime_dir: Path, settings: Settings, workers: int
+    monitor: _Monitor, server: "subprocess.Popen[bytes]", workers: Workers, settings: Settings, number: int
 ) -> None:
-    """Wait until `workers` workers are alive and none of them was busy for a moment, at most until the timeout.
+    """Wait until `number` workers are alive and none of them was busy for a moment, at most until the timeout.
 
     While a worker is missing, requests may be waiting for it.
     """
     deadline = time.monotonic() + settings.drain_timeout_seconds
     quiet_seconds = _QUIET_SECONDS + (settings.max_batch_delay_ms / 1000 if settings.batch_size > 1 else 0)
-    started = time.time()
-    while time.monotonic() < deadline:
-        now = time.time()
-        is_quiet = now - max(started, last_activity(runtime_dir, now)) >= quiet_seconds
-        if is_quiet and living_workers(runtime_dir) >= workers:
+    started = time.monotonic()
+    while (now := time.monotonic()) < deadline:
+        is_quiet = now - max(started, workers.last_activity(now)) >= quiet_seconds
+        if is_quiet and workers.living() >= number:
             return
         _keep(monitor, server)
         time.sleep(_POLL_SECONDS)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from driftserve.archive.contract import Contract
 from driftserve.errors import ServerError
+from driftserve.host.ports import free_ports, free_ports_within
 from driftserve.servers.jvm import server_command
 from driftserve.settings import Settings
 
@@ -61,14 +62,15 @@ def _command(directory: Path, properties: Mapping[str, object], python: Path = P
 
 def _properties(directory: Path, settings: Settings) -> dict[str, object]:
     """Return the properties for both one model and many."""
+    grpc_inference, grpc_management = _inner_ports(settings)
     return {
         "inference_address": f"http://{settings.host}:{settings.port}",
         # No other user may reach the other APIs: they are sockets in a directory of this user, or closed.
         "metrics_address": f"unix:{directory / 'metrics.sock'}",
         "grpc_inference_address": _UNREACHABLE_ADDRESS,
         "grpc_management_address": _UNREACHABLE_ADDRESS,
-        "grpc_inference_port": 0,  # any free one
-        "grpc_management_port": 0,
+        "grpc_inference_port": grpc_inference,
+        "grpc_management_port": grpc_management,
         "disable_token_authorization": "true",
         "enable_envvars_config": "false",
         "decode_input_request": "false",  # raw bytes for every content type, as on MMS
@@ -76,6 +78,14 @@ def _properties(directory: Path, settings: Settings) -> dict[str, object]:
         "max_request_size": settings.max_request_bytes,
         "max_response_size": settings.max_request_bytes,
     }
+
+
+def _inner_ports(settings: Settings) -> list[int]:
+    """Return two free ports for gRPC, inside the range that SageMaker leaves to this container, if there is one."""
+    if settings.safe_port_range is None:
+        return [free for free in free_ports(3) if free != settings.port][:2]
+    first, last = map(int, settings.safe_port_range.split("-"))
+    return free_ports_within(first, last, 2, but=settings.port)
 
 
 def _one_model(directory: Path, model_dir: Path, contract: Contract, settings: Settings) -> dict[str, object]:

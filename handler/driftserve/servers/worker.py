@@ -9,17 +9,19 @@ runtime directory (`store`), which all workers of the same archive share.
 
 import logging
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from driftserve.archive.reading import HANDLER_FILE, check_files_beside, find_archive, read_archive
+from driftserve.archive.reading import CONTRACT_FILE, HANDLER_FILE, check_files_beside, find_archive, read_archive
 from driftserve.bootstrap import configure_logging
 from driftserve.errors import ArchiveError, DriftserveError, SettingsError
 from driftserve.host.cgroup import available_memory_bytes
-from driftserve.runtime.activity import forget_dead_workers, marked_workers
-from driftserve.runtime.directory import SERVED_DIR_VARIABLE
+from driftserve.host.process import started_at
+from driftserve.runtime.activity import RESERVATIONS_DIRECTORY
+from driftserve.runtime.directory import SERVED_DIR_VARIABLE, replace_file
 from driftserve.runtime.store import hold, locked, scratch, sweep
 from driftserve.settings import Settings
 from driftserve.text import printable
@@ -67,11 +69,14 @@ def served_directory(place: Path, settings: Settings) -> Path:
         check_files_beside(archive)
     store = settings.runtime_dir / "store"
     with locked(store):
-        _, digest = read_archive(archive)
+        contract, digest = read_archive(archive)
         sweep(store, spare=digest)
         if not reserve_memory(archive, settings.runtime_dir, available_memory_bytes()):
             return _no_memory_directory(store)
-        served = store / digest if (store / digest).is_dir() else _verified_copy(archive, store, settings)
+        served = store / digest
+        if not all((served / name).is_file() for name in (CONTRACT_FILE, HANDLER_FILE, *contract.files)):
+            shutil.rmtree(served, ignore_errors=True)  # a cleaner of old files has removed a part of it
+            served = _verified_copy(archive, store, settings)
         hold(served)
     return served
 
@@ -81,24 +86,34 @@ def reserve_memory(archive: Path, runtime_dir: Path, free: int) -> bool:
 
     Args:
         archive: a `.mar` file, or the directory of an unpacked one.
-        runtime_dir: the directory with the workers' marks and reservations.
+        runtime_dir: the directory with the workers' reservations.
         free: number of bytes that are free now.
     """
-    forget_dead_workers(runtime_dir)
-    beginning = runtime_dir / "beginning"  # one file per starting worker, with the number of bytes that it will take
+    # One file per starting worker: the number of bytes that it will take, and when its process started.
+    beginning = runtime_dir / RESERVATIONS_DIRECTORY
     beginning.mkdir(exist_ok=True)
-    loaded = marked_workers(runtime_dir)
-    for mark in beginning.iterdir():
-        if mark.name in loaded or not Path("/proc", mark.name).exists():
-            mark.unlink()
-    taken = sum(int(mark.read_text()) for mark in beginning.iterdir())
+    taken = sum(_reserved_bytes(mark) for mark in beginning.iterdir())
     needed = _WORKER_BYTES + _GRAPH_COPIES * _size(archive)
     if free < needed + taken:
         message = "%s: expected %d MiB of free memory, in addition to %d for other starting workers, got %d"
         logger.warning(message, archive, needed >> 20, taken >> 20, free >> 20)
         return False
-    (beginning / str(os.getpid())).write_text(str(needed))  # `exec` keeps the process id
+    replace_file(beginning / str(os.getpid()), f"{needed} {started_at(os.getpid())}")  # `exec` changes neither
     return True
+
+
+def _reserved_bytes(mark: Path) -> int:
+    """Return the bytes that a starting worker has reserved; remove the file if the worker is dead, and return 0."""
+    try:
+        needed, started = map(int, mark.read_text().split())
+        if started_at(mark.name) == started:
+            return needed
+    except FileNotFoundError:  # the worker has just loaded its model
+        return 0
+    except ValueError:  # not a whole reservation
+        pass
+    mark.unlink(missing_ok=True)
+    return 0
 
 
 def _size(archive: Path) -> int:

@@ -17,6 +17,7 @@ from typing import NoReturn
 
 from driftserve.command_line import Parser, describe
 from driftserve.errors import DriftserveError
+from driftserve.host.temporary import keep_to_temporary_directory
 from driftserve.text import printable
 from driftserve_pipeline.errors import PipelineError
 from driftserve_pipeline.steps.evaluate import EVALUATE
@@ -46,6 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(number, _stop)
     try:
         folders.message.unlink(missing_ok=True)
+        keep_to_temporary_directory()
         options = _parser().parse_args(arguments)
         print(STEPS[options.step].run(options, folders), flush=True)
     except Stopped as stopped:

@@ -12,6 +12,7 @@ import pytest
 from driftserve import __version__
 from driftserve.archive.reading import read_archive
 from driftserve.cli import main
+from driftserve.runtime.directory import lock_runtime
 from sample_images import encode
 
 
@@ -153,6 +154,49 @@ def test_status_without_a_monitor_exits_with_1(tmp_path: Path) -> None:
     done = _driftserve("status", TMPDIR=str(tmp_path))
     assert done.returncode == 1
     assert done.stderr == "driftserve: no monitor is running; start one with `driftserve serve`\n"
+
+
+@pytest.mark.parametrize("command", ["status", "verify", "serve"])
+def test_a_missing_temporary_directory_is_not_replaced_by_another(archive: Path, tmp_path: Path, command: str) -> None:
+    other = tmp_path / f"driftserve-{os.getuid()}" / "1"
+    with lock_runtime(other):  # as a server does that uses the directory to which Python would turn
+        arguments = [command] if command == "status" else [command, str(archive)]
+        done = _driftserve(*arguments, TMPDIR=str(tmp_path / "gone"), TEMP=str(tmp_path))
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"driftserve: TMPDIR: expected a directory, got {tmp_path}/gone; create it, or set TMPDIR to another\n"
+    )
+    assert not (tmp_path / "gone").exists()
+
+
+def test_a_full_temporary_directory_is_not_replaced_by_another(archive: Path, tmp_path: Path) -> None:
+    full = tmp_path / "full"
+    full.mkdir()
+    (full / f"driftserve-{os.getuid()}").mkdir(mode=0o700)
+    limited = (
+        "import resource, sys; from driftserve.cli import main; "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)); sys.exit(main(sys.argv[1:]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", limited, "verify", str(archive)],
+        env=os.environ | {"TMPDIR": str(full), "TEMP": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert "File too large" in line
+    assert [path.name for path in tmp_path.iterdir()] == ["full"]
+
+
+def test_the_status_is_not_that_of_a_directory_of_somebody_else(tmp_path: Path) -> None:
+    root = tmp_path / f"driftserve-{os.getuid()}"
+    with lock_runtime(root / "1"):
+        assert _driftserve("status", TMPDIR=str(tmp_path)).returncode == 0
+        root.chmod(0o777)
+        done = _driftserve("status", TMPDIR=str(tmp_path))
+    assert done.returncode == 1
+    assert "expected a directory of this user that no other user can write to, got drwxrwxrwx" in done.stderr
 
 
 def test_the_monitor_command_needs_a_runtime_directory(driftserve: Command, tmp_path: Path) -> None:

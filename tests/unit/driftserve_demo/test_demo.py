@@ -162,3 +162,16 @@ def test_a_wrong_command_line_of_the_demo_is_a_one_line_error(capsys: pytest.Cap
         "driftserve_demo: argument --port: invalid int value: 'http'; "
         "run `python -m driftserve_demo --help` for usage\n"
     )
+
+
+def test_the_demo_keeps_the_files_of_a_folder_that_it_did_not_make(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = tmp_path / "data" / "mine"
+    kept.parent.mkdir()
+    kept.touch()
+    assert main(["--output", str(tmp_path)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"demo: {tmp_path}: expected an empty directory, or one that driftserve made")
+    assert line.endswith("got one with data; give another --output")
+    assert [path.name for path in tmp_path.rglob("*")] == ["data", "mine"]

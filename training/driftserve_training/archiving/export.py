@@ -8,6 +8,7 @@ from driftserve.archive.certificate import Certificate
 from driftserve.archive.reading import MODEL_FILE, archives_in
 from driftserve.archive.writing import place, write_archive, write_model_tarball
 from driftserve.certification.measurement import SHORT, Effort
+from driftserve.errors import DataError
 from driftserve.inference.verification import verify_archive
 from driftserve_training.archiving.certifying import certify_images
 from driftserve_training.archiving.contracting import to_contract
@@ -45,11 +46,13 @@ def export(
     `trained`. The archive names the digests of the card.
 
     Raises:
-        DataError: the training run cannot be used or was not evaluated, or the data set is not that of the run.
+        DataError: the training run cannot be used or was not evaluated, the data set is not that of the run, or the
+            output has an archive of another name.
         ModelError: the TorchScript network does not give the answers of the trained network, or the network is not
             confident enough on any validation image to make it golden; nothing is left in `output`.
         ArchiveError: the archive could not be written, or its verification failed.
     """
+    _check_no_other_archive(output / "model", name)
     evidence = gather(trained)
     record, classifier = load_trained(trained)
     manifest = scan(data, _SPLITS)
@@ -75,14 +78,16 @@ def export(
     return placed, served.parity
 
 
+def _check_no_other_archive(directory: Path, name: str) -> None:
+    """Check that the directory holds no archive that could be somebody else's; a server accepts only one."""
+    if others := sorted(path for path in archives_in(directory) if path.name != f"{name}.mar"):
+        raise DataError(f"{others[0]}: expected no archive beside {name}.mar; move it, or give another --output")
+
+
 def _place(archive: Path, directory: Path) -> Path:
-    """Copy the archive into a directory that stands for /opt/ml/model, and remove other archives there."""
+    """Copy the archive into a directory that stands for /opt/ml/model."""
     directory.mkdir(parents=True, exist_ok=True)
-    placed = place(archive, directory / archive.name)
-    for other in archives_in(directory):
-        if other != placed:
-            other.unlink()
-    return placed
+    return place(archive, directory / archive.name)
 
 
 def _write_certificate(certificate: Certificate, path: Path) -> None:

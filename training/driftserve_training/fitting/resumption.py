@@ -60,7 +60,16 @@ def find_checkpoint(folder: Path, identity: Identity) -> Path | None:
 
 
 def begin(folder: Path, identity: Identity) -> None:
-    """Empty the folder, and record to which run its checkpoints will belong."""
+    """Empty the folder, and record to which run its checkpoints will belong.
+
+    Raises:
+        DataError: the folder has files, but not of a run.
+    """
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / _IDENTITY_FILE).exists():
+        raise DataError(
+            f"{folder}: expected an empty folder, or the checkpoints of a run, with {_IDENTITY_FILE}, got other files; "
+            "move them, or give another output"
+        )
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / _IDENTITY_FILE).write_text(json.dumps({**identity, _LIBRARIES: library_versions()}, indent=1))

@@ -9,6 +9,7 @@ import lightning
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 
+from driftserve.errors import DataError
 from driftserve.inference.prediction import calibrate
 from driftserve_training.configuration import SPLITS, STREAM, TrainingConfiguration
 from driftserve_training.dataset.augmentation import build_augmentation
@@ -143,12 +144,23 @@ def _fit(
 
 
 def _clear(output: Path) -> None:
-    """Delete the files of an earlier run, including its evaluation and explanations."""
+    """Delete the files of an earlier run, including its evaluation and explanations.
+
+    Raises:
+        DataError: there are such files, but no training run wrote them.
+    """
     output.mkdir(parents=True, exist_ok=True)
-    for name in _LEFTOVERS:
-        shutil.rmtree(output / name, ignore_errors=True)
-    for path in (path for pattern in _LEFTOVER_FILES for path in output.glob(pattern)):
-        path.unlink()
+    folders = [output / name for name in _LEFTOVERS if (output / name).exists()]
+    files = [path for pattern in _LEFTOVER_FILES for path in output.glob(pattern)]
+    if (folders or files) and not (output / CONFIGURATION_FILE).exists():
+        raise DataError(
+            f"{min(folders + files)}: expected an output folder without such a file, or one of a training run, with "
+            f"{CONFIGURATION_FILE}, because a run replaces these files; give another --output, or remove it"
+        )
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
+    for file in files:
+        file.unlink()
 
 
 def _describe(configuration: TrainingConfiguration, manifest: Manifest, model: str) -> None:

@@ -28,6 +28,7 @@ from tqdm import tqdm
 
 from driftserve.archive.writing import place
 from driftserve.errors import DataError, DriftserveError
+from driftserve.host.temporary import keep_to_temporary_directory
 from driftserve.text import printable
 from driftserve_training.job.channels import Channels, find_channels
 from driftserve_training.job.hosts import Hosts, read_hosts
@@ -62,6 +63,7 @@ def main() -> int:
         if ranks.processes == 1:  # before torchrun starts the other processes
             _clear(base)
         _end_at_signals(lambda number: _stop(base, number, ranks.processes))
+        keep_to_temporary_directory()
         job = read_job(base)
         if job.processes > 1 and ranks.processes == 1:
             _become_torchrun(job)

@@ -18,7 +18,7 @@ from driftserve_training.dataset.images import evaluation_loader
 from driftserve_training.dataset.manifest import Manifest
 from driftserve_training.evaluation.scores import evaluate, score
 from driftserve_training.fitting.optimization import check_optimizer
-from driftserve_training.fitting.training import train
+from driftserve_training.fitting.training import CONFIGURATION_FILE, train
 from driftserve_training.network.classifier import create_classifier
 from driftserve_training.network.exportable import check_exportable
 from driftserve_training.network.trained import load_trained
@@ -75,8 +75,8 @@ class Training:
             DataError: the trial cannot be trained.
         """
         folder = trial_folder(self._configuration.output, assignment.number)
-        if not assignment.is_retry:  # the folder of another study, whose journal was deleted
-            shutil.rmtree(folder, ignore_errors=True)
+        if not assignment.is_retry:
+            _remove(folder)
         val_accuracies: list[float] = []
 
         def keep_and_report(epoch: int, val_accuracy: float) -> None:
@@ -131,6 +131,20 @@ class Training:
                 writer.file_writer.add_summary(summary)
             for name, value in metrics.items():
                 writer.add_scalar(name, value)
+
+
+def _remove(folder: Path) -> None:
+    """Remove the folder of a trial of another study, whose journal was deleted.
+
+    Raises:
+        DataError: the folder has files, but not of a trial.
+    """
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / CONFIGURATION_FILE).exists():
+        raise DataError(
+            f"{folder}: expected no such folder, or that of a trial, with {CONFIGURATION_FILE}, got other files; "
+            "move them, or give another --output"
+        )
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def remove_network(folder: Path) -> None:

@@ -45,15 +45,14 @@ def staged(output: Path) -> Iterator[Staging]:
     Files of a killed run are deleted by the next run with the same output.
 
     Raises:
-        DataError: the folders cannot be written, or another process is writing the same output.
+        DataError: the folders cannot be written, or hold other files, or another process is writing the same output.
     """
     output = output.resolve()  # a folder cannot be renamed to a symbolic link
     folder = output.parent / f".{output.name}.partial"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with _locked(folder):
-            for path in folder.iterdir():
-                shutil.rmtree(path)
+            _empty(folder)
             staging = Staging(output, folder / "whole", folder / "scratch")
             staging.whole.mkdir()
             staging.scratch.mkdir()
@@ -105,6 +104,22 @@ def to_relative_path(name: str, origin: str) -> PurePosixPath:
     if path.is_absolute() or ".." in path.parts or "\0" in name:
         raise DataError(f"{origin}: expected file names below its folder, got {name!r}, which is outside; rename it")
     return path
+
+
+def _empty(folder: Path) -> None:
+    """Delete the two temporary folders of a killed run.
+
+    Raises:
+        DataError: there is anything else in the folder.
+    """
+    left = sorted(folder.iterdir())
+    if others := [path.name for path in left if path.name not in ("whole", "scratch")]:
+        raise DataError(
+            f"{folder}: expected only the temporary folders of an earlier run, because they are deleted, got "
+            f"{others[0]}; move it, or give another output"
+        )
+    for path in left:
+        shutil.rmtree(path)
 
 
 @contextmanager

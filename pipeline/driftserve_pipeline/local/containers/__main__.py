@@ -12,6 +12,8 @@ from pathlib import Path
 
 from driftserve.command_line import Parser
 from driftserve.errors import DriftserveError
+from driftserve.host.claim import claim
+from driftserve.host.temporary import keep_to_temporary_directory
 from driftserve.text import printable
 from driftserve_pipeline.local.containers.docker import Engine
 from driftserve_pipeline.local.containers.run import ContainerRun, container_run
@@ -22,7 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one execution and return the exit status."""
     options = _parser().parse_args(arguments)
     try:
-        options.work.mkdir(parents=True, exist_ok=True)
+        keep_to_temporary_directory()
+        claim(options.work, "give another --work", earlier=("lock", "containers"))
         images = {f"{kind}_image": f"{options.image_repository}:{kind}" for kind in ("training", "serving")}
         settings = local_settings(options, os.environ, images)
         run = ContainerRun(

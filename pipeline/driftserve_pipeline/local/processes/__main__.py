@@ -15,6 +15,8 @@ from pathlib import Path
 
 from driftserve.command_line import Parser
 from driftserve.errors import DriftserveError
+from driftserve.host.claim import claim
+from driftserve.host.temporary import keep_to_temporary_directory
 from driftserve.text import printable
 from driftserve_pipeline.errors import PipelineError
 from driftserve_pipeline.local.options import (
@@ -37,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     _check(options, parser)
     try:
+        keep_to_temporary_directory()
+        claim(options.work, "give another --work", earlier=("lock", "executions"))
         uploads = (*_weights_uploads(options.weights), *map(_upload, options.upload))
         definition, parameters = _definition(options)
         assignments = [f"{name}={value}" for name, value in parameters.items()]

@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -48,6 +49,42 @@ def test_batches_and_reports_are_appended_one_per_line(tmp_path: Path) -> None:
 def test_only_this_user_can_access_the_directory(tmp_path: Path) -> None:
     _record(Recorder(tmp_path / "a" / "record", 100_000), 1)
     assert (tmp_path / "a" / "record").stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("name", [".lock", "observations.jsonl", "reports.jsonl"])
+def test_a_link_is_not_followed_and_its_target_is_kept(
+    tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    target = tmp_path / "target"
+    target.write_text("mine, without an end of line")
+    (tmp_path / "record").mkdir()
+    (tmp_path / "record" / name).symlink_to(target)
+    recorder = Recorder(tmp_path / "record", 100_000)
+    _append(recorder, _line(1), reports=(REPORT,))
+    assert target.read_text() == "mine, without an end of line"
+    assert recorder.lost == (2 if name == ".lock" else 1)
+    assert caplog.text.count("cannot write to") == 1
+
+
+def test_a_pipe_in_place_of_a_record_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "observations.jsonl")
+    recorder = Recorder(tmp_path, 100_000)
+    _record(recorder, 1)
+    assert recorder.lost == 1
+
+
+def test_only_this_user_can_read_the_records(tmp_path: Path) -> None:
+    _append(Recorder(tmp_path, 100_000), _line(1), reports=(REPORT,))
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
+
+
+def test_nothing_is_recorded_where_others_can_write(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    tmp_path.chmod(0o777)
+    recorder = Recorder(tmp_path, 100_000)
+    _record(recorder, 1)
+    assert recorder.lost == 1
+    assert "expected a directory of this user that no other user can write to, got drwxrwxrwx" in caplog.text
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_record_keeps_the_newest_batches_within_its_size_limit(tmp_path: Path) -> None:

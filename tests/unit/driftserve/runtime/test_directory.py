@@ -1,5 +1,6 @@
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -45,7 +46,7 @@ STATUS = ModelStatus(
 
 @pytest.fixture
 def root(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path_factory.mktemp("t")))  # a short path
+    monkeypatch.setenv("TMPDIR", str(tmp_path_factory.mktemp("t")))  # a short path
     return runtime.runtime_root()
 
 
@@ -165,6 +166,43 @@ def test_a_silent_monitor_is_noticed(tmp_path: Path) -> None:
         assert read_status(tmp_path)["silent_seconds"] > 1e6
         touch_status(tmp_path)
         assert read_status(tmp_path)["silent_seconds"] < 60
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"\xff",
+        b"[]",
+        b"{}",
+        b"[" * 100_000,
+        b'{"models": {"abc": {}}, "lost": {}}',
+        b'{"models": {}, "lost": 7}',
+    ],
+)
+def test_a_damaged_status_is_an_error_of_one_line(tmp_path: Path, content: bytes) -> None:
+    with runtime.lock_runtime(tmp_path):
+        (tmp_path / "status.json").write_bytes(content)
+        with pytest.raises(MonitorError, match=r"^.*/status\.json: expected the status of a monitor, got .*\Z"):
+            read_status(tmp_path)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir], ids=["pipe", "directory"])
+def test_something_else_in_place_of_a_file_is_an_error_of_one_line(
+    tmp_path: Path, make: Callable[[Path], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    make(tmp_path / "monitor.lock")
+    with pytest.raises(MonitorNotFound, match="no monitor is running there"):
+        read_status(tmp_path)
+    with runtime.lock_runtime(tmp_path / "r"):
+        make(tmp_path / "r" / "status.json")
+        with pytest.raises(MonitorError, match=r"status\.json: expected the status of a monitor, got .*"):
+            read_status(tmp_path / "r")
+    (tmp_path / "r" / "models").mkdir()
+    make(tmp_path / "r" / "models" / "abc.json")
+    assert runtime.find_contract(tmp_path / "r", "abc") is None
+    assert "abc.json cannot be read" in caplog.text
 
 
 def test_a_path_that_is_too_long_for_the_sockets_is_refused(tmp_path: Path) -> None:

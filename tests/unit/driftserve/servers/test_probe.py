@@ -12,7 +12,7 @@ from driftserve.archive.contract import Contract
 from driftserve.archive.reading import read_contract, unpack_archive
 from driftserve.host.ports import free_ports
 from driftserve.host.stop import StopFlag
-from driftserve.runtime.activity import BusyMark
+from driftserve.runtime.activity import BusyMark, Workers
 from driftserve.servers.probe import GoldenProbe, PingProbe, ProbeThread, ask_until_right
 from driftserve.settings import Settings
 from processes import wait_for
@@ -88,8 +88,12 @@ def _started(servers: list[FakeServer], *answers: tuple[int, object]) -> FakeSer
     return server
 
 
+def _images(contract: Contract, model_dir: Path) -> dict[str, bytes]:
+    return {golden.file: (model_dir / golden.file).read_bytes() for golden in contract.golden}
+
+
 def _probe(server: FakeServer, contract: Contract, model_dir: Path) -> GoldenProbe:
-    return GoldenProbe("127.0.0.1", server.server_address[1], contract, model_dir)
+    return GoldenProbe("127.0.0.1", server.server_address[1], contract, _images(contract, model_dir))
 
 
 def test_a_right_answer_is_accepted_and_the_probe_is_marked_as_a_test(
@@ -121,7 +125,7 @@ def test_a_wrong_answer_is_a_problem(
 
 
 def test_a_refused_connection_is_a_problem(one_golden: Contract, model_dir: Path) -> None:
-    problem = GoldenProbe("127.0.0.1", free_ports(1)[0], one_golden, model_dir).ask(0, 1.0)
+    problem = GoldenProbe("127.0.0.1", free_ports(1)[0], one_golden, _images(one_golden, model_dir)).ask(0, 1.0)
     assert "expected an answer, got ConnectionRefusedError" in str(problem)
 
 
@@ -135,7 +139,7 @@ def test_an_overloaded_server_that_answers_one_of_three_probes_is_healthy(
 def test_a_server_without_a_right_answer_fails_after_the_start_timeout(
     serve: list[FakeServer], one_golden: Contract, model_dir: Path, tmp_path: Path
 ) -> None:
-    watch = ProbeThread(_probe(_started(serve, (500, {})), one_golden, model_dir), QUICK, tmp_path, StopFlag())
+    watch = ProbeThread(_probe(_started(serve, (500, {})), one_golden, model_dir), QUICK, Workers(tmp_path), StopFlag())
     watch.start()
     watch.join(10)
     assert "no correct answer in 1 s: golden-00.png: expected status 200, got 500" in str(watch.problem)
@@ -151,7 +155,7 @@ def test_three_failed_probes_in_a_row_end_the_watch_with_a_problem(
     status: int,
 ) -> None:
     server = _started(serve, (200, right))
-    watch = ProbeThread(_probe(server, one_golden, model_dir), QUICK, tmp_path, StopFlag())
+    watch = ProbeThread(_probe(server, one_golden, model_dir), QUICK, Workers(tmp_path), StopFlag())
     watch.start()
     wait_for(lambda: len(server.headers_seen) >= 2)
     server.answers[:] = [(status, {})]
@@ -163,7 +167,7 @@ def test_the_watch_ends_when_the_server_is_stopped(
     serve: list[FakeServer], one_golden: Contract, model_dir: Path, right: dict[str, object], tmp_path: Path
 ) -> None:
     stop = StopFlag()
-    watch = ProbeThread(_probe(_started(serve, (200, right)), one_golden, model_dir), QUICK, tmp_path, stop)
+    watch = ProbeThread(_probe(_started(serve, (200, right)), one_golden, model_dir), QUICK, Workers(tmp_path), stop)
     watch.start()
     stop.set()
     watch.join(10)
@@ -176,7 +180,7 @@ def test_an_overloaded_server_is_healthy_while_its_workers_finish_requests(
 ) -> None:
     server = _started(serve, (200, right))
     stop = StopFlag()
-    watch = ProbeThread(_probe(server, one_golden, model_dir), QUICK, tmp_path, stop)
+    watch = ProbeThread(_probe(server, one_golden, model_dir), QUICK, Workers(tmp_path), stop)
     watch.start()
     wait_for(lambda: watch.is_ready)
     server.answers[:] = [(503, {"error": "the queue is full"})]

@@ -1,3 +1,4 @@
+import contextlib
 import os
 import socket
 import subprocess
@@ -33,6 +34,23 @@ def test_only_the_inference_port_is_reachable_from_outside(contract: Contract, t
     assert '"minWorkers":3,"maxWorkers":3' in properties["models"]
     assert '"startupTimeout":150' in properties["models"]
     assert properties["decode_input_request"] == "false"
+
+
+def test_inner_ports_are_in_the_range_that_sagemaker_leaves_to_the_container(
+    contract: Contract, tmp_path: Path
+) -> None:
+    environment = {"SAGEMAKER_BIND_TO_PORT": "24414", "SAGEMAKER_SAFE_PORT_RANGE": "24414-24420"}
+    with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", 24415)):
+        _, properties = _prepared(tmp_path, contract, Settings.from_environment(environment))
+    inner = {int(value) for name, value in properties.items() if name.endswith("_port")}
+    assert len(inner) == 2
+    assert inner <= set(range(24416, 24421))
+    for ports in ("24414", "9-8", "1-70000", "a-b"):
+        with pytest.raises(SettingsError, match="SAGEMAKER_SAFE_PORT_RANGE: "):
+            Settings.from_environment({"SAGEMAKER_SAFE_PORT_RANGE": ports})
+    narrow = Settings(port=24414, safe_port_range="24414-24414")
+    with pytest.raises(ServerError, match="expected 2 free ports from 24414 to 24414, without 24414, got 0"):
+        _prepared(tmp_path, contract, narrow)
 
 
 def test_the_jvm_is_started_directly_with_this_python(contract: Contract, tmp_path: Path) -> None:

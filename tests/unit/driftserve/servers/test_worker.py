@@ -14,6 +14,7 @@ import pytest
 from driftserve.archive.reading import read_archive, unpack_archive
 from driftserve.archive.writing import write_model_tarball
 from driftserve.errors import ArchiveError
+from driftserve.host.process import started_at
 from driftserve.runtime.activity import BusyMark
 from driftserve.servers.torchserve import MULTI_MODEL_PROGRAMS
 from driftserve.servers.worker import reserve_memory, served_directory
@@ -51,6 +52,14 @@ def test_a_verified_copy_is_served_and_workers_share_it(archive: Path, settings:
     assert served.name == read_archive(archive)[1]
     assert (served / "model.pt").is_file()
     assert served_directory(_placed(archive, settings, "two"), settings) == served
+
+
+def test_a_copy_of_which_somebody_removed_files_is_made_again(archive: Path, settings: Settings) -> None:
+    place = _placed(archive, settings)
+    served = served_directory(place, settings)
+    (served / "model.pt").unlink()
+    assert served_directory(place, settings) == served
+    assert (served / "model.pt").is_file()
 
 
 def test_an_archive_that_the_server_unpacked_is_verified_too(archive: Path, settings: Settings) -> None:
@@ -128,7 +137,7 @@ def test_a_copy_that_no_worker_uses_is_removed(archive: Path, settings: Settings
     served = served_directory(_placed(archive, settings), settings)
     os.close(descriptor)
     assert {path.name for path in store.glob("?" * 64)} == {held, served.name}
-    assert [path.stem for path in settings.runtime_dir.glob("models/*")] == [held]
+    assert [path.stem for path in settings.runtime_dir.glob("models/*.json")] == [held]
 
 
 def test_the_worker_uses_the_copy_for_every_program_that_the_server_starts(
@@ -197,25 +206,26 @@ def test_memory_reserved_by_another_worker_is_not_reserved_twice(archive: Path, 
     try:
         assert reserve_memory(archive, runtime_dir, free)
         ours = runtime_dir / "beginning" / str(os.getpid())
-        (runtime_dir / "beginning" / str(other.pid)).write_text(str(700 << 20))
+        (runtime_dir / "beginning" / str(other.pid)).write_text(f"{700 << 20} {started_at(other.pid)}")
         ours.unlink()
         assert not reserve_memory(archive, runtime_dir, free)
-        BusyMark(runtime_dir)
-        (runtime_dir / "workers" / str(other.pid)).touch()  # it has loaded its model
+        # The process that has this id now is another one than that which made the reservation.
+        (runtime_dir / "beginning" / str(other.pid)).write_text(f"{700 << 20} {(started_at(other.pid) or 0) - 1}")
         assert reserve_memory(archive, runtime_dir, free)
+        BusyMark(runtime_dir)  # the model is loaded
+        assert list((runtime_dir / "beginning").iterdir()) == []
     finally:
         other.kill()
         other.wait()
 
 
-def test_the_mark_of_a_dead_worker_is_removed(archive: Path, settings: Settings) -> None:
-    runtime_dir = _runtime_dir(settings)
-    done = subprocess.Popen(["true"])
-    done.wait()
-    (runtime_dir / "workers").mkdir()
-    (runtime_dir / "workers" / str(done.pid)).touch()
-    assert reserve_memory(archive, runtime_dir, 1 << 40)
-    assert not (runtime_dir / "workers" / str(done.pid)).exists()
+@pytest.mark.parametrize("text", ["", "700", "7 x"])
+def test_a_damaged_reservation_is_removed(archive: Path, settings: Settings, text: str) -> None:
+    damaged = _runtime_dir(settings) / "beginning" / str(os.getppid())
+    damaged.parent.mkdir()
+    damaged.write_text(text)
+    assert reserve_memory(archive, _runtime_dir(settings), 1 << 40)
+    assert not damaged.exists()
 
 
 def test_files_of_a_killed_verification_are_removed(archive: Path, settings: Settings) -> None:

@@ -74,7 +74,7 @@ def test_classes_that_cloudwatch_cannot_tell_apart_are_refused(tmp_path: Path, f
     write_coloured(tmp_path / "fetched/train", 3, seed=1)
     (tmp_path / "fetched/train/red").rename(tmp_path / "fetched/train" / first)
     (tmp_path / "fetched/train/blue").rename(tmp_path / "fetched/train" / second)
-    with pytest.raises(DataError, match="expected classes that CloudWatch can tell apart, got .* and .*; rename one"):
+    with pytest.raises(DataError, match=r"expected classes that CloudWatch can tell apart, got .* and .*; rename one"):
         scan(tmp_path / "fetched", ("train",))
 
 

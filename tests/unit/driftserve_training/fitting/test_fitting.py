@@ -55,7 +55,7 @@ def plain(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of one epoch in a folder with results of another run. Tests do not change it."""
     folder = tmp_path_factory.mktemp("plain")
     (folder / "explanations").mkdir()
-    for name in (*STALE, "notes.txt"):
+    for name in (*STALE, "configuration.json", "notes.txt"):
         (folder / name).touch()
     train(_configuration(data, folder))
     return folder
@@ -118,6 +118,16 @@ def test_training_stops_early_if_the_loss_does_not_improve(early: Path) -> None:
 def test_a_new_run_removes_the_results_of_the_previous_one(plain: Path) -> None:
     assert not any((plain / name).exists() for name in STALE)
     assert (plain / "notes.txt").exists()
+
+
+@pytest.mark.parametrize("name", ["card.pdf", "tensorboard/mine", "checkpoints/mine.ckpt"])
+def test_a_run_keeps_the_files_of_somebody_else_and_says_so(data: Path, tmp_path: Path, name: str) -> None:
+    kept = tmp_path / name
+    kept.parent.mkdir(exist_ok=True)
+    kept.write_text("mine")
+    with pytest.raises(DataError, match=f"{tmp_path / name.split('/')[0]}: expected an? .*folder"):
+        train(_configuration(data, tmp_path))
+    assert kept.read_text() == "mine"
 
 
 @pytest.mark.parametrize("chosen", [{"mixup": 0.2}, {"cutmix": 1.0}], ids=["mixup", "cutmix"])

@@ -14,6 +14,7 @@ from optuna.trial import TrialState, create_trial
 from checkout import TESTS
 from driftserve.errors import DataError
 from driftserve_training.configuration import TrainingConfiguration
+from driftserve_training.dataset.manifest import Manifest
 from driftserve_training.parameters import read_yaml
 from driftserve_training.search.ledger import ERROR, RETRY, find_attempt, read_ledger
 from driftserve_training.search.plan import check_same_search, identify, make_plan
@@ -23,6 +24,7 @@ from driftserve_training.search.report import WinnerScores, write_table, write_t
 from driftserve_training.search.scoring import Assignment, EpochCallback, Outcome
 from driftserve_training.search.space import Point, Space
 from driftserve_training.search.storage import open_database
+from driftserve_training.search.trial import Training
 from fake_searches import SPACE, accuracy_of, fake_training, main, plan_of, search
 from processes import running, wait_for
 
@@ -349,3 +351,14 @@ def test_the_plots_are_drawn_even_for_a_single_trial(tmp_path: Path) -> None:
 
 def test_the_fields_of_a_point_are_fields_of_the_configuration() -> None:
     assert set(Point.__dataclass_fields__) <= set(TrainingConfiguration.model_fields)
+
+
+def test_a_folder_that_is_no_trial_is_kept(tmp_path: Path) -> None:
+    kept = tmp_path / "trials" / "0003" / "mine"
+    kept.parent.mkdir(parents=True)
+    kept.touch()
+    configuration = TrainingConfiguration(data=tmp_path, output=tmp_path, pretrained=False)
+    training = Training(configuration, plan_of(tmp_path), Manifest(tmp_path, ()))
+    with pytest.raises(DataError, match=r"trials/0003: expected no such folder, or that of a trial"):
+        training(Assignment(3, SPACE.combinations()[3], is_retry=False), lambda *_: None)
+    assert kept.exists()
