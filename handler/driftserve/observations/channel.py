@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import logging
+import os
 import select
 import socket
 import threading
