@@ -1,10 +1,7 @@
 """The champion, the network to beat: its predictions for the same images, from a file or from its archive."""
 
-import errno
-import shutil
 import tarfile
 import tempfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from driftserve.archive.reading import find_archive
-from driftserve.errors import ArchiveError
+from driftserve.archive.tarball import unpack_tarball
 from driftserve.inference.model import load_model
 from driftserve.inference.prediction import calibrate
 from driftserve.inference.verification import verify_archive
@@ -22,8 +19,6 @@ from driftserve_training.evaluation.predictions import Predictions, predictions_
 from driftserve_training.network.threads import preserve_thread_count
 
 _PREDICTIONS_SUFFIX = ".csv"
-_BLOCK_BYTES = 2**20
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk is full: the tarball may be fine
 
 
 @dataclass(frozen=True)
@@ -53,7 +48,7 @@ def read_champion(place: Path, manifest: Manifest, split: str) -> Champion:
         return Champion(place.resolve().name, read_predictions(file))
     with tempfile.TemporaryDirectory() as scratch, preserve_thread_count():
         is_packed = place.is_file() and tarfile.is_tarfile(place)
-        archive = _unpack(place, Path(scratch)) if is_packed else find_archive(place)
+        archive = find_archive(unpack_tarball(place, Path(scratch, "unpacked")) if is_packed else place)
         return _predict(archive, Path(scratch, "model"), manifest, split)
 
 
@@ -71,22 +66,3 @@ def _predict(archive: Path, scratch: Path, manifest: Manifest, split: str) -> Ch
         calibrate(logits, contract.temperature),
     )
     return Champion(contract.display_name, predictions)
-
-
-def _unpack(packed: Path, folder: Path) -> Path:
-    """Unpack only the archive from a `model.tar.gz` into a folder; return its path."""
-    try:
-        with tarfile.open(packed) as tarball:
-            members = [member for member in tarball if member.isfile() and member.name.endswith(".mar")]
-            if len(members) != 1:
-                raise ArchiveError(f"{packed}: expected one .mar file in it, got {len(members)}; give the .mar itself")
-            source = tarball.extractfile(members[0])
-            with (folder / Path(members[0].name).name).open("xb") as target:
-                shutil.copyfileobj(source, target)  # type: ignore[arg-type]  # a regular file has content
-            while tarball.fileobj and tarball.fileobj.read(_BLOCK_BYTES):
-                pass  # gzip checks its checksum at the end, which tar does not read
-            return Path(target.name)
-    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
-        if getattr(error, "errno", None) in _NO_ROOM:
-            raise
-        raise ArchiveError(f"{packed}: cannot be read as a model.tar.gz: {error}; download it again") from error
