@@ -6,6 +6,7 @@ import shutil
 import tarfile
 import zlib
 from pathlib import Path, PurePosixPath
+from typing import IO, cast
 
 from driftserve.archive.mar import MAX_ENTRIES, MAX_TOTAL_BYTES
 from driftserve.errors import ArchiveError
@@ -31,7 +32,7 @@ def unpack_tarball(packed: Path, folder: Path, most_bytes: int = _MODEL_BYTES, m
     """
     try:
         folder.mkdir(parents=True)
-        with gzip.open(packed) as stream, _open(_Bounded(stream, most_bytes)) as tarball:
+        with gzip.open(packed) as stream, tarfile.TarFile(fileobj=_bounded(stream, most_bytes)) as tarball:
             for number, member in enumerate(tarball):
                 if number >= most_files:
                     raise ArchiveError(f"expected at most {most_files} files, got more")
@@ -77,9 +78,8 @@ class _Bounded:
             raise _too_large(self._most_bytes)
 
 
-def _open(stream: _Bounded) -> tarfile.TarFile:
-    tarball: tarfile.TarFile = tarfile.open(fileobj=stream, mode="r:")  # type: ignore[call-overload]  # all it needs
-    return tarball
+def _bounded(stream: gzip.GzipFile, most_bytes: int) -> IO[bytes]:
+    return cast(IO[bytes], _Bounded(stream, most_bytes))  # tarfile needs no more of a file
 
 
 def _too_large(most_bytes: int) -> ArchiveError:
