@@ -9,6 +9,7 @@ import lightning
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 
+from driftserve.archive.contract import file_sha256
 from driftserve.inference.prediction import calibrate
 from driftserve_training.configuration import SPLITS, STREAM, TrainingConfiguration
 from driftserve_training.dataset.augmentation import build_augmentation
@@ -23,7 +24,7 @@ from driftserve_training.fitting.loop import create_trainer, precision_of, resto
 from driftserve_training.fitting.optimization import check_optimizer
 from driftserve_training.fitting.pictures import Pictures, mistakes_figure
 from driftserve_training.fitting.resumption import begin, find_checkpoint, identify
-from driftserve_training.network.classifier import NetworkRecord, create_classifier
+from driftserve_training.network.classifier import NetworkRecord, create_classifier, pretrained_file
 from driftserve_training.network.exportable import check_exportable
 from driftserve_training.network.trained import TrainedRecord, is_trained, load_trained, save_trained
 from driftserve_training.ranks import Ranks, read_ranks
@@ -103,7 +104,8 @@ def _train(
     if not ranks.is_first:
         return None
     calibrated = _calibrate(learner, network, manifest, configuration, restore_best(trainer, learner), history)
-    record = replace(calibrated, revision=revision)
+    weights = pretrained_file(configuration, network.model)
+    record = replace(calibrated, revision=revision, weights_sha256=file_sha256(weights) if weights else None)
     save_trained(configuration.output, record, classifier)
     return record
 

@@ -31,6 +31,8 @@ class TrainedRecord:
     manifest_sha256: str
     revision: str = "unknown"
     """Revision of the training code."""
+    weights_sha256: str | None = None
+    """SHA-256 of the file of pretrained weights; None if there is no such file, or an older driftserve trained."""
 
 
 _ADAPTER = TypeAdapter(TrainedRecord)

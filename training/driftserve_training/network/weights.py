@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
+from huggingface_hub import try_to_load_from_cache
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from driftserve.archive.contract import Interpolation
@@ -10,6 +11,8 @@ from driftserve.errors import DataError
 from driftserve.validation import first_problem
 
 Channels = tuple[float, float, float]
+
+_HUB_FILES = ("model.safetensors", "pytorch_model.bin")  # in timm's order: timm.models._hub.load_state_dict_from_hf
 
 
 class WeightsRecord(BaseModel):
@@ -43,6 +46,21 @@ def find_weights(path: Path, model: str | None) -> Path:
         names = ", ".join(f"{file.name} of {name}" for file, name in models.items()) or "none with a record"
         raise DataError(f"{path}: expected one weights file{of_model}, got {names}; give a model, or one file")
     return fitting[0]
+
+
+def downloaded_weights(hub_id: str | None, cache: Path | None = None) -> Path | None:
+    """Return the file that timm has downloaded from a repository of the Hugging Face hub, or None if there is none.
+
+    Args:
+        hub_id: the repository, such as `timm/resnet18.a1_in1k`.
+        cache: the hub's cache; by default as huggingface_hub finds it.
+    """
+    if hub_id is None:
+        return None
+    for name in _HUB_FILES:
+        if isinstance(path := try_to_load_from_cache(hub_id, name, cache_dir=cache), str):
+            return Path(path)
+    return None
 
 
 def read_weights_record(weights: Path) -> WeightsRecord | None:
