@@ -68,14 +68,14 @@ class SageMakerEndpoint:
     """
 
     def __init__(self, name: str) -> None:
-        self._name = name
+        self.name = name
         no_retries = botocore.config.Config(retries={"total_max_attempts": 1}, read_timeout=70)
         self._runtime = boto3.client("sagemaker-runtime", config=no_retries)
 
     def invoke(self, body: bytes, content_type: str) -> Answer:
         try:
             response = self._runtime.invoke_endpoint(
-                EndpointName=self._name, Body=body, ContentType=content_type, CustomAttributes=TEST_ATTRIBUTE
+                EndpointName=self.name, Body=body, ContentType=content_type, CustomAttributes=TEST_ATTRIBUTE
             )
         except botocore.exceptions.ClientError as error:
             if "OriginalStatusCode" not in error.response:  # the service failed, not the container
@@ -83,3 +83,23 @@ class SageMakerEndpoint:
             text = str(error.response["OriginalMessage"]).encode()
             return Answer(int(error.response["OriginalStatusCode"]), "application/json", text)
         return Answer(200, response["ContentType"], response["Body"].read())
+
+
+def allowed_archives(endpoint: str) -> set[str | None]:
+    """Return `DRIFTSERVE_ARCHIVE_SHA256` of every container of a SageMaker endpoint, as the account describes it."""
+    sagemaker = boto3.client("sagemaker")
+    config = sagemaker.describe_endpoint(EndpointName=endpoint)["EndpointConfigName"]
+    variants = sagemaker.describe_endpoint_config(EndpointConfigName=config)["ProductionVariants"]
+    models = [sagemaker.describe_model(ModelName=variant["ModelName"]) for variant in variants]
+    containers = [container for model in models for container in model.get("Containers") or [model["PrimaryContainer"]]]
+    return {_environment(sagemaker, container).get("DRIFTSERVE_ARCHIVE_SHA256") for container in containers}
+
+
+def _environment(sagemaker: Any, container: Mapping[str, Any]) -> dict[str, str]:
+    """Return a container's variables. Those of a registered version are added if the container is made from one."""
+    own = dict(container.get("Environment") or {})
+    if (package := container.get("ModelPackageName")) is None:
+        return own
+    described = sagemaker.describe_model_package(ModelPackageName=package)
+    (registered,) = described["InferenceSpecification"]["Containers"]
+    return {**(registered.get("Environment") or {}), **own}

@@ -1,5 +1,7 @@
 """Makes text safe for one line of a log or terminal, and for a metric's dimension."""
 
+_MOST_DIMENSION_CHARACTERS = 1024
+
 
 def printable(text: object) -> str:
     r"""Replace each unprintable character by a space, so that the text cannot break the line or control the terminal.
@@ -44,3 +46,16 @@ def one_line(error: object) -> str:
 
 def _shown(letter: str) -> str:
     return f"\\x{ord(letter) - 0xDC00:02x}" if "\udc80" <= letter <= "\udcff" else " "
+
+
+def dimension_value(text: str) -> str:
+    r"""Return a label as a value of a CloudWatch dimension.
+
+    It is printable ASCII of at most 1,024 characters, not blank, without a colon at the start. Source:
+    https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_Dimension.html
+
+    >>> dimension_value("a\nb"), dimension_value(":h\u00f6hle"), dimension_value(" ")
+    ('a b', 'h\\xf6hle', '_')
+    """
+    ascii_text = printable(text).encode("ascii", "backslashreplace").decode()
+    return ascii_text.lstrip(" :")[:_MOST_DIMENSION_CHARACTERS].rstrip() or "_"

@@ -10,6 +10,7 @@ import pytest
 
 from champion_archives import write_darkest
 from driftserve.archive.contract import Contract
+from driftserve.archive.mar import MAX_ENTRIES
 from driftserve.archive.writing import write_model_tarball
 from driftserve.errors import ArchiveError, DataError
 from driftserve_training.dataset.manifest import Manifest, scan
@@ -96,6 +97,17 @@ def test_an_invalid_champion_is_refused(content: bytes | None, said: str, manife
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=r"predictions-test\.csv: cannot read the predictions"):
         read_champion(tmp_path / "empty", manifest, "test")
+
+
+def test_a_tarball_with_more_files_than_an_endpoint_would_serve_is_refused(
+    archive: Path, manifest: Manifest, tmp_path: Path
+) -> None:
+    with tarfile.open(tmp_path / "model.tar.gz", "w:gz") as packed:
+        packed.add(archive, archive.name)
+        for number in range(MAX_ENTRIES):
+            packed.addfile(tarfile.TarInfo(f"{number}.txt"))
+    with pytest.raises(ArchiveError, match=rf"model\.tar\.gz: expected at most {MAX_ENTRIES} files, got more"):
+        read_champion(tmp_path / "model.tar.gz", manifest, "test")
 
 
 def test_a_damaged_tarball_is_refused_and_a_full_disk_is_not_reported_as_damage(

@@ -6,6 +6,7 @@ from typing import Any
 import boto3
 import pytest
 
+from driftserve.settings import Settings
 from driftserve_demo.local_aws import local_aws
 from driftserve_pipeline.errors import PipelineError
 from driftserve_pipeline.registry import champion, list_versions
@@ -47,6 +48,17 @@ def test_a_version_is_registered_once_with_all_its_metadata(client: Any) -> None
     assert version.metadata == {"accuracy": "0.91"}
 
 
+def test_a_version_may_serve_only_the_archive_that_was_registered(client: Any) -> None:
+    digest = "0123456789abcdef" * 4
+    place = "s3://bucket/model.tar.gz"
+    arn = register(client, Registration("allowed", _IMAGE, place, None, {"archive_sha256": digest}))
+    [container] = client.describe_model_package(ModelPackageName=arn)["InferenceSpecification"]["Containers"]
+    assert container["Environment"] == {"DRIFTSERVE_ARCHIVE_SHA256": digest}
+    assert Settings.from_environment(container["Environment"]).archive_sha256 == (digest,)
+    (version,) = list_versions(client, "allowed")
+    assert version.require_archive_sha256() == digest
+
+
 def test_a_pipeline_registers_with_the_same_request() -> None:
     request = find_step(read_golden("pipeline.json"), "Register")["Arguments"]
     [container] = request["InferenceSpecification"]["Containers"]
@@ -57,6 +69,9 @@ def test_a_pipeline_registers_with_the_same_request() -> None:
         evaluation_url=request["ModelMetrics"]["ModelQuality"]["Statistics"]["S3Uri"],
         metadata=request["CustomerMetadataProperties"],
     )
+    assert container["Environment"] == {
+        "DRIFTSERVE_ARCHIVE_SHA256": request["CustomerMetadataProperties"]["archive_sha256"]
+    }
 
 
 def test_the_champion_is_the_newest_approved_version(client: Any) -> None:

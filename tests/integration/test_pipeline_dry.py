@@ -416,6 +416,7 @@ def test_two_concurrent_runs_make_one_execution_with_one_result(scenario: Scenar
         (fail("Refuse", get("Execution.Colour")), "Refuse: Execution.Colour: expected the key 'Colour'"),
         (condition("Decide", [{"Type": "And"}], [], []), "Decide: expected a condition of type .* got {'Type': 'And'}"),
         (fail("Make", "twice"), "expected a unique name for every step"),
+        (fail("../Make", "outside"), r"expected names of steps that match .*, got '\.\./Make'; rename the step"),
     ],
 )
 def test_an_unsupported_step_is_refused_before_anything_runs(

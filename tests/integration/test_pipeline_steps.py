@@ -20,12 +20,13 @@ import pytest
 from champion_archives import write_darkest
 from checkout import ROOT
 from driftserve.archive.contract import Contract, file_sha256
-from driftserve.archive.reading import read_contract
+from driftserve.archive.reading import read_archive, read_contract
 from driftserve.archive.writing import write_model_tarball
 from driftserve.inference.verification import verify_archive
 from driftserve_demo.local_aws import local_aws
+from driftserve_pipeline.errors import PipelineError
 from driftserve_pipeline.registry import list_versions
-from driftserve_pipeline.registry.registration import Registration, register
+from driftserve_pipeline.registry.registration import Registration, register, registration_request
 from driftserve_pipeline.steps.champion import download_champion
 from golden_pipelines import find_step, read_golden
 from image_folders import add_companions, write_coloured
@@ -240,13 +241,18 @@ def _pack(folder: Path, model: Path) -> Path:
     return folder
 
 
+def _upload_model(aws: Mapping[str, str], group: str, archive: Path) -> str:
+    """Upload an archive as the model data of a group's version; return its address."""
+    write_model_tarball(archive, archive.with_name("model.tar.gz"))
+    _client(aws, "s3").upload_file(str(archive.with_name("model.tar.gz")), BUCKET, f"models/{group}/model.tar.gz")
+    return f"s3://{BUCKET}/models/{group}/model.tar.gz"
+
+
 def _approve(aws: Mapping[str, str], group: str, archive: Path) -> str:
     """Make an archive the champion of a group; return its ARN."""
-    s3, sagemaker = _client(aws, "s3"), _client(aws, "sagemaker")
-    write_model_tarball(archive, archive.with_name("model.tar.gz"))
-    s3.upload_file(str(archive.with_name("model.tar.gz")), BUCKET, f"models/{group}/model.tar.gz")
-    url = f"s3://{BUCKET}/models/{group}/model.tar.gz"
-    arn = register(sagemaker, Registration(group, IMAGE, url, None, {"accuracy": "0.9"}))
+    sagemaker, url = _client(aws, "sagemaker"), _upload_model(aws, group, archive)
+    metadata = {"accuracy": "0.9", "archive_sha256": read_archive(archive)[1]}
+    arn = register(sagemaker, Registration(group, IMAGE, url, None, metadata))
     sagemaker.update_model_package(ModelPackageArn=arn, ModelApprovalStatus="Approved")
     return arn
 
@@ -307,6 +313,7 @@ def test_a_run_that_beats_the_champion_becomes_a_valid_archive_with_a_verdict(
     assert version.arn == said["model_package"]
     assert version.status == "PendingManualApproval"
     assert version.metadata == metadata | {"revision": "0c1c9ba", "execution": "0a1b2c"}
+    assert version.environment == {"DRIFTSERVE_ARCHIVE_SHA256": verified.digest}
 
 
 def test_a_champion_is_downloaded_with_its_classes(
@@ -328,6 +335,47 @@ def test_a_champion_is_downloaded_with_its_classes(
     again = download_champion(sagemaker, s3, "other", tmp_path / "again" / "other")
     assert again is not None
     assert again.archive.read_bytes() == downloaded.archive.read_bytes()
+
+
+def test_another_archive_in_the_champions_place_is_refused_before_its_graph_runs(
+    steps: Steps, evaluating: Path, aws: dict[str, str], archive: Path, contract: Contract, golden: Mapping[str, bytes]
+) -> None:
+    arn = _approve(aws, "swapped", Path(shutil.copy(archive, evaluating)))
+    (evaluating / "other").mkdir()
+    other = write_darkest(evaluating / "other", contract, golden)
+    _upload_model(aws, "swapped", other)
+    assert steps.failure(evaluating, aws, "evaluate", *_named("swapped")) == (
+        f"{arn}: expected the registered archive, whose content digest is {read_archive(archive)[1]}, in "
+        f"s3://{BUCKET}/models/swapped/model.tar.gz, got {read_archive(other)[1]}; restore it, or reject that version"
+    )
+    assert not list((evaluating / "processing/output/evaluation").iterdir())
+
+
+def test_a_champion_without_one_digest_in_the_registry_is_refused(
+    aws: dict[str, str], s3: Any, sagemaker: Any, archive: Path, tmp_path: Path
+) -> None:
+    url = _upload_model(aws, "undigested", Path(shutil.copy(archive, tmp_path)))
+    register(sagemaker, Registration("undigested", IMAGE, url, None, {"accuracy": "0.9"}))
+    (version,) = list_versions(sagemaker, "undigested")
+    sagemaker.update_model_package(ModelPackageArn=version.arn, ModelApprovalStatus="Approved")
+    with pytest.raises(PipelineError, match=rf"{version.arn}: expected one content digest, .* got none"):
+        download_champion(sagemaker, s3, "undigested", tmp_path / "undigested")
+
+
+def test_a_champion_that_an_older_driftserve_registered_is_compared_by_its_metadata(
+    aws: dict[str, str], s3: Any, sagemaker: Any, archive: Path, tmp_path: Path
+) -> None:
+    url = _upload_model(aws, "older", Path(shutil.copy(archive, tmp_path)))
+    metadata = {"archive_sha256": read_archive(archive)[1]}
+    request = registration_request(group="older", image=IMAGE, model_data_url=url, evaluation_url=None, metadata={})
+    sagemaker.create_model_package_group(ModelPackageGroupName="older")
+    arn = sagemaker.create_model_package(**request | {"CustomerMetadataProperties": metadata})["ModelPackageArn"]
+    sagemaker.update_model_package(
+        ModelPackageArn=arn, ModelApprovalStatus="Approved", CustomerMetadataProperties=metadata
+    )
+    found = download_champion(sagemaker, s3, "older", tmp_path / "older")
+    assert found is not None
+    assert found.arn == arn
 
 
 def test_the_error_for_a_champion_without_its_archive_names_it(

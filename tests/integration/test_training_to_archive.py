@@ -432,7 +432,9 @@ def test_training_on_real_images_works(intel: Path, tmp_path: Path) -> None:
     )
     assert record is not None
     assert record.val_accuracy > 0.5
-    assert json.loads((tmp_path / "out" / "trained.json").read_text())["network"]["model"] == "mobilenetv2_035"
+    written = json.loads((tmp_path / "out" / "trained.json").read_text())
+    assert written["network"]["model"] == "mobilenetv2_035"
+    assert written["weights_sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
 
 
 def test_the_archive_contains_no_path_of_this_machine(exported: Path) -> None:

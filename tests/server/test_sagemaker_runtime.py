@@ -14,7 +14,10 @@ import pytest
 from botocore.exceptions import ClientError
 
 from checkout import ROOT
+from driftserve.archive.reading import read_archive
 from driftserve.observations.observation import TEST_ATTRIBUTE
+from driftserve_pipeline.local.aws import local_aws, make_client
+from driftserve_pipeline.registry.registration import Registration, register
 from endpoint_clients import SUITE_TESTS
 from fake_sagemaker_runtime import MAX_BODY_BYTES, fake_sagemaker_runtime
 from model_servers import Endpoint
@@ -41,18 +44,37 @@ def runtime(url: str) -> Any:
     )
 
 
-def test_the_smoke_suite_passes_through_the_runtime_except_for_the_ping(url: str, archive: Path) -> None:
+@pytest.fixture
+def account(archive: Path) -> Iterator[dict[str, str]]:
+    """Variables of an account whose endpoint is made from a registered version of the archive."""
+    with local_aws(None) as aws:
+        sagemaker = make_client("sagemaker", aws)
+        metadata = {"archive_sha256": read_archive(archive)[1]}
+        arn = register(sagemaker, Registration("scenes", "image", "s3://bucket/model.tar.gz", None, metadata))
+        role = "arn:aws:iam::111122223333:role/scenes"
+        sagemaker.create_model(ModelName="m", ExecutionRoleArn=role, PrimaryContainer={"ModelPackageName": arn})
+        variant = {"VariantName": "AllTraffic", "ModelName": "m", "InstanceType": "ml.m5.large"}
+        sagemaker.create_endpoint_config(
+            EndpointConfigName="c", ProductionVariants=[variant | {"InitialInstanceCount": 1}]
+        )
+        sagemaker.create_endpoint(EndpointName="driftserve", EndpointConfigName="c")
+        yield {"AWS_ENDPOINT_URL_SAGEMAKER": aws["AWS_ENDPOINT_URL"], "NO_PROXY": aws["NO_PROXY"]}
+
+
+def test_the_smoke_suite_passes_through_the_runtime_except_for_the_ping(
+    url: str, archive: Path, account: dict[str, str]
+) -> None:
     options = ["--sagemaker-endpoint", "driftserve", "--archive", str(archive)]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "tests/endpoint", *options],
         cwd=ROOT,
-        env=os.environ | CREDENTIALS | {"AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME": url},
+        env=os.environ | CREDENTIALS | account | {"AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME": url},
         capture_output=True,
         text=True,
         timeout=200,
     )
     assert done.returncode == 0, done.stdout
-    assert f"{SUITE_TESTS - 1} passed, 1 skipped" in done.stdout.splitlines()[-1], done.stdout
+    assert f"{SUITE_TESTS} passed, 1 skipped" in done.stdout.splitlines()[-1], done.stdout
     assert "SageMaker does not expose /ping" in done.stdout
 
 

@@ -1,7 +1,6 @@
 """Copy whole folders from and to S3, as SageMaker does before and after a job."""
 
 import shutil
-import tarfile
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from driftserve.archive.tarball import unpack_tarball
 from driftserve.text import is_utf8
 from driftserve_pipeline.address import bucket_and_key
 from driftserve_pipeline.errors import PipelineError
@@ -27,7 +27,7 @@ class Storage:
         """Copy the object with this address, or all objects below this prefix, into a folder.
 
         Raises:
-            PipelineError: there are no such objects.
+            PipelineError: there are no such objects, or a key points outside the folder.
         """
         bucket, prefix = bucket_and_key(uri)
         found = [key for key in self._keys(bucket, prefix) if not key.endswith("/")]
@@ -36,6 +36,9 @@ class Storage:
         names |= {key: Path(key).name for key in found if key == prefix}
         if not names:
             raise PipelineError(f"expected S3 objects under the S3 URL {uri!r}, got none")
+        for key, name in names.items():
+            if Path(name).is_absolute() or ".." in Path(name).parts:
+                raise PipelineError(f"{uri}: expected keys below it, got {key!r}, which leads outside; rename it")
         folder.mkdir(parents=True, exist_ok=True)
         for name in names.values():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -103,7 +106,6 @@ def unpack_model(storage: Storage, uri: str, folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         storage.download(uri, Path(scratch))
-        with tarfile.open(Path(scratch, Path(uri).name)) as archive:
-            archive.extractall(Path(scratch, "model"), filter="data")
+        unpack_tarball(Path(scratch, Path(uri).name), Path(scratch, "model"))
         shutil.rmtree(folder, ignore_errors=True)
         Path(scratch, "model").rename(folder)

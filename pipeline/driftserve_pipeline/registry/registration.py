@@ -8,7 +8,13 @@ from botocore.exceptions import ClientError
 
 from driftserve_pipeline.errors import PipelineError
 from driftserve_pipeline.registry.metadata import MOST_CHARACTERS, is_metadata_value
-from driftserve_pipeline.registry.versions import answered, is_missing, list_versions
+from driftserve_pipeline.registry.versions import (
+    ALLOWED_ARCHIVES,
+    ARCHIVE_SHA256,
+    answered,
+    is_missing,
+    list_versions,
+)
 
 CONTENT_TYPES = ("image/jpeg", "image/png", "application/x-image", "application/json")
 RESPONSE_TYPES = ("application/json",)
@@ -49,6 +55,8 @@ def registration_request(
 ) -> dict[str, object]:
     """Return the request of CreateModelPackage. A pipeline's RegisterModel takes the same, with expressions as values.
 
+    The container may serve only the archive whose content digest is in the metadata.
+
     Args:
         group: the name of the model package group.
         image: the Docker image that serves the model.
@@ -56,11 +64,14 @@ def registration_request(
         evaluation_url: the location of evaluation.json, or None.
         metadata: facts about the version.
     """
+    container: dict[str, object] = {"Image": image, "ModelDataUrl": model_data_url}
+    if ARCHIVE_SHA256 in metadata:
+        container["Environment"] = {ALLOWED_ARCHIVES: metadata[ARCHIVE_SHA256]}
     request: dict[str, object] = {
         "ModelPackageGroupName": group,
         "ModelApprovalStatus": "PendingManualApproval",
         "InferenceSpecification": {
-            "Containers": [{"Image": image, "ModelDataUrl": model_data_url}],
+            "Containers": [container],
             "SupportedContentTypes": list(CONTENT_TYPES),
             "SupportedResponseMIMETypes": list(RESPONSE_TYPES),
         },

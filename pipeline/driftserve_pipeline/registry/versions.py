@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +11,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from driftserve_pipeline.errors import PipelineError
 
 APPROVED = "Approved"
+ARCHIVE_SHA256 = "archive_sha256"  # the metadata with the content digest of the version's archive
+ALLOWED_ARCHIVES = "DRIFTSERVE_ARCHIVE_SHA256"  # the setting of the container: digests of the archives that it serves
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,8 @@ class ModelVersion:
     image: str
     evaluation_url: str | None
     metadata: Mapping[str, str]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Environment variables of the container that serves the version."""
 
     def require_servable(self) -> None:
         """Check that driftserve can serve the version.
@@ -38,6 +42,27 @@ class ModelVersion:
             raise PipelineError(
                 f"{self.arn}: expected one container with its model data, got another kind of model; reject it"
             )
+
+    def require_archive_sha256(self) -> str:
+        """Return the content digest with which the archive was registered.
+
+        The container's environment has it. Older versions of driftserve wrote it only into the metadata.
+
+        Raises:
+            PipelineError: there is no digest, or the two differ.
+        """
+        written = {
+            place[name]
+            for place, name in ((self.environment, ALLOWED_ARCHIVES), (self.metadata, ARCHIVE_SHA256))
+            if name in place
+        }
+        if len(written) != 1:
+            raise PipelineError(
+                f"{self.arn}: expected one content digest, as {ALLOWED_ARCHIVES} of its container and as its metadata "
+                f"{ARCHIVE_SHA256}, got {' and '.join(sorted(written)) or 'none'}; reject that version, and register "
+                "the archive again"
+            )
+        return written.pop()
 
 
 def list_versions(client: Any, group: str) -> tuple[ModelVersion, ...]:
@@ -97,6 +122,7 @@ def describe(client: Any, arn: str) -> ModelVersion:
         image=container.get("Image", ""),
         evaluation_url=evaluation,
         metadata=package.get("CustomerMetadataProperties") or {},
+        environment=container.get("Environment") or {},
     )
 
 

@@ -1,7 +1,5 @@
-"""Download the registered champion, and read its labels."""
+"""Download the registered champion, and compare it with its registered digest."""
 
-import json
-import zipfile
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +8,12 @@ from typing import Any
 from boto3.exceptions import Boto3Error
 from botocore.exceptions import BotoCoreError, ClientError
 
+from driftserve.archive.reading import find_archive, read_archive
+from driftserve.archive.tarball import unpack_tarball
+from driftserve.errors import ArchiveError
 from driftserve_pipeline.address import bucket_and_key
 from driftserve_pipeline.errors import PipelineError
 from driftserve_pipeline.registry.versions import champion
-from driftserve_pipeline.steps.tarball import unpack
-
-_CONTRACT_FILE = "contract.json"
-_MOST_CONTRACT_BYTES = 64 * 2**20  # the same limit as in the serving code
 
 
 @dataclass(frozen=True)
@@ -35,6 +32,9 @@ class Champion:
 def download_champion(sagemaker: Any, s3: Any, group: str, folder: Path) -> Champion | None:
     """Download the champion of a group and unpack it into a folder; return None if no version is approved.
 
+    The archive is read as the serving code reads it, and compared with the digest in the registry. Its graph, which is
+    code, is not loaded.
+
     Args:
         sagemaker: boto3's client for SageMaker.
         s3: boto3's client for S3.
@@ -42,20 +42,26 @@ def download_champion(sagemaker: Any, s3: Any, group: str, folder: Path) -> Cham
         folder: a folder that does not exist yet.
 
     Raises:
-        PipelineError: the registry cannot be read, the model data is missing, or it is not a driftserve archive.
+        PipelineError: the registry cannot be read, the model data is missing, it is not a driftserve archive, or it is
+            not the archive that was registered.
     """
     version = champion(sagemaker, group)
     if version is None:
         return None
     folder.mkdir(parents=True)
+    registered = version.require_archive_sha256()
     _download(s3, version.model_data_url, folder / "model.tar.gz", version.arn)
-    unpacked = unpack(folder / "model.tar.gz", folder / "model")
-    found = [path for path in unpacked.glob("*.mar") if not path.name.startswith(".")]  # macOS's tar adds these
-    if len(found) != 1:
+    try:
+        archive = find_archive(unpack_tarball(folder / "model.tar.gz", folder / "model"))
+        contract, digest = read_archive(archive)
+    except ArchiveError as error:
+        raise PipelineError(f"{version.arn}: {error}; reject that version") from error
+    if digest != registered:
         raise PipelineError(
-            f"{version.arn}: expected one .mar file in {version.model_data_url}, got {len(found)}; reject that version"
+            f"{version.arn}: expected the registered archive, whose content digest is {registered}, in "
+            f"{version.model_data_url}, got {digest}; restore it, or reject that version"
         )
-    return Champion(version.arn, found[0], _labels(found[0], version.arn))
+    return Champion(version.arn, archive, contract.labels)
 
 
 def _download(s3: Any, url: str, file: Path, arn: str) -> None:
@@ -65,16 +71,4 @@ def _download(s3: Any, url: str, file: Path, arn: str) -> None:
     except (PipelineError, Boto3Error, BotoCoreError, ClientError, ValueError) as error:
         raise PipelineError(
             f"{arn}: cannot download its model data from {url}: {error}; restore it, or reject that version"
-        ) from error
-
-
-def _labels(archive: Path, arn: str) -> tuple[str, ...]:
-    """Read the labels from the contract. The whole archive is verified later, before its model runs."""
-    try:
-        with zipfile.ZipFile(archive) as mar, mar.open(_CONTRACT_FILE) as file:
-            contract = json.loads(file.read(_MOST_CONTRACT_BYTES))
-        return tuple(map(str, contract["labels"]))
-    except (zipfile.BadZipFile, KeyError, TypeError, ValueError) as error:
-        raise PipelineError(
-            f"{arn}: cannot read the labels in the contract of {archive.name}: {error!r}; reject that version"
         ) from error

@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from driftserve.archive.tarball import unpack_tarball
 from driftserve_pipeline.errors import PipelineError
 from driftserve_pipeline.registry.metadata import metadata_value
 from driftserve_pipeline.steps.aws import client
@@ -13,12 +14,12 @@ from driftserve_pipeline.steps.champion import Champion, download_champion
 from driftserve_pipeline.steps.command import run_command
 from driftserve_pipeline.steps.evidence import Certificate, Evaluation, Trained, read_evidence
 from driftserve_pipeline.steps.step import Folders, Step
-from driftserve_pipeline.steps.tarball import unpack
 from driftserve_pipeline.steps.verdict import judge, write_verdict
 
 _TRAINING = "driftserve_training"
 _PACKED = "model.tar.gz"
 _RUN_FOLDER = "run"  # made by a training job with `product` = `run`
+_MOST_RUN_BYTES, _MOST_RUN_FILES = 20 * 2**30, 10_000
 _EVIDENCE = (  # files of the run that are kept in the output
     *("evaluation.json", "predictions-test.csv", "label_issues-test.csv", "card.html", "card.json"),
     *("certificate.json", "trained.json", "configuration.json", "history.csv", "manifest.csv"),
@@ -75,7 +76,7 @@ def _run(options: argparse.Namespace, folders: Folders) -> str:
 
 
 def _run_folder(packed: Path, folder: Path) -> Path:
-    run = unpack(packed, folder) / _RUN_FOLDER
+    run = unpack_tarball(packed, folder, _MOST_RUN_BYTES, _MOST_RUN_FILES) / _RUN_FOLDER
     if not run.is_dir():
         raise PipelineError(f"{packed}: expected the folder {_RUN_FOLDER}/, got none; train with product={_RUN_FOLDER}")
     return run

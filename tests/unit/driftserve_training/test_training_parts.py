@@ -15,9 +15,9 @@ from driftserve_training.__main__ import main
 from driftserve_training.configuration import TrainingConfiguration
 from driftserve_training.evaluation.calibration import fit_temperature
 from driftserve_training.evaluation.scores import evaluate
-from driftserve_training.network.classifier import create_classifier, rebuild_classifier
+from driftserve_training.network.classifier import create_classifier, pretrained_file, rebuild_classifier
 from driftserve_training.network.exportable import check_graph_size
-from driftserve_training.network.weights import find_weights, read_weights_record
+from driftserve_training.network.weights import downloaded_weights, find_weights, read_weights_record
 from image_folders import add_companions
 
 RECORD = {
@@ -42,6 +42,25 @@ def _weights(tmp_path: Path) -> Path:
     save_file(timm.create_model("test_resnet").state_dict(), path)
     path.with_name("w.safetensors.json").write_text(json.dumps(RECORD))
     return path
+
+
+def test_the_file_that_timm_downloaded_is_found_in_the_hubs_cache(tmp_path: Path) -> None:
+    repository = tmp_path / "models--timm--test_resnet.r160_in1k"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text("0a1b")
+    snapshot = repository / "snapshots" / "0a1b"
+    snapshot.mkdir(parents=True)
+    assert downloaded_weights("timm/test_resnet.r160_in1k", tmp_path) is None
+    for name in ("pytorch_model.bin", "model.safetensors"):  # timm prefers the second
+        (snapshot / name).touch()
+        assert downloaded_weights("timm/test_resnet.r160_in1k", tmp_path) == snapshot / name
+    assert downloaded_weights(None, tmp_path) is None
+
+
+def test_a_network_without_pretrained_weights_has_no_file_of_them(tmp_path: Path) -> None:
+    weights = _weights(tmp_path)
+    assert pretrained_file(_configuration(tmp_path, weights=weights), "test_resnet") == weights
+    assert pretrained_file(_configuration(tmp_path, model="test_resnet", pretrained=False), "test_resnet") is None
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])

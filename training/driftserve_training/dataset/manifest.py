@@ -13,7 +13,7 @@ from driftserve.archive.contract import MOST_LABELS
 from driftserve.errors import BadRequest, DataError
 from driftserve.images.decode import decode
 from driftserve.images.files import find_images
-from driftserve.metrics.sinks.dimension import dimension_value
+from driftserve.text import dimension_value
 from driftserve_training.configuration import SPLITS
 from driftserve_training.dataset.listing import list_names
 

@@ -1,18 +1,15 @@
 """The champion, the network to beat: its predictions for the same images, from a file or from its archive."""
 
-import errno
-import shutil
 import tarfile
 import tempfile
-import zlib
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 from driftserve.archive.reading import archives_in, find_archive
-from driftserve.errors import ArchiveError
+from driftserve.archive.tarball import unpack_tarball
 from driftserve.inference.model import load_model
 from driftserve.inference.prediction import calibrate
 from driftserve.inference.verification import verify_archive
@@ -23,8 +20,6 @@ from driftserve_training.evaluation.scores import check_finite
 from driftserve_training.network.threads import preserve_thread_count
 
 _PREDICTIONS_SUFFIX = ".csv"
-_BLOCK_BYTES = 2**20
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk is full: the tarball may be fine
 
 
 @dataclass(frozen=True)
@@ -54,7 +49,7 @@ def read_champion(place: Path, manifest: Manifest, split: str) -> Champion:
         return Champion(place.resolve().name, read_predictions(file))
     with tempfile.TemporaryDirectory() as scratch, preserve_thread_count():
         is_packed = place.is_file() and tarfile.is_tarfile(place)
-        archive = _unpack(place, Path(scratch)) if is_packed else find_archive(place)
+        archive = find_archive(unpack_tarball(place, Path(scratch, "unpacked")) if is_packed else place)
         return _predict(archive, Path(scratch, "model"), manifest, split)
 
 
@@ -73,26 +68,3 @@ def _predict(archive: Path, scratch: Path, manifest: Manifest, split: str) -> Ch
         calibrate(logits, contract.temperature),
     )
     return Champion(contract.display_name, predictions)
-
-
-def _unpack(packed: Path, folder: Path) -> Path:
-    """Unpack only the archive from a `model.tar.gz` into a folder; return its path."""
-    try:
-        with tarfile.open(packed) as tarball:
-            members = [member for member in tarball if member.isfile() and _is_archive(member.name)]
-            if len(members) != 1:
-                raise ArchiveError(f"{packed}: expected one .mar file in it, got {len(members)}; give the .mar itself")
-            source = tarball.extractfile(members[0])
-            with (folder / Path(members[0].name).name).open("xb") as target:
-                shutil.copyfileobj(source, target)  # type: ignore[arg-type]  # a regular file has content
-            while tarball.fileobj and tarball.fileobj.read(_BLOCK_BYTES):
-                pass  # gzip checks its checksum at the end, which tar does not read
-            return Path(target.name)
-    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
-        if getattr(error, "errno", None) in _NO_ROOM:
-            raise
-        raise ArchiveError(f"{packed}: cannot be read as a model.tar.gz: {error}; download it again") from error
-
-
-def _is_archive(name: str) -> bool:
-    return name.endswith(".mar") and not PurePosixPath(name).name.startswith(".")  # macOS's tar adds `._scenes.mar`

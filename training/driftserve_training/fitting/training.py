@@ -9,6 +9,7 @@ import lightning
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 
+from driftserve.archive.contract import file_sha256
 from driftserve.errors import DataError
 from driftserve.inference.prediction import calibrate
 from driftserve_training.configuration import SPLITS, STREAM, TrainingConfiguration
@@ -25,7 +26,7 @@ from driftserve_training.fitting.optimization import check_optimizer
 from driftserve_training.fitting.pictures import Pictures, mistakes_figure
 from driftserve_training.fitting.resumption import begin, find_checkpoint, identify
 from driftserve_training.libraries import library_versions
-from driftserve_training.network.classifier import NetworkRecord, create_classifier
+from driftserve_training.network.classifier import NetworkRecord, create_classifier, pretrained_file
 from driftserve_training.network.exportable import check_exportable
 from driftserve_training.network.trainable import check_trainable
 from driftserve_training.network.trained import TrainedRecord, is_trained, load_trained, save_trained
@@ -108,7 +109,13 @@ def _train(
     if not ranks.is_first:
         return None
     calibrated = _calibrate(learner, network, manifest, configuration, restore_best(trainer, learner), history)
-    record = replace(calibrated, revision=revision, libraries=library_versions())
+    weights = pretrained_file(configuration, network.model)
+    record = replace(
+        calibrated,
+        revision=revision,
+        libraries=library_versions(),
+        weights_sha256=file_sha256(weights) if weights else None,
+    )
     save_trained(configuration.output, record, classifier)
     return record
 

@@ -17,6 +17,7 @@ from driftserve_training.network.weights import (
     LOADING_ERRORS,
     Channels,
     WeightsRecord,
+    downloaded_weights,
     find_weights,
     read_weights_record,
     to_reason,
@@ -92,6 +93,14 @@ def create_classifier(configuration: TrainingConfiguration, classes: int) -> tup
         for parameter in classifier.head_parameters():
             nn.init.zeros_(parameter)
     return classifier.to(memory_format=torch.channels_last), record  # type: ignore[call-overload]
+
+
+def pretrained_file(configuration: TrainingConfiguration, model: str) -> Path | None:
+    """Return the file with the pretrained weights of a network that was just created; None if it has none."""
+    if configuration.weights:
+        return find_weights(configuration.weights, model)
+    known = timm.get_pretrained_cfg(model)
+    return downloaded_weights(known.hf_hub_id if known else None) if configuration.is_pretrained else None
 
 
 def rebuild_classifier(record: NetworkRecord) -> Classifier:

@@ -34,6 +34,8 @@ class TrainedRecord:
     """Revision of the training code."""
     libraries: Mapping[str, str] = field(default_factory=dict)
     """Versions of the libraries that decide the result; empty in records of driftserve 0.1."""
+    weights_sha256: str | None = None
+    """SHA-256 of the file of pretrained weights; None if there is no such file, or an older driftserve trained."""
 
 
 _ADAPTER = TypeAdapter(TrainedRecord)

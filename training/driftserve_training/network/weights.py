@@ -4,6 +4,7 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import Annotated
 
+from huggingface_hub import try_to_load_from_cache
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 
@@ -16,6 +17,7 @@ Channels = tuple[float, float, float]
 
 # What torch.load and safetensors raise for a damaged file or for weights of another network.
 LOADING_ERRORS = (OSError, EOFError, RuntimeError, UnpicklingError, SafetensorError, LookupError)
+_HUB_FILES = ("model.safetensors", "pytorch_model.bin")  # in timm's order: timm.models._hub.load_state_dict_from_hf
 
 
 class WeightsRecord(BaseModel):
@@ -59,6 +61,21 @@ def weights_files(folder: Path) -> list[Path]:
     shown = [path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")]
     check_names(folder, [path.relative_to(folder) for path in shown])
     return [path for path in shown if path.suffix != ".json"]
+
+
+def downloaded_weights(hub_id: str | None, cache: Path | None = None) -> Path | None:
+    """Return the file that timm has downloaded from a repository of the Hugging Face hub, or None if there is none.
+
+    Args:
+        hub_id: the repository, such as `timm/resnet18.a1_in1k`.
+        cache: the hub's cache; by default as huggingface_hub finds it.
+    """
+    if hub_id is None:
+        return None
+    for name in _HUB_FILES:
+        if isinstance(path := try_to_load_from_cache(hub_id, name, cache_dir=cache), str):
+            return Path(path)
+    return None
 
 
 def read_weights_record(weights: Path) -> WeightsRecord | None:

@@ -13,7 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
 from driftserve.errors import DeliveryError
 from driftserve.metrics.definitions import Metric
-from driftserve.metrics.sinks.dimension import dimension_value
+from driftserve.text import dimension_value
 
 # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricData.html
 MAX_METRICS_PER_CALL = 1000

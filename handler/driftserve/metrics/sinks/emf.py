@@ -12,7 +12,7 @@ from typing import TextIO
 
 from driftserve.errors import DeliveryError
 from driftserve.metrics.definitions import Dimensions, Metric
-from driftserve.metrics.sinks.dimension import dimension_value
+from driftserve.text import dimension_value
 
 # Limits of the EMF specification: most metrics in a directive, most values in an array.
 MAX_METRICS_PER_LINE = 100

@@ -46,6 +46,8 @@ def check_job(name: str, arguments: Mapping[str, Any], parameters: Mapping[str, 
             to_command([*program.get("ContainerEntrypoint", _CONTAINERS_TRAIN)], Path())
         for mount in (*arguments.get("ProcessingInputs", ()), *_outputs(arguments)):
             local_folder(mount.get("S3Input", mount)["LocalPath"], Path())
+        for channel in arguments.get("InputDataConfig", ()):
+            _channel_folder(channel, Path())
         hosts = arguments.get("TrainingJobDefinition", arguments).get("ResourceConfig", {}).get("InstanceCount", 1)
         if (number := resolve(hosts, Scope(parameters, {}, {}))) != 1:
             raise PipelineError(f"expected one host, because there is one machine, got {number}; use 1")
@@ -92,7 +94,7 @@ def run_training(arguments: Mapping[str, Any], base: Path, log: Path, machine: M
         local_folder(checkpoints.get("LocalPath", "/opt/ml/checkpoints"), base).mkdir(exist_ok=True)
     for channel in arguments.get("InputDataConfig", ()):
         source = channel["DataSource"]["S3DataSource"]["S3Uri"]
-        machine.storage.download(source, base / "input" / "data" / channel["ChannelName"])
+        machine.storage.download(source, _channel_folder(channel, base))
     configuration = base / "input" / "config"
     _write_json(configuration / "hyperparameters.json", arguments.get("HyperParameters", {}))
     _write_json(configuration / "resourceconfig.json", _HOSTS)
@@ -151,6 +153,10 @@ def to_command(program: Sequence[str], python: Path) -> list[str]:
     if program and program[0] == CONTAINERS_PYTHON:
         return [str(python), *program[1:]]
     raise PipelineError(f"expected the program {CONTAINERS_PYTHON} or `train`, got {' '.join(program) or 'nothing'}")
+
+
+def _channel_folder(channel: Mapping[str, Any], base: Path) -> Path:
+    return local_folder(f"{_OPT_ML}/input/data/{channel['ChannelName']}", base)
 
 
 def _outputs(arguments: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from driftserve_pipeline.local.processes.source import digest_of, release_here, 
 from driftserve_pipeline.local.processes.tuning import searched
 
 _READERS: dict[str, Callable[[str], object]] = {"String": str, "Integer": int, "Float": float}
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")  # SageMaker's own; a step has a folder with its name
 _KINDS = ("Processing", "Training", "Tuning", "Condition", "RegisterModel", "Fail")
 # Fields where SageMaker requires a string, and refuses a parameter that is a number.
 _STRINGS = (
@@ -90,6 +92,8 @@ def _flattened(requests: list[dict[str, Any]], branch: tuple[str, bool] | None) 
     """Yield every step of a list, and the steps in the branches of its Condition steps."""
     for request in requests:
         name, kind, arguments = request["Name"], request["Type"], dict(request["Arguments"])
+        if not _NAME.fullmatch(name):
+            raise PipelineError(f"expected names of steps that match {_NAME.pattern}, got {name!r}; rename the step")
         if kind not in _KINDS:
             raise PipelineError(f"{name}: expected a step of one of the types {', '.join(_KINDS)}, got {kind}")
         branches = {True: arguments.pop("IfSteps", []), False: arguments.pop("ElseSteps", [])}

@@ -1,12 +1,8 @@
 """Tests of the parts of the step programs: unpacking, running commands, verdicts and folders."""
 
-import contextlib
-import io
 import json
 import os
-import random
 import sys
-import tarfile
 from pathlib import Path
 
 import pytest
@@ -16,10 +12,8 @@ from driftserve_pipeline.registry.metadata import is_metadata_value, metadata_va
 from driftserve_pipeline.steps.command import run_command
 from driftserve_pipeline.steps.evidence import Certificate, Evaluation, Trained, read_evidence
 from driftserve_pipeline.steps.step import Folders
-from driftserve_pipeline.steps.tarball import unpack
 from driftserve_pipeline.steps.verdict import Verdict, judge, read_verdict, write_verdict
 from driftserve_training.evaluation.document import Comparison, Interval
-from processes import small_files
 from training_evidence import robustness, write_evaluation, write_run
 
 ARN = "arn:aws:sagemaker:eu-central-1:111122223333:model-package/scenes/3"
@@ -27,20 +21,6 @@ ARN = "arn:aws:sagemaker:eu-central-1:111122223333:model-package/scenes/3"
 
 def _comparison(challenger_alone: int, champion_alone: int) -> Comparison:
     return Comparison("scenes/3", 30, 0.5, 0.5, Interval(0.0, -0.1, 0.1), challenger_alone, champion_alone, 0.03125)
-
-
-def _tarball(path: Path, *members: tuple[tarfile.TarInfo, bytes]) -> Path:
-    with tarfile.open(path, "w:gz") as tarball:
-        for member, content in members:
-            member.size = len(content)
-            tarball.addfile(member, io.BytesIO(content))
-    return path
-
-
-def _member(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> tuple[tarfile.TarInfo, bytes]:
-    member = tarfile.TarInfo(name)
-    member.type, member.linkname = kind, target
-    return member, b"content" if kind == tarfile.REGTYPE else b""
 
 
 @pytest.fixture(scope="module")
@@ -143,68 +123,6 @@ def test_the_certificate_summary_is_one_line_that_metadata_allows() -> None:
     assert metadata_value(line) == line
     few = str(Certificate.model_validate(given | {"false_alarms": [], "power": power[2:]}))
     assert few == "short - 300 images"
-
-
-def test_a_tarball_is_unpacked_unchanged(tmp_path: Path) -> None:
-    packed = _tarball(tmp_path / "a.tar.gz", _member("./", tarfile.DIRTYPE), _member("./run/a/b"), _member("run/c"))
-    folder = unpack(packed, tmp_path / "out")
-    assert sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*")) == [
-        "run",
-        "run/a",
-        "run/a/b",
-        "run/c",
-    ]
-    assert (folder / "run/a/b").read_bytes() == b"content"
-
-
-@pytest.mark.parametrize(
-    ("members", "said"),
-    [
-        ([_member("../out.txt")], "expected plain files inside it, got '../out.txt'"),
-        ([_member("/tmp/out.txt")], "expected plain files inside it, got '/tmp/out.txt'"),  # noqa: S108
-        ([_member("a/../../out.txt")], "expected plain files inside it, got 'a/../../out.txt'"),
-        ([_member("a", tarfile.SYMTYPE, ".."), _member("a/out.txt")], "expected plain files inside it, got 'a'"),
-        ([_member("a", tarfile.LNKTYPE, "/etc/passwd")], "expected plain files inside it, got 'a'"),
-        ([_member("a", tarfile.FIFOTYPE)], "expected plain files inside it, got 'a'"),
-        ([_member("a"), _member("a")], "cannot be read as a model.tar.gz: .*File exists"),
-        ([_member(str(number)) for number in range(4)], "expected at most 10000 files and 21 bytes, got more"),
-    ],
-)
-def test_a_hostile_tarball_is_refused(members: list[tuple[tarfile.TarInfo, bytes]], said: str, tmp_path: Path) -> None:
-    packed = _tarball(tmp_path / "model.tar.gz", *members)
-    with pytest.raises(PipelineError, match=rf"model\.tar\.gz: {said}"):
-        unpack(packed, tmp_path / "deep" / "out", most_bytes=21)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["deep", "model.tar.gz"]
-    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["out"]
-
-
-@pytest.mark.parametrize("body", [b"no tarball", None])
-def test_an_invalid_tarball_is_refused(body: bytes | None, tmp_path: Path) -> None:
-    packed = tmp_path / "model.tar.gz"
-    if body is not None:
-        packed.write_bytes(body)
-    with pytest.raises(PipelineError, match=r"model\.tar\.gz: cannot be read as a model\.tar\.gz: "):
-        unpack(packed, tmp_path / "out")
-
-
-def test_a_tarball_damaged_at_any_byte_is_refused(tmp_path: Path) -> None:
-    content = random.Random(0).randbytes(300)
-    member, _ = _member("run/a")
-    packed = _tarball(tmp_path / "model.tar.gz", (member, content))
-    whole, wrong = packed.read_bytes(), []
-    for place in range(whole.index(b"\0", 10) + 1, len(whole)):  # after gzip's header, which may contain anything
-        packed.write_bytes(bytes((*whole[:place], whole[place] ^ 0x10, *whole[place + 1 :])))
-        with contextlib.suppress(PipelineError):  # some bits of a deflate stream have no effect
-            if (unpack(packed, tmp_path / str(place)) / "run/a").read_bytes() != content:
-                wrong.append(place)
-    assert wrong == []
-
-
-def test_a_full_disk_is_not_reported_as_a_damaged_tarball(tmp_path: Path) -> None:
-    member, _ = _member("run/a")
-    packed = _tarball(tmp_path / "model.tar.gz", (member, b"0" * 200_000))
-    with small_files(100_000), pytest.raises(OSError, match=r"^\[Errno 27\] File too large$"):
-        unpack(packed, tmp_path / "out")
 
 
 @pytest.fixture
