@@ -26,7 +26,7 @@ from driftserve_training.fitting.resumption import begin, find_checkpoint, ident
 from driftserve_training.libraries import library_versions
 from driftserve_training.network.classifier import NetworkRecord, create_classifier
 from driftserve_training.network.exportable import check_exportable
-from driftserve_training.network.trainable import check_trainable
+from driftserve_training.network.trainable import check_trainable, images_in_batch
 from driftserve_training.network.trained import TrainedRecord, is_trained, load_trained, save_trained
 from driftserve_training.ranks import Ranks, read_ranks
 
@@ -88,8 +88,8 @@ def _train(
     lightning.seed_everything(configuration.seed, workers=True, verbose=False)
     classifier, network = create_classifier(configuration, len(manifest.labels))
     check_exportable(classifier, network.image_spec, network.model)
-    batch_size = min(configuration.batch_size, len(manifest.split("train")))
-    check_trainable(classifier, network.image_spec, network.model, batch_size)
+    batch = images_in_batch(configuration.batch_size, len(manifest.split("train")), ranks.processes)
+    check_trainable(classifier, network.image_spec, network.model, batch)
     folder = checkpoints or configuration.output / "checkpoints"
     identity = identify(configuration, network, manifest.sha256, ranks.processes)
     last = find_checkpoint(folder, identity)
