@@ -165,10 +165,12 @@ def test_the_monitor_command_needs_a_runtime_directory(driftserve: Command, tmp_
 def test_ctrl_c_is_one_line_and_status_130(archive: Path, tmp_path: Path) -> None:
     os.mkfifo(record := tmp_path / "record.jsonl")
     arguments = ("replay", str(record), "--archive", str(archive))
-    with subprocess.Popen(
-        [sys.executable, "-m", "driftserve", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as command:
-        with record.open("w"):  # returns when the command has opened the record
-            command.send_signal(signal.SIGINT)
-            output, errors = command.communicate(timeout=60)
+    with (
+        subprocess.Popen(
+            [sys.executable, "-m", "driftserve", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as command,
+        record.open("w"),
+    ):  # returns when the command has opened the record
+        command.send_signal(signal.SIGINT)
+        output, errors = command.communicate(timeout=60)
     assert (command.returncode, output, errors) == (130, "", "driftserve: interrupted\n")

@@ -51,7 +51,7 @@ def check_names(space: Space) -> None:
 
 
 def check_networks(configuration: TrainingConfiguration, space: Space, classes: int) -> None:
-    """Check that every model can be built with its initial weights, written as TorchScript, and trained with the batch size.
+    """Check that every model can be built with its weights, written as TorchScript, and trained with the batch size.
 
     Raises:
         DataError: a model cannot be built, written or trained.

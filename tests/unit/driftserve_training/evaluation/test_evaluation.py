@@ -365,9 +365,7 @@ def test_accuracy_under_attack_falls_for_images_within_epsilon_of_the_boundary()
 @hypothesis.given(
     rows=st.integers(2, 4).flatmap(
         lambda classes: st.lists(
-            st.tuples(
-                st.lists(st.floats(width=32), min_size=classes, max_size=classes), st.integers(0, classes - 1)
-            ),
+            st.tuples(st.lists(st.floats(width=32), min_size=classes, max_size=classes), st.integers(0, classes - 1)),
             min_size=1,
             max_size=4,
         )
