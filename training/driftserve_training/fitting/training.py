@@ -2,12 +2,14 @@
 
 import json
 import shutil
+import signal
 from dataclasses import replace
 from pathlib import Path
 
 import lightning
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from driftserve.inference.prediction import calibrate
 from driftserve_training.configuration import SPLITS, STREAM, TrainingConfiguration
@@ -135,6 +137,8 @@ def _fit(
             ckpt_path=last,
             weights_only=True,
         )
+    except SIGTERMException as error:  # Lightning 2.6 gives it no status, so the program would end with 0
+        raise SystemExit(128 + signal.SIGTERM) from error
     except SystemExit as error:  # Lightning 2.6 exits with status 1 on Ctrl-C
         raise KeyboardInterrupt from error
     if torch.distributed.is_initialized():
