@@ -40,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except DriftserveError as error:
         reason = str(error)
     except KeyboardInterrupt:
+        print("driftserve: interrupted", file=sys.stderr)
         return 130
     except OSError as error:  # a given file or directory cannot be used
         reason = str(error)

@@ -20,11 +20,13 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _interrupt(warm: WarmInterpreter, log: Path, began: Callable[[], bool], *arguments: str) -> tuple[int, list[str]]:
-    """Interrupt a command once it has begun; return its exit status and the lines of its output."""
+def _stop(
+    warm: WarmInterpreter, number: signal.Signals, log: Path, began: Callable[[], bool], *arguments: str
+) -> tuple[int, list[str]]:
+    """Send a signal to a command once it has begun; return its exit status and the lines of its output."""
     with warm.running("driftserve_training", *arguments, environment={"OMP_NUM_THREADS": "1"}, log=log) as command:
         wait_for(began, 120)
-        command.send_signal(signal.SIGINT)
+        command.send_signal(number)
         status = command.wait(60)
     return status, log.read_text().replace("\r", "\n").splitlines()
 
@@ -40,8 +42,9 @@ def test_ctrl_c_is_one_line_and_status_130(
     warm: WarmInterpreter, data: Path, tmp_path: Path, command: str, flags: tuple[str, ...], made: str
 ) -> None:
     output = tmp_path / "output"
-    status, lines = _interrupt(
+    status, lines = _stop(
         warm,
+        signal.SIGINT,
         tmp_path / "log",
         (output / made).exists,
         *(command, "--data", str(data), "--output", str(output), *flags, "--epochs", "1000"),
@@ -49,4 +52,20 @@ def test_ctrl_c_is_one_line_and_status_130(
     assert status == 130, lines
     assert lines[-1] == "driftserve_training: interrupted"
     assert not any(line.startswith("Traceback") for line in lines)
+    assert not (output / "trained.json").exists()
+
+
+def test_sigterm_during_a_training_is_not_taken_for_ctrl_c_or_success(
+    warm: WarmInterpreter, data: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "output"
+    status, lines = _stop(
+        warm,
+        signal.SIGTERM,
+        tmp_path / "log",
+        (output / "history.csv").exists,
+        *("train", "--data", str(data), "--output", str(output), *SMALL, "--epochs", "1000"),
+    )
+    assert status == 128 + signal.SIGTERM, lines
+    assert lines[-1] == "driftserve_training: ended by SIGTERM"
     assert not (output / "trained.json").exists()

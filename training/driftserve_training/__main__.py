@@ -7,10 +7,12 @@
     python -m driftserve_training explain --trained build/scenes --data DATA
     python -m driftserve_training export --trained build/scenes --data DATA --output build/scenes
 
-Exit status: 0 on success, 2 if an input cannot be used, 130 after Ctrl-C; one line on stderr gives the reason.
+Exit status: 0 on success, 2 if an input cannot be used, 130 after Ctrl-C, 143 after SIGTERM; one line on stderr
+gives the reason.
 """
 
 import json
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -54,6 +56,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("driftserve_training: interrupted", file=sys.stderr)
         return 130
+    except SystemExit as stop:
+        if stop.code == 128 + signal.SIGTERM:
+            print("\ndriftserve_training: ended by SIGTERM", file=sys.stderr)  # after the progress bar
+        raise
     if done is not None:
         print(json.dumps(done))
     return 0

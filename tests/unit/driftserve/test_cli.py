@@ -1,5 +1,6 @@
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -203,3 +204,17 @@ def test_the_monitor_command_needs_a_runtime_directory(driftserve: Command, tmp_
     done = driftserve("monitor", TMPDIR=str(tmp_path))
     assert done.returncode == 1
     assert "DRIFTSERVE_RUNTIME_DIR: expected a directory, got nothing" in done.stderr
+
+
+def test_ctrl_c_is_one_line_and_status_130(archive: Path, tmp_path: Path) -> None:
+    os.mkfifo(record := tmp_path / "record.jsonl")
+    arguments = ("replay", str(record), "--archive", str(archive))
+    with (
+        subprocess.Popen(
+            [sys.executable, "-m", "driftserve", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as command,
+        record.open("w"),
+    ):  # returns when the command has opened the record
+        command.send_signal(signal.SIGINT)
+        output, errors = command.communicate(timeout=60)
+    assert (command.returncode, output, errors) == (130, "", "driftserve: interrupted\n")

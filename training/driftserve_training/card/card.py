@@ -73,7 +73,6 @@ class ModelCard:
 
 
 _MOST_INDENTED = 100  # most classes for which each number of the confusion matrix gets a line of the JSON
-_MOST_INDENTED = 100  # most classes for which each number of the confusion matrix gets a line of the JSON
 _ADAPTER = TypeAdapter(ModelCard)
 
 

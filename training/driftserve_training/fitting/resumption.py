@@ -1,7 +1,6 @@
 """Resume an interrupted run: find its checkpoint and check that the checkpoint is from the same run."""
 
 import json
-import logging
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -13,13 +12,11 @@ from driftserve.archive.contract import file_sha256
 from driftserve.errors import DataError
 from driftserve_training.configuration import TrainingConfiguration
 from driftserve_training.fitting.checkpoints import LAST_CHECKPOINT
-from driftserve_training.libraries import library_versions
+from driftserve_training.libraries import library_versions, report_changed_versions
 from driftserve_training.network.classifier import NetworkRecord
 from driftserve_training.network.weights import LOADING_ERRORS, find_weights, to_reason
 
 Identity = Mapping[str, object]
-
-_logger = logging.getLogger(__name__)
 
 _IDENTITY_FILE = "run.json"
 _LIBRARIES = "libraries"  # key of the versions in that file; they are reported, not compared
@@ -47,9 +44,7 @@ def find_checkpoint(folder: Path, identity: Identity) -> Path | None:
                 f"{folder}: expected the parameters of the run in this folder, {name} {theirs.get(name)}, got {ours}; "
                 "give the same, or another output, or remove the folder to start a new run"
             )
-    then, now = theirs.get(_LIBRARIES, {}), library_versions()
-    if changed := [f"{name} {then[name]} (now {now.get(name)})" for name in then if then[name] != now.get(name)]:
-        _logger.warning("%s: the run began with %s; its result may differ", folder, ", ".join(changed))
+    report_changed_versions(folder, theirs.get(_LIBRARIES, {}))
     try:
         torch.load(checkpoint, map_location="cpu", weights_only=True)
     except LOADING_ERRORS as error:

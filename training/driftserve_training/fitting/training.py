@@ -2,12 +2,14 @@
 
 import json
 import shutil
+import signal
 from dataclasses import replace
 from pathlib import Path
 
 import lightning
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from driftserve.archive.contract import file_sha256
 from driftserve.errors import DataError
@@ -28,7 +30,7 @@ from driftserve_training.fitting.resumption import begin, find_checkpoint, ident
 from driftserve_training.libraries import library_versions
 from driftserve_training.network.classifier import NetworkRecord, create_classifier, pretrained_file
 from driftserve_training.network.exportable import check_exportable
-from driftserve_training.network.trainable import check_trainable
+from driftserve_training.network.trainable import check_trainable, images_in_batch
 from driftserve_training.network.trained import TrainedRecord, is_trained, load_trained, save_trained
 from driftserve_training.ranks import Ranks, read_ranks
 
@@ -90,8 +92,8 @@ def _train(
     lightning.seed_everything(configuration.seed, workers=True, verbose=False)
     classifier, network = create_classifier(configuration, len(manifest.labels))
     check_exportable(classifier, network.image_spec, network.model)
-    batch_size = min(configuration.batch_size, len(manifest.split("train")))
-    check_trainable(classifier, network.image_spec, network.model, batch_size)
+    batch = images_in_batch(configuration.batch_size, len(manifest.split("train")), ranks.processes)
+    check_trainable(classifier, network.image_spec, network.model, batch)
     folder = checkpoints or configuration.output / "checkpoints"
     identity = identify(configuration, network, manifest.sha256, ranks.processes)
     last = find_checkpoint(folder, identity)
@@ -143,6 +145,8 @@ def _fit(
             ckpt_path=last,
             weights_only=True,
         )
+    except SIGTERMException as error:  # Lightning 2.6 gives it no status, so the program would end with 0
+        raise SystemExit(128 + signal.SIGTERM) from error
     except SystemExit as error:  # Lightning 2.6 exits with status 1 on Ctrl-C
         raise KeyboardInterrupt from error
     if torch.distributed.is_initialized():

@@ -19,6 +19,7 @@ from driftserve_training.network.weights import (
     WeightsRecord,
     downloaded_weights,
     find_weights,
+    not_finite,
     read_weights_record,
     to_reason,
 )
@@ -149,9 +150,8 @@ def _create_backbone(
 
 
 def _check_weights(backbone: nn.Module, name: str) -> None:
-    for tensor, values in backbone.state_dict().items():
-        if not values.isfinite().all():
-            raise DataError(f"expected finite weights of {name}, got infinite or NaN values in {tensor}; give others")
+    if tensor := not_finite(backbone):
+        raise DataError(f"expected finite weights of {name}, got infinite or NaN values in {tensor}; give others")
 
 
 def _describe(

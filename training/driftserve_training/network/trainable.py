@@ -1,12 +1,22 @@
 """Check that a network can be trained with a batch size, before time is spent on reading images."""
 
 from copy import deepcopy
+from math import ceil
 
 import torch
 
 from driftserve.archive.contract import ImageSpec
 from driftserve.errors import DataError
 from driftserve_training.network.classifier import Classifier
+
+
+def images_in_batch(batch_size: int, images: int, processes: int) -> int:
+    """Return the number of images in each training batch of a process, which has an equal share of all images.
+
+    >>> images_in_batch(batch_size=32, images=8, processes=8)
+    1
+    """
+    return min(batch_size, ceil(images / processes))
 
 
 def check_trainable(classifier: Classifier, spec: ImageSpec, name: str, batch_size: int) -> None:

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from driftserve.errors import DataError
 from driftserve.validation import first_problem
 from driftserve_training.network.classifier import Classifier, NetworkRecord, rebuild_classifier
-from driftserve_training.network.weights import LOADING_ERRORS, to_reason
+from driftserve_training.network.weights import LOADING_ERRORS, not_finite, to_reason
 
 _WEIGHTS_FILE = "network.pt"
 _RECORD_FILE = "trained.json"
@@ -56,7 +56,8 @@ def load_trained(directory: Path) -> tuple[TrainedRecord, Classifier]:
     """Load the record and the network of a training run, ready to evaluate.
 
     Raises:
-        DataError: the directory holds no finished training run, or its weights cannot be loaded.
+        DataError: the directory holds no finished training run, or its weights cannot be loaded or are not
+            finite.
     """
     try:
         record = _ADAPTER.validate_json((directory / _RECORD_FILE).read_bytes())
@@ -70,4 +71,9 @@ def load_trained(directory: Path) -> tuple[TrainedRecord, Classifier]:
         raise DataError(
             f"{directory / _WEIGHTS_FILE}: cannot load the weights of the run: {to_reason(error)}; train again"
         ) from error
+    if tensor := not_finite(classifier):  # driftserve 0.1 saved the network of a training that had diverged
+        raise DataError(
+            f"{directory / _WEIGHTS_FILE}: expected finite weights, got infinite or NaN values in {tensor}; "
+            "train again, with a lower --learning-rate and another --output"
+        )
     return record, classifier.eval()

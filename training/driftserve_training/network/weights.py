@@ -4,9 +4,11 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import Annotated
 
+import torch
 from huggingface_hub import try_to_load_from_cache
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
+from torch import nn
 
 from driftserve.archive.contract import Interpolation
 from driftserve.errors import DataError
@@ -93,6 +95,12 @@ def read_weights_record(weights: Path) -> WeightsRecord | None:
         return WeightsRecord.model_validate_json(record.read_bytes())
     except ValidationError as error:
         raise DataError(f"{record}: {first_problem(error)}") from error
+
+
+def not_finite(network: nn.Module) -> str | None:
+    """Return the name of the first tensor of a network that has an infinite or NaN value, or None."""
+    tensors: dict[str, torch.Tensor] = network.state_dict()
+    return next((name for name, values in tensors.items() if not values.isfinite().all()), None)
 
 
 def to_reason(error: Exception) -> str:

@@ -15,6 +15,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, IntegrityError, ProgrammingError, SQLAlchemyError
 
 from driftserve.errors import DataError
+from driftserve_training.libraries import library_versions, report_changed_versions
 from driftserve_training.search.locks import Locks
 from driftserve_training.search.plan import check_same_search
 
@@ -24,6 +25,7 @@ _MISSED_HEARTBEATS = 4  # number of missed heartbeats after which the process of
 _MOST_OPENINGS = 5  # attempts to open the database
 _MOST_LOOKS = 10  # attempts to read the identity, half a second apart
 _IDENTITY = "search"  # attribute of the study: the identity of its search
+_LIBRARIES = "libraries"  # attribute of the study: the versions with which it began; they are reported, not compared
 
 
 def open_journal(folder: Path, locks: Locks) -> BaseStorage:
@@ -94,8 +96,10 @@ def open_study(
                 break
             time.sleep(0.5)
     if _IDENTITY not in study.user_attrs:  # this process is the creator, or the creator was killed first
+        study.set_user_attr(_LIBRARIES, library_versions())  # first: the others wait for the identity
         study.set_user_attr(_IDENTITY, dict(identity))
     check_same_search(study.user_attrs[_IDENTITY], identity, name)
+    report_changed_versions(name, study.user_attrs.get(_LIBRARIES, {}))
     return study
 
 

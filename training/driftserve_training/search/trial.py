@@ -21,6 +21,7 @@ from driftserve_training.fitting.optimization import check_optimizer
 from driftserve_training.fitting.training import CONFIGURATION_FILE, train
 from driftserve_training.network.classifier import create_classifier
 from driftserve_training.network.exportable import check_exportable
+from driftserve_training.network.trainable import check_trainable
 from driftserve_training.network.trained import load_trained
 from driftserve_training.search.plan import Plan
 from driftserve_training.search.report import WinnerScores
@@ -50,14 +51,15 @@ def check_names(space: Space) -> None:
 
 
 def check_networks(configuration: TrainingConfiguration, space: Space, classes: int) -> None:
-    """Check that every model can be built with its initial weights, and be written as TorchScript.
+    """Check that every model can be built with its weights, written as TorchScript, and trained with the batch size.
 
     Raises:
-        DataError: a model cannot be built or written.
+        DataError: a model cannot be built, written or trained.
     """
     for model in space.models:
         classifier, network = create_classifier(configuration.model_copy(update={"model": model}), classes)
         check_exportable(classifier, network.image_spec, model)
+        check_trainable(classifier, network.image_spec, model, configuration.batch_size)
 
 
 class Training:

@@ -1,17 +1,19 @@
 import math
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from hypothesis import strategies as st
 from scipy import stats
 
 from driftserve.errors import DataError
 from driftserve.inference.prediction import calibrate
 from driftserve_training.dataset.manifest import Entry, Manifest
 from driftserve_training.evaluation.adversary import EPSILONS, fgsm, measure_attacks, pgd
-from driftserve_training.evaluation.calibration import measure_calibration, reliability
+from driftserve_training.evaluation.calibration import fit_temperature, measure_calibration, reliability
 from driftserve_training.evaluation.comparison import compare
 from driftserve_training.evaluation.confusion import Counts, confusion_matrix, counts_of, f_score, scores_of
 from driftserve_training.evaluation.corrupted import CELLS, VIEWS, choose
@@ -20,6 +22,7 @@ from driftserve_training.evaluation.intervals import RESAMPLES, interval_of, mea
 from driftserve_training.evaluation.predictions import Predictions, read_predictions, write_predictions
 from driftserve_training.evaluation.quality import quality_metrics
 from driftserve_training.evaluation.robustness import measure_robustness
+from driftserve_training.evaluation.scores import check_finite, evaluate
 from driftserve_training.evaluation.slices import ATTRIBUTES, slices_of
 from driftserve_training.network.classifier import Classifier
 
@@ -356,3 +359,32 @@ def test_accuracy_under_attack_falls_for_images_within_epsilon_of_the_boundary()
         accuracies = [attacks[name, epsilon].accuracy.value for epsilon in EPSILONS]
         assert accuracies == pytest.approx([1, 1, 2 / 3, 1 / 3])
     assert attacks["pgd", 8].images == 3
+
+
+@pytest.mark.fuzz
+@hypothesis.given(
+    rows=st.integers(2, 4).flatmap(
+        lambda classes: st.lists(
+            st.tuples(st.lists(st.floats(width=32), min_size=classes, max_size=classes), st.integers(0, classes - 1)),
+            min_size=1,
+            max_size=4,
+        )
+    )
+)
+def test_any_logits_are_refused_or_give_finite_scores(rows: list[tuple[list[float], int]]) -> None:
+    logits = np.array([values for values, _ in rows], np.float32)
+    targets = np.array([target for _, target in rows])
+    if not np.isfinite(logits).all():
+        with pytest.raises(DataError, match=rf"^val: expected finite logits, .* of {len(rows)} images; train again"):
+            check_finite(logits, "val")
+        return
+    check_finite(logits, "val")
+    temperature = fit_temperature(logits, targets)
+    assert 0.05 <= temperature <= 20
+    probabilities = calibrate(logits, temperature)
+    assert probabilities.sum(axis=1) == pytest.approx(1.0)
+    scores, calibration = evaluate(probabilities, targets), measure_calibration(probabilities, targets)
+    for value in (scores.accuracy, scores.macro_f1, scores.macro_precision, scores.macro_recall, calibration.ece):
+        assert 0 <= value <= 1 + 1e-9
+    assert math.isfinite(calibration.nll)
+    assert -1e-9 <= calibration.brier <= 2 + 1e-9

@@ -20,7 +20,10 @@ from driftserve_training.fitting.resumption import begin, find_checkpoint, ident
 from driftserve_training.fitting.training import train
 from driftserve_training.network.classifier import Classifier, create_classifier
 from driftserve_training.network.exportable import check_exportable
+from driftserve_training.network.trainable import images_in_batch
 from driftserve_training.network.trained import load_trained
+from driftserve_training.search.space import Space
+from driftserve_training.search.trial import check_networks
 
 SPEC = ImageSpec(height=32, width=32, resize_shorter_side=32, interpolation="bilinear")
 
@@ -359,3 +362,28 @@ def test_a_network_that_gives_no_finite_logits_has_no_scores(plain: Path, data: 
     loader = evaluation_loader(scan(data, ("val",)), "val", record.network.image_spec, 7, 0)
     with pytest.raises(DataError, match=r"^val: expected finite logits, .* 18 of 18 images; "):
         score(classifier, loader, "val")
+
+
+def test_a_run_whose_weights_are_not_finite_is_neither_loaded_nor_resumed(
+    plain: Path, data: Path, tmp_path: Path
+) -> None:
+    run = shutil.copytree(plain, tmp_path / "run")
+    weights = torch.load(run / "network.pt", weights_only=True)
+    weights[next(name for name in weights if name.endswith("weight"))][0] = torch.nan
+    torch.save(weights, run / "network.pt")  # driftserve 0.1 saved the network of a training that had diverged
+    message = r"network\.pt: expected finite weights, .* in .*weight; train again, with a lower --learning-rate"
+    with pytest.raises(DataError, match=message):
+        load_trained(run)
+    with pytest.raises(DataError, match=message):
+        train(_configuration(data, run))
+
+
+@pytest.mark.parametrize(("processes", "images"), [(1, 7), (7, 7), (8, 6), (47, 2), (48, 1)])
+def test_a_batch_has_at_most_the_share_of_a_process(processes: int, images: int) -> None:
+    assert images_in_batch(7, 48, processes) == images
+
+
+def test_a_search_refuses_a_batch_of_one_before_its_first_trial(tmp_path: Path) -> None:
+    space = Space(("test_resnet",), ("sgd",), (0.01,))
+    with pytest.raises(DataError, match=r"^cannot train test_resnet with one image in a batch: "):
+        check_networks(_configuration(tmp_path, tmp_path, batch_size=1), space, 3)

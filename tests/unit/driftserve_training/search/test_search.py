@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import optuna
 import pytest
-from optuna.storages import JournalStorage
+from optuna.pruners import NopPruner
+from optuna.storages import InMemoryStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState, create_trial
 
@@ -23,7 +24,7 @@ from driftserve_training.search.ranking import complete, rank
 from driftserve_training.search.report import WinnerScores, write_table, write_trials, write_winner
 from driftserve_training.search.scoring import Assignment, EpochCallback, Outcome
 from driftserve_training.search.space import Point, Space
-from driftserve_training.search.storage import open_database
+from driftserve_training.search.storage import open_database, open_study
 from driftserve_training.search.trial import Training
 from fake_searches import SPACE, accuracy_of, fake_training, main, plan_of, search
 from processes import running, wait_for
@@ -362,3 +363,16 @@ def test_a_folder_that_is_no_trial_is_kept(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"trials/0003: expected no such folder, or that of a trial"):
         training(Assignment(3, SPACE.combinations()[3], is_retry=False), lambda *_: None)
     assert kept.exists()
+
+
+def test_a_search_that_continues_with_another_version_of_a_library_reports_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    storage, pruner = InMemoryStorage(), NopPruner()
+    study = open_study(storage, "search", pruner, {})
+    open_study(storage, "search", pruner, {})
+    assert not caplog.records
+    study.set_user_attr("libraries", study.user_attrs["libraries"] | {"opencv-python-headless": "4.12.0.88"})
+    open_study(storage, "search", pruner, {})
+    (line,) = caplog.messages
+    assert line.startswith("search: the run began with opencv-python-headless 4.12.0.88 (now ")
