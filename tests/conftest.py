@@ -65,7 +65,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 # Tests of these files share servers that start once per session.
-USERS_OF_SERVERS = ("tests/server/test_server.py", "tests/server/test_sagemaker_runtime.py", "tests/endpoint/")
+USERS_OF_SERVERS = (
+    "tests/server/test_fuzz_log.py",
+    "tests/server/test_sagemaker_runtime.py",
+    "tests/server/test_server.py",
+    "tests/endpoint/",
+)
 # Tests of these files run programs in forks of the warm interpreter. Each xdist worker has its own interpreter.
 USERS_OF_FORKS = tuple(
     f"tests/integration/test_{name}.py"
