@@ -1,4 +1,4 @@
-"""Fuzz tests of the servers' logs: no request can write a line that is not ours. `make fuzz` runs many more examples."""
+"""Fuzz tests of the servers' logs: no request can write a line that is not ours. `make fuzz` runs more examples."""
 
 import http.client
 import json
@@ -21,7 +21,10 @@ KIND = st.sampled_from(
         "text/plain; charset=%s",
     ]
 )
-PART = b'--b\r\nContent-Disposition: form-data; name="%s"; filename="f"\r\nContent-Type: a; charset=%s\r\n\r\nx\r\n--b--\r\n'
+PART = (
+    b'--b\r\nContent-Disposition: form-data; name="%s"; filename="f"\r\n'
+    b"Content-Type: a; charset=%s\r\n\r\nx\r\n--b--\r\n"
+)
 LONGEST_LINE = 20_000
 
 

@@ -224,3 +224,17 @@ def _failed(endpoint: Endpoint) -> int:
             seen, since = now, time.monotonic()
         time.sleep(0.05)
     return seen
+
+
+@pytest.mark.parametrize("path", ["/execution-parameters", "/metrics"])
+def test_the_paths_that_only_the_platform_asks_for_are_not_served(endpoint: Endpoint, path: str) -> None:
+    assert urllib3.request("GET", f"{endpoint.url}{path}").status == 404
+
+
+def test_connection_close_is_ignored(endpoint: Endpoint) -> None:
+    connection = http.client.HTTPConnection(endpoint.url.removeprefix("http://"), timeout=30)
+    with contextlib.closing(connection):
+        connection.request("GET", "/ping", headers={"Connection": "close"})
+        answer = connection.getresponse()
+        answer.read()
+        assert answer.headers["connection"] == "keep-alive"

@@ -20,7 +20,7 @@ _OLDEST_VERSION = 11  # TorchServe 0.12's class files need it
 
 _MOST_REQUEST_BYTES = 2**31 - 1  # of both servers
 _MIB = 1 << 20
-# What the processes of a container use without a request (measured with both servers, rounded up): a worker with a small
+# What the processes use without a request (measured with both servers, rounded up): a worker with a small
 # graph; and together the supervisor, the guard, the monitor and the JVM without heap and bodies.
 _WORKER_BYTES = 300 * _MIB
 _OTHERS_BYTES = 288 * _MIB

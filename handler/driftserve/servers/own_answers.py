@@ -35,11 +35,11 @@ _LONGEST_LINE_BYTES = 1 << 16
 
 
 class OwnAnswers:
-    """Finds the server's own answers in the lines about failed requests.
+    r"""Finds the server's own answers in the lines about failed requests.
 
     >>> answers = OwnAnswers()
-    >>> lines = "W-9000-m\\t400", "W-9001-m\\t507", "W-9001-m\\town", "epoll-3-1\\t503"
-    >>> [answers.status(f"answer\\t{line}") for line in lines]
+    >>> lines = "W-9000-m\t400", "W-9001-m\t507", "W-9001-m\town", "epoll-3-1\t503"
+    >>> [answers.status(f"answer\t{line}") for line in lines]
     [None, None, 507, 503]
     """
 
