@@ -75,7 +75,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 # Tests of these files share servers that start once per session.
 USERS_OF_SERVERS = (
-    *(f"tests/server/test_{name}.py" for name in ("http_api", "sagemaker_runtime", "server", "sockets")),
+    *(f"tests/server/test_{name}.py" for name in ("fuzz_log", "http_api", "sagemaker_runtime", "server", "sockets")),
     "tests/endpoint/",
 )
 # Tests of these files run programs in forks of the warm interpreter. Each xdist worker has its own interpreter.

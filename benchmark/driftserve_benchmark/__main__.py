@@ -16,6 +16,7 @@ from driftserve.archive.reading import find_archive, read_contract
 from driftserve.command_line import Parser
 from driftserve.errors import DriftserveError
 from driftserve.host.temporary import keep_to_temporary_directory
+from driftserve.text import printable
 from driftserve_benchmark.cells import score_all
 from driftserve_benchmark.report import Extent, measure
 
@@ -31,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         images = score_all(archive, options.data, options.ood, options.cache, options.workers)
         report = measure(images, read_contract(archive), extent)
     except DriftserveError as error:
-        print(f"driftserve_benchmark: {error}", file=sys.stderr)
+        print(f"driftserve_benchmark: {printable(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("driftserve_benchmark: interrupted", file=sys.stderr)

@@ -9,6 +9,8 @@ from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Ta
 from rich.table import Column
 from rich.text import Text
 
+from driftserve.text import printable
+
 _BAR_WIDTH = 36  # characters; a whole line stays below 100
 _COUNT_WIDTH = len("2,000/2,000 requests")  # the longest count; the column keeps this width
 _REFRESHES_PER_SECOND = 5  # more would take processor time from the training
@@ -85,7 +87,7 @@ class Display:
 
     def _print_plain(self, line: str) -> None:
         if self._progress.disable:
-            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+            self._console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
             self._console.file.flush()
 
 

@@ -95,7 +95,9 @@ def _verify(options: argparse.Namespace, settings: Settings) -> int:
 
 def _inspect(options: argparse.Namespace, _: Settings) -> int:
     contract, digest = read_archive(find_archive(options.archive))
-    print(contract.model_dump_json(indent=2) if options.json else presentation.describe(contract, digest))
+    # `model_dump_json` would write text beyond ASCII as it is, and with it commands for the terminal.
+    as_json = json.dumps(contract.model_dump(mode="json"), indent=2) if options.json else None
+    print(as_json or presentation.describe(contract, digest))
     return 0
 
 

@@ -31,7 +31,7 @@ def table(status: Mapping[str, Any], now: float) -> str:
     lines += [f"lost: {cause.replace('_', ' ')} {number}" for cause, number in status.get("lost", {}).items() if number]
     if (silence := status.get("silent_seconds", 0.0)) > _LONGEST_SILENCE_SECONDS:
         lines.append(f"the monitor has been silent for {silence:.0f} s; this status is old")
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))
 
 
 def _drifted(model: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from driftserve.command_line import Parser
 from driftserve.errors import DriftserveError
+from driftserve.text import printable
 from driftserve_pictures.animation import animate
 from driftserve_pictures.card import INSTALL_CHROMIUM, SCHEMES, find_chromium, take_screenshot
 from driftserve_pictures.data_flow import draw_data_flow
@@ -34,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         _show_demo(options.demo, options.output, options.again)
     except DriftserveError as error:
-        print(f"pictures: {error}", file=sys.stderr)
+        print(f"pictures: {printable(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("pictures: interrupted", file=sys.stderr)

@@ -1,8 +1,11 @@
 """Tests of a running server's responses, on TorchServe and MMS."""
 
 import base64
+import contextlib
 import gzip
+import http.client
 import json
+import time
 import zlib
 
 import numpy as np
@@ -182,3 +185,78 @@ def test_an_error_is_one_json_line_in_the_log_with_request_and_model(endpoint: E
     found = wait_for(line, 10)
     assert (found["model"], found["level"]) == ("tiny/7", "INFO")
     assert "answered 400" in str(found["message"])
+
+
+def _log(endpoint: Endpoint, start: int = 0) -> list[dict[str, object]]:
+    """Return the lines of the log from a position in bytes. Every line must be a JSON object in ASCII."""
+    text = endpoint.log.read_bytes()[start:].decode("ascii")
+    lines = [json.loads(line) for line in text.split("\n")[:-1]]
+    assert all({"time", "level", "logger", "message"} <= set(line) for line in lines)
+    return lines
+
+
+def test_every_line_of_the_server_and_its_workers_is_json(endpoint: Endpoint, generator: np.random.Generator) -> None:
+    assert endpoint.post(encode(scene(generator))).status == 200
+    assert {line["level"] for line in _log(endpoint)} <= {"INFO", "WARNING", "ERROR"}
+
+
+FORGED = '{"time": "2026-01-01T00:00:00.000Z", "level": "ERROR", "logger": "driftserve", "message": "forged"}'
+
+
+@pytest.mark.parametrize("break_", ["\n", "\r", "\u2028", "\x85"])
+def test_a_form_cannot_forge_or_flood_the_log(endpoint: Endpoint, break_: str) -> None:
+    start = endpoint.log.stat().st_size
+    body = f"a=%zz{break_}{FORGED}{break_}\x1b[2J{'A' * 1_000_000}".encode()
+    with contextlib.suppress(urllib3.exceptions.HTTPError):  # both servers reset the connection after a long answer
+        assert endpoint.post(body, "application/x-www-form-urlencoded").status == 500
+    wait_for(lambda: any("exception" in line for line in _log(endpoint, start)), 10)
+    lines = _log(endpoint, start)
+    assert not any(line["message"] == "forged" for line in lines)
+    assert endpoint.log.stat().st_size - start < 20_000
+
+
+def test_a_path_cannot_forge_the_log(endpoint: Endpoint) -> None:
+    start = endpoint.log.stat().st_size
+    connection = http.client.HTTPConnection(endpoint.url.removeprefix("http://"), timeout=30)
+    with contextlib.closing(connection):
+        connection.request("GET", "/%zz" + "A" * 3000)
+        assert connection.getresponse().status in (403, 500)
+    wait_for(lambda: any("exception" in line for line in _log(endpoint, start)), 10)
+
+
+def test_an_answer_of_the_server_itself_is_logged_and_counted(endpoint: Endpoint) -> None:
+    failed = _failed(endpoint)
+    start = endpoint.log.stat().st_size
+    assert endpoint.post(b"a=%zz", "application/x-www-form-urlencoded").status == 500
+    assert endpoint.post(b"no image").status == 400  # the handler's own answer is counted once
+    assert _failed(endpoint) == failed + 2
+    said = [line for line in _log(endpoint, start) if "itself answered" in str(line["message"])]
+    assert [(line["message"], line["level"], line["model"]) for line in said] == [
+        ("the server itself answered 500 to 1 requests", "ERROR", "tiny/7")
+    ]
+
+
+def _failed(endpoint: Endpoint) -> int:
+    """Return how many failed requests the monitor has counted, when that has not changed for two seconds."""
+    seen, since = -1, time.monotonic()
+    while time.monotonic() - since < 2.0:  # the supervisor reports once a second
+        excluded = endpoint.status().get("excluded", {})
+        now = int(excluded.get("failed", 0)) if isinstance(excluded, dict) else 0
+        if now != seen:
+            seen, since = now, time.monotonic()
+        time.sleep(0.05)
+    return seen
+
+
+@pytest.mark.parametrize("path", ["/execution-parameters", "/metrics"])
+def test_the_paths_that_only_the_platform_asks_for_are_not_served(endpoint: Endpoint, path: str) -> None:
+    assert urllib3.request("GET", f"{endpoint.url}{path}").status == 404
+
+
+def test_connection_close_is_ignored(endpoint: Endpoint) -> None:
+    connection = http.client.HTTPConnection(endpoint.url.removeprefix("http://"), timeout=30)
+    with contextlib.closing(connection):
+        connection.request("GET", "/ping", headers={"Connection": "close"})
+        answer = connection.getresponse()
+        answer.read()
+        assert answer.headers["connection"] == "keep-alive"

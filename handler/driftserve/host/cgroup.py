@@ -23,6 +23,15 @@ def available_processors(root: Path = _ROOT) -> int:
     return max(1, processors)
 
 
+def memory_limit_bytes(root: Path = _ROOT, proc: Path = _PROC) -> int:
+    """Return the memory in bytes that all processes of the container may use together: its limit, or the machine's."""
+    limit = next(int(line[1]) * 1024 for line in _lines(proc / "meminfo") if line[0] == "MemTotal:")
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        if (most := _word(root / name)).isdecimal():
+            limit = min(limit, int(most))
+    return limit
+
+
 def available_memory_bytes(root: Path = _ROOT, proc: Path = _PROC) -> int:
     """Return the memory in bytes that the cgroup's processes can still take, including all file caches.
 

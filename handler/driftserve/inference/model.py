@@ -1,5 +1,6 @@
 """Loads and runs the model of an archive: a TorchScript graph that turns uint8 pixels into logits and an embedding."""
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,6 +57,15 @@ def load_model(directory: Path, contract: Contract) -> Model:
     return load_graph(directory / MODEL_FILE, contract.image_spec)
 
 
+def expect_torchscript() -> None:
+    """Ignore the warnings that TorchScript is deprecated, for the whole process, and no others.
+
+    Archives need TorchScript. torch 2.11 to 2.13 give a DeprecationWarning, 2.14 a FutureWarning, which Python shows.
+    """
+    for category in (DeprecationWarning, FutureWarning):
+        warnings.filterwarnings("ignore", r"`torch\.jit\.\w+` is deprecated", category)
+
+
 def load_graph(path: Path, spec: ImageSpec) -> Model:
     """Load a TorchScript file, which needs no contract yet, and warm it up so that the first request is not slow.
 
@@ -71,6 +81,7 @@ def load_graph(path: Path, spec: ImageSpec) -> Model:
     """
     # There is one worker per core, so more threads would compete for it: two were twice as slow as one.
     torch.set_num_threads(1)
+    expect_torchscript()
     try:
         graph = torch.jit.freeze(torch.jit.load(str(path), map_location="cpu").eval())  # type: ignore[no-untyped-call]
     except Exception as error:  # torch raises errors of many types on other files

@@ -7,13 +7,60 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from driftserve.errors import ServerError
+from driftserve.host.cgroup import memory_limit_bytes
+from driftserve.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 _OLDEST_VERSION = 11  # TorchServe 0.12's class files need it
+
+_MOST_REQUEST_BYTES = 2**31 - 1  # of both servers
+_MIB = 1 << 20
+# What the processes use without a request (measured with both servers, rounded up): a worker with a small
+# graph; and together the supervisor, the guard, the monitor and the JVM without heap and bodies.
+_WORKER_BYTES = 300 * _MIB
+_OTHERS_BYTES = 288 * _MIB
+_BYTES_PER_PIXEL = 10  # memory to decode a large image; docs/operations.md
+# 60 photos of 5 MB at once: the bodies that arrive are in direct memory, and those that wait for a worker in the heap.
+_HEAP_BYTES = 512 * _MIB
+_DIRECT_BYTES = 1024 * _MIB
+_LEAST_BYTES = 96 * _MIB  # of each
+_WAITING_BYTES = 4 * _MIB  # heap for a waiting request
+_MOST_WAITING = 100  # the servers' own default
+
+
+@dataclass(frozen=True)
+class JvmMemory:
+    """The bounds of the JVM: bytes of heap, bytes of direct memory, and how many requests may wait for a worker."""
+
+    heap_bytes: int
+    direct_bytes: int
+    waiting: int
+
+
+def jvm_memory(settings: Settings, workers: int, container_bytes: int | None = None) -> JvmMemory:
+    """Return bounds that fit into the container beside everything else: the workers, and one image being decoded.
+
+    Args:
+        settings: the settings.
+        workers: the number of workers.
+        container_bytes: what the container may use; None reads it from the cgroup.
+    """
+    limit = memory_limit_bytes() if container_bytes is None else container_bytes
+    needed = workers * _WORKER_BYTES + _OTHERS_BYTES + settings.max_image_pixels * _BYTES_PER_PIXEL
+    if limit - needed < 2 * _LEAST_BYTES:
+        logger.warning(
+            "memory: expected at least %d MiB for %d workers and an image of %d pixels, got %d MiB; lower "
+            "DRIFTSERVE_WORKERS or DRIFTSERVE_MAX_IMAGE_PIXELS, or the system may end a process",
+            *((needed + 2 * _LEAST_BYTES) // _MIB, workers, settings.max_image_pixels, limit // _MIB),
+        )
+    heap = min(max((limit - needed) // 2, _LEAST_BYTES), _HEAP_BYTES)
+    direct = min(max(limit - needed - heap, _LEAST_BYTES), _DIRECT_BYTES)
+    return JvmMemory(heap, direct, min(heap // _WAITING_BYTES, _MOST_WAITING))
 
 
 def find_java(environment: Mapping[str, str] = os.environ) -> Path:
@@ -41,7 +88,12 @@ def find_java(environment: Mapping[str, str] = os.environ) -> Path:
 
 
 def server_command(
-    frontend: Path, main_class: str, log_config: Path, directory: Path, python: Path = Path(sys.executable)
+    frontend: Path,
+    main_class: str,
+    log_config: Path,
+    directory: Path,
+    memory: JvmMemory,
+    python: Path = Path(sys.executable),
 ) -> list[str]:
     """Return the command line that starts a server's JVM, without the arguments about models.
 
@@ -50,6 +102,7 @@ def server_command(
         main_class: the server's main class in that jar.
         log_config: the configuration of log4j.
         directory: the server's directory, with `config.properties`, its sockets and its temporary files.
+        memory: the bounds of the JVM.
         python: the program that starts the workers.
 
     Raises:
@@ -60,12 +113,21 @@ def server_command(
         f"-Dmodel_server_home={frontend.parent.parent}",
         f"-Djava.io.tmpdir={directory}",
         f"-Dlog4j.configurationFile=file://{log_config}",
-        # Request bodies wait in heap and direct memory: 60 photos of 5 MB must fit at once. Both values are limits.
-        *("-Xmx512m", "-XX:MaxDirectMemorySize=1g", "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError"),
+        *(f"-Xmx{memory.heap_bytes // _MIB}m", f"-XX:MaxDirectMemorySize={memory.direct_bytes // _MIB}m"),
+        *("-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError"),
         "-XX:-UsePerfData",  # the JVM would write performance data to /tmp, even if java.io.tmpdir is elsewhere
         *("-cp", f".:{frontend}/*", main_class),
         *("--python", str(python), "-f", str(directory / "config.properties")),
     ]
+
+
+def server_request_bytes(settings: Settings) -> int:
+    """Return the largest body that the server itself accepts.
+
+    A quarter over our own limit, because the server refuses a larger body with an empty answer and counts nothing. The
+    handler refuses bodies in between with the reason.
+    """
+    return min(settings.max_request_bytes + settings.max_request_bytes // 4, _MOST_REQUEST_BYTES)
 
 
 def _version(java: str) -> int:

@@ -6,18 +6,20 @@ from pathlib import Path
 
 from driftserve.archive.contract import Contract
 from driftserve.errors import ServerError, SettingsError
-from driftserve.servers.jvm import server_command
+from driftserve.servers.jvm import JvmMemory, jvm_memory, server_command, server_request_bytes
 from driftserve.settings import Settings
 
 HIGHEST_PORT = 32_766  # MMS compares the port with Short.MAX_VALUE (com.amazonaws.ml.mms.util.Connector)
 _LOG_CONFIG = Path(__file__).with_name("mms_log4j2.xml")
 
 
-def prepare(directory: Path, model_dir: Path, contract: Contract, settings: Settings) -> list[str]:
+def prepare(
+    directory: Path, model_dir: Path, contract: Contract, settings: Settings, memory_bytes: int | None = None
+) -> list[str]:
     """Write `config.properties` into the server's directory; return the command line of its JVM.
 
     The JVM is started directly, because the inference toolkit's `start_model_server` writes to /etc, and searches all
-    processes of the machine for the server by name.
+    processes of the machine for the server by name. `memory_bytes` is as in `jvm_memory`.
 
     Raises:
         ServerError: MMS, the SageMaker inference toolkit or Java is not installed, or MMS does not support the port.
@@ -35,10 +37,11 @@ def prepare(directory: Path, model_dir: Path, contract: Contract, settings: Sett
         raise ServerError(
             f"port: expected at most {HIGHEST_PORT} with Multi Model Server, got {settings.port}; choose a lower one"
         )
-    (directory / "config.properties").write_text(_toolkit_defaults() + _properties(directory, settings))
+    memory = jvm_memory(settings, settings.workers, memory_bytes)
+    (directory / "config.properties").write_text(_toolkit_defaults() + _properties(directory, settings, memory))
     frontend = Path(package.origin).parent / "frontend"
     return [
-        *server_command(frontend, "com.amazonaws.ml.mms.ModelServer", _LOG_CONFIG, directory),
+        *server_command(frontend, "com.amazonaws.ml.mms.ModelServer", _LOG_CONFIG, directory, memory),
         *("-s", str(model_dir.parent), "-m", f"{contract.name}={model_dir.name}"),
     ]
 
@@ -48,7 +51,7 @@ def _toolkit_defaults() -> str:
     return (resources.files("sagemaker_inference") / "etc" / "default-mms.properties").read_text() + "\n"
 
 
-def _properties(directory: Path, settings: Settings) -> str:
+def _properties(directory: Path, settings: Settings, memory: JvmMemory) -> str:
     """Return our own properties, which override the toolkit's because they come last."""
     properties = {
         "inference_address": f"http://{settings.host}:{settings.port}",
@@ -58,7 +61,8 @@ def _properties(directory: Path, settings: Settings) -> str:
         "default_response_timeout": settings.response_timeout_seconds,
         "enable_envvars_config": "false",
         "load_models": "NONE",  # the command line names the one model
-        "max_request_size": settings.max_request_bytes,
+        "job_queue_size": memory.waiting,
+        "max_request_size": server_request_bytes(settings),
         "max_response_size": settings.max_request_bytes,
     }
     return "".join(f"{name}={value}\n" for name, value in properties.items())

@@ -13,17 +13,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from driftserve.archive.contract import contract_from_json
-from driftserve.archive.reading import CONTRACT_FILE, find_archive
+from driftserve.archive.reading import CONTRACT_FILE, directory_digest, find_archive
 from driftserve.errors import ArchiveError, MonitorError, ServerError, SettingsError
 from driftserve.host.guard import STOP_TIMEOUT_SECONDS, adopt_orphans, end_children
 from driftserve.host.ports import check_port_is_free
 from driftserve.host.stop import StopFlag
+from driftserve.observations.channel import SOCKET_FILE, Sender
 from driftserve.observations.recorder import check_record_directory
 from driftserve.runtime.activity import Workers
 from driftserve.runtime.directory import RuntimeLock, check_apart, make_runtime, own_runtime_dir
 from driftserve.runtime.kept_files import KeptFiles
 from driftserve.servers import mms, torchserve
 from driftserve.servers.failed_models import FailedModelCleaner
+from driftserve.servers.own_answers import OwnAnswerReader
 from driftserve.servers.probe import GoldenProbe, PingProbe, Probe, ProbeThread
 from driftserve.settings import Settings
 
@@ -32,7 +34,6 @@ logger = logging.getLogger(__name__)
 _PREPARE = {"torchserve": torchserve.prepare, "mms": mms.prepare}
 
 _DRIFTSERVE = [sys.executable, "-m", "driftserve"]
-_STDERR = 2  # the file descriptor for the server's output, because stdout is for the metrics
 _POLL_SECONDS = 0.1
 _UPKEEP_SECONDS = 1.0
 _RESTART_SECONDS = 5.0  # least time between two restarts of the monitor
@@ -43,12 +44,16 @@ _QUIET_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class _Serving:
-    """What is served (a text for the log), the server's command line and probe, and how many workers must be alive."""
+    """What is served (a text for the log), the server's command line and probe, and how many workers must be alive.
+
+    `digest` is the archive's content digest, under which the monitor counts; None in multi-model mode.
+    """
 
     what: str
     command: list[str]
     probe: Probe
     workers: int
+    digest: str | None
 
 
 def serve(settings: Settings, stop: StopFlag) -> int:
@@ -111,7 +116,7 @@ def _one_model(server_dir: Path, model_dir: Path, settings: Settings) -> _Servin
     command = _PREPARE[settings.server](server_dir, model_dir, contract, settings)
     images = {golden.file: (model_dir / golden.file).read_bytes() for golden in contract.golden}
     probe = GoldenProbe(settings.own_address, settings.port, contract, images)
-    return _Serving(contract.display_name, command, probe, settings.workers)
+    return _Serving(contract.display_name, command, probe, settings.workers, directory_digest(model_dir, contract))
 
 
 def _many_models(server_dir: Path, settings: Settings) -> _Serving:
@@ -121,9 +126,8 @@ def _many_models(server_dir: Path, settings: Settings) -> _Serving:
             "mode: it downloads any URL, and an archive can make it write anywhere"
         )
     command = torchserve.prepare_multi_model(server_dir, settings)
-    return _Serving(
-        f"archives from {settings.models_dir}", command, PingProbe(settings.own_address, settings.port), workers=0
-    )
+    probe = PingProbe(settings.own_address, settings.port)
+    return _Serving(f"archives from {settings.models_dir}", command, probe, workers=0, digest=None)
 
 
 def _serve(serving: _Serving, server_dir: Path, settings: Settings, stop: StopFlag, lock: RuntimeLock) -> None:
@@ -134,7 +138,7 @@ def _serve(serving: _Serving, server_dir: Path, settings: Settings, stop: StopFl
     upkeep = _Upkeep(lock, workers, () if settings.multi_model else (runtime_dir / "store" / "model", server_dir))
     if settings.multi_model:
         FailedModelCleaner(settings.own_address, settings.port, runtime_dir / "store", stop).start()
-    with _Monitor(settings) as monitor, _server(serving.command, server_dir, settings) as process:
+    with _Monitor(settings) as monitor, _server(serving, server_dir, settings) as process:
         watch.start()
         while not stop.wait(_POLL_SECONDS):
             if not watch.is_alive() and not stop.is_set():  # the thread also ends when the flag is set
@@ -248,19 +252,31 @@ class _Upkeep:
 
 
 @contextlib.contextmanager
-def _server(command: list[str], server_dir: Path, settings: Settings) -> Iterator["subprocess.Popen[bytes]"]:
+def _server(serving: _Serving, server_dir: Path, settings: Settings) -> Iterator["subprocess.Popen[bytes]"]:
     """Run the model server's JVM under its guard."""
     # Several threads per worker would compete for the cores. TorchServe writes its files to LOG_LOCATION.
     threads = {"OMP_NUM_THREADS": "1", "LOG_LOCATION": str(server_dir), "METRICS_LOCATION": str(server_dir)}
     if settings.multi_model:
         path = f"{torchserve.MULTI_MODEL_PROGRAMS}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
         threads |= {"WORKER_PYTHON": sys.executable, "PATH": path}
-    guarded = [sys.executable, "-m", "driftserve.host.guard", str(os.getpid()), *command]
-    process = _start(guarded, _without_aws(_environment(settings)) | threads, server_dir, stdout=_STDERR)
+    guarded = [sys.executable, "-m", "driftserve.host.guard", str(os.getpid()), *serving.command]
+    environment = _without_aws(_environment(settings)) | threads
+    process = _start(guarded, environment, server_dir, stdout=subprocess.PIPE)
+    reader = _own_answer_reader(process, serving, server_dir.parent)
+    reader.start()
     try:
         yield process
     finally:
         _stop(process)
+        reader.join(STOP_TIMEOUT_SECONDS)  # the monitor, which stops next, counts what is still to be read
+
+
+def _own_answer_reader(process: "subprocess.Popen[bytes]", serving: _Serving, runtime_dir: Path) -> OwnAnswerReader:
+    if process.stdout is None:
+        raise AssertionError("the server was started with a pipe")
+    if serving.digest is None:
+        return OwnAnswerReader(process.stdout, "", None)
+    return OwnAnswerReader(process.stdout, serving.what, Sender(runtime_dir / SOCKET_FILE, serving.digest).send)
 
 
 def _keep(monitor: _Monitor, server: "subprocess.Popen[bytes]") -> None:

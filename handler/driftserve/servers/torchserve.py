@@ -10,7 +10,7 @@ from pathlib import Path
 from driftserve.archive.contract import Contract
 from driftserve.errors import ServerError
 from driftserve.host.ports import free_ports, free_ports_within
-from driftserve.servers.jvm import server_command
+from driftserve.servers.jvm import JvmMemory, jvm_memory, server_command, server_request_bytes
 from driftserve.settings import Settings
 
 _LOG_CONFIG = Path(__file__).with_name("torchserve_log4j2.xml")
@@ -22,16 +22,20 @@ MULTI_MODEL_PROGRAMS = Path(__file__).with_name("multi_model_programs")
 _UNREACHABLE_ADDRESS = "255.255.255.255"
 
 
-def prepare(directory: Path, model_dir: Path, contract: Contract, settings: Settings) -> list[str]:
+def prepare(
+    directory: Path, model_dir: Path, contract: Contract, settings: Settings, memory_bytes: int | None = None
+) -> list[str]:
     """Write `config.properties` into the server's directory; return the command line of its JVM.
 
     The JVM is started directly, because `torchserve --foreground` leaves the JVM and the workers running on SIGTERM.
+    `memory_bytes` is as in `jvm_memory`.
 
     Raises:
         ServerError: TorchServe or Java is not installed in this environment.
     """
-    properties = _properties(directory, settings) | _one_model(directory, model_dir, contract, settings)
-    return [*_command(directory, properties), "-s", str(model_dir.parent), "-ncs"]
+    memory = jvm_memory(settings, settings.workers, memory_bytes)
+    properties = _properties(directory, settings, memory) | _one_model(directory, model_dir, contract, settings)
+    return [*_command(directory, properties, memory), "-s", str(model_dir.parent), "-ncs"]
 
 
 def prepare_multi_model(directory: Path, settings: Settings) -> list[str]:
@@ -45,22 +49,25 @@ def prepare_multi_model(directory: Path, settings: Settings) -> list[str]:
     """
     store = directory / "store"  # TorchServe copies the `.mar` files that it loads from URLs into this directory
     store.mkdir()
-    properties = _properties(directory, settings) | _many_models(settings)
-    command = _command(directory, properties, python=MULTI_MODEL_PROGRAMS / "python")
+    memory = jvm_memory(settings, workers=1)  # before each further worker, `worker` checks that there is memory for it
+    properties = _properties(directory, settings, memory) | _many_models(settings)
+    command = _command(directory, properties, memory, python=MULTI_MODEL_PROGRAMS / "python")
     return [*command, "-s", str(store), "-ncs"]
 
 
-def _command(directory: Path, properties: Mapping[str, object], python: Path = Path(sys.executable)) -> list[str]:
+def _command(
+    directory: Path, properties: Mapping[str, object], memory: JvmMemory, python: Path = Path(sys.executable)
+) -> list[str]:
     package = importlib.util.find_spec("ts")
     if package is None or package.origin is None:
         raise ServerError("TorchServe is not installed here; `pip install 'driftserve[torchserve]'`")
     text = "".join(f"{name}={value}\n" for name, value in properties.items())
     (directory / "config.properties").write_text(text)
     frontend = Path(package.origin).parent / "frontend"
-    return server_command(frontend, "org.pytorch.serve.ModelServer", _LOG_CONFIG, directory, python)
+    return server_command(frontend, "org.pytorch.serve.ModelServer", _LOG_CONFIG, directory, memory, python)
 
 
-def _properties(directory: Path, settings: Settings) -> dict[str, object]:
+def _properties(directory: Path, settings: Settings, memory: JvmMemory) -> dict[str, object]:
     """Return the properties for both one model and many."""
     grpc_inference, grpc_management = _inner_ports(settings)
     return {
@@ -75,7 +82,8 @@ def _properties(directory: Path, settings: Settings) -> dict[str, object]:
         "enable_envvars_config": "false",
         "decode_input_request": "false",  # raw bytes for every content type, as on MMS
         "disable_system_metrics": "true",
-        "max_request_size": settings.max_request_bytes,
+        "job_queue_size": memory.waiting,
+        "max_request_size": server_request_bytes(settings),
         "max_response_size": settings.max_request_bytes,
     }
 

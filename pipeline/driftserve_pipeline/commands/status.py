@@ -7,6 +7,7 @@ import time
 from dataclasses import asdict
 from datetime import datetime, timezone
 
+from driftserve.text import printable
 from driftserve_pipeline.commands.account import Account, on_account
 from driftserve_pipeline.commands.command import Command, Outcome
 from driftserve_pipeline.commands.table import table
@@ -39,7 +40,7 @@ def _run(options: argparse.Namespace, account: Account) -> Outcome:
 
 
 def _say(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
+    sys.stderr.write(f"{printable(line)}\n")
     sys.stderr.flush()
 
 
@@ -49,7 +50,7 @@ def _written(report: ExecutionReport, is_json: bool) -> str:
     name = f" ({report.name})" if report.name else ""
     lines = [f"{report.arn}{name}\n{report.status}, created {report.created:%Y-%m-%d %H:%M:%S %Z}\n"]
     if report.failure_reason:
-        lines.append(f"{report.failure_reason}\n")
+        lines.append(f"{printable(report.failure_reason)}\n")
     now = datetime.now(timezone.utc)
     rows = [["step", "status", "duration", "attempts", "cached", "reason"], *(_row(step, now) for step in report.steps)]
     return "".join(lines) + (table(rows) if report.steps else "no step has started\n")

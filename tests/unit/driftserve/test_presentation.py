@@ -1,5 +1,9 @@
 import re
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from driftserve import presentation
 from driftserve.archive.contract import Contract
 
@@ -75,3 +79,20 @@ def test_the_page_of_an_archive_shows_its_certificate(contract: Contract) -> Non
     none = contract.certificate.model_copy(update={"false_alarms": ()})
     text = presentation.describe(contract.model_copy(update={"certificate": none}), "0" * 64)
     assert re.search(f"false alarms, windows and long windows +{too_few}", text)
+
+
+HOSTILE = st.text(st.sampled_from("ab\n\r\t\x07\x1b\x7f\x85\x9b\u2028\u202e\ud800"), min_size=1, max_size=10)
+
+
+@pytest.mark.fuzz
+@given(name=HOSTILE, feature=HOSTILE, cause=HOSTILE, override=HOSTILE)
+def test_no_text_of_a_status_adds_lines_or_terminal_commands(
+    name: str, feature: str, cause: str, override: str
+) -> None:
+    drift = {"feature": feature, "direction": "higher", "statistic": 0.9, "is_drift": True}
+    report = {"ended_at": 1000.0, "verdict": "DRIFT", "horizon": "window", "window": 2, "shifts": [feature]}
+    accuracy = {"estimated_accuracy": 0.7, "reference_accuracy": 0.89}
+    model = MODEL | {"name": name, "overrides": [override], "last_report": report | accuracy | {"tests": [drift]}}
+    page = presentation.table({"models": {"m": model}, "lost": {cause: 1}}, now=1090.0)
+    assert len(page.split("\n")) == 5
+    assert page.replace("\n", "").isprintable()

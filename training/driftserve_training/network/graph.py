@@ -10,6 +10,7 @@ from torch import nn
 from tqdm import tqdm
 
 from driftserve.archive.contract import ImageSpec
+from driftserve.inference.model import expect_torchscript
 from driftserve_training.network.classifier import Classifier
 
 MAX_EMBEDDING_SIZE = 12
@@ -57,6 +58,7 @@ def build_graph(classifier: Classifier, training_pixels: Iterable[npt.NDArray[np
 def save_scripted(graph: ExportGraph, spec: ImageSpec, path: Path) -> None:
     """Trace the graph and write it as TorchScript, without the source paths that torch adds for debugging."""
     example = to_tensor(np.zeros((1, 3, spec.height, spec.width), np.uint8))
+    expect_torchscript()
     with torch.inference_mode():
         traced = torch.jit.trace(graph, example)  # type: ignore[no-untyped-call]
     whole = path.with_suffix(".whole")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from driftserve.host.cgroup import available_memory_bytes, available_processors
+from driftserve.host.cgroup import available_memory_bytes, available_processors, memory_limit_bytes
 
 GIB = 1 << 30
 
@@ -66,3 +66,19 @@ def test_free_memory_with_cgroup_version_1(tmp_path: Path, proc: Path) -> None:
 def test_without_a_limit_the_memory_of_the_machine_counts(tmp_path: Path, proc: Path, limit: str) -> None:
     group = {"memory.max": limit, "memory.current": "0", "memory.stat": "inactive_file 0\nactive_file 0"}
     assert available_memory_bytes(_group(tmp_path, group), proc) == 8 * GIB
+
+
+@pytest.mark.parametrize(
+    ("files", "limit"),
+    [
+        ({}, 16 * GIB),
+        ({"memory.max": "max"}, 16 * GIB),
+        ({"memory.max": str(2 * GIB)}, 2 * GIB),
+        ({"memory/memory.limit_in_bytes": str(3 * GIB)}, 3 * GIB),
+        ({"memory/memory.limit_in_bytes": "9223372036854771712"}, 16 * GIB),  # version 1 without a limit
+    ],
+)
+def test_the_memory_limit_is_that_of_the_container_or_of_the_machine(
+    tmp_path: Path, proc: Path, files: Mapping[str, str], limit: int
+) -> None:
+    assert memory_limit_bytes(_group(tmp_path, files), proc) == limit

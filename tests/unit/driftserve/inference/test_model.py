@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -51,3 +53,24 @@ def test_an_exception_of_a_graph_is_a_model_error(tmp_path: Path, spec: ImageSpe
     model = load_graph(path, spec)
     with pytest.raises(ModelError, match="too bright"):
         model(np.full((1, 3, 32, 32), 255, np.uint8))
+
+
+def test_torchscripts_deprecation_is_not_shown_and_other_warnings_are(graph_file: Path) -> None:
+    code = f"""
+import warnings
+from pathlib import Path
+import torch
+from driftserve.archive.contract import ImageSpec
+from driftserve.inference.model import load_graph
+warnings.resetwarnings()
+warnings.simplefilter("always")
+load_graph(Path({str(graph_file)!r}), ImageSpec(height=32, width=32, resize_shorter_side=36, interpolation="bilinear"))
+torch.jit.script(torch.nn.Flatten())
+# torch 2.14 says this; the pinned version is older
+warnings.warn("`torch.jit.load` is deprecated. Please switch to `torch.export`.", FutureWarning)
+warnings.warn("`torch.load` is deprecated.", FutureWarning)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0
+    assert "`torch.load` is deprecated." in done.stderr
+    assert "torch.jit" not in done.stderr

@@ -12,7 +12,7 @@ from driftserve.archive.contract import Contract
 from driftserve.errors import ServerError, SettingsError
 from driftserve.host.ports import check_port_is_free, free_ports
 from driftserve.servers import mms, torchserve
-from driftserve.servers.jvm import find_java
+from driftserve.servers.jvm import find_java, jvm_memory
 from driftserve.settings import Settings
 from model_servers import python_of
 
@@ -87,7 +87,7 @@ def test_mms_serves_one_model_and_hides_its_management_api(contract: Contract, t
     assert properties["inference_address"] == "http://127.0.0.1:8081"
     assert properties["management_address"] == f"unix:{tmp_path}/management.sock"
     assert properties["default_workers_per_model"] == "3"
-    assert properties["max_request_size"] == "2000000"
+    assert properties["max_request_size"] == "2500000"  # the handler refuses the last quarter, with the reason
     assert command[-4:] == ["-s", "/store", "-m", "tiny=model"]
     with pytest.raises(SettingsError, match="expected 1 with Multi Model Server, got 4"):
         mms.prepare(tmp_path, Path("/store/model"), contract, Settings(batch_size=4))
@@ -145,3 +145,30 @@ def test_a_taken_port_is_refused_before_anything_starts() -> None:
     ):
         check_port_is_free("127.0.0.1", bound.getsockname()[1])
     check_port_is_free("127.0.0.1", free_ports(1)[0])
+
+
+MIB = 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("container", "workers", "heap", "direct", "waiting"),
+    [
+        (16_384, 2, 512, 1024, 100),
+        (2_048, 1, 491, 491, 100),
+        (2_048, 2, 341, 341, 85),
+        (1_024, 1, 96, 96, 24),  # too little: a warning says so
+    ],
+)
+def test_the_bounds_of_the_jvm_fit_into_the_container_beside_the_workers(
+    container: int, workers: int, heap: int, direct: int, waiting: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    memory = jvm_memory(Settings(), workers, container * MIB)
+    assert (memory.heap_bytes // MIB, memory.direct_bytes // MIB, memory.waiting) == (heap, direct, waiting)
+    needed = 288 + workers * 300 + 50_000_000 * 10 // MIB + heap + direct
+    assert (needed > container) == ("memory: expected at least" in caplog.text) == (container == 1_024)
+
+
+def test_both_servers_get_the_bounds_of_the_container(contract: Contract, tmp_path: Path) -> None:
+    command = torchserve.prepare(tmp_path, Path("/store/model"), contract, Settings(workers=1), 2_048 * MIB)
+    assert {"-Xmx491m", "-XX:MaxDirectMemorySize=491m"} <= set(command)
+    assert "job_queue_size=100" in (tmp_path / "config.properties").read_text().splitlines()
