@@ -6,6 +6,7 @@ do not depend on Pillow.
 
 import base64
 import io
+import itertools
 import struct
 import zlib
 from dataclasses import dataclass
@@ -485,7 +486,7 @@ def avif(
             parts = extents if index == 1 else 1
             cuts = [len(item) * part // parts for part in range(parts + 1)]
             places += struct.pack(">HHHH", index, int(is_inside), 0, parts)
-            for begin, end in zip(cuts, cuts[1:], strict=False):
+            for begin, end in itertools.pairwise(cuts):
                 places += struct.pack(">LL", start + begin, end - begin)
             start += len(item)
         return box(
