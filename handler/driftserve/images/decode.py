@@ -291,5 +291,5 @@ def _to_array(image: Image.Image) -> npt.NDArray[np.uint8]:
     rows = max(1, _STRIP_PIXELS // image.width)
     for top in range(0, image.height, rows):
         bottom = min(top + rows, image.height)
-        pixels[top:bottom] = image.crop((0, top, image.width, bottom))
+        pixels[top:bottom] = np.asarray(image.crop((0, top, image.width, bottom)))
     return pixels
