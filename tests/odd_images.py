@@ -4,7 +4,9 @@ Files that Pillow cannot write are built byte by byte from the format's specific
 do not depend on Pillow.
 """
 
+import base64
 import io
+import itertools
 import struct
 import zlib
 from dataclasses import dataclass
@@ -202,7 +204,7 @@ def ycck_jpeg() -> bytes:
 
 def odd_images() -> dict[str, OddImage]:
     """Return every kind of image by name."""
-    return _pngs() | _jpegs() | _gifs() | _tiffs() | _bmps() | _webps()
+    return _pngs() | _jpegs() | _gifs() | _tiffs() | _bmps() | _webps() | _avifs() | with_bad_metadata()
 
 
 def _pngs() -> dict[str, OddImage]:
@@ -399,3 +401,255 @@ def _webps() -> dict[str, OddImage]:
         "WebP animated": OddImage(scene_as("WEBP", lossless=True, save_all=True, append_images=later), SCENE),
         "WebP turned by EXIF": OddImage(scene_as("WEBP", lossless=True, exif=exif), TURNED[3](SCENE)),
     }
+
+
+# The scene with 10 bits a channel, written by libavif 1.3, since Pillow writes only 8.
+_TEN_BITS = base64.b64decode(
+    "AAAAIGZ0eXBhdmlmAAAAAGF2aWZtaWYxbWlhZk1BMUEAAADrbWV0YQAAAAAAAAAhaGRscgAAAAAAAAAAcGljdAAAAAAAAAAAAAAAAAAAAAAOcG"
+    "l0bQAAAAAAAQAAAB5pbG9jAAAAAEQAAAEAAQAAAAEAAAETAAAApgAAAChpaW5mAAAAAAABAAAAGmluZmUCAAAAAAEAAGF2MDFDb2xvcgAAAABq"
+    "aXBycAAAAEtpcGNvAAAAFGlzcGUAAAAAAAAAJQAAABgAAAAQcGl4aQAAAAADCgoKAAAADGF2MUOBIEAAAAAAE2NvbHJuY2x4AAIAAgAGgAAAAB"
+    "dpcG1hAAAAAAAAAAEAAQQBAoMEAAAArm1kYXQSAAoJOBUku3gQEDSAMpYBEQIjUoAA8gAAEOkOGmGalVokZbGpA+NS3/X6FbFyTyDly2ZOG+By"
+    "dv9EACoacgwnnhaJxtdfZQhlf08YE8lIJ5yQWzukL3lGsoJHog1FIdVmTxCZXfF00ajkPYvZ74ZMxBXXbETpjTmOm4pvezdb/erdCBaILtsnG9"
+    "vRlEqH9SkgGaNufEeRo6TRLhDpqJQSknLHNaU4"
+)
+
+
+def box(kind: bytes, content: bytes, version: bytes = b"") -> bytes:
+    """Return an ISO box; `version` holds version and flags, of boxes that have them."""
+    return struct.pack(">L", 8 + len(version + content)) + kind + version + content
+
+
+def av1_of(pixels: Pixels) -> tuple[bytes, bytes]:
+    """Return pixels as an AV1 picture, and the properties that describe it: `av1C`, `colr` and `pixi`."""
+    body = saved(Image.fromarray(pixels), "AVIF", quality=100, subsampling="4:4:4")
+    properties = b""
+    for kind in (b"av1C", b"colr", b"pixi"):
+        at = body.index(kind) - 4
+        properties += body[at : at + int.from_bytes(body[at : at + 4], "big")]
+    return body[body.index(b"mdat") + 4 :], properties
+
+
+def avif(
+    size: tuple[int, int],
+    pictures: list[bytes],
+    described: bytes,
+    grid: tuple[int, int] | None = None,
+    tile: tuple[int, int] | None = None,
+    exif: bytes = b"",
+    extents: int = 1,
+    is_inside: bool = False,
+    extra: bytes = b"",
+) -> bytes:
+    """Return an AVIF, https://aomediacodec.github.io/av1-avif/, of one AV1 picture or of a grid of equal tiles.
+
+    Args:
+        size: width and height of the image.
+        pictures: the AV1 pictures, in rows.
+        described: the properties of each picture, without its size.
+        grid: rows and columns of the tiles.
+        tile: width and height of a tile.
+        exif: content of an EXIF item.
+        extents: number of parts in which the first item is stored.
+        is_inside: whether the items are in the box `idat` instead of `mdat`.
+        extra: boxes after the others.
+    """
+    items = [(b"av01", picture) for picture in pictures]
+    if grid is not None:
+        layout = struct.pack(">BBBBHH", 0, 0, grid[0] - 1, grid[1] - 1, *size)
+        items = [(b"grid", layout), *items]
+    if exif:
+        items.append((b"Exif", struct.pack(">L", 0) + exif))
+    entries = b"".join(
+        box(b"infe", struct.pack(">HH4s", index, 0, kind) + b"\0", b"\2\0\0\0")
+        for index, (kind, _) in enumerate(items, 1)
+    )
+    sizes = [box(b"ispe", struct.pack(">LL", *(side or size)), b"\0" * 4) for side in (size, tile)]
+    links = b""
+    for index, (kind, _) in enumerate(items, 1):
+        own = {b"grid": [1], b"av01": [1 if grid is None else 2, 0x83, 4, 5], b"Exif": []}[kind]
+        links += struct.pack(">HB", index, len(own)) + bytes(own)
+    properties = box(b"ipco", b"".join(sizes) + described) + box(
+        b"ipma", struct.pack(">L", len(items)) + links, b"\0" * 4
+    )
+    references = b""
+    if grid is not None:
+        tiles = range(2, 2 + len(pictures))
+        references += box(b"dimg", struct.pack(f">HH{len(tiles)}H", 1, len(tiles), *tiles))
+    if exif:
+        references += box(b"cdsc", struct.pack(">HHH", len(items), 1, 1))
+    content = b"".join(item for _, item in items)
+    head = box(b"ftyp", b"avif\0\0\0\0avifmif1miaf")
+
+    def meta(start: int) -> bytes:
+        places = b""
+        for index, (_, item) in enumerate(items, 1):
+            parts = extents if index == 1 else 1
+            cuts = [len(item) * part // parts for part in range(parts + 1)]
+            places += struct.pack(">HHHH", index, int(is_inside), 0, parts)
+            for begin, end in itertools.pairwise(cuts):
+                places += struct.pack(">LL", start + begin, end - begin)
+            start += len(item)
+        return box(
+            b"meta",
+            box(b"hdlr", b"\0" * 4 + b"pict" + b"\0" * 13, b"\0" * 4)
+            + box(b"pitm", b"\0\1", b"\0" * 4)
+            + box(b"iloc", struct.pack(">HH", 0x4400, len(items)) + places, b"\1\0\0\0")
+            + box(b"iinf", struct.pack(">H", len(items)) + entries, b"\0" * 4)
+            + (box(b"iref", references, b"\0" * 4) if references else b"")
+            + box(b"iprp", properties)
+            + (box(b"idat", content) if is_inside else b""),
+            b"\0" * 4,
+        )
+
+    if is_inside:
+        return head + meta(0) + extra
+    return head + meta(len(head) + len(meta(0)) + 8) + box(b"mdat", content) + extra
+
+
+TILED: Pixels = np.tile(np.repeat(np.repeat(SCENE[:16, :16], 4, axis=0), 4, axis=1), (1, 2, 1))[:, :100]
+
+
+def _avifs() -> dict[str, OddImage]:
+    best: dict[str, object] = {"quality": 100, "subsampling": "4:4:4"}
+    later = [Image.fromarray(255 - SCENE)] * 2
+    with_alpha = Image.fromarray(np.dstack([SCENE, ALPHA]))
+    picture, described = av1_of(SCENE)
+    left, tile_described = av1_of(np.ascontiguousarray(TILED[:, :64]))
+    kinds = {
+        "": (scene_as("AVIF", **best), SCENE),
+        "with alpha": (saved(with_alpha, "AVIF", **best), SCENE),
+        "animated": (scene_as("AVIF", save_all=True, append_images=later, **best), SCENE),
+        "of 10 bits": (_TEN_BITS, SCENE),
+        "grey": (saved(Image.fromarray(GREY), "AVIF", quality=100), as_rgb(GREY)),
+        "in two parts": (avif((WIDTH, HEIGHT), [picture], described, extents=2), SCENE),
+        "in its header": (avif((WIDTH, HEIGHT), [picture], described, is_inside=True), SCENE),
+        "in tiles": (avif((100, 64), [left, left], tile_described, (1, 2), (64, 64)), TILED),
+        "with an EXIF that says another orientation": (
+            avif((WIDTH, HEIGHT), [picture], described, exif=exif_block(6)),
+            SCENE,
+        ),
+        "with a corrupt EXIF": (avif((WIDTH, HEIGHT), [picture], described, exif=b"MM\0*\xff\xff\xff\xff"), SCENE),
+        **{
+            f"turned {orientation}": (
+                scene_as("AVIF", exif=b"Exif\0\0" + exif_block(orientation), **best),
+                turned(SCENE),
+            )
+            for orientation, turned in TURNED.items()
+        },
+    }
+    odd = {f"AVIF {name}".strip(): OddImage(*kind, NEAR) for name, kind in kinds.items()}
+    odd["AVIF with a quarter of the chroma"] = OddImage(scene_as("AVIF", quality=100), SCENE, SOFT)
+    return odd
+
+
+def png_with(chunks: bytes = b"", later: bytes = b"") -> bytes:
+    """Return the scene as PNG with more chunks before its pixels, and after them."""
+    plain = png(SCENE, 8, 2, chunks)
+    return plain[:-12] + later + plain[-12:]
+
+
+def gif_with(extension: bytes) -> bytes:
+    """Return the GIF with an extension before its frame."""
+    return gif()[: 13 + 768] + extension + gif()[13 + 768 :]
+
+
+def webp_with_metadata(orientation: int = 1) -> bytes:
+    """Return the scene as WebP with a colour profile, EXIF and XMP."""
+    exif = b"Exif\0\0" + exif_block(orientation)
+    return scene_as("WEBP", lossless=True, icc_profile=b"a" * 99, exif=exif, xmp=b"<x/>")
+
+
+def tiff_with(tag: int, kind: int, count: int, value: int) -> bytes:
+    """Return INDEXES in COLOURS as TIFF with one more tag. The tag of the palette has the number 320."""
+    wide = COLOURS.T.astype(np.uint16).ravel() * 257
+    plain = tiff(INDEXES, 8, 3, extra={320: tuple(wide.tolist()), tag: (0,)})
+    return plain.replace(struct.pack("<HHLHH", tag, 3, 1, 0, 0), struct.pack("<HHLL", tag, kind, count, value))
+
+
+def with_bad_metadata() -> dict[str, OddImage]:
+    """Return images with sound pixels, and metadata that Pillow refuses."""
+    huge = zlib.compress(b"a" * (2 << 20), 9)  # 2 MiB; Pillow unpacks at most one
+    bad_sum = {
+        name: struct.pack(">L", 30) + name + bytes(30) + b"sum?"
+        for name in (b"pHYs", b"gAMA", b"cHRM", b"sRGB", b"tRNS", b"tIME", b"iCCP", b"eXIf", b"tEXt", b"acTL", b"abCd")
+    }
+    short = {name: chunk(name, b"a") for name in (b"pHYs", b"gAMA", b"cHRM", b"tRNS", b"iCCP", b"acTL", b"fcTL")}
+    short[b"sRGB"] = chunk(b"sRGB", b"")
+    pngs = {
+        "zTXt of 2 MiB": png_with(chunk(b"zTXt", b"k\0\0" + huge)),
+        "iTXt of 2 MiB": png_with(chunk(b"iTXt", b"k\0\1\0\0\0" + huge)),
+        "iCCP of 2 MiB": png_with(chunk(b"iCCP", b"k\0\0" + huge)),
+        "zTXt of 2 MiB after its pixels": png_with(later=chunk(b"zTXt", b"k\0\0" + huge)),
+        "zTXt of an unknown compression": png_with(chunk(b"zTXt", b"k\0\1")),
+        **{f"wrong sum in {name.decode()}": png_with(bad) for name, bad in bad_sum.items()},
+        **{f"short {name.decode()}": png_with(bad) for name, bad in short.items()},
+        **{f"short {name.decode()} after its pixels": png_with(later=bad) for name, bad in short.items()},
+    }
+    entries = struct.pack("<HHLL", 0xB001, 4, 1, 2) + struct.pack("<HHLL", 0xB002, 7, 4, 0)
+    jpegs = {
+        "short JFIF": jpeg_with(b"JFIF", 0xE0),
+        "short Adobe": jpeg_with(b"Adobe\0", 0xEE),
+        "short ICC_PROFILE": jpeg_with(b"ICC_PROFILE\0", 0xE2),
+        "short ICC_PROFILE with a number": jpeg_with(b"ICC_PROFILE\0\1", 0xE2),
+        "short Photoshop": jpeg_with(b"Photoshop 3.0\0" + b"8BIM\3\xed", 0xED),
+        "short MPF": jpeg_with(b"MPF\0II*\0" + struct.pack("<LH", 8, 2) + entries + bytes(4), 0xE2),
+    }
+    gifs = {
+        "graphic control of a byte": gif_with(b"\x21\xf9\1\1\0"),
+        "graphic control of no byte": gif_with(b"\x21\xf9\0"),
+        "application of no byte": gif_with(b"\x21\xff\0"),
+    }
+    webp = webp_with_metadata()
+    webps = {
+        "XMP cut off": webp[:-6],
+        "EXIF cut off": webp[:-20],
+        "size too large": webp[:4] + struct.pack("<L", len(webp) + 99) + webp[8:],
+        "size too small": webp[:4] + struct.pack("<L", len(webp) - 30) + webp[8:],
+        "EXIF of too many bytes": webp.replace(b"EXIF" + struct.pack("<L", 26), b"EXIF" + struct.pack("<L", 99)),
+    }
+    far = 1 << 30
+    tiffs = {
+        "text far away": tiff_with(305, 2, 99, far),
+        "date far away": tiff_with(306, 2, 20, far),
+        "orientation far away": tiff_with(274, 3, 99, far),
+        "XMP of numbers": tiff_with(700, 3, 2, 7),
+        "XMP of text": tiff_with(700, 2, 1, 65),
+    }
+    indexed = COLOURS[INDEXES]
+    return {
+        **{f"PNG with {name}": OddImage(body, SCENE) for name, body in pngs.items()},
+        "PNG turned, with a short pHYs": OddImage(
+            png_with(short[b"pHYs"] + chunk(b"eXIf", exif_block(6))), TURNED[6](SCENE)
+        ),
+        "PNG with alpha and a short tRNS": OddImage(
+            png(INDEXES, 8, 3, chunk(b"PLTE", COLOURS.tobytes()) + chunk(b"tRNS", b"\0\1") + short[b"gAMA"]), indexed
+        ),
+        **{f"JPEG with {name}": OddImage(body, SCENE, NEAR) for name, body in jpegs.items()},
+        "JPEG turned, with a short JFIF": OddImage(
+            jpeg_with(b"Exif\0\0" + exif_block(6)).replace(b"\xff\xe0", b"\xff\xe0\0\6JFIF\xff\xe0", 1),
+            TURNED[6](SCENE),
+            NEAR,
+        ),
+        "JPEG of YCCK with a short ICC_PROFILE": OddImage(
+            ycck_jpeg().replace(b"\xff\xee", b"\xff\xe2\0\x0eICC_PROFILE\0\xff\xee", 1), SCENE, NEAR
+        ),
+        **{f"GIF with {name}": OddImage(body, indexed) for name, body in gifs.items()},
+        **{f"WebP with {name}": OddImage(body, SCENE) for name, body in webps.items()},
+        "WebP turned, with XMP cut off": OddImage(webp_with_metadata(6)[:-6], TURNED[6](SCENE)),
+        **{f"TIFF with {name}": OddImage(body, indexed) for name, body in tiffs.items()},
+        "TIFF turned, with a text far away": OddImage(
+            tiff_with(305, 2, 99, far).replace(
+                struct.pack("<HHLHH", 277, 3, 1, 1, 0), struct.pack("<HHLHH", 274, 3, 1, 6, 0)
+            ),
+            TURNED[6](indexed),
+        ),
+        "BMP with a colour profile far away": OddImage(_bmp_with_profile(), SCENE),
+    }
+
+
+def _bmp_with_profile() -> bytes:
+    """Return a BMP with a BITMAPV5HEADER, which says that its profile lies after the end of the file."""
+    plain = bmp([row.tobytes() for row in SCENE[:, :, ::-1]], 24)
+    rest = b"DEBM" + bytes(52) + struct.pack("<LL", 1 << 30, 1 << 30)
+    longer = rest.rjust(84, b"\0") + bytes(124 - 40 - 84)
+    return plain[:10] + struct.pack("<LL", 14 + 124, 124) + plain[18:54] + longer + plain[54:]

@@ -89,7 +89,7 @@ class Settings(BaseModel):
     max_request_bytes: int = Field(default=25 * 1024 * 1024, ge=1024, le=2**31 - 1)
     """Largest request body that is accepted, also when unpacked; SageMaker's limit for real-time endpoints is 25 MB."""
 
-    max_image_pixels: int = Field(default=50_000_000, ge=1, le=178_956_970)  # Pillow's own limit
+    max_image_pixels: int = Field(default=65_000_000, ge=1, le=178_956_970)  # Pillow's own limit
     """Most pixels (width times height) that an image may have."""
 
     max_image_side: int = Field(default=16_384, ge=1)

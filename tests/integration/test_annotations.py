@@ -15,6 +15,7 @@ from driftserve.errors import DataError
 from driftserve_demo.local_aws import local_aws
 from driftserve_training.preparation.preparation import PreparationResult, PreparationRules, prepare
 from image_folders import add_companions, listing, png, write_images
+from odd_images import odd_images
 from sample_images import encode
 
 Task = dict[str, Any]
@@ -125,6 +126,23 @@ def test_a_new_image_is_added_to_train_and_never_to_validation(fetched: Path, re
     new = [name for name in files if name.split("/")[-1].startswith("7") and "-" in name]
     assert len(new) == 10
     assert all(name.startswith("train/ice/") and name.endswith(".png") for name in new)
+
+
+def test_the_suffix_of_a_new_image_is_that_of_its_format(fetched: Path, release: Path) -> None:
+    """Also if only the decoder of the service reads it, as a PNG with a text of 2 MiB, or if Pillow calls it MPO."""
+    bodies = {
+        "phone": (odd_images()["JPEG MPO"].body, ".jpg"),
+        "text": (odd_images()["PNG with zTXt of 2 MiB"].body, ".png"),
+        "new": (encode(_noise(), "AVIF"), ".avif"),
+        "web": (encode(_noise(), "WEBP"), ".webp"),
+    }
+    for name, (body, _) in bodies.items():
+        (release / name).write_bytes(body)
+    tasks = [_task(number, name, _annotation("ice")) for number, name in enumerate(bodies)]
+    prepared, files = _prepare(fetched, release, tasks, smallest=16)
+    assert prepared.added == len(bodies)
+    for name, (_, suffix) in bodies.items():
+        assert [Path(file).suffix for file in files if file.startswith(f"train/ice/{name}-")] == [suffix]
 
 
 def test_skipped_and_empty_annotations_are_ignored(fetched: Path, release: Path) -> None:

@@ -24,7 +24,12 @@ class BoundedFile(BytesIO):
     """A body as a file for Pillow, which may read a limited number of times and of bytes.
 
     At first the file allows only the few reads that a header needs. Bodies of up to 32 KiB have no limits.
+
+    Attributes:
+        is_in_pixels: set by the reader, when it begins to decode pixels.
     """
+
+    is_in_pixels = False
 
     def __init__(self, body: bytes) -> None:
         super().__init__(body)

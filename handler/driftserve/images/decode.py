@@ -7,10 +7,11 @@ from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import AvifImagePlugin, ExifTags, Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, TiffImageFile
 
 from driftserve.errors import BadRequest, ImageTooLarge, UndecodableImage
+from driftserve.images.avif import read_avif
 from driftserve.images.bounded_file import BoundedFile
 from driftserve.images.header import (
     count_gif_frames,
@@ -20,6 +21,7 @@ from driftserve.images.header import (
     jpeg_exif_blocks,
     webp_size,
 )
+from driftserve.images.metadata import without_metadata
 
 # The suffixes of image files in a folder, and the media type of each.
 MEDIA_TYPES = {
@@ -28,8 +30,9 @@ MEDIA_TYPES = {
     ".png": "image/png",
     ".webp": "image/webp",
     ".bmp": "image/bmp",
+    ".avif": "image/avif",
 }
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF")
 
 _TO_UPRIGHT = {  # the transposition that undoes each EXIF orientation
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -50,18 +53,22 @@ _JPEG_SCAN = re.compile(rb"\xff\xda\x00(?:\x08\x01|\x0a\x02|\x0c\x03|\x0e\x04)")
 # The most scans, EXIF blocks, compressed texts or colour profiles in an image: even a small one takes milliseconds. A
 # progressive JPEG has about ten scans, and one more for a thumbnail.
 _MOST_COSTLY_PARTS = 100
-# The most numbers in the tags of a TIFF, mostly offsets and lengths of its strips or tiles. An image of 50 megapixels
-# in the smallest tiles, 16x16, has 390,000.
-_MOST_TIFF_NUMBERS = 400_000
+# The most numbers in the tags of a TIFF, mostly offsets and lengths of its strips or tiles. An image of 65 megapixels
+# in the smallest tiles, 16x16, has 508,000.
+_MOST_TIFF_NUMBERS = 520_000
 _BMP_RUNS = (1, 2)  # compression codes RLE8 and RLE4 of bitmaps
 _MOST_RUN_PIXELS = 4_000_000  # most pixels of an RLE bitmap, which Pillow decodes in Python, 0.1 us per pixel
+# The most pixels of all coded pictures in an AVIF, as a multiple of those that an image may have: colours, alpha, each
+# with a margin for tiles over the edge, and thumbnails.
+_MOST_AVIF_PIXELS = 3
+_STRIP_PIXELS = 1 << 20  # a larger image is copied to numpy in strips of this size
 
 
 @dataclass(frozen=True)
 class ImageLimits:
     """The largest image that is accepted: width times height, the longer side, and frames or pages."""
 
-    pixels: int = 50_000_000
+    pixels: int = 65_000_000  # a camera of 64 megapixels takes 9248x6936
     side: int = 16_384
     frames: int = 1_000
 
@@ -76,7 +83,8 @@ def decode(body: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> npt.NDArray[np.
     - Only the first frame of an animation or a multi-page file is decoded.
     - Alpha and transparent colours are ignored, not blended, as timm and torchvision do with `convert("RGB")`.
     - 16-bit channels keep their upper 8 bits. CMYK is converted without colour management.
-    - A corrupt EXIF block is ignored.
+    - Metadata that are corrupt, or too large for Pillow, are ignored: the image is decoded again without them.
+    - An AVIF is turned by its own properties. Its still image is decoded, also if it is an animation too.
 
     Raises:
         UndecodableImage: the bytes are not a complete image in one of `FORMATS`, or its pixels are floats or 32-bit
@@ -108,8 +116,11 @@ def count_pixels(body: bytes) -> int:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            body, _ = _without_jpeg_exif(_without_avif_costs(body, DEFAULT_LIMITS))
             _check_part_count(body)
             _check_tiff(body, DEFAULT_LIMITS)
+            if size := webp_size(body):
+                return size[0] * size[1]
             with Image.open(BoundedFile(body), formats=FORMATS) as image:
                 return image.width * image.height
     except Exception:  # `decode` reports what is wrong
@@ -117,12 +128,28 @@ def count_pixels(body: bytes) -> int:
 
 
 def _decode(body: bytes, limits: ImageLimits) -> npt.NDArray[np.uint8]:
+    body, exif = _without_jpeg_exif(_without_avif_costs(body, limits))
+    file = BoundedFile(body)
+    try:
+        return _read(body, file, exif, limits)
+    except (BadRequest, MemoryError, Image.DecompressionBombError):
+        raise
+    except Exception as error:
+        # Pillow says by an OSError or EOFError that the pixels are corrupt. Other errors are about metadata.
+        if file.is_in_pixels and isinstance(error, (OSError, EOFError)):
+            raise
+        plain = without_metadata(body)
+        if plain == body:
+            raise
+    return _read(plain, BoundedFile(plain), exif, limits)
+
+
+def _read(body: bytes, file: BoundedFile, exif: bytes, limits: ImageLimits) -> npt.NDArray[np.uint8]:
+    """Decode a file with these bytes; `exif` is the EXIF block that was taken out of a JPEG."""
     _check_part_count(body)
     _check_tiff(body, limits)
     if size := webp_size(body):
         _check_size(*size, limits)
-    body, exif = _without_jpeg_exif(body)
-    file = BoundedFile(body)
     with Image.open(file, formats=FORMATS) as image:
         _check_size(image.width, image.height, limits)
         _check_frame_count(_count_frames(image, body, limits.frames), limits)
@@ -130,12 +157,13 @@ def _decode(body: bytes, limits: ImageLimits) -> npt.NDArray[np.uint8]:
         file.allow_pixels()
         if isinstance(image, TiffImageFile):
             _drop_exif_directories(image)
+        file.is_in_pixels = True
         image.load()  # this also makes a TIFF upright
         orientation = exif_orientation(exif or _exif(image))
         upright = _to_rgb(image)
         if orientation in _TO_UPRIGHT:
             upright = upright.transpose(_TO_UPRIGHT[orientation])
-        return np.asarray(upright, dtype=np.uint8)
+        return _to_array(upright)
 
 
 def _check_part_count(body: bytes) -> None:
@@ -187,6 +215,22 @@ def _without_jpeg_exif(body: bytes) -> tuple[bytes, bytes]:
     return bytes(hidden), body[start + len(_EXIF) : end]
 
 
+def _without_avif_costs(body: bytes, limits: ImageLimits) -> bytes:
+    """Check an AVIF against the limits; return it without what Pillow need not read. Return other bytes unchanged."""
+    header = read_avif(body)
+    if header is None:
+        return body
+    for size in header.sizes:
+        _check_size(*size, limits)
+    if header.coded_pixels > _MOST_AVIF_PIXELS * limits.pixels:
+        raise ImageTooLarge(
+            f"expected at most {_MOST_AVIF_PIXELS * limits.pixels} pixels in all pictures of an AVIF, "
+            f"got {header.coded_pixels}; send a smaller image"
+        )
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # the time of other threads would not count for the limits of a request
+    return header.body
+
+
 def _check_size(width: int, height: int, limits: ImageLimits) -> None:
     if width < 1 or height < 1:
         raise UndecodableImage(f"expected an image with pixels, got {width}x{height}")
@@ -225,7 +269,10 @@ def _check_pixel_format(image: Image.Image) -> None:
 
 
 def _exif(image: Image.Image) -> bytes:
-    """Return the EXIF block of a loaded PNG or WebP; empty for other formats."""
+    """Return the EXIF block of a loaded PNG, WebP or AVIF; empty for other formats.
+
+    Pillow makes the block of an AVIF from the image's properties `irot` and `imir`.
+    """
     exif = image.info.get("exif")
     return exif.removeprefix(_EXIF) if isinstance(exif, bytes) else b""
 
@@ -250,3 +297,15 @@ def _upper_byte(image: Image.Image) -> npt.NDArray[np.uint8]:
         is_white_zero = image.tag_v2.get(PHOTOMETRIC_INTERPRETATION) == 0
     grey = (np.asarray(image) >> (bits - 8)).astype(np.uint8)
     return ~grey if is_white_zero else grey
+
+
+def _to_array(image: Image.Image) -> npt.NDArray[np.uint8]:
+    """Return an RGB image as an array. A large one is copied in strips, because Pillow copies a strip twice."""
+    if image.width * image.height <= _STRIP_PIXELS:
+        return np.asarray(image, dtype=np.uint8)
+    pixels = np.empty((image.height, image.width, 3), np.uint8)
+    rows = max(1, _STRIP_PIXELS // image.width)
+    for top in range(0, image.height, rows):
+        bottom = min(top + rows, image.height)
+        pixels[top:bottom] = np.asarray(image.crop((0, top, image.width, bottom)))
+    return pixels

@@ -16,10 +16,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-from PIL import Image
-
 from driftserve.errors import DataError
 from driftserve.images.decode import MEDIA_TYPES
+from driftserve.images.header import format_of
 from driftserve_training.configuration import STREAM
 from driftserve_training.preparation.candidate import Candidate, Rejection, read_candidate
 from driftserve_training.preparation.release import AnnotatedTask, Release
@@ -28,7 +27,7 @@ from driftserve_training.sources.staging import to_relative_path
 
 _LOCAL_FILES = "/data/local-files/"
 _HELD_OUT = ("test", STREAM)
-_SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP": ".bmp"}  # file suffix of each Pillow format
+_SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP": ".bmp", "AVIF": ".avif"}  # of each format
 
 
 @dataclass(frozen=True)
@@ -98,8 +97,7 @@ def _new(candidate: Candidate) -> Candidate:
     """Return the candidate marked as new, with an image suffix: the name of an S3 object may have none."""
     suffix: str | None = candidate.file.suffix
     if not candidate.problem and candidate.file.suffix.lower() not in MEDIA_TYPES:
-        with Image.open(candidate.file) as image:
-            kind = image.format or "an unknown format"
+        kind = format_of(candidate.file.read_bytes())
         suffix = _SUFFIXES.get(kind)
         if suffix is None:
             candidate = replace(candidate, problem=f"expected one of {', '.join(_SUFFIXES)}, got {kind}")

@@ -19,7 +19,7 @@ from driftserve.inference.content_encoding import unpack
 from driftserve.inference.instances import read_instances
 from driftserve.inference.model import load_graph
 from driftserve.inference.service import Request, RequestLimits, Service
-from odd_images import exif_block, jpeg_with, odd_images
+from odd_images import SCENE, chunk, exif_block, gif_with, jpeg_with, odd_images, png_with
 
 pytestmark = pytest.mark.fuzz
 
@@ -81,6 +81,33 @@ def test_any_bytes_are_decoded_or_refused(magic: bytes, rest: bytes) -> None:
 @given(mutated(exif_block(6)) | st.binary(max_size=100))
 def test_no_exif_block_refuses_an_image(exif: bytes) -> None:
     assert set(decode(jpeg_with(b"Exif\0\0" + exif)).shape[:2]) == {24, 37}
+
+
+@given(
+    st.sampled_from(
+        [b"pHYs", b"gAMA", b"cHRM", b"sRGB", b"tRNS", b"tIME", b"iCCP", b"zTXt", b"iTXt", b"tEXt", b"abCd"]
+    ),
+    st.binary(max_size=60),
+    st.booleans(),
+    st.booleans(),
+)
+def test_no_metadata_of_a_png_refuse_it(name: bytes, content: bytes, is_sum_right: bool, is_later: bool) -> None:
+    part = chunk(name, content) if is_sum_right else chunk(name, content)[:-4] + b"sum?"
+    assert np.array_equal(decode(png_with(later=part) if is_later else png_with(part)), SCENE)
+
+
+@given(
+    st.sampled_from([(0xE0, b"JFIF"), (0xEE, b"Adobe"), (0xE2, b"ICC_PROFILE\0"), (0xED, b"Photoshop 3.0\0")]),
+    st.binary(max_size=60),
+)
+def test_no_metadata_of_a_jpeg_refuse_it(segment: tuple[int, bytes], content: bytes) -> None:
+    assert decode(jpeg_with(segment[1] + content, segment[0])).shape == SCENE.shape
+
+
+@given(st.sampled_from([0xF9, 0xFF, 0x01, 0x99]), st.binary(max_size=60))
+def test_no_extension_of_a_gif_refuses_it(label: int, content: bytes) -> None:
+    part = b"\x21" + bytes([label, len(content)]) + content + (b"\0" if content else b"")
+    assert decode(gif_with(part)).shape == SCENE.shape
 
 
 def _is_read_or_refused(body: bytes) -> None:
