@@ -134,7 +134,8 @@ def test_a_pruned_training_ends_at_once_and_leaves_no_weights(data: Path, tmp_pa
 
     folder = tmp_path / "trials" / "0003"
     folder.mkdir(parents=True)
-    (folder / "old").write_text("of a search whose journal was removed")
+    for name in ("configuration.json", "old"):
+        (folder / name).write_text("of a search whose journal was removed")
     with pytest.raises(optuna.TrialPruned):
         _training(data, tmp_path, 9)(Assignment(3, POINT, is_retry=False), prune)
     assert seen == [1]

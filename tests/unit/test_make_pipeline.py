@@ -49,8 +49,8 @@ def test_values_with_special_characters_reach_the_program_unchanged(tmp_path: Pa
 
 @pytest.mark.parametrize("verb", ["pipeline-dry", "pipeline-local"])
 def test_without_images_both_use_generated_scenes(tmp_path: Path, verb: str) -> None:
-    drawn = tmp_path / "pipeline-dry" / "data"
-    drawn.mkdir(parents=True)
+    drawn = tmp_path / "pipeline-data"
+    drawn.mkdir()
     sent = _make(tmp_path, verb, f"BUILD={tmp_path}")
     assert sent[sent.index("--images") + 1] == str(drawn)
     assert "--drawn" in sent
@@ -72,7 +72,7 @@ def test_images_and_engine_of_the_run_in_containers_can_be_chosen(tmp_path: Path
 
 @pytest.mark.parametrize("verb", ["pipeline-dry", "pipeline-local"])
 def test_given_settings_are_not_overridden(tmp_path: Path, verb: str) -> None:
-    (tmp_path / "pipeline-dry" / "data").mkdir(parents=True)
+    (tmp_path / "pipeline-data").mkdir()
     given = {
         "DRIFTSERVE_PIPELINE_TRAINING_IMAGE": "ours:training",
         "DRIFTSERVE_PIPELINE_SERVING_IMAGE": "ours:serving",

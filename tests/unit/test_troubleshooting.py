@@ -56,7 +56,10 @@ def _python_messages() -> Iterator[str]:
 
 
 def _makefile_messages() -> list[str]:
-    return re.findall(r'echo "([^"]+)"', (ROOT / "Makefile").read_text())
+    messages = re.findall(
+        r'(?:echo|printf) "(.+?)(?:\\n)?" (?:\$\(call quoted,.+?\)+ )?>&2', (ROOT / "Makefile").read_text()
+    )
+    return [message.replace("%s", _PLACEHOLDER) for message in messages]
 
 
 def _messages(source: str) -> Iterator[str]:

@@ -115,7 +115,7 @@ def test_the_named_engine_is_used(tmp_path: Path, capsys: pytest.CaptureFixture[
     fake = tmp_path / "podman"
     fake.write_text("#!/bin/sh\n# A fake engine: it has no image.\necho $@ >> $0.asked\n")
     fake.chmod(0o755)
-    command = ["--pipeline-python", "python", "--work", str(tmp_path), "--images", str(tmp_path)]
+    command = ["--pipeline-python", "python", "--work", str(tmp_path / "work"), "--images", str(tmp_path)]
     assert main([*command, "--docker", str(fake)]) == 2
     assert "expected the Docker image" in capsys.readouterr().err
     assert (tmp_path / "podman.asked").read_text().startswith("image ls")
