@@ -54,7 +54,11 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def environment(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Variables that put the copy's packages before the installed ones, and a TMPDIR without other monitors."""
     packages = os.pathsep.join(str(checkout / folder) for folder in ("handler", "training", "demo"))
-    return os.environ | {"PYTHONPATH": packages, "TMPDIR": str(tmp_path_factory.mktemp("t"))}
+    return os.environ | {
+        "PYTHONPATH": packages,
+        "TMPDIR": str(tmp_path_factory.mktemp("t")),
+        "DRIFTSERVE_WORKERS": "1",  # one process of torch less, and the commands need no second
+    }
 
 
 @pytest.fixture(scope="module")

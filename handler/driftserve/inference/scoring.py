@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -47,20 +48,28 @@ def score(images: Iterable[npt.NDArray[np.uint8]], model: Model, spec: ImageSpec
         ModelError: a logit or a feature is infinite or NaN.
     """
     parts = []
+    scored = 0
     for batch in _batches(images):
         output = model(preprocess(batch, spec))
+        _check_finite(np.concatenate([output.logits, output.embedding], axis=1), scored)
         probabilities = calibrate(output.logits, temperature)
         rows = features([to_raster(image) for image in batch], probabilities, output.embedding)
+        _check_finite(rows, scored)
+        scored += len(batch)
         embedding_size = output.embedding.shape[1]
         parts.append((output.logits, probabilities, rows))
     logits, probabilities, rows = map(np.concatenate, zip(*parts, strict=True))
-    is_finite = np.isfinite(logits).all(axis=1) & np.isfinite(rows).all(axis=1)
+    return Scored(logits, probabilities, rows, embedding_size)
+
+
+def _check_finite(rows: npt.NDArray[np.floating[Any]], before: int) -> None:
+    """Raise if a row, (N, ...), has a value that is infinite or NaN; `before` is the number of earlier images."""
+    is_finite = np.isfinite(rows).all(axis=1)
     if not is_finite.all():
         raise ModelError(
-            f"expected finite logits and features, got infinite or NaN ones for {(~is_finite).sum()} of "
-            f"{len(rows)} images, first for image {int(np.argmin(is_finite)) + 1}; train again, or remove these images"
+            "expected finite logits, embedding and features, got infinite or NaN ones for image "
+            f"{before + int(np.argmin(is_finite)) + 1}; train again, or remove this image"
         )
-    return Scored(logits, probabilities, rows, embedding_size)
 
 
 def _batches(images: Iterable[npt.NDArray[np.uint8]]) -> Iterator[list[npt.NDArray[np.uint8]]]:

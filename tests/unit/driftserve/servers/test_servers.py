@@ -154,8 +154,8 @@ MIB = 1 << 20
     ("container", "workers", "heap", "direct", "waiting"),
     [
         (16_384, 2, 512, 1024, 100),
-        (2_048, 1, 491, 491, 100),
-        (2_048, 2, 341, 341, 85),
+        (2_048, 1, 420, 420, 100),
+        (2_048, 2, 270, 270, 67),
         (1_024, 1, 96, 96, 24),  # too little: a warning says so
     ],
 )
@@ -164,11 +164,11 @@ def test_the_bounds_of_the_jvm_fit_into_the_container_beside_the_workers(
 ) -> None:
     memory = jvm_memory(Settings(), workers, container * MIB)
     assert (memory.heap_bytes // MIB, memory.direct_bytes // MIB, memory.waiting) == (heap, direct, waiting)
-    needed = 288 + workers * 300 + 50_000_000 * 10 // MIB + heap + direct
+    needed = 288 + workers * 300 + 65_000_000 * 10 // MIB + heap + direct
     assert (needed > container) == ("memory: expected at least" in caplog.text) == (container == 1_024)
 
 
 def test_both_servers_get_the_bounds_of_the_container(contract: Contract, tmp_path: Path) -> None:
     command = torchserve.prepare(tmp_path, Path("/store/model"), contract, Settings(workers=1), 2_048 * MIB)
-    assert {"-Xmx491m", "-XX:MaxDirectMemorySize=491m"} <= set(command)
+    assert {"-Xmx420m", "-XX:MaxDirectMemorySize=420m"} <= set(command)
     assert "job_queue_size=100" in (tmp_path / "config.properties").read_text().splitlines()
