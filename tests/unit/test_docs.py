@@ -1,6 +1,5 @@
 import importlib.util
 import re
-import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -26,9 +25,8 @@ def generate() -> ModuleType:
     return module
 
 
-def test_the_generated_pages_match_the_code() -> None:
-    done = subprocess.run([sys.executable, DOCS / "generate.py", "--check"], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+def test_the_generated_pages_match_the_code(generate: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    assert generate.main(["--check"]) == 0, capsys.readouterr().err
 
 
 def test_the_check_names_a_stale_page(generate: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

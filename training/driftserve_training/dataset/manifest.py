@@ -3,7 +3,7 @@
 import csv
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,6 +67,7 @@ def scan(folder: Path, splits: Sequence[str] = SPLITS) -> Manifest:
         files = find_images(folder, f"{split}/*/*")
         if not files:
             raise DataError(f"{folder}: expected images as {split}/<class>/<image>.jpg, got none")
+        _check_number(folder, {path.parent.name for path in files})  # before minutes of reading
         for path in tqdm(files, desc=f"reading {split}", unit="image"):
             body = path.read_bytes()
             name = path.relative_to(folder).as_posix()
@@ -128,15 +129,18 @@ def check_dimensions(labels: Iterable[str], origin: str) -> None:
             )
 
 
+def _check_number(folder: Path, labels: Collection[str]) -> None:
+    if len(labels) > MOST_LABELS:
+        raise DataError(
+            f"{folder}: expected at most {MOST_LABELS} classes, because a drift reference has no room for more, got "
+            f"{len(labels)}; merge or remove some"
+        )
+
+
 def _check_labels(manifest: Manifest, splits: Sequence[str]) -> None:
     expected = {entry.label for entry in manifest.split(splits[0])}
     if len(expected) < 2:
         raise DataError(f"{manifest.folder}: expected at least 2 classes in {splits[0]}/, got {sorted(expected)}")
-    if len(expected) > MOST_LABELS:
-        raise DataError(
-            f"{manifest.folder}: expected at most {MOST_LABELS} classes, because a drift reference has no room for "
-            f"more, got {len(expected)}; merge or remove some"
-        )
     check_dimensions(expected, str(manifest.folder))
     for split in splits[1:]:
         if (labels := {entry.label for entry in manifest.split(split)}) != expected:

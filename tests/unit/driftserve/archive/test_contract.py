@@ -81,6 +81,6 @@ def test_the_largest_reference_fits_into_a_contract(contract: Contract, labels: 
     column = (-2.2250738585072014e-308,) * most_images(len(features))
     probabilities = (0.12345678901234568,) * labels
     golden = [image.model_copy(update={"probabilities": probabilities}) for image in contract.golden[:1] * 8]
-    large = {"labels": names, "golden": golden, "reference": dict.fromkeys(features, column)}
+    large = {"labels": tuple(names), "golden": tuple(golden), "reference": dict.fromkeys(features, column)}
     assert len(contract_to_json(contract.model_copy(update=large))) <= MAX_CONTRACT_BYTES
     assert most_images(len(features)) >= 200
