@@ -2,12 +2,17 @@
 
 import logging
 import os
+import signal
 import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+
+# A shell starts a background job with SIGINT ignored, and all child processes inherit that. Some tests press Ctrl-C.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Set before torch is imported: with more threads, parallel test processes would compete for the cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
