@@ -1,6 +1,7 @@
 """Test that the demo stops its processes when it is terminated, and reports unusable arguments."""
 
 import fcntl
+import itertools
 import os
 import re
 import select
@@ -13,9 +14,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 
+from driftserve.archive.contract import DriftPolicy
 from processes import wait_for
 from sample_images import encode, scene_pixels
 
@@ -123,7 +126,7 @@ def _commands(process_id: int) -> list[list[str]]:
 
 def test_sigterm_while_training_leaves_no_process(tmp_path: Path, port: int) -> None:
     demo = subprocess.Popen(
-        [sys.executable, "-m", "driftserve_demo", "--output", str(tmp_path), "--port", str(port)],
+        [sys.executable, "-m", "driftserve_demo", "--output", str(tmp_path), "--port", str(port), "--quick"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -177,10 +180,16 @@ def test_an_unusable_argument_is_an_error_with_exit_status_1(
 
 
 def test_a_training_that_fails_is_one_line_with_its_last_line_and_its_log(tmp_path: Path, port: int) -> None:
-    done = _demo(tmp_path, str(port), "--quick", "--model", "no_such_model")
+    data = tmp_path / "data"
+    number_of = {"train": 1, "val": 1, "test": 1, "stream": DriftPolicy().window_size}
+    for shade, (split, label) in enumerate(itertools.product(number_of, ("sea", "street"))):
+        (data / split / label).mkdir(parents=True)
+        for number in range(number_of[split]):
+            (data / split / label / f"{number}.png").write_bytes(encode(np.full((8, 8, 3), shade, np.uint8)))
+    done = _demo(tmp_path / "demo", str(port), "--data", str(data), "--model", "no_such_model")
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
-    log = tmp_path / "train.log"
+    log = tmp_path / "demo" / "train.log"
     assert line.startswith(f"demo: train failed: exit status 2; {log} ends with: driftserve_training: ")
     assert "no_such_model" in line
     assert done.stdout.splitlines()[-1] == "train: started"

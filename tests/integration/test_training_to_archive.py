@@ -448,7 +448,9 @@ def test_the_archive_contains_no_path_of_this_machine(exported: Path) -> None:
         assert not any(path.encode() in text for text in texts)
 
 
-@pytest.mark.parametrize("model", ["deit_tiny_distilled_patch16_224", "convnext_atto"])
+@pytest.mark.parametrize(
+    "model", ["test_convnext", pytest.param("deit_tiny_distilled_patch16_224", marks=pytest.mark.acceptance)]
+)
 def test_other_architectures_are_exported_too(few: Path, tmp_path: Path, model: str) -> None:
     train(TrainingConfiguration(data=few, output=tmp_path, model=model, pretrained=False, image_size=32, epochs=1))
     write_evaluation(tmp_path)
