@@ -12,6 +12,7 @@ from driftserve.archive.contract import WINDOWS_IN_LONG, DriftPolicy
 from driftserve.certification.population import Rows
 from driftserve.drift.detection import is_drift
 from driftserve.drift.reference import Reference
+from driftserve.drift.window import count_rows
 
 # Takes a stream of N observations of F features, (N, F). Returns the number of observations up to the first alarm; None
 # if there is no alarm.
@@ -28,8 +29,9 @@ def two_horizons(rows: Rows, reference: Reference, policy: DriftPolicy) -> int |
     size = policy.window_size
     for end in range(size, len(rows) + 1, size):
         begin = end - size * WINDOWS_IN_LONG
-        if is_drift(rows[end - size : end], reference, policy.level) or (
-            end % (size * WINDOWS_IN_LONG) == 0 and is_drift(rows[begin:end], reference, policy.long_level)
+        if is_drift(count_rows(rows[end - size : end], reference), reference, policy.level) or (
+            end % (size * WINDOWS_IN_LONG) == 0
+            and is_drift(count_rows(rows[begin:end], reference), reference, policy.long_level)
         ):
             return end
     return None

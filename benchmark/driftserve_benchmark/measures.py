@@ -17,8 +17,9 @@ from driftserve.certification.measurement import to_false_alarms
 from driftserve.certification.population import Draw, Population, Rows
 from driftserve.drift.detection import is_drift, p_values_of
 from driftserve.drift.features import count_labels
-from driftserve.drift.reference import Reference, estimate_accuracy, to_reference
+from driftserve.drift.reference import Reference, estimate_accuracy, mean_confidence, to_reference
 from driftserve.drift.report import Verdict
+from driftserve.drift.window import count_rows
 from driftserve.errors import MonitorError
 from driftserve.monitoring.monitor import Monitor
 from driftserve.observations.channel import SOCKET_FILE, Receiver, Sender
@@ -57,7 +58,10 @@ def _synthetic_rate(
 ) -> float:
     features, generator = SyntheticFeatures(population.clean), np.random.default_rng(seed)
     reference = to_reference(population.names, features.draw(reference_size, generator))
-    return sum(is_drift(features.draw(size, generator), reference, level) for _ in range(windows)) / windows
+    return (
+        sum(is_drift(count_rows(features.draw(size, generator), reference), reference, level) for _ in range(windows))
+        / windows
+    )
 
 
 @dataclass(frozen=True)
@@ -114,7 +118,7 @@ def power(draws: Sequence[Draw], window: Window, level: float, windows: int) -> 
     return float(
         np.mean(
             [
-                is_drift(window(draw.traffic, draw.generator), draw.reference, level)
+                is_drift(count_rows(window(draw.traffic, draw.generator), draw.reference), draw.reference, level)
                 for draw in draws
                 for _ in range(windows)
             ]
@@ -130,7 +134,7 @@ def softmax_power(population: Population, draws: Sequence[Draw], window: Window,
         reference = to_reference(population.names[:labels], population.clean[draw.reference_indices, :labels])
         for _ in range(windows):
             rows = window(draw.traffic, draw.generator)[:, :labels]
-            alarms.append(p_values_of(rows, reference)[:-1].min() <= level / labels)
+            alarms.append(p_values_of(count_rows(rows, reference), reference)[:-1].min() <= level / labels)
     return float(np.mean(alarms))
 
 
@@ -187,7 +191,8 @@ def harm(population: Population, targets: npt.NDArray[np.int64], draws: Sequence
         estimated_drops = []
         for draw in draws:
             expected = float(is_right[draw.reference_indices].mean())
-            estimated_drops.append(expected - estimate_accuracy(rows[draw.traffic], draw.reference, expected))
+            confidence = mean_confidence(rows[draw.traffic], labels)
+            estimated_drops.append(expected - estimate_accuracy(confidence, draw.reference, expected))
         estimates.append(np.mean(estimated_drops))
     true, estimated = np.array(drops), np.array(estimates)
     is_harmful = true > HARM

@@ -17,6 +17,7 @@ from driftserve.logs import JsonFormatter, log_uncaught
 from driftserve.settings import Settings, SinkName
 
 if TYPE_CHECKING:  # only for annotations, because these imports are slow
+    from driftserve.drift.overrides import DriftOverrides
     from driftserve.inference.service import Observe, Service
     from driftserve.metrics.definitions import Sink
     from driftserve.monitoring.process import MonitorProcess
@@ -88,8 +89,7 @@ def build_function(settings: Settings) -> "Service":
             {verified.digest: verified.contract}.get,
             settings.endpoint_name,
             settings.variant_name,
-            settings.window_size,
-            settings.windows_between_false_alarms,
+            drift_overrides(settings),
         )
         inline = InlineMonitor(monitor, verified.digest, [_build_sink(name, settings) for name in sinks])
         return build_service(directory, settings, inline.observe)
@@ -111,6 +111,13 @@ def _check_function_settings(settings: Settings) -> None:
         )
 
 
+def drift_overrides(settings: Settings) -> "DriftOverrides":
+    """Return the operator's settings for drift detection."""
+    from driftserve.drift.overrides import DriftOverrides
+
+    return DriftOverrides(settings.window_size, settings.windows_between_false_alarms, settings.label_shift)
+
+
 def build_monitor(settings: Settings, runtime_dir: Path) -> "MonitorProcess":
     """Return the monitor process for a runtime directory, with the sinks from the settings."""
     from driftserve.metrics.definitions import common_dimensions
@@ -124,19 +131,13 @@ def build_monitor(settings: Settings, runtime_dir: Path) -> "MonitorProcess":
         partial(find_contract, runtime_dir),
         settings.endpoint_name,
         settings.variant_name,
-        settings.window_size,
-        settings.windows_between_false_alarms,
+        drift_overrides(settings),
     )
     dimensions = common_dimensions(settings.endpoint_name, settings.variant_name)
     publisher = Publisher([_build_sink(name, settings) for name in settings.sinks], dimensions)
     recorder = None
     if settings.record_dir is not None:
-        recorder = Recorder(
-            settings.record_dir,
-            settings.record_max_bytes,
-            settings.window_size,
-            settings.windows_between_false_alarms,
-        )
+        recorder = Recorder(settings.record_dir, settings.record_max_bytes, drift_overrides(settings))
     return MonitorProcess(monitor, publisher, runtime_dir, settings.metrics_period_seconds, dimensions, recorder)
 
 

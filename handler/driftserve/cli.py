@@ -16,7 +16,7 @@ from pathlib import Path
 
 from driftserve import __version__, presentation
 from driftserve.archive.reading import find_archive, read_archive
-from driftserve.bootstrap import build_monitor, build_service, configure_logging
+from driftserve.bootstrap import build_monitor, build_service, configure_logging, drift_overrides
 from driftserve.command_line import Parser, describe
 from driftserve.errors import DriftserveError, SettingsError
 from driftserve.host.guard import end_with_parent
@@ -115,13 +115,7 @@ def _replay(options: argparse.Namespace, settings: Settings) -> int:
     from driftserve.observations.replay import replay
 
     contract, digest = read_archive(find_archive(options.archive))
-    reports = replay(
-        _recorded(options),
-        contract,
-        digest,
-        settings.window_size,
-        settings.windows_between_false_alarms,
-    )
+    reports = replay(_recorded(options), contract, digest, drift_overrides(settings))
     for report in reports:
         print(report_to_json(report))
     return 0

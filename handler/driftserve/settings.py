@@ -29,6 +29,7 @@ SAGEMAKER_NAMES = {
 
 SinkName = Literal["cloudwatch", "emf", "log"]
 ServerName = Literal["torchserve", "mms"]
+LabelShift = Literal["alarm", "report"]
 
 
 class Settings(BaseModel):
@@ -130,6 +131,10 @@ class Settings(BaseModel):
     windows_between_false_alarms: int | None = Field(default=None, ge=10)
     """False-alarm budget: one alarm in this many windows without drift. Overrides the archive's value; the archive's
     certificate then does not apply."""
+
+    label_shift: LabelShift | None = None
+    """What a label shift alone does, a change of the mix of predicted classes: `alarm`, or `report` for endpoints whose
+    mix depends on the weekday or the customer. If not set, `alarm`."""
 
     record_dir: Path | None = None
     """Directory for recorded observations (no pixels), for `driftserve replay`. If not set, nothing is recorded."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from scipy import stats
 
 from driftserve.archive.reading import read_contract
+from driftserve.drift.detection import first_levels
 from driftserve.drift.reference import Reference, read_reference
 from driftserve_pictures.drawing import Box, Drawing, Role, Text
 
@@ -42,12 +43,12 @@ def read_phases(report_file: Path) -> tuple[list[Phase], float]:
 
 
 def alarm_threshold(reference: Reference, number: int, level: float) -> float:
-    """Return the smallest Kolmogorov-Smirnov D of a feature that raises an alarm in a window of `number` images.
+    """Return the smallest Kolmogorov-Smirnov D of input or confidence that raises an alarm for `number` images.
 
-    Holm's procedure compares the smallest p-value to the level divided by the number of tests. A p-value is the larger
-    of two p-values (`driftserve.drift.detection`), so D has to reach the larger of two thresholds.
+    This holds for a window with the reference's mix of predicted labels. A p-value is the larger of two p-values
+    (`driftserve.drift.detection`), so D has to reach the larger of two thresholds.
     """
-    level_of_a_test = level / (len(reference.names) + 1)  # one more test is for the mix of predicted classes
+    _, level_of_a_test = first_levels(reference, level)
     size = round(number * reference.size / (number + reference.size))
     on_average = stats.kstwo.isf(level_of_a_test, size)
     beyond_error = stats.kstwo.isf(level_of_a_test, number) + reference.error

@@ -17,7 +17,8 @@ from driftserve.archive.contract import WINDOWS_IN_LONG, DriftPolicy
 from driftserve.certification.corruption.imagenet_c import CORRUPTIONS, SEVERITIES
 from driftserve.certification.population import Cell, Draw, Population, Rows
 from driftserve.drift.detection import is_drift
-from driftserve.drift.reference import Reference, estimate_accuracy
+from driftserve.drift.reference import Reference, estimate_accuracy, mean_confidence
+from driftserve.drift.window import place_rows
 
 SHORT_CORRUPTIONS = ("defocus_blur", "brightness", "jpeg_compression")  # one is harmful, two look harmless
 SHORT_SEVERITIES = (1, 3)
@@ -126,7 +127,11 @@ def alarm_rate(
     generator: np.random.Generator,
 ) -> float:
     """Return the share of windows that raise an alarm. Windows are drawn from `pool`, which has indices of `rows`."""
-    alarms = sum(is_drift(rows[generator.choice(pool, size, replace=False)], reference, level) for _ in range(windows))
+    placed = place_rows(rows[pool], reference)
+    alarms = sum(
+        is_drift(placed.take(generator.choice(len(pool), size, replace=False)).count(reference), reference, level)
+        for _ in range(windows)
+    )
     return alarms / windows
 
 
@@ -161,7 +166,9 @@ def _power(population: Population, draws: Sequence[Draw], cell: Cell, policy: Dr
         return float(np.mean(rates))
 
     estimates = [
-        estimate_accuracy(rows[pool], draw.reference, _accuracy(population, draw.reference_indices, labels))
+        estimate_accuracy(
+            mean_confidence(rows[pool], labels), draw.reference, _accuracy(population, draw.reference_indices, labels)
+        )
         for draw, pool in zip(draws, pools, strict=True)
     ]
     right = (

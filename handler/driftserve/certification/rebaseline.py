@@ -14,7 +14,7 @@ from driftserve.archive.reading import read_archive
 from driftserve.archive.writing import place, write_archive
 from driftserve.certification.measurement import SHORT, certify
 from driftserve.certification.population import Population, Rows, image_files, score_population
-from driftserve.drift.reference import estimate_accuracy, read_reference, sample_images
+from driftserve.drift.reference import estimate_accuracy, mean_confidence, read_reference, sample_images
 from driftserve.errors import DataError
 from driftserve.inference.model import load_model
 from driftserve.inference.scoring import score
@@ -108,7 +108,9 @@ def _rebaselined(contract: Contract, digest: str, version: str, rows: Rows, cert
             "version": version,
             "reference": dict(zip(contract.feature_names, map(tuple, rows.T.tolist()), strict=True)),
             "reference_accuracy": estimate_accuracy(
-                rows, read_reference(contract.reference), contract.reference_accuracy
+                mean_confidence(rows, len(contract.labels)),
+                read_reference(contract.reference),
+                contract.reference_accuracy,
             ),
             "certificate": certificate,
             "provenance": contract.provenance

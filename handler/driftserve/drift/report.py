@@ -24,20 +24,23 @@ class Verdict(str, Enum):
 class FeatureTest:
     """The test of one feature, or of the mix of predicted labels, against the reference.
 
-    `test` is "ks", the two-sample Kolmogorov-Smirnov test, for a feature, and "chi2", the chi-square test, for the mix.
-    `shift` is the kind of shift that the feature shows. `statistic`, in [0, 1], is the Kolmogorov-Smirnov D, or the
-    total variation distance of the two mixes. `direction` says whether the window's values are higher or lower than the
-    reference's where the distance is D, or which label's share has increased most. `window` and `reference` have the
-    feature's quantiles at `QUANTILES`, or each label's share. `p_value` takes the reference's own error into account.
-    `is_drift` is corrected for multiple tests.
+    `test` is "ks", the two-sample Kolmogorov-Smirnov test, for a feature, or "atom" if the share of one value has
+    changed more significantly than the distribution of the others; and "chi2", the chi-square test, for the mix.
+    `shift` is the kind of shift that the feature shows. `statistic`, in [0, 1], is the Kolmogorov-Smirnov D, the
+    change of the atom's share, or the total variation distance of the two mixes. For input and confidence, it is
+    that to the reference with the window's mix of predicted labels. `direction` says whether the window's values
+    are higher or lower than the reference's where the distance is D, whether the atom comes more or less often, or
+    which label's share has increased most. `window` and `reference` have the feature's quantiles at `QUANTILES`, or
+    each label's share; the quantiles of the window are approximate, and those of the reference are without weights.
+    `p_value` takes the reference's own error into account. `is_drift` is corrected for multiple tests.
     """
 
     feature: str
-    test: Literal["ks", "chi2"]
+    test: Literal["ks", "atom", "chi2"]
     shift: Shift
     statistic: float
     p_value: float
-    direction: str  # "higher", "lower", or "more <label>"
+    direction: str  # "higher", "lower", "<value> more often", "<value> less often", or "more <label>"
     window: tuple[float, ...]
     reference: tuple[float, ...]
     is_drift: bool

@@ -1,19 +1,18 @@
 """Watches one model for drift: collects features in windows and reports on each full window."""
 
 import logging
-from collections.abc import Iterable
 from dataclasses import dataclass
-
-import numpy as np
-import numpy.typing as npt
 
 from driftserve.archive.contract import WINDOWS_IN_LONG, Contract
 from driftserve.drift.detection import detect_drift
+from driftserve.drift.overrides import NO_OVERRIDES, DriftOverrides
 from driftserve.drift.reference import estimate_accuracy, read_reference
 from driftserve.drift.report import DriftReport, Horizon, Verdict
-from driftserve.drift.window import TumblingWindow, Window, merge_windows
+from driftserve.drift.window import TumblingWindow, WindowCounts
 
 logger = logging.getLogger(__name__)
+
+_LABEL_SHIFT_REPORTED = "a label shift alone raises no alarm, only the report names it"
 
 
 @dataclass(frozen=True)
@@ -29,8 +28,7 @@ class DriftWatch:
 
     Args:
         contract: The model's contract, with its reference and its drift policy.
-        window_size: Overrides the policy's value if not None. The archive's certificate was measured without it.
-        windows_between_false_alarms: As for `window_size`.
+        overrides: The operator's settings. The archive's certificate was measured without them.
         before: Progress of an earlier watch of this model. Its observations are counted. The window and the long window
             that it did not finish get no report.
     """
@@ -38,26 +36,30 @@ class DriftWatch:
     def __init__(
         self,
         contract: Contract,
-        window_size: int | None = None,
-        windows_between_false_alarms: int | None = None,
+        overrides: DriftOverrides = NO_OVERRIDES,
         before: Progress = Progress(),
     ) -> None:
-        settings = {"window_size": window_size, "windows_between_false_alarms": windows_between_false_alarms}
-        overrides = {name: value for name, value in settings.items() if value is not None}
-        policy = contract.drift.model_copy(update=overrides)
+        settings = {
+            "window_size": overrides.window_size,
+            "windows_between_false_alarms": overrides.windows_between_false_alarms,
+        }
+        replaced = {name: value for name, value in settings.items() if value is not None}
+        policy = contract.drift.model_copy(update=replaced)
         self.contract = contract
         self.window_size = policy.window_size
-        self.overrides = tuple(
+        texts = (
             f"{name} {getattr(policy, name)} instead of {getattr(contract.drift, name)}, "
             "which the archive's certificate does not cover"
-            for name in overrides
+            for name in replaced
             if getattr(policy, name) != getattr(contract.drift, name)
         )
+        self._is_label_shift_alarm = overrides.label_shift != "report"
+        self.overrides = (*texts, *(() if self._is_label_shift_alarm else (_LABEL_SHIFT_REPORTED,)))
         self.observations = before.observations
         self._policy = policy
         self._reference = read_reference(contract.reference)
-        self._window = TumblingWindow(policy.window_size, before.observations, before.image_ids)
-        self._long_window: list[Window] = []
+        self._window = TumblingWindow(policy.window_size, self._reference, before.observations, before.image_ids)
+        self._long_window = TumblingWindow(policy.window_size * WINDOWS_IN_LONG, self._reference, before.observations)
 
     @property
     def windows(self) -> int:
@@ -77,11 +79,11 @@ class DriftWatch:
     @property
     def progress(self) -> Progress:
         """The progress from which another watch can continue."""
-        return Progress(self.observations, self._window.image_ids)
+        return Progress(self.observations, self._window.images.ids)
 
     def is_duplicate(self, image_id: str | None) -> bool:
         """Return whether this image is already in the current window, for example because a client sent a retry."""
-        return self._window.has(image_id)
+        return self._window.images.has(image_id)
 
     def add(self, features: tuple[float, ...], image_id: str | None, answered_at: float) -> tuple[DriftReport, ...]:
         """Add an observation; return the reports on the window and the long window that it fills, if any.
@@ -100,37 +102,31 @@ class DriftWatch:
             return ()
         self.observations += 1
         window = self._window.add(features, image_id)
-        if window is None:
-            return ()
-        reports = [self._report("window", self.windows, window.rows, self._policy.level, answered_at)]
-        reports += self._long_report(window, answered_at)
+        long_window = self._long_window.add(features, image_id)
+        reports = []
+        if window is not None:
+            reports.append(self._report("window", self.windows, window, self._policy.level, answered_at))
+        if long_window is not None:
+            level = self._policy.long_level
+            reports.append(self._report("long window", self.long_windows, long_window, level, answered_at))
         return tuple(reports)
 
-    def _long_report(self, window: Window, answered_at: float) -> Iterable[DriftReport]:
-        place = (self.windows - 1) % WINDOWS_IN_LONG
-        if len(self._long_window) != place:  # an earlier watch had the beginning of this long window
-            return
-        self._long_window.append(window)
-        if place == WINDOWS_IN_LONG - 1:
-            rows = merge_windows(self._long_window)
-            self._long_window.clear()
-            yield self._report("long window", self.long_windows, rows, self._policy.long_level, answered_at)
-
     def _report(
-        self, horizon: Horizon, number: int, rows: npt.NDArray[np.float64], level: float, answered_at: float
+        self, horizon: Horizon, number: int, window: WindowCounts, level: float, answered_at: float
     ) -> DriftReport:
-        tests = detect_drift(rows, self._reference, level)
+        tests = detect_drift(window, self._reference, level)
         drifted = [test for test in tests if test.is_drift]
+        is_alarm = any(test.shift != "label" or self._is_label_shift_alarm for test in drifted)
         return DriftReport(
-            verdict=Verdict.DRIFT if drifted else Verdict.OK,
+            verdict=Verdict.DRIFT if is_alarm else Verdict.OK,
             model=self.contract.display_name,
             horizon=horizon,
             window=number,
             ended_at=answered_at,
-            observations=len(rows),
+            observations=window.observations,
             level=level,
             shifts=tuple(dict.fromkeys(test.shift for test in drifted)),
-            estimated_accuracy=estimate_accuracy(rows, self._reference, self.contract.reference_accuracy),
+            estimated_accuracy=estimate_accuracy(window.confidence, self._reference, self.contract.reference_accuracy),
             reference_accuracy=self.contract.reference_accuracy,
             overrides=self.overrides,
             tests=tests,

@@ -24,7 +24,7 @@ class Unit(str, Enum):
     NONE = "None"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # each metric has one definition, and hashing its identity is fast
 class Definition:
     """A metric's name, unit, own dimensions (in addition to the `common` ones), meaning, and when it is sent."""
 

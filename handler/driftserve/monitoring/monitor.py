@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from driftserve.archive.contract import Contract
+from driftserve.drift.overrides import NO_OVERRIDES, DriftOverrides
 from driftserve.drift.report import DriftReport, Horizon, Verdict
 from driftserve.drift.watch import DriftWatch, Progress
 from driftserve.metrics import definitions as metrics
@@ -27,9 +28,8 @@ class Monitor:
         find_contract: Returns the contract of an archive digest, or None while there is none.
         endpoint_name: The dimension `EndpointName` of every metric.
         variant_name: The dimension `VariantName` of every metric.
-        window_size: Overrides every contract's value if not None. The archives' certificates were measured without it,
-            so reports and status mention it.
-        windows_between_false_alarms: As for `window_size`.
+        overrides: The operator's settings for all models. The archives' certificates were measured without them, so
+            reports and status mention them.
     """
 
     def __init__(
@@ -37,14 +37,12 @@ class Monitor:
         find_contract: Callable[[str], Contract | None],
         endpoint_name: str,
         variant_name: str,
-        window_size: int | None = None,
-        windows_between_false_alarms: int | None = None,
+        overrides: DriftOverrides = NO_OVERRIDES,
     ) -> None:
         self._find_contract = find_contract
         self._endpoint_name = endpoint_name
         self._variant_name = variant_name
-        self._window_size = window_size
-        self._windows_between_false_alarms = windows_between_false_alarms
+        self._overrides = overrides
         self._models: dict[str, _WatchedModel] = {}
         self._lost: Counter[str] = Counter()  # lost observations, by digests without a contract
 
@@ -107,7 +105,7 @@ class Monitor:
         if contract is None:
             return
         self._models[digest] = _WatchedModel(
-            DriftWatch(contract, self._window_size, self._windows_between_false_alarms),
+            DriftWatch(contract, self._overrides),
             Aggregator(common_dimensions(self._endpoint_name, self._variant_name, contract.display_name), digest[:12]),
         )
         logger.info("watching %s (%s)", contract.display_name, digest[:12])
@@ -222,7 +220,8 @@ def _explanation(report: DriftReport) -> str:
     """Return a text about the drifted features and the estimated accuracy; empty without drift."""
     if not report.drifted_features:
         return ""
+    preposition = "of" if report.verdict is Verdict.DRIFT else "in spite of a shift of"
     return (
-        f" of {', '.join(report.shifts)} ({', '.join(report.drifted_features)}); accuracy estimated at "
+        f" {preposition} {', '.join(report.shifts)} ({', '.join(report.drifted_features)}); accuracy estimated at "
         f"{report.estimated_accuracy:.3f}, {report.reference_accuracy:.3f} on the reference"
     )

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
+from driftserve.drift.overrides import NO_OVERRIDES, DriftOverrides
 from driftserve.drift.report import DriftReport, report_to_json
 from driftserve.drift.watch import Progress
 from driftserve.errors import SettingsError
@@ -54,20 +55,18 @@ class Recorder:
         directory: Directory of the records. If it does not exist, it is created with access for this user only. If it
             exists, it must be this user's, and no other user may write to it. Links in it are not followed.
         max_bytes: Most bytes in each of the two records.
-        window_size: The operator's window size, or None if the contract's applies; `replay` needs it.
-        windows_between_false_alarms: The operator's value, or None if the contract's applies; `replay` needs it.
+        overrides: The operator's drift settings; `replay` needs them.
     """
 
     def __init__(
         self,
         directory: Path,
         max_bytes: int,
-        window_size: int | None = None,
-        windows_between_false_alarms: int | None = None,
+        overrides: DriftOverrides = NO_OVERRIDES,
     ) -> None:
         self.lost = 0
         self._directory = directory
-        self._policy = (window_size, windows_between_false_alarms)
+        self._overrides = overrides
         self._most_header_bytes = max_bytes // _FILES // 2
         self._lock: BinaryIO | None = None
         self._observations = _RotatingFile(directory / OBSERVATIONS_FILE, max_bytes)
@@ -100,11 +99,11 @@ class Recorder:
 
         The line has no image ids if they would not fit. A replay may then count an image twice.
         """
-        header = record_header(before, *self._policy)
+        header = record_header(before, self._overrides)
         if len(header) <= self._most_header_bytes:
             return header
         numbers = {digest: Progress(progress.observations) for digest, progress in before.items()}
-        return record_header(numbers, *self._policy)
+        return record_header(numbers, self._overrides)
 
     def _append(self, file: "_RotatingFile", line: bytes, first_line: Callable[[], bytes]) -> None:
         try:

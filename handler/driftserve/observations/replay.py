@@ -2,33 +2,27 @@
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import get_args
 
 from driftserve.archive.contract import Contract, DriftPolicy
+from driftserve.drift.overrides import NO_OVERRIDES, DriftOverrides
 from driftserve.drift.report import DriftReport
 from driftserve.drift.watch import DriftWatch, Progress
-from driftserve.drift.window import TumblingWindow
+from driftserve.drift.window import WindowImages
 from driftserve.errors import ArchiveError, DataError
 from driftserve.observations.observation import ObservationBatch, batch_from_bytes
+from driftserve.settings import LabelShift
 
 _HEADER = b'{"observations_before":'
 
 
 @dataclass(frozen=True)
 class _Header:
-    """The first line of a part of a record: the progress when the part began, and the operator's drift settings.
-
-    A setting is None if the contract's value applied.
-    """
+    """The first line of a part of a record: the progress when the part began, and the operator's drift settings."""
 
     before: Mapping[str, Progress]
-    window_size: int | None = None
-    windows_between_false_alarms: int | None = None
-
-    @property
-    def policy(self) -> tuple[int | None, int | None]:
-        """The operator's two settings; each is None if the contract's value applied."""
-        return self.window_size, self.windows_between_false_alarms
+    overrides: DriftOverrides = NO_OVERRIDES
 
 
 class _LiveWindow:
@@ -36,22 +30,21 @@ class _LiveWindow:
 
     def __init__(self, size: int, before: Progress) -> None:
         self.observations = before.observations
-        self._window = TumblingWindow(size, before.observations, before.image_ids)
+        self._images = WindowImages(size, before.observations, before.image_ids)
 
     def add(self, batch: ObservationBatch, columns: int) -> None:
         for observation in batch.observations:
             features, image_id = observation.features, observation.image_id
-            if features is not None and len(features) == columns and not self._window.has(image_id):
+            if features is not None and len(features) == columns and not self._images.has(image_id):
                 self.observations += 1
-                self._window.add(features, image_id)
+                self._images.add(image_id)
 
 
 def replay(
     lines: Iterable[bytes],
     contract: Contract,
     digest: str,
-    window_size: int | None = None,
-    windows_between_false_alarms: int | None = None,
+    overrides: DriftOverrides = NO_OVERRIDES,
 ) -> Iterator[DriftReport]:
     """Yield the reports on the recorded observations of one model. They equal the live monitor's reports.
 
@@ -62,25 +55,23 @@ def replay(
         lines: Lines of the record, oldest first.
         contract: Contract of the archive that the observations are tested against.
         digest: Content digest of the same archive; batches of other models are skipped.
-        window_size: Replaces the live monitor's value, which the record contains, if not None.
-        windows_between_false_alarms: As for `window_size`.
+        overrides: Replace the live monitor's settings, which the record contains.
 
     Raises:
         ArchiveError: There are observations, but none of this model.
         DataError: A line is not in the record's format; the message gives its number.
     """
-    given = _Header({}, window_size, windows_between_false_alarms)
     header = _Header({})
-    watch = _watch(contract, given, header, Progress())
+    watch = _watch(contract, overrides, header, Progress())
     live = _LiveWindow(contract.drift.window_size, Progress())
     models = set()
     for entry in _entries(lines):
         if isinstance(entry, _Header):
             before = entry.before.get(digest, Progress())
-            if before.observations != live.observations or entry.policy != header.policy:
+            if before.observations != live.observations or entry.overrides != header.overrides:
                 # Lines are missing before this header, or another monitor process began here.
-                live = _LiveWindow(entry.window_size or contract.drift.window_size, before)
-                watch = _watch(contract, given, entry, before)
+                live = _LiveWindow(entry.overrides.window_size or contract.drift.window_size, before)
+                watch = _watch(contract, overrides, entry, before)
             header = entry
             continue
         models.add(entry.model)
@@ -108,17 +99,15 @@ def recorded_batches(lines: Iterable[bytes], digest: str) -> Iterator[Observatio
 
 def record_header(
     before: Mapping[str, Progress],
-    window_size: int | None = None,
-    windows_between_false_alarms: int | None = None,
+    overrides: DriftOverrides = NO_OVERRIDES,
 ) -> bytes:
     """Return the first line of a part of a record, without a newline. `replay` needs it to continue the windows.
 
     Args:
         before: Progress of each model's watch since the monitor started, by digest; models without any may be missing.
-        window_size: The operator's value, or None if the contract's applies.
-        windows_between_false_alarms: The operator's value, or None if the contract's applies.
+        overrides: The operator's drift settings.
     """
-    policy = {"window_size": window_size, "windows_between_false_alarms": windows_between_false_alarms}
+    policy = asdict(overrides)
     numbers = {digest: progress.observations for digest, progress in before.items()}
     image_ids = {digest: progress.image_ids for digest, progress in before.items() if progress.image_ids}
     header = {"observations_before": numbers, "image_ids_before": image_ids, **policy}
@@ -157,26 +146,29 @@ def _entry(line: bytes) -> ObservationBatch | _Header:
         }
         if any(progress.observations < 0 for progress in before.values()):
             raise ValueError("expected observations_before >= 0, got a negative number")
+        label_shift = header.pop("label_shift", None)
+        if label_shift not in (None, *get_args(LabelShift)):
+            raise ValueError(f"expected a label_shift of alarm or report, got {label_shift!r}")
         given = {name: value for name, value in header.items() if value is not None}
         policy = DriftPolicy(**given)  # checks the bounds
-        return _Header(before, **{name: getattr(policy, name) for name in given})
+        replaced = {name: getattr(policy, name) for name in given}
+        return _Header(before, DriftOverrides(**replaced, label_shift=label_shift))
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise ValueError(
             f"expected a header with observations_before and the drift settings, got {line[:80]!r}"
         ) from error
 
 
-def _watch(contract: Contract, given: _Header, recorded: _Header, before: Progress) -> DriftWatch:
+def _watch(contract: Contract, given: DriftOverrides, recorded: _Header, before: Progress) -> DriftWatch:
     """Return a watch that continues where the live watch was. The given settings replace the recorded ones.
 
     With another window size, the image ids of the window that began earlier are unknown.
     """
-    size = given.window_size or recorded.window_size
-    if (size or contract.drift.window_size) != (recorded.window_size or contract.drift.window_size):
+    overrides = recorded.overrides.replaced_by(given)
+    size = contract.drift.window_size
+    if (overrides.window_size or size) != (recorded.overrides.window_size or size):
         before = Progress(before.observations)
-    return DriftWatch(
-        contract, size, given.windows_between_false_alarms or recorded.windows_between_false_alarms, before
-    )
+    return DriftWatch(contract, overrides, before)
 
 
 def _reports(watch: DriftWatch, batch: ObservationBatch) -> Iterator[DriftReport]:

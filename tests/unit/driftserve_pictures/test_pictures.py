@@ -5,13 +5,15 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
+import numpy.typing as npt
 import pytest
 from PIL import ImageFont
 from scipy import stats
 
 from checkout import ROOT
-from driftserve.drift.detection import p_values_of
+from driftserve.drift.detection import is_drift
 from driftserve.drift.reference import to_reference
+from driftserve.drift.window import count_rows
 from driftserve.errors import DriftserveError
 from driftserve_pictures.animation import animate, to_frames
 from driftserve_pictures.data_flow import draw_data_flow
@@ -63,13 +65,17 @@ def _assert_between(text: ElementTree.Element, left: float, right: float) -> Non
 
 def test_the_threshold_is_where_the_detector_raises_the_alarm(generator: np.random.Generator) -> None:
     names, level, size = ("probability.a", "probability.b", "sharpness"), 0.0005, 200
-    reference = to_reference(names, generator.random((600, 3)))
+
+    def rows(number: int) -> npt.NDArray[np.float64]:
+        return np.column_stack([np.full((number, 2), 0.5), generator.random(number)])
+
+    reference = to_reference(names, rows(600))
     threshold = alarm_threshold(reference, size, level)
     alarms = []
     for shift in np.linspace(0, 0.5, 60):
-        window = generator.random((size, 3)) + np.array([0, 0, shift])
+        window = rows(size) + np.array([0, 0, shift])
         statistic = stats.ks_2samp(window[:, 2], reference.ordered[2]).statistic
-        alarms.append(p_values_of(window, reference)[2] <= level / (len(names) + 1))
+        alarms.append(is_drift(count_rows(window, reference), reference, level))
         assert alarms[-1] == (statistic >= threshold)
     assert set(alarms) == {True, False}
 

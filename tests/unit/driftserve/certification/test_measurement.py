@@ -12,7 +12,8 @@ from driftserve.certification.corruption.imagenet_c import corrupt, standardise
 from driftserve.certification.measurement import Effort, certify, false_alarms, to_false_alarms, upper_bound
 from driftserve.certification.population import Population, image_files, read_standard, score_population, targets_of
 from driftserve.drift.detection import is_drift
-from driftserve.drift.reference import estimate_accuracy
+from driftserve.drift.reference import estimate_accuracy, mean_confidence
+from driftserve.drift.window import count_rows
 from driftserve.errors import DataError
 from driftserve.inference.scoring import Scored
 from image_folders import add_companions, write_images
@@ -107,7 +108,11 @@ def test_power_compares_windows_of_traffic_with_the_references(generator: np.ran
 
     def expected(rows: npt.NDArray[np.float64], size: int, level: float) -> float:
         alarms = [
-            is_drift(rows[draw.generator.choice(draw.traffic, size, replace=False)], draw.reference, level)
+            is_drift(
+                count_rows(rows[draw.generator.choice(draw.traffic, size, replace=False)], draw.reference),
+                draw.reference,
+                level,
+            )
             for draw in draws
             for _ in range(EFFORT.corrupted_windows)
         ]
@@ -116,7 +121,7 @@ def test_power_compares_windows_of_traffic_with_the_references(generator: np.ran
     for got, rows in zip(certificate.power, corrupted.values(), strict=True):
         assert got.power == pytest.approx(expected(rows, 50, POLICY.level))
         assert got.long_power == pytest.approx(expected(rows, 250, POLICY.long_level))
-        estimates = [estimate_accuracy(rows[draw.traffic], draw.reference, 1.0) for draw in draws]
+        estimates = [estimate_accuracy(mean_confidence(rows[draw.traffic], 2), draw.reference, 1.0) for draw in draws]
         assert got.estimated_accuracy == pytest.approx(np.mean(estimates))
     weak, strong = certificate.power
     assert weak.long_power is not None

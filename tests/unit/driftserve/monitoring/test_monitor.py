@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from driftserve.archive.contract import Contract
+from driftserve.drift.overrides import DriftOverrides
 from driftserve.drift.report import Verdict
 from driftserve.drift.watch import Progress
 from driftserve.metrics.definitions import Metric
@@ -142,7 +143,7 @@ def test_the_same_batches_give_the_same_reports_at_another_time(contract: Contra
 
 
 def test_settings_of_the_operator_override_the_archive_and_are_named(contract: Contract) -> None:
-    monitor = Monitor({DIGEST: contract}.get, "my-endpoint", "AllTraffic", 20, 10)
+    monitor = Monitor({DIGEST: contract}.get, "my-endpoint", "AllTraffic", DriftOverrides(20, 10))
     _send(monitor, _calm(contract, 20))
     status = monitor.status()[DIGEST]
     overrides = (
@@ -155,7 +156,7 @@ def test_settings_of_the_operator_override_the_archive_and_are_named(contract: C
 
 
 def test_a_setting_equal_to_the_archives_value_is_no_override(contract: Contract) -> None:
-    monitor = Monitor({DIGEST: contract}.get, "my-endpoint", "AllTraffic", 50, 1000)
+    monitor = Monitor({DIGEST: contract}.get, "my-endpoint", "AllTraffic", DriftOverrides(50, 1000))
     monitor.watch(DIGEST)
     assert monitor.status()[DIGEST].overrides == ()
 

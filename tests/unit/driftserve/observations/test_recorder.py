@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from driftserve.drift.overrides import DriftOverrides
 from driftserve.drift.report import DriftReport, Verdict, report_to_json
 from driftserve.drift.watch import Progress
 from driftserve.observations.recorder import Recorder, oldest_first
@@ -115,13 +116,14 @@ def test_a_restarted_monitor_appends_a_header_and_continues(tmp_path: Path) -> N
 
 
 def test_the_header_contains_the_settings_of_the_operator(tmp_path: Path) -> None:
-    _append(Recorder(tmp_path, 100_000, 30, 10), b"{}")
+    _append(Recorder(tmp_path, 100_000, DriftOverrides(30, 10, "report")), b"{}")
     header = json.loads((tmp_path / "observations.jsonl").read_text().splitlines()[0])
     assert header == {
         "observations_before": {},
         "image_ids_before": {},
         "window_size": 30,
         "windows_between_false_alarms": 10,
+        "label_shift": "report",
     }
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from driftserve.archive.contract import Contract
+from driftserve.drift.overrides import DriftOverrides
 from driftserve.drift.report import report_to_json
 from driftserve.drift.watch import Progress
 from driftserve.errors import ArchiveError, DataError
@@ -13,6 +14,7 @@ from driftserve.monitoring.monitor import Monitor
 from driftserve.observations.observation import Observation, ObservationBatch
 from driftserve.observations.recorder import Recorder, oldest_first
 from driftserve.observations.replay import record_header, replay
+from driftserve.settings import LabelShift
 from observation_datagrams import to_datagram
 
 DIGEST = "d" * 64
@@ -41,11 +43,16 @@ def _batches(contract: Contract, number: int, seed: int = 0, model: str = DIGEST
 
 
 def _live(
-    directory: Path, contract: Contract, batches: Sequence[ObservationBatch], *policy: int, max_bytes: int = 10**8
+    directory: Path,
+    contract: Contract,
+    batches: Sequence[ObservationBatch],
+    *policy: int | LabelShift,
+    max_bytes: int = 10**8,
 ) -> None:
-    """Record and observe batches as a monitor process does from start to end."""
-    monitor = Monitor({DIGEST: contract, OTHER: contract}.get, "e", "v", *policy)
-    recorder = Recorder(directory, max_bytes, *policy)
+    """Record and observe batches as a monitor process does from start to end; `policy` are the operator's settings."""
+    overrides = DriftOverrides(*policy)
+    monitor = Monitor({DIGEST: contract, OTHER: contract}.get, "e", "v", overrides)
+    recorder = Recorder(directory, max_bytes, overrides)
     for batch in batches:
         if monitor.watch(batch.model):
             recorder.record_batch(to_datagram(batch), monitor.progress)
@@ -60,14 +67,14 @@ def _recorded(directory: Path, name: str) -> list[bytes]:
     ]
 
 
-def _replayed(directory: Path, contract: Contract, *policy: int) -> list[bytes]:
-    reports = replay(_recorded(directory, "observations"), contract, DIGEST, *policy)
+def _replayed(directory: Path, contract: Contract, *policy: int | LabelShift) -> list[bytes]:
+    reports = replay(_recorded(directory, "observations"), contract, DIGEST, DriftOverrides(*policy))
     return [report_to_json(report).encode() + b"\n" for report in reports]
 
 
-@pytest.mark.parametrize("policy", [(), (30, 10)])
+@pytest.mark.parametrize("policy", [(), (30, 10), (30, 10, "report")])
 def test_a_replay_equals_the_reports_of_the_live_monitor_byte_for_byte(
-    tmp_path: Path, contract: Contract, policy: tuple[int, ...]
+    tmp_path: Path, contract: Contract, policy: tuple[int | LabelShift, ...]
 ) -> None:
     _live(tmp_path, contract, _batches(contract, 120), *policy)
     reports = _replayed(tmp_path, contract)
@@ -136,9 +143,9 @@ def test_image_ids_of_a_window_of_another_size_are_ignored(
     columns = np.array(list(contract.reference.values()))
     rows = columns[:, generator.integers(columns.shape[1], size=number)].T.tolist()
     observations = [Observation(200, {}, "red", 0.9, tuple(row), str(index)) for index, row in enumerate(rows)]
-    header = record_header({DIGEST: Progress(1250, ("before", "0"))}, 200)
+    header = record_header({DIGEST: Progress(1250, ("before", "0"))}, DriftOverrides(200))
     lines = [header, *(to_datagram(ObservationBatch(DIGEST, 1.0, (one,))) for one in observations)]
-    reports = list(replay(lines, contract, DIGEST, window_size=size))
+    reports = list(replay(lines, contract, DIGEST, DriftOverrides(size)))
     assert [report.observations for report in reports if report.horizon == "window"] == [size] * windows
 
 
