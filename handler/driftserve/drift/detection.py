@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special, stats
 
+from driftserve.drift.dependence import DesignEffects, no_effects
 from driftserve.drift.features import shift_of
 from driftserve.drift.reference import Atom, Reference, Weighting
 from driftserve.drift.report import PREDICTED_CLASS, FeatureTest
@@ -26,6 +27,7 @@ LABEL_SHARE = 0.25  # the labels' share of the budget; the tests of input and co
 # The least expected predictions in a group of labels. Cochran's usual five are too few at levels of 1e-5.
 _LEAST_EXPECTED = 20.0
 _TAIL = 0.05  # in each tail, the probability that an atom's share is outside its confidence interval
+_CLOSE = 1e-6  # far more than rounding changes a distance
 _EXACT_UP_TO = 0.02  # above all usual levels
 _DIGITS = 6  # significant digits in a report
 
@@ -45,7 +47,7 @@ class _Comparison:
     """The comparison of a window with the reference, before any p-value.
 
     `above` and `below` say how far the window's distribution function goes above and below the reference's, `numbers`
-    how many images of the window are compared, `sizes` the effective number of reference images, each (F,). Where a
+    the effective number of the window's images, `sizes` that of the reference's, each (F,). Where a
     feature has an atom, they are about the images without its value, and `atoms` has the test of the others' share.
     """
 
@@ -56,7 +58,9 @@ class _Comparison:
     atoms: Mapping[int, _Result]  # by column
 
 
-def detect_drift(window: WindowCounts, reference: Reference, level: float) -> tuple[FeatureTest, ...]:
+def detect_drift(
+    window: WindowCounts, reference: Reference, level: float, effects: DesignEffects | None = None
+) -> tuple[FeatureTest, ...]:
     """Test a window's features and its mix of predicted labels; return the tests, most significant first.
 
     The null hypothesis of a test of input or confidence is that among the images of each predicted label, window and
@@ -68,8 +72,9 @@ def detect_drift(window: WindowCounts, reference: Reference, level: float) -> tu
         window: The counts of at least one image, against the same reference.
         reference: The reference to test against.
         level: Probability that a window without drift raises an alarm.
+        effects: The design effects of the traffic; None if its images are independent of each other.
     """
-    results = _test_all(window, reference)
+    results = _test_all(window, reference, effects or no_effects(reference))
     rejected = _rejected([result.p_value for result in results], reference, level)
     counts = window.class_counts, reference.class_counts
     quantiles = [*quantiles_of(window, reference), counts[0] / counts[0].sum()]
@@ -91,26 +96,31 @@ def detect_drift(window: WindowCounts, reference: Reference, level: float) -> tu
     return tuple(sorted(tests, key=lambda test: (test.p_value, -test.statistic)))
 
 
-def is_drift(window: WindowCounts, reference: Reference, level: float) -> bool:
+def is_drift(window: WindowCounts, reference: Reference, level: float, effects: DesignEffects | None = None) -> bool:
     """Return whether `detect_drift` would find drift.
 
     This is faster than `detect_drift`. A certificate uses it to test very many windows.
     """
-    comparison = _compare(window, reference)
+    effects = effects or no_effects(reference)
     labels = len(reference.labels)
     share_of_labels, share_of_others = first_levels(reference, level)
+    if max(share_of_labels, share_of_others) > _EXACT_UP_TO:
+        return any(_rejected(p_values_of(window, reference, effects).tolist(), reference, level))
+    comparison = _compare(window, reference, effects)
     levels = np.where(np.arange(len(reference.names)) < labels, share_of_labels, share_of_others)
     levels[list(comparison.atoms)] /= 2
     return bool(
-        _are_beyond(comparison, reference, levels).any()
+        _is_any_beyond(comparison, reference, levels)
         or any(atom.p_value <= levels[column] for column, atom in comparison.atoms.items())
-        or _test_classes(window, reference).p_value <= share_of_labels
+        or _test_classes(window, reference, effects.mix).p_value <= share_of_labels
     )
 
 
-def p_values_of(window: WindowCounts, reference: Reference) -> npt.NDArray[np.float64]:
+def p_values_of(
+    window: WindowCounts, reference: Reference, effects: DesignEffects | None = None
+) -> npt.NDArray[np.float64]:
     """Return the p-values of the F features, followed by that of the mix of predicted labels, shape (F + 1,)."""
-    return np.array([result.p_value for result in _test_all(window, reference)])
+    return np.array([result.p_value for result in _test_all(window, reference, effects or no_effects(reference))])
 
 
 def first_levels(reference: Reference, level: float) -> tuple[float, float]:
@@ -142,9 +152,9 @@ def _rejected(p_values: Sequence[float], reference: Reference, level: float) -> 
     return [*of_labels[:-1], *others, of_labels[-1]]
 
 
-def _test_all(window: WindowCounts, reference: Reference) -> list[_Result]:
+def _test_all(window: WindowCounts, reference: Reference, effects: DesignEffects) -> list[_Result]:
     """Return the results for the F features, followed by that for the mix of predicted labels."""
-    comparison = _compare(window, reference)
+    comparison = _compare(window, reference, effects)
     distances = np.maximum(comparison.above, comparison.below)
     p_values = _ks_p_values(distances, comparison, reference)
     results = [
@@ -155,25 +165,27 @@ def _test_all(window: WindowCounts, reference: Reference) -> list[_Result]:
     for column, atom in comparison.atoms.items():  # two tests, so Bonferroni's correction
         best = min(results[column], atom, key=lambda result: result.p_value)
         results[column] = replace(best, p_value=min(1.0, 2 * best.p_value))
-    return [*results, _test_classes(window, reference)]
+    return [*results, _test_classes(window, reference, effects.mix)]
 
 
-def _compare(window: WindowCounts, reference: Reference) -> _Comparison:
+def _compare(window: WindowCounts, reference: Reference, effects: DesignEffects) -> _Comparison:
     same_mix = _weigh(window, reference)
     labels, features = len(reference.labels), len(reference.names)
     weightings = [reference.unweighted] * labels + [same_mix] * (features - labels)
     steps = np.concatenate([reference.unweighted.steps[:labels], same_mix.steps[labels:]])
     above, below = _distances(window.cells, window.observations, steps, reference.group_ends)
-    numbers = np.full(features, window.observations)
+    numbers = np.full(features, float(window.observations))
     sizes = np.array([weighting.size for weighting in weightings])
     atoms = {}
     for column, atom in enumerate(reference.atoms):
         if atom is not None:
-            atoms[column] = _test_atom(atom, window.cells[column], steps[column], sizes[column])
+            effect = float(effects.features[column])
+            atoms[column] = _test_atom(atom, window.cells[column], steps[column], sizes[column], effect)
             above[column], below[column], numbers[column], sizes[column] = _compare_others(
                 column, atom, window.cells[column], weightings[column], reference
             )
-    return _Comparison(above, below, numbers, sizes, atoms)
+    effective = np.maximum(1, np.round(numbers / effects.features)).astype(np.int64)
+    return _Comparison(above, below, effective, sizes, atoms)
 
 
 def _weigh(window: WindowCounts, reference: Reference) -> Weighting:
@@ -200,7 +212,7 @@ def _distances(
     up_to = cells.cumsum(axis=1) / number
     above = up_to[:, ::2] - np.take_along_axis(steps, group_ends, axis=1)  # at the end of each open cell
     below = steps[:, 1:] - up_to[:, 1::2]  # at each value of the reference
-    return above.max(axis=1), below.max(axis=1)
+    return np.clip(above.max(axis=1), 0.0, 1.0), np.clip(below.max(axis=1), 0.0, 1.0)  # steps are rounded
 
 
 def _ks_p_values(
@@ -231,14 +243,28 @@ def _survival(distances: npt.NDArray[np.float64], numbers: npt.NDArray[np.int64]
     return p_values
 
 
-def _are_beyond(
-    comparison: _Comparison, reference: Reference, levels: npt.NDArray[np.float64]
-) -> npt.NDArray[np.bool_]:
-    """Return which p-values of `_ks_p_values` are at most these levels, (F,)."""
-    on_average = [_critical(size, level) for size, level in zip(_joint_sizes(comparison), levels, strict=True)]
-    beyond_error = [_critical(number, level) for number, level in zip(comparison.numbers, levels, strict=True)]
-    least = np.maximum(on_average, beyond_error + _errors(comparison, reference))
-    return np.asarray(np.maximum(comparison.above, comparison.below) >= least)
+def _is_any_beyond(comparison: _Comparison, reference: Reference, levels: npt.NDArray[np.float64]) -> bool:
+    """Return whether any p-value of `_ks_p_values` is at most its level; `levels` has one for each feature, (F,).
+
+    P-values are computed only for distances that are near the critical ones, or beyond them.
+    """
+    joint, errors = _joint_sizes(comparison), _errors(comparison, reference)
+    on_average = [_critical(int(size), level) for size, level in zip(joint, levels.tolist(), strict=True)]
+    beyond_error = [
+        _critical(int(size), level) for size, level in zip(comparison.numbers, levels.tolist(), strict=True)
+    ]
+    distances = np.maximum(comparison.above, comparison.below)
+    excess = distances - np.maximum(on_average, beyond_error + errors)
+    for column in np.argsort(-excess):
+        if excess[column] < -_CLOSE:
+            return False
+        one = np.array([column])
+        p_value = np.maximum(
+            _survival(distances[one], joint[one]), _survival((distances - errors)[one], comparison.numbers[one])
+        )
+        if p_value[0] <= levels[column]:
+            return True
+    return False
 
 
 @lru_cache(maxsize=10_000)
@@ -280,12 +306,15 @@ def _compare_others(
     return float(above[0]), float(below[0]), number, float(weights.sum() ** 2 / (weights**2).sum())
 
 
-def _test_atom(atom: Atom, cells: npt.NDArray[np.int64], steps: npt.NDArray[np.float64], size: float) -> _Result:
+def _test_atom(
+    atom: Atom, cells: npt.NDArray[np.int64], steps: npt.NDArray[np.float64], size: float, effect: float
+) -> _Result:
     """Test that window and reference have the same share of images with the atom's value."""
     number, equal = int(cells.sum()), int(cells[2 * atom.begin + 1])
     share = float(steps[atom.end] - steps[atom.begin])
     change = equal / number - share
-    p_value = _share_p_value(equal, number, share, size)
+    effective = max(1, round(number / effect))
+    p_value = _share_p_value(round(equal / number * effective), effective, share, size)
     return _Result("atom", abs(change), p_value, f"{atom.value:g} {'more' if change > 0 else 'less'} often")
 
 
@@ -314,7 +343,7 @@ def _share_p_value(equal: int, number: int, share: float, size: float) -> float:
     return float(min(1.0, 2 * max(two_sample, beyond_error)))
 
 
-def _test_classes(window: WindowCounts, reference: Reference) -> _Result:
+def _test_classes(window: WindowCounts, reference: Reference, effect: float) -> _Result:
     """Test that window and reference have the same mix of predicted labels: Pearson's chi-square, rare labels grouped.
 
     The statistic is the total variation distance.
@@ -325,12 +354,14 @@ def _test_classes(window: WindowCounts, reference: Reference) -> _Result:
     return _Result(
         "chi2",
         float(np.abs(change).sum() / 2),
-        _class_p_value(counts),
+        _class_p_value(counts, effect),
         f"more {reference.labels[int(change.argmax())]}",
     )
 
 
-def _class_p_value(table: npt.NDArray[np.float64]) -> float:
+def _class_p_value(table: npt.NDArray[np.float64], effect: float) -> float:
+    """Return the p-value for the counts of window and reference, (2, K), if the window has this design effect."""
+    number, size = table.sum(axis=1)
     table = table[:, np.argsort(table.sum(axis=0), kind="stable")]
     share = table.sum(axis=1, keepdims=True) / table.sum()
     # Group by the totals of both samples. The groups must not depend on how the two samples differ.
@@ -338,7 +369,11 @@ def _class_p_value(table: npt.NDArray[np.float64]) -> float:
     if table.shape[1] < 2:
         return 1.0
     expected = table.sum(axis=0) * share
-    return float(stats.chi2.sf(((table - expected) ** 2 / expected).sum(), table.shape[1] - 1))
+    chi_square = ((table - expected) ** 2 / expected).sum()
+    correction = (1 / number + 1 / size) / (
+        effect / number + 1 / size
+    )  # Rao and Scott 1981; the reference has no effect
+    return float(stats.chi2.sf(chi_square * correction, table.shape[1] - 1))
 
 
 def _group_starts(expected: npt.NDArray[np.float64]) -> list[int]:

@@ -16,6 +16,7 @@ from driftserve.drift.features import count_labels, label_of
 from driftserve.drift.report import QUANTILES
 
 _EXCESS_PROBABILITY = 0.1  # the probability that a feature's sample has a larger error than `Reference.error`
+_FEWEST_OF_LABEL = 5  # fewest images of a label for a mean rank of its own
 _ATOM_SHARE = 0.05  # least share of one value in a feature's sample for which the value is an atom
 
 
@@ -74,11 +75,29 @@ class Reference:
     @cached_property
     def group_ends(self) -> npt.NDArray[np.intp]:
         """The number of values up to the end of the group of equal values around each place, (F, M + 1)."""
-        places = np.arange(self.size + 1)
-        is_inside = np.zeros((len(self.names), self.size + 1), bool)
-        is_inside[:, 1:-1] = self.ordered[:, :-1] == self.ordered[:, 1:]
-        ends = np.where(is_inside, self.size, places)
-        return np.minimum.accumulate(ends[:, ::-1], axis=1)[:, ::-1]
+        return _group_ends(self.ordered)
+
+    @cached_property
+    def label_ranks(self) -> npt.NDArray[np.float64]:
+        """The mean rank of each feature among the images of each predicted label, in [0, 1], (K, F).
+
+        For a label with very few images it is the mean rank of all images, 1/2.
+        """
+        sums = np.zeros((len(self.labels), len(self.names)))
+        np.add.at(sums.T, (np.arange(len(self.names))[:, np.newaxis], self.predicted), self._ranks)
+        is_frequent = (self.class_counts >= _FEWEST_OF_LABEL)[:, np.newaxis]
+        return np.where(is_frequent, sums / np.maximum(self.class_counts, 1)[:, np.newaxis], 0.5)
+
+    @cached_property
+    def rank_variances(self) -> npt.NDArray[np.float64]:
+        """The variance of each feature's ranks in the reference, (F,); 1/12 without equal values."""
+        return np.asarray(self._ranks.var(axis=1))
+
+    @property
+    def _ranks(self) -> npt.NDArray[np.float64]:
+        """The rank of each ordered value, in [0, 1], (F, M); equal values have their mean rank."""
+        begins = self.size - _group_ends(self.ordered[:, ::-1])[:, ::-1]
+        return np.asarray((begins[:, :-1] + self.group_ends[:, 1:]) / 2 / self.size)
 
     @cached_property
     def unweighted(self) -> Weighting:
@@ -149,6 +168,15 @@ def mean_confidence(rows: npt.NDArray[np.float64], labels: int) -> float:
 def predicted_labels(rows: npt.NDArray[np.float64], labels: int) -> npt.NDArray[np.intp]:
     """Return the index of the label predicted for each image, (N,); the first `labels` columns are probabilities."""
     return np.asarray(rows[:, :labels].argmax(axis=1))
+
+
+def _group_ends(ordered: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
+    """Return `Reference.group_ends` for ordered values, (F, M)."""
+    size = ordered.shape[1]
+    is_inside = np.zeros((len(ordered), size + 1), bool)
+    is_inside[:, 1:-1] = ordered[:, :-1] == ordered[:, 1:]
+    ends = np.where(is_inside, size, np.arange(size + 1))
+    return np.minimum.accumulate(ends[:, ::-1], axis=1)[:, ::-1]
 
 
 def _atom(ordered: npt.NDArray[np.float64]) -> Atom | None:
