@@ -9,10 +9,11 @@ import time
 import zlib
 
 import numpy as np
+import psutil
 import pytest
 import urllib3
 
-from model_servers import TEST_MARK, Endpoint
+from model_servers import TEST_MARK, VARIABLES_OF_THE_SERVERS, Endpoint
 from processes import wait_for
 from sample_images import encode, scene
 
@@ -140,6 +141,12 @@ def test_the_port_serves_ping_and_inference_only(endpoint: Endpoint) -> None:
         assert urllib3.request("GET", f"{endpoint.url}/ping").status == 200
     assert endpoint.log.read_text().count("\n") - lines < 5  # pings are not logged; metrics of a period may be
     assert urllib3.request("GET", f"{endpoint.url}/models").status in (404, 405)
+
+
+def test_variables_of_the_servers_themselves_do_not_replace_our_configuration(endpoint: Endpoint) -> None:
+    assert set(VARIABLES_OF_THE_SERVERS) <= set(psutil.Process(endpoint.process.pid).environ())
+    assert endpoint.post(encode(np.zeros((40, 40, 3), np.uint8)), **TEST_MARK).status == 200
+    assert set(VARIABLES_OF_THE_SERVERS).isdisjoint(endpoint.jvm().environ())
 
 
 def test_all_workers_fill_one_window_and_drift_is_detected(endpoint: Endpoint) -> None:

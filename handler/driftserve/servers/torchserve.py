@@ -10,7 +10,7 @@ from pathlib import Path
 from driftserve.archive.contract import Contract
 from driftserve.errors import ServerError
 from driftserve.host.ports import free_ports, free_ports_within
-from driftserve.servers.jvm import JvmMemory, jvm_memory, server_command, server_request_bytes
+from driftserve.servers.jvm import JvmMemory, jvm_memory, properties_text, server_command, server_request_bytes
 from driftserve.settings import Settings
 
 _LOG_CONFIG = Path(__file__).with_name("torchserve_log4j2.xml")
@@ -61,8 +61,7 @@ def _command(
     package = importlib.util.find_spec("ts")
     if package is None or package.origin is None:
         raise ServerError("TorchServe is not installed here; `pip install 'driftserve[torchserve]'`")
-    text = "".join(f"{name}={value}\n" for name, value in properties.items())
-    (directory / "config.properties").write_text(text)
+    (directory / "config.properties").write_text(properties_text(properties))
     frontend = Path(package.origin).parent / "frontend"
     return server_command(frontend, "org.pytorch.serve.ModelServer", _LOG_CONFIG, directory, memory, python)
 
@@ -120,8 +119,8 @@ def _one_model(directory: Path, model_dir: Path, contract: Contract, settings: S
 
 def _many_models(settings: Settings) -> dict[str, object]:
     """Return the properties for no model at start; SageMaker loads and invokes models on the same port."""
-    # `[^%]` excludes "%2e%2e", which Java would decode to "..". Properties files need doubled backslashes.
-    allowed_urls = f"file://{re.escape(str(settings.models_dir.absolute()))}/[^%]*".replace("\\", "\\\\")
+    # `[^%]` excludes "%2e%2e", which Java would decode to "..".
+    allowed_urls = f"file://{re.escape(str(settings.models_dir.absolute()))}/[^%]*"
     return {
         "management_address": f"http://{settings.host}:{settings.port}",
         "enable_model_api": "true",

