@@ -116,7 +116,7 @@ def server_command(
         str(find_java()),
         f"-Dmodel_server_home={frontend.parent.parent}",
         f"-Djava.io.tmpdir={directory}",
-        f"-Dlog4j.configurationFile=file://{log_config}",
+        f"-Dlog4j.configurationFile={log_config.as_uri()}",
         *(f"-Xmx{memory.heap_bytes // _MIB}m", f"-XX:MaxDirectMemorySize={memory.direct_bytes // _MIB}m"),
         *("-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError"),
         "-XX:-UsePerfData",  # the JVM would write performance data to /tmp, even if java.io.tmpdir is elsewhere

@@ -4,6 +4,7 @@ import socket
 import subprocess
 import sys
 import types
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from driftserve.archive.contract import Contract
 from driftserve.errors import ServerError, SettingsError
 from driftserve.host.ports import check_port_is_free, free_ports
 from driftserve.servers import mms, torchserve
-from driftserve.servers.jvm import find_java, jvm_memory
+from driftserve.servers.jvm import JvmMemory, find_java, jvm_memory, server_command
 from driftserve.settings import Settings
 from model_servers import python_of
 
@@ -154,6 +155,14 @@ def _as_java_reads(directory: Path) -> dict[str, str]:
     pairs = (line.split("=", 1) for line in lines if "=" in line)
     escaped = {name: value.encode("latin-1").decode("unicode_escape") for name, value in pairs}
     return {name: value.encode("utf-16", "surrogatepass").decode("utf-16") for name, value in escaped.items()}
+
+
+def test_the_log_configuration_is_found_in_a_folder_with_special_letters(tmp_path: Path) -> None:
+    log_config = tmp_path / "my project \u00fc%20#1" / "log4j2.xml"
+    command = server_command(tmp_path, "Main", log_config, tmp_path, JvmMemory(1 << 27, 1 << 27, 1))
+    (uri,) = (word.partition("=")[2] for word in command if word.startswith("-Dlog4j.configurationFile="))
+    assert uri.endswith("/my%20project%20%C3%BC%2520%231/log4j2.xml")
+    assert urllib.request.url2pathname(uri.removeprefix("file://")) == str(log_config)
 
 
 def test_a_java_that_is_too_old_is_ignored(tmp_path: Path) -> None:
