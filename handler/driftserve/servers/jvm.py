@@ -20,7 +20,9 @@ logger = logging.getLogger(__name__)
 _OLDEST_VERSION = 11  # TorchServe 0.12's class files need it
 
 _ESCAPED = r"[^ -~]|\\"  # in a file of properties: all but printable ASCII, and the backslash
-_MOST_REQUEST_BYTES = 2**31 - 1  # of both servers
+# The largest limit of both servers. An answer may have this size: a server kills a worker whose answers to a batch are
+# larger, and their size follows from the instances and labels.
+MOST_BODY_BYTES = 2**31 - 1
 _MIB = 1 << 20
 # What the processes use without a request (measured with both servers, rounded up): a worker with a small
 # graph; and together the supervisor, the guard, the monitor and the JVM without heap and bodies.
@@ -142,7 +144,7 @@ def server_request_bytes(settings: Settings) -> int:
     A quarter over our own limit, because the server refuses a larger body with an empty answer and counts nothing. The
     handler refuses bodies in between with the reason.
     """
-    return min(settings.max_request_bytes + settings.max_request_bytes // 4, _MOST_REQUEST_BYTES)
+    return min(settings.max_request_bytes + settings.max_request_bytes // 4, MOST_BODY_BYTES)
 
 
 def _escape(found: "re.Match[str]") -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from driftserve.archive.contract import Contract
 from driftserve.errors import ServerError
 from driftserve.host.ports import free_ports, free_ports_within
-from driftserve.servers.jvm import JvmMemory, jvm_memory, properties_text, server_command, server_request_bytes
+from driftserve.servers.jvm import MOST_BODY_BYTES, JvmMemory, jvm_memory, properties_text, server_command, server_request_bytes
 from driftserve.settings import Settings
 
 _LOG_CONFIG = Path(__file__).with_name("torchserve_log4j2.xml")
@@ -83,7 +83,7 @@ def _properties(directory: Path, settings: Settings, memory: JvmMemory) -> dict[
         "disable_system_metrics": "true",
         "job_queue_size": memory.waiting,
         "max_request_size": server_request_bytes(settings),
-        "max_response_size": settings.max_request_bytes,
+        "max_response_size": MOST_BODY_BYTES,
     }
 
 

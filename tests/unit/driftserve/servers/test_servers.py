@@ -149,6 +149,15 @@ def test_java_reads_the_path_of_the_runtime_directory_unchanged(
     assert _as_java_reads(directory)["management_address"] == f"unix:{directory}/management.sock"
 
 
+@pytest.mark.usefixtures("installed_mms")
+@pytest.mark.parametrize("server", [torchserve, mms])
+def test_the_size_of_an_answer_does_not_depend_on_the_limit_of_requests(
+    contract: Contract, tmp_path: Path, server: types.ModuleType
+) -> None:
+    server.prepare(tmp_path, Path("/store/model"), contract, Settings(workers=1, max_request_bytes=1024))
+    assert _as_java_reads(tmp_path)["max_response_size"] == "2147483647"
+
+
 def _as_java_reads(directory: Path) -> dict[str, str]:
     """Return the properties as Java's `Properties.load` reads them: in Latin-1, with escapes of UTF-16 units."""
     lines = (directory / "config.properties").read_text("latin-1").splitlines()
