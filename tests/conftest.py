@@ -206,10 +206,8 @@ def _endpoint(server: str, archive: Path, factory: pytest.TempPathFactory) -> It
     runtime_dir = factory.mktemp("e") / "\u00fc\\u"  # beyond ASCII, and a backslash: both are special to Java
     runtime_dir.mkdir()
     runtime_dir.chmod(0o755)  # other users may look into it: the server itself must keep them out
-    credentials = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
-    with started(
-        archive, runtime_dir, factory.mktemp("log") / "log", server, **credentials, **VARIABLES_OF_THE_SERVERS, LC_ALL="C"
-    ) as endpoint:
+    variables = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "LC_ALL": "C"} | VARIABLES_OF_THE_SERVERS
+    with started(archive, runtime_dir, factory.mktemp("log") / "log", server, **variables) as endpoint:
         yield endpoint
 
 

@@ -33,7 +33,10 @@ VARIABLES_OF_THE_SERVERS = {
     "TS_MODEL_SERVER_HOME": "/nowhere",
     "MMS_CONFIG_FILE": "/nowhere/config.properties",
     "MODEL_SERVER_HOME": "/nowhere",
-    **{"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"},
+    "RANK": "1",
+    "LOCAL_RANK": "1",
+    "WORLD_SIZE": "2",
+    "LOCAL_WORLD_SIZE": "2",
 }
 TEST_MARK = {"X-Amzn-SageMaker-Custom-Attributes": "driftserve-test=true"}
 

@@ -81,7 +81,7 @@ class Settings(BaseModel):
     """Directory with the archives of a multi-model endpoint; archives elsewhere are rejected."""
 
     batch_size: int = Field(default=1, ge=1, le=256)
-    """Most requests in one batch for a worker."""
+    """Most requests in one batch for a worker. In multi-model mode it is always 1."""
 
     max_batch_delay_ms: int = Field(default=5, ge=1, le=10_000)
     """How long the server waits for a batch to fill, if DRIFTSERVE_BATCH_SIZE is over 1."""

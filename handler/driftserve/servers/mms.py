@@ -6,7 +6,14 @@ from pathlib import Path
 
 from driftserve.archive.contract import Contract
 from driftserve.errors import ServerError, SettingsError
-from driftserve.servers.jvm import MOST_BODY_BYTES, JvmMemory, jvm_memory, properties_text, server_command, server_request_bytes
+from driftserve.servers.jvm import (
+    MOST_BODY_BYTES,
+    JvmMemory,
+    jvm_memory,
+    properties_text,
+    server_command,
+    server_request_bytes,
+)
 from driftserve.settings import Settings
 
 HIGHEST_PORT = 32_766  # MMS compares the port with Short.MAX_VALUE (com.amazonaws.ml.mms.util.Connector)

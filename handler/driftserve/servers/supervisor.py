@@ -262,7 +262,8 @@ def _server(serving: _Serving, server_dir: Path, settings: Settings) -> Iterator
     """Run the model server's JVM under its guard."""
     ours = {
         "OMP_NUM_THREADS": "1",  # several threads per worker would compete for the cores
-        **{"LOG_LOCATION": str(server_dir), "METRICS_LOCATION": str(server_dir)},  # TorchServe writes its files there
+        "LOG_LOCATION": str(server_dir),  # TorchServe writes its files there
+        "METRICS_LOCATION": str(server_dir),
         "LC_ALL": "C.UTF-8",  # otherwise Java cannot open files whose names are not ASCII in the locale C
     }
     if settings.multi_model:

