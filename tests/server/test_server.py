@@ -267,3 +267,15 @@ def test_connection_close_is_ignored(endpoint: Endpoint) -> None:
         answer = connection.getresponse()
         answer.read()
         assert answer.headers["connection"] == "keep-alive"
+
+
+def test_a_target_with_the_host_is_not_found_and_long_headers_are_refused(endpoint: Endpoint) -> None:
+    for target, headers, status in (
+        (f"{endpoint.url}/ping", {}, 404),
+        ("/ping", {"X-Long": "a" * 7_000}, 200),
+        ("/ping", {"X-Long": "a" * 9_000}, 400),
+    ):
+        connection = http.client.HTTPConnection(endpoint.url.removeprefix("http://"), timeout=30)
+        with contextlib.closing(connection):
+            connection.request("GET", target, headers=headers)
+            assert connection.getresponse().status == status
