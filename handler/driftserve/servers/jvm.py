@@ -73,12 +73,16 @@ def find_java(environment: Mapping[str, str] = os.environ) -> Path:
     The path is absolute, because the server is started in a directory of its own.
 
     Raises:
-        ServerError: there is no Java.
+        ServerError: there is no Java, or JAVA_HOME names none or one that is too old.
     """
     if home := environment.get("JAVA_HOME"):
         java = Path(home, "bin", "java").absolute()
         if not os.access(java, os.X_OK):
             raise ServerError(f"JAVA_HOME: expected a Java installation, got {home}; correct it or unset it")
+        if 0 < (version := _version(str(java))) < _OLDEST_VERSION:
+            raise ServerError(
+                f"JAVA_HOME: expected Java {_OLDEST_VERSION} or later, got Java {version} in {home}; correct it or unset it"
+            )
         return java
     if found := shutil.which("java", path=environment.get("PATH")):
         if (version := _version(found)) >= _OLDEST_VERSION:
@@ -152,7 +156,7 @@ def _escape(found: "re.Match[str]") -> str:
 
 
 def _version(java: str) -> int:
-    """Return the major version that `java -version` prints, or 0 if it prints none; 1 for Java 8, which prints 1.8."""
+    """Return the major version that `java -version` prints, or 0 if it prints none. Java 8 prints 1.8."""
     output = subprocess.run([java, "-version"], capture_output=True, text=True).stderr
-    match = re.search(r'version "(\d+)', output)
+    match = re.search(r'version "(?:1\.)?(\d+)', output)
     return int(match[1]) if match else 0

