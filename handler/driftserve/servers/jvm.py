@@ -81,8 +81,8 @@ def find_java(environment: Mapping[str, str] = os.environ) -> Path:
             raise ServerError(f"JAVA_HOME: expected a Java installation, got {home}; correct it or unset it")
         if 0 < (version := _version(str(java))) < _OLDEST_VERSION:
             raise ServerError(
-                f"JAVA_HOME: expected Java {_OLDEST_VERSION} or later, got Java {version} in {home}; correct it or unset "
-                "it"
+                f"JAVA_HOME: expected Java {_OLDEST_VERSION} or later, got Java {version} in {home}; correct it or "
+                "unset it"
             )
         return java
     if found := shutil.which("java", path=environment.get("PATH")):
