@@ -1,6 +1,7 @@
 """TorchServe in multi-model mode on this machine: models are loaded and unloaded on request (docs/docker.md)."""
 
 import json
+import os
 import tarfile
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from sample_images import encode, scene
 def test_models_are_verified_when_they_are_loaded(
     archive: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, generator: np.random.Generator
 ) -> None:
-    models = tmp_path / "models"
+    models = tmp_path / "mod\u00e8les"
     write_model_tarball(archive, tmp_path / "model.tar.gz")
     for name in ("good", "broken"):
         with tarfile.open(tmp_path / "model.tar.gz") as packed:
@@ -28,7 +29,8 @@ def test_models_are_verified_when_they_are_loaded(
     url, log = f"http://127.0.0.1:{port}", tmp_path / "log"
     environment = {
         "DRIFTSERVE_MULTI_MODEL": "true",
-        "DRIFTSERVE_MODELS_DIR": str(models),
+        "DRIFTSERVE_MODELS_DIR": os.path.relpath(models),  # the workers run in other directories
+        "LC_ALL": "C",
         "DRIFTSERVE_RUNTIME_DIR": str(tmp_path_factory.mktemp("r")),  # short enough for the path of a socket
     }
 
