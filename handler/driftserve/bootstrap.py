@@ -125,6 +125,7 @@ def build_monitor(settings: Settings, runtime_dir: Path) -> "MonitorProcess":
     from driftserve.monitoring.monitor import Monitor
     from driftserve.monitoring.process import MonitorProcess
     from driftserve.observations.recorder import Recorder
+    from driftserve.runtime.calibrations import find_calibration
     from driftserve.runtime.directory import find_contract
 
     monitor = Monitor(
@@ -132,6 +133,7 @@ def build_monitor(settings: Settings, runtime_dir: Path) -> "MonitorProcess":
         settings.endpoint_name,
         settings.variant_name,
         drift_overrides(settings),
+        partial(find_calibration, runtime_dir),
     )
     dimensions = common_dimensions(settings.endpoint_name, settings.variant_name)
     publisher = Publisher([_build_sink(name, settings) for name in settings.sinks], dimensions)

@@ -27,6 +27,7 @@ def table(status: Mapping[str, Any], now: float) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     lines += [f"{model['name']}: {override}" for model in models for override in model["overrides"]]
+    lines += [f"{model['name']}: {_calibration(model['calibration'])}" for model in models]
     lines += [f"{model['name']}: {_drift(report)}" for model in models for report in _drifted(model)]
     lines += [f"lost: {cause.replace('_', ' ')} {number}" for cause, number in status.get("lost", {}).items() if number]
     if (silence := status.get("silent_seconds", 0.0)) > _LONGEST_SILENCE_SECONDS:
@@ -51,6 +52,13 @@ def _drift(report: Mapping[str, Any]) -> str:
         f"{report['horizon']} {report['window']} drifted in {', '.join(report['shifts'])}: {moved}; estimated accuracy "
         f"{report['estimated_accuracy']:.3f}, {report['reference_accuracy']:.3f} on the reference"
     )
+
+
+def _calibration(calibration: Mapping[str, Any]) -> str:
+    """Describe whether the windows are judged with the traffic's own dependence."""
+    if calibration["state"] == "CALIBRATED":
+        return f"calibrated on {calibration['source']}"
+    return f"calibrating, {calibration['progress']:.0%}; until then, windows are judged as if images were independent"
 
 
 def _age(model: Mapping[str, Any], now: float) -> str:

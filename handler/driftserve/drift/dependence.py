@@ -27,10 +27,18 @@ _CONFIDENCE = 0.95  # of the upper bounds of the design effects
 
 @dataclass(frozen=True)
 class DesignEffects:
-    """The upper bounds of the design effects, at least 1: of each feature, (F,), and of the mix of labels."""
+    """The design effects of each feature, (F,), and of the mix of labels."""
 
     features: npt.NDArray[np.float64]
     mix: float
+
+    def at_least_one(self, factor: float) -> "DesignEffects":
+        """Return the effects times a factor, but at least 1: images are never worth more than their number."""
+        return DesignEffects(np.maximum(1.0, factor * self.features), max(1.0, factor * self.mix))
+
+    def exceed(self, others: "DesignEffects") -> bool:
+        """Return whether any of these effects is larger than the other one."""
+        return bool((self.features > others.features).any() or self.mix > others.mix)
 
 
 def no_effects(reference: Reference) -> DesignEffects:
@@ -59,24 +67,33 @@ class Differences:
         return Differences(self.windows + 1, tuple(sums.tolist()), tuple(means.tolist()))
 
 
+NO_DIFFERENCES = Differences()
+
+
 def windows_to_calibrate(window_size: int) -> int:
     """Return the number of windows that a calibration takes."""
     return max(LEAST_WINDOWS, -(-CALIBRATION_OBSERVATIONS // window_size))
 
 
 def design_effects(differences: Differences, window_size: int, reference: Reference) -> DesignEffects:
-    """Return the upper 95 % bounds of the design effects, from at least two windows of this size."""
+    """Return the estimates of the design effects, from at least two windows of this size."""
     features = len(reference.names)
-    variances = np.array(differences.sums) / 2 / (differences.windows - 1)
-    # Differences of neighbouring windows share a window each, which costs a third of the degrees of freedom.
-    freedom = 2 / 3 * (differences.windows - 1)
-    scale = window_size * freedom / stats.chi2.ppf(1 - _CONFIDENCE, freedom)
-    of_ranks = scale * variances[:features] / np.maximum(reference.rank_variances, 1e-12)
+    variances = window_size * np.array(differences.sums) / 2 / (differences.windows - 1)
     shares = reference.class_counts / reference.size
     is_predicted = shares > 0
     # The mean of the generalised design effects, for Rao and Scott's correction of the chi-square test (1981).
-    of_mix = scale * (variances[features:][is_predicted] / shares[is_predicted]).sum() / max(1, is_predicted.sum() - 1)
-    return DesignEffects(np.maximum(1.0, of_ranks), max(1.0, float(of_mix)))
+    of_mix = (variances[features:][is_predicted] / shares[is_predicted]).sum() / max(1, is_predicted.sum() - 1)
+    return DesignEffects(variances[:features] / np.maximum(reference.rank_variances, 1e-12), float(of_mix))
+
+
+def bound_factors(windows: int) -> tuple[float, float]:
+    """Return the factors that make an estimate from this number of windows a lower and an upper 95 % bound.
+
+    Differences of neighbouring windows share a window each, which costs a third of the degrees of freedom.
+    """
+    freedom = 2 / 3 * (windows - 1)
+    lower, upper = (freedom / stats.chi2.ppf(probability, freedom) for probability in (_CONFIDENCE, 1 - _CONFIDENCE))
+    return float(lower), float(upper)
 
 
 def _mean_ranks(window: WindowCounts, reference: Reference) -> npt.NDArray[np.float64]:

@@ -9,6 +9,7 @@ PREDICTED_CLASS = "predicted_class"  # `FeatureTest.feature` of the test of the 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)  # the quantiles of a feature in a report
 
 Shift = Literal["input", "label", "confidence"]
+CalibrationState = Literal["CALIBRATING", "CALIBRATED"]
 Horizon = Literal["window", "long window"]
 
 
@@ -47,6 +48,19 @@ class FeatureTest:
 
 
 @dataclass(frozen=True)
+class Calibration:
+    """Whether the dependence of the traffic's images on each other is known.
+
+    While the `state` is CALIBRATING, windows are judged as if their images were independent. `source` says which
+    observations it was measured on, or is None. `progress` is the share of these that have come, in [0, 1].
+    """
+
+    state: CalibrationState = "CALIBRATING"
+    source: str | None = None
+    progress: float = 0.0
+
+
+@dataclass(frozen=True)
 class DriftReport:
     """The verdict on one window, and the tests behind it, most significant first.
 
@@ -55,7 +69,7 @@ class DriftReport:
     the probability of an alarm without drift. `shifts` has the kinds of shift that the drifted features show.
     `estimated_accuracy` is the window's accuracy, estimated from calibrated confidence; `reference_accuracy` is the
     accuracy on the reference images. `overrides` has one text for each setting by which an operator replaced the
-    archive's value.
+    archive's value. `calibration` is the one with which the window was judged.
     """
 
     verdict: Verdict
@@ -69,6 +83,7 @@ class DriftReport:
     estimated_accuracy: float
     reference_accuracy: float
     overrides: tuple[str, ...]
+    calibration: Calibration
     tests: tuple[FeatureTest, ...]
 
     @property

@@ -4,10 +4,11 @@ import logging
 from dataclasses import dataclass
 
 from driftserve.archive.contract import WINDOWS_IN_LONG, Contract
+from driftserve.drift.calibration import NOT_CALIBRATED, CalibrationProgress, Calibrator
 from driftserve.drift.detection import detect_drift
 from driftserve.drift.overrides import NO_OVERRIDES, DriftOverrides
 from driftserve.drift.reference import estimate_accuracy, read_reference
-from driftserve.drift.report import DriftReport, Horizon, Verdict
+from driftserve.drift.report import Calibration, DriftReport, Horizon, Verdict
 from driftserve.drift.window import TumblingWindow, WindowCounts
 
 logger = logging.getLogger(__name__)
@@ -17,10 +18,11 @@ _LABEL_SHIFT_REPORTED = "a label shift alone raises no alarm, only the report na
 
 @dataclass(frozen=True)
 class Progress:
-    """A watch's progress: the number of observations in all windows, and the image ids in the current window."""
+    """A watch's progress: the observations in all windows, the image ids in the current window, the calibration."""
 
     observations: int = 0
     image_ids: tuple[str, ...] = ()
+    calibration: CalibrationProgress = NOT_CALIBRATED
 
 
 class DriftWatch:
@@ -58,6 +60,7 @@ class DriftWatch:
         self.observations = before.observations
         self._policy = policy
         self._reference = read_reference(contract.reference)
+        self._calibrator = Calibrator(self._reference, policy.window_size, before.calibration)
         self._window = TumblingWindow(policy.window_size, self._reference, before.observations, before.image_ids)
         self._long_window = TumblingWindow(policy.window_size * WINDOWS_IN_LONG, self._reference, before.observations)
 
@@ -79,7 +82,12 @@ class DriftWatch:
     @property
     def progress(self) -> Progress:
         """The progress from which another watch can continue."""
-        return Progress(self.observations, self._window.images.ids)
+        return Progress(self.observations, self._window.images.ids, self._calibrator.progress)
+
+    @property
+    def calibration(self) -> Calibration:
+        """The state of the calibration."""
+        return self._calibrator.calibration
 
     def is_duplicate(self, image_id: str | None) -> bool:
         """Return whether this image is already in the current window, for example because a client sent a retry."""
@@ -109,12 +117,14 @@ class DriftWatch:
         if long_window is not None:
             level = self._policy.long_level
             reports.append(self._report("long window", self.long_windows, long_window, level, answered_at))
+        if window is not None:
+            self._calibrator.add(window)
         return tuple(reports)
 
     def _report(
         self, horizon: Horizon, number: int, window: WindowCounts, level: float, answered_at: float
     ) -> DriftReport:
-        tests = detect_drift(window, self._reference, level)
+        tests = detect_drift(window, self._reference, level, self._calibrator.effects)
         drifted = [test for test in tests if test.is_drift]
         is_alarm = any(test.shift != "label" or self._is_label_shift_alarm for test in drifted)
         return DriftReport(
@@ -129,5 +139,6 @@ class DriftWatch:
             estimated_accuracy=estimate_accuracy(window.confidence, self._reference, self.contract.reference_accuracy),
             reference_accuracy=self.contract.reference_accuracy,
             overrides=self.overrides,
+            calibration=self.calibration,
             tests=tests,
         )

@@ -84,6 +84,13 @@ WINDOW_AGE = Definition(
     "time since the last drift window became full",
     "each period, starting with the first full drift window",
 )
+CALIBRATED = Definition(
+    "Calibrated",
+    Unit.NONE,
+    (),
+    "1 if the dependence of the images on each other is known, 0 while windows are judged as if they were independent",
+    "each period, starting with the first full drift window",
+)
 DRIFT_STATISTIC = Definition(
     "DriftStatistic",
     Unit.NONE,
@@ -139,6 +146,7 @@ DEFINITIONS = (
     DROPS,
     DRIFT_STATE,
     WINDOW_AGE,
+    CALIBRATED,
     DRIFT_STATISTIC,
     DRIFT_P_VALUE,
     ESTIMATED_ACCURACY,

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from driftserve.archive.contract import Contract
+from driftserve.drift.calibration import NOT_CALIBRATED, CalibrationProgress
 from driftserve.drift.overrides import NO_OVERRIDES, DriftOverrides
 from driftserve.drift.report import DriftReport, Horizon, Verdict
 from driftserve.drift.watch import DriftWatch, Progress
@@ -30,6 +31,7 @@ class Monitor:
         variant_name: The dimension `VariantName` of every metric.
         overrides: The operator's settings for all models. The archives' certificates were measured without them, so
             reports and status mention them.
+        find_calibration: Returns the calibration with which the watch of an archive digest begins.
     """
 
     def __init__(
@@ -38,11 +40,13 @@ class Monitor:
         endpoint_name: str,
         variant_name: str,
         overrides: DriftOverrides = NO_OVERRIDES,
+        find_calibration: Callable[[str], CalibrationProgress] = lambda _: NOT_CALIBRATED,
     ) -> None:
         self._find_contract = find_contract
         self._endpoint_name = endpoint_name
         self._variant_name = variant_name
         self._overrides = overrides
+        self._find_calibration = find_calibration
         self._models: dict[str, _WatchedModel] = {}
         self._lost: Counter[str] = Counter()  # lost observations, by digests without a contract
 
@@ -105,7 +109,7 @@ class Monitor:
         if contract is None:
             return
         self._models[digest] = _WatchedModel(
-            DriftWatch(contract, self._overrides),
+            DriftWatch(contract, self._overrides, Progress(calibration=self._find_calibration(digest))),
             Aggregator(common_dimensions(self._endpoint_name, self._variant_name, contract.display_name), digest[:12]),
         )
         logger.info("watching %s (%s)", contract.display_name, digest[:12])
@@ -139,10 +143,11 @@ class _WatchedModel:
         return reports
 
     def collect(self, now: float) -> list[Metric]:
-        # Send these two every period: without data, a CloudWatch alarm would end when there is little traffic.
+        # Send these every period: without data, a CloudWatch alarm would end when there is little traffic.
         if (report := self._last.get("window")) is not None:
             self._aggregator.sample(metrics.DRIFT_STATE, float(self._state is Verdict.DRIFT))
             self._aggregator.sample(metrics.WINDOW_AGE, max(0.0, now - report.ended_at))
+            self._aggregator.sample(metrics.CALIBRATED, float(self.drift.calibration.state == "CALIBRATED"))
         return self._aggregator.drain(now)
 
     def status(self) -> ModelStatus:
@@ -158,6 +163,7 @@ class _WatchedModel:
             excluded=dict(self._excluded),
             dropped=self._dropped,
             overrides=self.drift.overrides,
+            calibration=self.drift.calibration,
             last_report=self._last.get("window"),
             last_long_report=self._last.get("long window"),
         )

@@ -6,6 +6,7 @@ import threading
 import time
 from pathlib import Path
 
+from driftserve.drift.calibration import NOT_CALIBRATED, CalibrationProgress
 from driftserve.errors import MonitorError
 from driftserve.host.stop import StopFlag
 from driftserve.metrics.aggregator import Aggregator
@@ -15,6 +16,7 @@ from driftserve.monitoring.monitor import Monitor
 from driftserve.observations.channel import SOCKET_FILE, Inbox, Receiver
 from driftserve.observations.observation import batch_from_bytes
 from driftserve.observations.recorder import Recorder
+from driftserve.runtime.calibrations import write_calibration
 from driftserve.runtime.directory import (
     RuntimeLock,
     forget_unloaded,
@@ -67,6 +69,7 @@ class MonitorProcess:
         self._inbox = Inbox()
         self._watched: set[str] = set()  # digests whose contracts the monitor has
         self._unreadable: set[str] = set()  # digests whose contracts could not be read in this period
+        self._calibrations: dict[str, CalibrationProgress] = {}  # as they were written
         self._queue_full = self._not_understood = 0
         self._lost_observations = Aggregator(dimensions)
         self._reported = Losses()  # losses that are already in the metrics
@@ -158,7 +161,20 @@ class MonitorProcess:
             reports = self._monitor.observe(batch)
             if self._recorder is not None and reports:
                 self._recorder.record_reports(reports)
+        self._keep_calibrations()
         return waiting
+
+    def _keep_calibrations(self) -> None:
+        """Write the calibrations that have changed, for a monitor that replaces this one if it dies."""
+        for digest, progress in self._monitor.progress().items():
+            if progress.calibration is self._calibrations.get(digest, NOT_CALIBRATED):
+                continue
+            self._calibrations[digest] = progress.calibration
+            try:
+                write_calibration(self._runtime_dir, digest, progress.calibration)
+            except OSError:
+                if not self._is_status_failing:
+                    logger.exception("cannot write the calibration of %s; monitoring continues", digest[:12])
 
     def _collect(self, now: float) -> list[Metric]:
         """Return the metrics of the period that ends at `now`, in seconds since the epoch."""

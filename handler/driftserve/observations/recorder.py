@@ -102,7 +102,9 @@ class Recorder:
         header = record_header(before, self._overrides)
         if len(header) <= self._most_header_bytes:
             return header
-        numbers = {digest: Progress(progress.observations) for digest, progress in before.items()}
+        numbers = {
+            digest: Progress(progress.observations, (), progress.calibration) for digest, progress in before.items()
+        }
         return record_header(numbers, self._overrides)
 
     def _append(self, file: "_RotatingFile", line: bytes, first_line: Callable[[], bytes]) -> None:

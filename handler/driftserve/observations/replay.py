@@ -5,7 +5,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import get_args
 
+from pydantic import ConfigDict, TypeAdapter
+
 from driftserve.archive.contract import Contract, DriftPolicy
+from driftserve.drift.calibration import NOT_CALIBRATED, CalibrationProgress
 from driftserve.drift.overrides import NO_OVERRIDES, DriftOverrides
 from driftserve.drift.report import DriftReport
 from driftserve.drift.watch import DriftWatch, Progress
@@ -14,6 +17,7 @@ from driftserve.errors import ArchiveError, DataError
 from driftserve.observations.observation import ObservationBatch, batch_from_bytes
 from driftserve.settings import LabelShift
 
+_CALIBRATIONS = TypeAdapter(dict[str, CalibrationProgress], config=ConfigDict(allow_inf_nan=False))
 _HEADER = b'{"observations_before":'
 
 
@@ -110,7 +114,17 @@ def record_header(
     policy = asdict(overrides)
     numbers = {digest: progress.observations for digest, progress in before.items()}
     image_ids = {digest: progress.image_ids for digest, progress in before.items() if progress.image_ids}
-    header = {"observations_before": numbers, "image_ids_before": image_ids, **policy}
+    calibrations = {
+        digest: asdict(progress.calibration)
+        for digest, progress in before.items()
+        if progress.calibration != NOT_CALIBRATED
+    }
+    header = {
+        "observations_before": numbers,
+        "image_ids_before": image_ids,
+        "calibrations_before": calibrations,
+        **policy,
+    }
     return json.dumps(header, separators=(",", ":")).encode()
 
 
@@ -140,8 +154,11 @@ def _entry(line: bytes) -> ObservationBatch | _Header:
     try:
         header = json.loads(line)
         image_ids = header.pop("image_ids_before")
+        calibrations = _CALIBRATIONS.validate_python(header.pop("calibrations_before", {}))
         before = {
-            digest: Progress(int(number), tuple(map(str, image_ids.get(digest, ()))))
+            digest: Progress(
+                int(number), tuple(map(str, image_ids.get(digest, ()))), calibrations.get(digest, NOT_CALIBRATED)
+            )
             for digest, number in header.pop("observations_before").items()
         }
         if any(progress.observations < 0 for progress in before.values()):

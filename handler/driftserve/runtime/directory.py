@@ -6,6 +6,7 @@ server.lock            locked while a supervisor runs; the kernel unlocks it whe
 monitor.lock           locked while a monitor runs, in the same way
 status.json            what `driftserve status` shows; written after new observations, otherwise only its time changes
 models/<digest>.json   the contract of each model, written by the workers that serve it
+models/<digest>.calibration  how much the model's images depend on each other, written by the monitor (`calibrations`)
 models/<digest>.unloaded  exists for a moment, to tell the monitor that the model is no longer served
 workers/<process id>   locked while that worker is busy (`activity`)
 store/model/           the unpacked archive that is served; store/<digest>/ in multi-model mode
@@ -40,7 +41,7 @@ _LOCK_TRIES = 20
 _LOCK_TRY_SECONDS = 0.05
 # sockaddr_un.sun_path takes 107 bytes on Linux. The longest socket path is torchserve/management.sock.
 MAX_RUNTIME_PATH_BYTES = 107 - len("/torchserve/management.sock")
-_MODELS_DIRECTORY = "models"
+MODELS_DIRECTORY = "models"
 _UNLOADED = ".unloaded"
 
 
@@ -52,7 +53,7 @@ def runtime_root() -> Path:
 def write_contract(runtime_dir: Path, digest: str, contract: Contract) -> None:
     """Write a model's contract for the monitor to read."""
     _claim(runtime_dir)
-    models = runtime_dir / _MODELS_DIRECTORY
+    models = runtime_dir / MODELS_DIRECTORY
     models.mkdir(exist_ok=True)
     replace_file(models / f"{digest}.json", contract_to_json(contract))
     (models / f"{digest}{_UNLOADED}").unlink(missing_ok=True)
@@ -60,7 +61,7 @@ def write_contract(runtime_dir: Path, digest: str, contract: Contract) -> None:
 
 def find_contract(runtime_dir: Path, digest: str) -> Contract | None:
     """Return the contract that a worker wrote, or None while no readable one exists."""
-    path = runtime_dir / _MODELS_DIRECTORY / f"{digest}.json"
+    path = runtime_dir / MODELS_DIRECTORY / f"{digest}.json"
     try:
         return contract_from_json(read_regular(path, _MOST_CONTRACT_BYTES)[0])
     except FileNotFoundError:
@@ -75,7 +76,7 @@ def forget_contract(runtime_dir: Path, digest: str) -> None:
 
     A contract that is only missing is not enough: somebody may have removed old files.
     """
-    models = runtime_dir / _MODELS_DIRECTORY
+    models = runtime_dir / MODELS_DIRECTORY
     models.mkdir(exist_ok=True)
     (models / f"{digest}{_UNLOADED}").touch()
     (models / f"{digest}.json").unlink(missing_ok=True)
@@ -83,19 +84,19 @@ def forget_contract(runtime_dir: Path, digest: str) -> None:
 
 def unloaded_digests(runtime_dir: Path) -> set[str]:
     """Return the content digests of models that are no longer served, and that the monitor has not dropped yet."""
-    found = {path.stem for path in (runtime_dir / _MODELS_DIRECTORY).glob(f"*{_UNLOADED}")}
+    found = {path.stem for path in (runtime_dir / MODELS_DIRECTORY).glob(f"*{_UNLOADED}")}
     return found - known_digests(runtime_dir)
 
 
 def forget_unloaded(runtime_dir: Path, digests: Iterable[str]) -> None:
     """Remove the files that tell the monitor to drop these models."""
     for digest in digests:
-        (runtime_dir / _MODELS_DIRECTORY / f"{digest}{_UNLOADED}").unlink(missing_ok=True)
+        (runtime_dir / MODELS_DIRECTORY / f"{digest}{_UNLOADED}").unlink(missing_ok=True)
 
 
 def known_digests(runtime_dir: Path) -> set[str]:
     """Return the content digests of the models whose contracts are in the runtime directory."""
-    return {path.stem for path in (runtime_dir / _MODELS_DIRECTORY).glob("*.json")}
+    return {path.stem for path in (runtime_dir / MODELS_DIRECTORY).glob("*.json")}
 
 
 class RuntimeLock:

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from driftserve.drift.report import DriftReport, Verdict
+from driftserve.drift.report import Calibration, DriftReport, Verdict
 from driftserve.errors import MonitorError, MonitorNotFound
 from driftserve.host.lock import is_locked
 from driftserve.host.private import read_regular
@@ -27,7 +27,7 @@ class ModelStatus:
     `long_windows` count full windows, and `alarms` counts the drifted windows of both kinds. `observations` counts the
     observations that entered a window; `observations_in_window` counts those in the current window. `excluded` counts
     the observations that entered no window, by reason. `dropped` counts observations that never arrived. `overrides`
-    is as in `DriftReport`.
+    is as in `DriftReport`, and `calibration` that of the next window.
     """
 
     name: str
@@ -41,6 +41,7 @@ class ModelStatus:
     excluded: Mapping[str, int]
     dropped: int
     overrides: tuple[str, ...]
+    calibration: Calibration
     last_report: DriftReport | None
     last_long_report: DriftReport | None
 

@@ -1,0 +1,38 @@
+"""Keeps the calibrations of a server's models in its runtime directory, so that they survive a restart of the monitor."""
+
+import logging
+from dataclasses import asdict
+from pathlib import Path
+
+from pydantic import ConfigDict, TypeAdapter
+from pydantic_core import to_json
+
+from driftserve.drift.calibration import NOT_CALIBRATED, CalibrationProgress
+from driftserve.host.private import read_regular
+from driftserve.runtime.directory import MODELS_DIRECTORY, replace_file
+
+logger = logging.getLogger(__name__)
+
+_CALIBRATION = TypeAdapter(CalibrationProgress, config=ConfigDict(allow_inf_nan=False))
+_MOST_BYTES = 16 << 20
+
+
+def write_calibration(runtime_dir: Path, digest: str, progress: CalibrationProgress) -> None:
+    """Write the calibration of a model's watch."""
+    replace_file(_path(runtime_dir, digest), to_json(asdict(progress)).decode())
+
+
+def find_calibration(runtime_dir: Path, digest: str) -> CalibrationProgress:
+    """Return the calibration that an earlier monitor of this server wrote, or the beginning of one."""
+    path = _path(runtime_dir, digest)
+    try:
+        return _CALIBRATION.validate_json(read_regular(path, _MOST_BYTES)[0])
+    except FileNotFoundError:
+        return NOT_CALIBRATED
+    except (OSError, ValueError):
+        logger.exception("%s cannot be read: the calibration begins again", path)
+        return NOT_CALIBRATED
+
+
+def _path(runtime_dir: Path, digest: str) -> Path:
+    return runtime_dir / MODELS_DIRECTORY / f"{digest}.calibration"
