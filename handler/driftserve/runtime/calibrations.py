@@ -1,4 +1,4 @@
-"""Keeps the calibrations of a server's models in its runtime directory, so that they survive a restart of the monitor."""
+"""Keeps the calibrations of a server's models in its runtime directory, for a monitor that is started again."""
 
 import logging
 from dataclasses import asdict
