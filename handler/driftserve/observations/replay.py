@@ -2,9 +2,11 @@
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from urllib.parse import unquote
 
 from driftserve.archive.contract import Contract, DriftPolicy
+from driftserve.archive.served import digest_of, display_name, encoded_name, encoded_name_of
 from driftserve.drift.report import DriftReport
 from driftserve.drift.watch import DriftWatch, Progress
 from driftserve.drift.window import TumblingWindow
@@ -53,7 +55,10 @@ def replay(
     window_size: int | None = None,
     windows_between_false_alarms: int | None = None,
 ) -> Iterator[DriftReport]:
-    """Yield the reports on the recorded observations of one model. They equal the live monitor's reports.
+    """Yield the reports on the recorded observations of one archive. They equal the live monitor's reports.
+
+    A multi-model server can serve the archive under several names. Each has its own windows, and `DriftReport.model`
+    tells them apart.
 
     If the record begins in the middle of a window, skip the rest of that window. At a restart of the monitor, start new
     windows.
@@ -71,39 +76,71 @@ def replay(
     """
     given = _Header({}, window_size, windows_between_false_alarms)
     header = _Header({})
-    watch = _watch(contract, given, header, Progress())
-    live = _LiveWindow(contract.drift.window_size, Progress())
+    watched: dict[str, tuple[_LiveWindow, DriftWatch]] = {}  # by the served model's key
     models = set()
     for entry in _entries(lines):
         if isinstance(entry, _Header):
-            before = entry.before.get(digest, Progress())
-            if before.observations != live.observations or entry.policy != header.policy:
-                # Lines are missing before this header, or another monitor process began here.
-                live = _LiveWindow(entry.window_size or contract.drift.window_size, before)
-                watch = _watch(contract, given, entry, before)
+            for key, (live, _) in list(watched.items()):
+                before = entry.before.get(key, Progress())
+                if before.observations != live.observations or entry.policy != header.policy:
+                    # Lines are missing before this header, or another watch of the model began here.
+                    del watched[key]
             header = entry
             continue
-        models.add(entry.model)
-        if entry.model == digest:
-            live.add(entry, len(contract.reference))
-            yield from _reports(watch, entry)
+        models.add(digest_of(entry.model))
+        if digest_of(entry.model) != digest:
+            continue
+        if entry.model not in watched:
+            before = header.before.get(entry.model, Progress())
+            live = _LiveWindow(header.window_size or contract.drift.window_size, before)
+            watched[entry.model] = live, _watch(contract, given, header, before)
+        live, watch = watched[entry.model]
+        live.add(entry, len(contract.reference))
+        name = display_name(contract, entry.model)
+        yield from (replace(report, model=name) for report in _reports(watch, entry))
     _check_models(models, digest)
 
 
-def recorded_batches(lines: Iterable[bytes], digest: str) -> Iterator[ObservationBatch]:
-    """Yield the batches of one model in a record, in order.
+def recorded_batches(
+    lines: Iterable[bytes], contract: Contract, digest: str, server_name: str | None = None
+) -> Iterator[ObservationBatch]:
+    """Yield the batches of one served model in a record, in order.
+
+    Args:
+        lines: Lines of the record.
+        contract: The archive's contract.
+        digest: The archive's content digest.
+        server_name: The name under which a multi-model server had the archive; None if it had only one name.
 
     Raises:
         ArchiveError: There are observations, but none of this model.
-        DataError: A line is not in the record's format; the message gives its number.
+        DataError: A line is not in the record's format; the message gives its number. Or the archive was served under
+            several names, and `server_name` is None.
     """
     models = set()
+    names = set()
+    chosen = None if server_name is None else encoded_name(server_name)
     for entry in _entries(lines):
-        if isinstance(entry, ObservationBatch):
-            models.add(entry.model)
-            if entry.model == digest:
-                yield entry
+        if isinstance(entry, _Header):
+            continue
+        models.add(digest_of(entry.model))
+        if digest_of(entry.model) != digest:
+            continue
+        name = encoded_name_of(entry.model) or contract.name
+        names.add(name)
+        if chosen is None and len(names) > 1:
+            raise DataError(
+                f"expected the traffic of one served model, got that of {' and '.join(map(unquote, sorted(names)))}; "
+                "choose one with --served-as"
+            )
+        if name == (chosen or name):
+            yield entry
     _check_models(models, digest)
+    if chosen is not None and names and chosen not in names:
+        raise ArchiveError(
+            f"expected observations of the archive as {server_name}, got {', '.join(map(unquote, sorted(names)))}; "
+            "choose one of these with --served-as"
+        )
 
 
 def record_header(
@@ -114,13 +151,13 @@ def record_header(
     """Return the first line of a part of a record, without a newline. `replay` needs it to continue the windows.
 
     Args:
-        before: Progress of each model's watch since the monitor started, by digest; models without any may be missing.
+        before: Progress of each model's watch since the monitor started, by key; models without any may be missing.
         window_size: The operator's value, or None if the contract's applies.
         windows_between_false_alarms: The operator's value, or None if the contract's applies.
     """
     policy = {"window_size": window_size, "windows_between_false_alarms": windows_between_false_alarms}
-    numbers = {digest: progress.observations for digest, progress in before.items()}
-    image_ids = {digest: progress.image_ids for digest, progress in before.items() if progress.image_ids}
+    numbers = {key: progress.observations for key, progress in before.items()}
+    image_ids = {key: progress.image_ids for key, progress in before.items() if progress.image_ids}
     header = {"observations_before": numbers, "image_ids_before": image_ids, **policy}
     return json.dumps(header, separators=(",", ":")).encode()
 
@@ -152,8 +189,8 @@ def _entry(line: bytes) -> ObservationBatch | _Header:
         header = json.loads(line)
         image_ids = header.pop("image_ids_before")
         before = {
-            digest: Progress(int(number), tuple(map(str, image_ids.get(digest, ()))))
-            for digest, number in header.pop("observations_before").items()
+            key: Progress(int(number), tuple(map(str, image_ids.get(key, ()))))
+            for key, number in header.pop("observations_before").items()
         }
         if any(progress.observations < 0 for progress in before.values()):
             raise ValueError("expected observations_before >= 0, got a negative number")

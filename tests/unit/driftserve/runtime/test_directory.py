@@ -89,12 +89,12 @@ def test_a_report_is_one_line_of_json() -> None:
     )
 
 
-def test_known_digests_are_those_of_the_written_contracts(tmp_path: Path, contract: Contract) -> None:
-    assert runtime.known_digests(tmp_path) == set()
+def test_known_keys_are_those_of_the_written_contracts(tmp_path: Path, contract: Contract) -> None:
+    assert runtime.known_keys(tmp_path) == set()
     runtime.write_contract(tmp_path, "abc", contract)
     runtime.write_contract(tmp_path, "def", contract)
     (tmp_path / "models" / ".ghi.json.7").touch()  # still being written
-    assert runtime.known_digests(tmp_path) == {"abc", "def"}
+    assert runtime.known_keys(tmp_path) == {"abc", "def"}
 
 
 def test_several_running_monitors_are_listed(root: Path) -> None:
