@@ -26,23 +26,26 @@ _TICKS_UNTIL_ALL_ARE_LOOKED_AT = 40  # checks from one full check to the next, i
 
 
 class FailedModelCleaner(threading.Thread):
-    """Unregisters models that failed to load, and sweeps the store, until the stop flag is set."""
+    """Unregisters models that failed to load, and forgets unloaded ones, until the stop flag is set."""
 
-    def __init__(self, host: str, port: int, store: Path, stop: StopFlag) -> None:
+    def __init__(
+        self, host: str, port: int, store: Path, stop: StopFlag, interval_seconds: float = _INTERVAL_SECONDS
+    ) -> None:
         super().__init__(name="leftovers", daemon=True)
         self._host = host
         self._port = port
         self._store = store
         self._stop_flag = stop
+        self._interval_seconds = interval_seconds
         self._serving: set[str] = set()  # models with a worker, which are skipped until the next full check
         # Models without a worker at the last check. They may have failed, or have only started to load.
         self._suspects: set[str] = set()
         self._unregistered: set[str] = set()  # keys of models that were not registered at the last full check
 
     def run(self) -> None:
-        """Check new models several times a second, and all models every ten seconds."""
+        """Check new models at each interval, and all models at every 40th, which is every ten seconds."""
         tick = 0
-        while not self._stop_flag.wait(_INTERVAL_SECONDS):
+        while not self._stop_flag.wait(self._interval_seconds):
             tick += 1
             try:
                 if tick % _TICKS_UNTIL_ALL_ARE_LOOKED_AT == 0:

@@ -318,3 +318,15 @@ def test_a_missing_contract_is_looked_up_only_rarely(contract: Contract) -> None
     assert len(looked_for) <= 2
     assert monitor.lost == 20
     assert Monitor({"e" * 64: contract}.get, "endpoint", "variant").knows("e" * 64)
+
+
+def test_two_names_of_one_archive_share_nothing(contract: Contract) -> None:
+    monitor = Monitor(lambda _: contract, "my-endpoint", "AllTraffic")
+    day, night = f"{DIGEST}@day", f"{DIGEST}@night"
+    monitor.observe(ObservationBatch(day, 0.0, tuple(_calm(contract, 50))))
+    monitor.observe(ObservationBatch(night, 0.0, tuple(_moved(contract, 60))))
+    assert {key: status.state for key, status in monitor.status().items()} == {day: Verdict.OK, night: Verdict.DRIFT}
+    metrics = _by_name(monitor.collect(1.0))
+    models = {dict(metric.dimensions)["Model"]: metric.values for metric in metrics["DriftState"]}
+    assert models == {"tiny/7 as day": (0.0,), "tiny/7 as night": (1.0,)}
+    assert {metric.source for metric in metrics["Images"]} == {DIGEST[:12]}
