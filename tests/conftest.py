@@ -36,7 +36,7 @@ from driftserve.images.preprocess import preprocess
 from driftserve.inference.model import Model, load_graph
 from driftserve.inference.prediction import calibrate, to_prediction
 from driftserve.inference.scoring import score
-from model_servers import Endpoint, started
+from model_servers import VARIABLES_OF_THE_SERVERS, Endpoint, started
 from sample_images import LABELS, encode, scene
 
 EMBEDDING_SIZE = 3
@@ -211,10 +211,11 @@ def intel() -> Path:
 
 @contextmanager
 def _endpoint(server: str, archive: Path, factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
-    runtime_dir = factory.mktemp("e")
+    runtime_dir = factory.mktemp("e") / "\u00fc\\u"  # beyond ASCII, and a backslash: both are special to Java
+    runtime_dir.mkdir()
     runtime_dir.chmod(0o755)  # other users may look into it: the server itself must keep them out
-    credentials = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
-    with started(archive, runtime_dir, factory.mktemp("log") / "log", server, **credentials) as endpoint:
+    variables = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "LC_ALL": "C"} | VARIABLES_OF_THE_SERVERS
+    with started(archive, runtime_dir, factory.mktemp("log") / "log", server, **variables) as endpoint:
         yield endpoint
 
 

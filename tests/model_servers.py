@@ -27,6 +27,17 @@ from sample_images import encode
 SERVERS = ("torchserve", "mms")
 # `make serve` must answer within this time from the start of the process.
 START_TIMEOUT_SECONDS = 60
+# Variables that the servers and their workers read themselves. A user has them from another server or from torchrun.
+VARIABLES_OF_THE_SERVERS = {
+    "TS_CONFIG_FILE": "/nowhere/config.properties",
+    "TS_MODEL_SERVER_HOME": "/nowhere",
+    "MMS_CONFIG_FILE": "/nowhere/config.properties",
+    "MODEL_SERVER_HOME": "/nowhere",
+    "RANK": "1",
+    "LOCAL_RANK": "1",
+    "WORLD_SIZE": "2",
+    "LOCAL_WORLD_SIZE": "2",
+}
 TEST_MARK = {"X-Amzn-SageMaker-Custom-Attributes": "driftserve-test=true"}
 
 

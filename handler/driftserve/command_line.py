@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from driftserve.text import is_utf8, printable
@@ -11,8 +12,13 @@ from driftserve.text import is_utf8, printable
 class Parser(argparse.ArgumentParser):
     """An `argparse` parser that reports an error in one line, without the usage; exit status 2.
 
-    Arguments must be UTF-8, because they become text in JSON, in logs and in the commands of other processes.
+    Arguments must be UTF-8, because they become text in JSON, in logs and in the commands of other processes. An
+    argument of type `Path` must not be empty, because `Path("")` is the current directory.
     """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.register("type", Path, _path)
 
     def parse_known_args(  # type: ignore[override]  # argparse has several signatures
         self, args: Sequence[str] | None = None, namespace: Any = None
@@ -32,6 +38,14 @@ class Parser(argparse.ArgumentParser):
     def advise(self, message: str) -> str:
         """Return the message with the command that prints the usage."""
         return f"{message}; run `{self.prog} --help` for usage"
+
+
+def _path(text: str) -> Path:
+    if not text:
+        raise argparse.ArgumentTypeError(
+            "expected a file or folder, got an empty argument; is a variable of the shell not set?"
+        )
+    return Path(text)
 
 
 def describe(help_line: str, details: str = "") -> str:

@@ -53,7 +53,7 @@ class Settings(BaseModel):
     """Interval at which metrics are aggregated and sent."""
 
     host: str = "127.0.0.1"
-    """Address that the server listens on; a container needs `0.0.0.0`, which means all addresses."""
+    """IPv4 address or name that the server listens on; a container needs `0.0.0.0`, which means all addresses."""
 
     port: int = Field(default=8080, ge=1, le=65535)
     """Port that the server listens on; `--port` overrides it. Also set by `SAGEMAKER_BIND_TO_PORT`."""
@@ -81,7 +81,7 @@ class Settings(BaseModel):
     """Directory with the archives of a multi-model endpoint; archives elsewhere are rejected."""
 
     batch_size: int = Field(default=1, ge=1, le=256)
-    """Most requests in one batch for a worker."""
+    """Most requests in one batch for a worker. In multi-model mode it is always 1."""
 
     max_batch_delay_ms: int = Field(default=5, ge=1, le=10_000)
     """How long the server waits for a batch to fill, if DRIFTSERVE_BATCH_SIZE is over 1."""
@@ -166,6 +166,13 @@ class Settings(BaseModel):
         if isinstance(value, str) and not value.strip(" ,"):
             raise ValueError("expected at least one sink, or `none` to deliver no metrics")
         return () if value == "none" else value
+
+    @field_validator("host")
+    @classmethod
+    def _check_not_ipv6(cls, host: str) -> str:
+        if ":" in host:
+            raise ValueError("expected an IPv4 address or a name, because IPv6 is not supported")
+        return host
 
     @field_validator("safe_port_range")
     @classmethod

@@ -1,5 +1,6 @@
 """Tests of starting and stopping a server."""
 
+import base64
 import contextlib
 import json
 import os
@@ -114,8 +115,18 @@ def test_an_archive_that_is_not_on_the_allow_list_is_refused(archive: Path) -> N
 def test_one_bad_request_of_a_server_batch_fails_alone(
     archive: Path, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, generator: np.random.Generator
 ) -> None:
-    batches = {"DRIFTSERVE_WORKERS": "1", "DRIFTSERVE_BATCH_SIZE": "4", "DRIFTSERVE_MAX_BATCH_DELAY_MS": "2000"}
-    with started(archive, tmp_path_factory.mktemp("e"), tmp_path / "log", **batches) as endpoint:
+    settings = {
+        "DRIFTSERVE_WORKERS": "1",
+        "DRIFTSERVE_BATCH_SIZE": "4",
+        "DRIFTSERVE_MAX_BATCH_DELAY_MS": "2000",
+        "DRIFTSERVE_MAX_REQUEST_BYTES": "10000",
+        "DRIFTSERVE_MAX_INSTANCES": "90",
+    }
+    with started(archive, tmp_path_factory.mktemp("e"), tmp_path / "log", **settings) as endpoint:
+        dot = {"b64": base64.b64encode(encode(np.zeros((1, 1, 3), np.uint8))).decode()}
+        many = endpoint.post(json.dumps({"instances": [dot] * 90}).encode(), "application/json")
+        assert many.status == 200
+        assert len(many.data) > 12_500  # more than the server accepts as a request
         image = encode(scene(generator))
         asked = [(image, "image/png"), (b"garbage", "image/png"), (image, "text/plain"), (image, "image/png")]
         began_at = time.monotonic()

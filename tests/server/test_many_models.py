@@ -1,6 +1,7 @@
 """TorchServe in multi-model mode on this machine: models are loaded and unloaded on request (docs/docker.md)."""
 
 import json
+import os
 import tarfile
 from pathlib import Path
 
@@ -24,7 +25,7 @@ WINDOW = 20
 def test_models_are_verified_when_they_are_loaded_and_watched_by_their_names(
     archive: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, generator: np.random.Generator
 ) -> None:
-    models, record = tmp_path / "models", tmp_path / "record"
+    models, record = tmp_path / "mod\u00e8les", tmp_path / "record"
     runtime_dir = tmp_path_factory.mktemp("r")  # short enough for the path of a socket
     write_model_tarball(archive, tmp_path / "model.tar.gz")
     for name in ("good", "night", "broken"):
@@ -35,7 +36,8 @@ def test_models_are_verified_when_they_are_loaded_and_watched_by_their_names(
     url, log = f"http://127.0.0.1:{port}", tmp_path / "log"
     environment = {
         "DRIFTSERVE_MULTI_MODEL": "true",
-        "DRIFTSERVE_MODELS_DIR": str(models),
+        "DRIFTSERVE_MODELS_DIR": os.path.relpath(models),  # the workers run in other directories
+        "LC_ALL": "C",
         "DRIFTSERVE_RUNTIME_DIR": str(runtime_dir),
         "DRIFTSERVE_RECORD_DIR": str(record),
         "DRIFTSERVE_WINDOW_SIZE": str(WINDOW),

@@ -9,10 +9,11 @@ import time
 import zlib
 
 import numpy as np
+import psutil
 import pytest
 import urllib3
 
-from model_servers import TEST_MARK, Endpoint
+from model_servers import TEST_MARK, VARIABLES_OF_THE_SERVERS, Endpoint
 from processes import wait_for
 from sample_images import encode, scene
 
@@ -142,6 +143,12 @@ def test_the_port_serves_ping_and_inference_only(endpoint: Endpoint) -> None:
     assert urllib3.request("GET", f"{endpoint.url}/models").status in (404, 405)
 
 
+def test_variables_of_the_servers_themselves_do_not_replace_our_configuration(endpoint: Endpoint) -> None:
+    assert set(VARIABLES_OF_THE_SERVERS) <= set(psutil.Process(endpoint.process.pid).environ())
+    assert endpoint.post(encode(np.zeros((40, 40, 3), np.uint8)), **TEST_MARK).status == 200
+    assert set(VARIABLES_OF_THE_SERVERS).isdisjoint(endpoint.jvm().environ())
+
+
 def test_all_workers_fill_one_window_and_drift_is_detected(endpoint: Endpoint) -> None:
     generator = np.random.default_rng(77)  # no other test sends these images: duplicates would not count
     seen = endpoint.observations()
@@ -260,3 +267,15 @@ def test_connection_close_is_ignored(endpoint: Endpoint) -> None:
         answer = connection.getresponse()
         answer.read()
         assert answer.headers["connection"] == "keep-alive"
+
+
+def test_a_target_with_the_host_is_not_found_and_long_headers_are_refused(endpoint: Endpoint) -> None:
+    for target, headers, status in (
+        (f"{endpoint.url}/ping", {}, 404),
+        ("/ping", {"X-Long": "a" * 7_000}, 200),
+        ("/ping", {"X-Long": "a" * 9_000}, 400),
+    ):
+        connection = http.client.HTTPConnection(endpoint.url.removeprefix("http://"), timeout=30)
+        with contextlib.closing(connection):
+            connection.request("GET", target, headers=headers)
+            assert connection.getresponse().status == status

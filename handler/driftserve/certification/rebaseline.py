@@ -7,9 +7,10 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
 
 from driftserve.archive.certificate import Certificate
-from driftserve.archive.contract import MODEL_FILE, WINDOWS_IN_LONG, Contract, contract_from_json, contract_to_json
+from driftserve.archive.contract import MODEL_FILE, WINDOWS_IN_LONG, Contract, ModelVersion
 from driftserve.archive.reading import read_archive
 from driftserve.archive.writing import place, write_archive
 from driftserve.certification.measurement import SHORT, certify
@@ -23,6 +24,7 @@ from driftserve.observations.observation import ObservationBatch
 from driftserve.observations.replay import recorded_batches
 
 _SEED = 0
+_VERSION: TypeAdapter[str] = TypeAdapter(ModelVersion)
 _CALM_ONLY = replace(SHORT, cells=(), images=0)
 
 
@@ -62,10 +64,11 @@ def rebaseline(
 
     Raises:
         DataError: The record has too few images, an invalid line, or several served models; there are too few
-            `images`; the version is the archive's own; `output` already has an archive of this name.
-        ArchiveError: The archive is rejected, the record has only other archives' traffic, or the version is invalid.
+            `images`; the version is the archive's own, or not one; `output` already has an archive of this name.
+        ArchiveError: The archive is rejected, or the record has only other archives' traffic.
     """
     contract, digest = read_archive(archive)
+    _check_version(version)
     if version == contract.version:
         raise DataError(f"expected another version than the archive's own, {version}; give a new one")
     target = output / f"{contract.name}.mar"
@@ -77,12 +80,20 @@ def rebaseline(
         golden = {image.file: (verified.directory / image.file).read_bytes() for image in contract.golden}
         certificate = _certificate(contract, rows, images, verified.directory)
         new = _rebaselined(contract, digest, version, rows, certificate)
-        contract_from_json(contract_to_json(new))  # rejects an invalid version before anything is written
         written = write_archive(Path(scratch, "written"), new, verified.directory / MODEL_FILE, golden)
         verify_archive(written, Path(scratch, "new"), allowed=())
         output.mkdir(parents=True, exist_ok=True)
         place(written, target)
     return Rebaselined(target, len(rows))
+
+
+def _check_version(version: str) -> None:
+    try:
+        _VERSION.validate_python(version)
+    except ValidationError as error:
+        raise DataError(
+            f"expected a version such as 2 or 1.0-b, got {version[:80]!r}; give another --new-version"
+        ) from error
 
 
 def _recorded_rows(batches: Iterable[ObservationBatch], contract: Contract) -> Rows:

@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from driftserve.text import one_line
+
 PHASES = ("decode", "preprocess", "model", "total")
 
 # In the header X-Amzn-SageMaker-Custom-Attributes, this text marks a test request. Test requests are answered and
@@ -106,7 +108,8 @@ def batch_from_bytes(datagram: bytes) -> ObservationBatch:
             raise ValueError(f"expected dropped >= 0, got {dropped}")
         return ObservationBatch(str(document["model"]), _finite(document["answered_at"]), observations, dropped)
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        raise ValueError(f"expected a batch of observations, got {datagram[:80]!r} ({error!r})") from error
+        reason = f"{type(error).__name__}: {one_line(error)}"  # the `repr` of some errors contains the whole line
+        raise ValueError(f"expected a batch of observations, got {datagram[:80]!r} ({reason})") from error
 
 
 def is_marked_as_test(attributes: str) -> bool:

@@ -148,7 +148,8 @@ def make_runtime(runtime_dir: Path) -> RuntimeLock:
 
     Raises:
         MonitorError: Another server uses the directory.
-        SettingsError: The path is too long for the sockets in it, or other users can write to the directory.
+        SettingsError: The path is too long for the sockets in it, a file is there, or other users can write to the
+            directory.
         DataError: The directory has files, and driftserve did not make it.
     """
     if len(str(runtime_dir).encode()) > MAX_RUNTIME_PATH_BYTES:
@@ -156,7 +157,12 @@ def make_runtime(runtime_dir: Path) -> RuntimeLock:
             f"DRIFTSERVE_RUNTIME_DIR: expected a path of at most {MAX_RUNTIME_PATH_BYTES} bytes, because sockets are "
             f"in it, got {runtime_dir}"
         )
-    runtime_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        runtime_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise SettingsError(
+            f"DRIFTSERVE_RUNTIME_DIR: expected a directory, got {runtime_dir}, where a file is; choose another"
+        ) from error
     _check_ownership(runtime_dir)
     _claim(runtime_dir)
     refusal = "another server is running there; stop it, or choose another directory"
@@ -225,7 +231,10 @@ def find_runtime() -> Path:
         _check_ownership(root)
     running = sorted(lock.parent for lock in root.glob(f"*/{MONITOR_LOCK_FILE}") if is_locked(lock))
     if not running:
-        raise MonitorNotFound("no monitor is running; start one with `driftserve serve`")
+        raise MonitorNotFound(
+            f"no monitor is running below {root}; start one with `driftserve serve`, or give the --runtime-dir of a "
+            "running one"
+        )
     if len(running) > 1:
         listed = "".join(f"\n  --runtime-dir {directory}" for directory in running)
         raise MonitorNotFound(f"{len(running)} monitors are running; choose one:{listed}")

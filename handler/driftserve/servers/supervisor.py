@@ -41,6 +41,10 @@ _RESTART_SECONDS = 5.0  # least time between two restarts of the monitor
 # queue keeps no worker busy.
 _QUIET_SECONDS = 0.5
 
+# Variables that TorchServe 0.12, MMS 1.1.11 and their workers read. The workers take the last four from torchrun.
+_SERVERS_OWN_PREFIXES = ("TS_", "MMS_")
+_SERVERS_OWN = frozenset({"MODEL_SERVER_HOME", "RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"})
+
 
 @dataclass(frozen=True)
 class _Serving:
@@ -82,7 +86,9 @@ def serve(settings: Settings, stop: StopFlag) -> int:
     check_port_is_free(settings.host, settings.port)
     with _runtime(settings) as lock:
         runtime_dir = lock.directory
-        settings = settings.model_copy(update={"runtime_dir": runtime_dir})
+        # The workers of a multi-model server run in other directories, so this path must not be relative.
+        absolute = {"runtime_dir": runtime_dir, "models_dir": settings.models_dir.absolute()}
+        settings = settings.model_copy(update=absolute)
         server_dir = runtime_dir / settings.server
         server_dir.mkdir(mode=0o700)  # the server's sockets are in it, and have the mode of the umask
         if archive is None:
@@ -254,13 +260,17 @@ class _Upkeep:
 @contextlib.contextmanager
 def _server(serving: _Serving, server_dir: Path, settings: Settings) -> Iterator["subprocess.Popen[bytes]"]:
     """Run the model server's JVM under its guard."""
-    # Several threads per worker would compete for the cores. TorchServe writes its files to LOG_LOCATION.
-    threads = {"OMP_NUM_THREADS": "1", "LOG_LOCATION": str(server_dir), "METRICS_LOCATION": str(server_dir)}
+    ours = {
+        "OMP_NUM_THREADS": "1",  # several threads per worker would compete for the cores
+        "LOG_LOCATION": str(server_dir),  # TorchServe writes its files there
+        "METRICS_LOCATION": str(server_dir),
+        "LC_ALL": "C.UTF-8",  # otherwise Java cannot open files whose names are not ASCII in the locale C
+    }
     if settings.multi_model:
         path = f"{torchserve.MULTI_MODEL_PROGRAMS}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-        threads |= {"WORKER_PYTHON": sys.executable, "PATH": path}
+        ours |= {"WORKER_PYTHON": sys.executable, "PATH": path}
     guarded = [sys.executable, "-m", "driftserve.host.guard", str(os.getpid()), *serving.command]
-    environment = _without_aws(_environment(settings)) | threads
+    environment = _without_servers_own(_without_aws(_environment(settings))) | ours
     process = _start(guarded, environment, server_dir, stdout=subprocess.PIPE)
     reader = _own_answer_reader(process, serving, server_dir.parent)
     reader.start()
@@ -313,6 +323,18 @@ def _environment(settings: Settings) -> dict[str, str]:
 def _without_aws(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the variables without AWS's, such as credentials. Only the monitor needs them; a graph is foreign code."""
     return {name: value for name, value in environment.items() if not name.startswith("AWS_")}
+
+
+def _without_servers_own(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables without those that the servers and their workers read instead of our configuration.
+
+    For example, TorchServe reads the file that TS_CONFIG_FILE names, and not the one on its command line.
+    """
+    return {
+        name: value
+        for name, value in environment.items()
+        if not name.startswith(_SERVERS_OWN_PREFIXES) and name not in _SERVERS_OWN
+    }
 
 
 def _start(

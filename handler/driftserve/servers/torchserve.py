@@ -1,6 +1,7 @@
 """Configures TorchServe for one unpacked archive or for many, and builds the command that starts its JVM."""
 
 import importlib.util
+import logging
 import math
 import re
 import sys
@@ -10,8 +11,17 @@ from pathlib import Path
 from driftserve.archive.contract import Contract
 from driftserve.errors import ServerError
 from driftserve.host.ports import free_ports, free_ports_within
-from driftserve.servers.jvm import JvmMemory, jvm_memory, server_command, server_request_bytes
+from driftserve.servers.jvm import (
+    MOST_BODY_BYTES,
+    JvmMemory,
+    jvm_memory,
+    properties_text,
+    server_command,
+    server_request_bytes,
+)
 from driftserve.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 _LOG_CONFIG = Path(__file__).with_name("torchserve_log4j2.xml")
 # The programs with which a multi-model server starts its workers, instead of Python itself. The folder is also first on
@@ -47,6 +57,8 @@ def prepare_multi_model(directory: Path, settings: Settings) -> list[str]:
     Raises:
         ServerError: TorchServe or Java is not installed in this environment.
     """
+    if settings.batch_size != 1:  # SageMaker's requests that load a model name none, and TorchServe then takes 1
+        logger.warning("DRIFTSERVE_BATCH_SIZE: %d is not used in multi-model mode; unset it", settings.batch_size)
     store = directory / "store"  # TorchServe copies the `.mar` files that it loads from URLs into this directory
     store.mkdir()
     memory = jvm_memory(settings, workers=1)  # before each further worker, `worker` checks that there is memory for it
@@ -61,8 +73,7 @@ def _command(
     package = importlib.util.find_spec("ts")
     if package is None or package.origin is None:
         raise ServerError("TorchServe is not installed here; `pip install 'driftserve[torchserve]'`")
-    text = "".join(f"{name}={value}\n" for name, value in properties.items())
-    (directory / "config.properties").write_text(text)
+    (directory / "config.properties").write_text(properties_text(properties))
     frontend = Path(package.origin).parent / "frontend"
     return server_command(frontend, "org.pytorch.serve.ModelServer", _LOG_CONFIG, directory, memory, python)
 
@@ -84,7 +95,7 @@ def _properties(directory: Path, settings: Settings, memory: JvmMemory) -> dict[
         "disable_system_metrics": "true",
         "job_queue_size": memory.waiting,
         "max_request_size": server_request_bytes(settings),
-        "max_response_size": settings.max_request_bytes,
+        "max_response_size": MOST_BODY_BYTES,
     }
 
 
@@ -120,8 +131,8 @@ def _one_model(directory: Path, model_dir: Path, contract: Contract, settings: S
 
 def _many_models(settings: Settings) -> dict[str, object]:
     """Return the properties for no model at start; SageMaker loads and invokes models on the same port."""
-    # `[^%]` excludes "%2e%2e", which Java would decode to "..". Properties files need doubled backslashes.
-    allowed_urls = f"file://{re.escape(str(settings.models_dir.absolute()))}/[^%]*".replace("\\", "\\\\")
+    # `[^%]` excludes "%2e%2e", which Java would decode to "..".
+    allowed_urls = f"file://{re.escape(str(settings.models_dir.absolute()))}/[^%]*"
     return {
         "management_address": f"http://{settings.host}:{settings.port}",
         "enable_model_api": "true",

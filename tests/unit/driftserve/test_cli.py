@@ -154,7 +154,10 @@ def test_an_unknown_setting_exits_with_1_and_its_name(driftserve: Command) -> No
 def test_status_without_a_monitor_exits_with_1(tmp_path: Path) -> None:
     done = _driftserve("status", TMPDIR=str(tmp_path))
     assert done.returncode == 1
-    assert done.stderr == "driftserve: no monitor is running; start one with `driftserve serve`\n"
+    assert done.stderr == (
+        f"driftserve: no monitor is running below {tmp_path}/driftserve-{os.getuid()}; start one with `driftserve "
+        "serve`, or give the --runtime-dir of a running one\n"
+    )
 
 
 @pytest.mark.parametrize("command", ["status", "verify", "serve"])

@@ -1,6 +1,7 @@
 import contextlib
 import io
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -34,6 +35,20 @@ def test_an_argument_that_is_not_utf8_is_refused_with_its_bytes(capsys: pytest.C
         parser.parse_args(["caf\udce9.jpg"])
     assert ended.value.code == 2
     assert "driftserve: expected arguments in UTF-8, got caf\\xe9.jpg; rename" in capsys.readouterr().err
+
+
+def test_an_empty_path_is_not_the_current_directory(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = Parser(prog="driftserve")
+    parser.add_argument("--output", type=Path)
+    verify = parser.add_subparsers().add_parser("verify")
+    verify.add_argument("archive", type=Path, nargs="*")
+    assert parser.parse_args(["--output", ".", "verify", "a.mar"]).archive == [Path("a.mar")]
+    for arguments in (["verify", ""], ["verify", "a.mar", ""], ["--output", "", "verify"], ["--output=", "verify"]):
+        with pytest.raises(SystemExit) as ended:
+            parser.parse_args(arguments)
+        assert ended.value.code == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "expected a file or folder, got an empty argument; is a variable of the shell not set?" in line
 
 
 @pytest.mark.fuzz

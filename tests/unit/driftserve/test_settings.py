@@ -46,6 +46,12 @@ def test_the_error_for_a_bad_value_names_its_variable(name: str, text: str) -> N
         Settings.from_environment({name: text})
 
 
+@pytest.mark.parametrize("host", ["::", "::1", "[::1]"])
+def test_an_ipv6_address_is_refused_with_the_reason(host: str) -> None:
+    with pytest.raises(SettingsError, match=r"^DRIFTSERVE_HOST: .*expected an IPv4 address or a name, .*got '"):
+        Settings.from_environment({"DRIFTSERVE_HOST": host})
+
+
 @pytest.mark.parametrize("field", Settings.model_fields)
 @pytest.mark.parametrize("text", ["", " "])
 def test_an_empty_variable_is_refused(field: str, text: str) -> None:

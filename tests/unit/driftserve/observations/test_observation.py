@@ -1,6 +1,8 @@
 import contextlib
+import gzip
 import json
 import math
+import random
 from typing import Any
 
 import pytest
@@ -81,6 +83,20 @@ def test_any_field_of_an_observation_gives_a_batch_or_a_value_error(
 def test_an_invalid_datagram_is_a_value_error(datagram: bytes) -> None:
     with pytest.raises(ValueError, match="expected a batch of observations, got"):
         batch_from_bytes(datagram)
+
+
+@pytest.mark.parametrize(
+    "datagram",
+    [
+        gzip.compress(random.Random(0).randbytes(100_000)),  # a record that somebody packed
+        b'{"model":"m","answered_at":"%s","dropped":0,"observations":[]}' % (b"x" * 100_000),
+    ],
+    ids=["packed", "text"],
+)
+def test_the_error_about_a_long_line_is_short(datagram: bytes) -> None:
+    with pytest.raises(ValueError, match="expected a batch of observations, got") as raised:
+        batch_from_bytes(datagram)
+    assert len(str(raised.value)) < 1000
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])

