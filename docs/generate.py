@@ -147,7 +147,8 @@ CloudWatch counts and bills every combination of a name and its dimensions as on
 labels and E embedding components has **{constant} + {per_label} K + {per_component} E** custom metrics, if one sink
 sends them to CloudWatch. Only {with_features} have the feature as a dimension. Each other version of the model adds the
 same number, except for `LostMetrics` and `LostObservations`, because the dimension `Model` is the model's name and
-version.
+version. So does each other name under which a multi-model server has the archive, because `Model` then ends with
+` as NAME` ([docker.md](docker.md#many-models)).
 
 The demo's {len(DEMO_LABELS)} labels and {MAX_EMBEDDING_SIZE} components make {features} features and
 **{len(series)} custom metrics**:

@@ -36,16 +36,19 @@ def configure_logging(settings: Settings) -> None:
     logging.getLogger("driftserve").setLevel(settings.log_level)
 
 
-def build_service(model_dir: Path, settings: Settings, observe: "Observe | None" = None) -> "Service":
+def build_service(
+    model_dir: Path, settings: Settings, observe: "Observe | None" = None, server_name: str = ""
+) -> "Service":
     """Return the service for an unpacked archive.
 
     The service's observations go to `observe`. If it is None, they go to the monitor of the runtime directory, if the
-    settings have one.
+    settings have one. `server_name` is as in `served_key`.
 
     Raises:
         ArchiveError: the directory does not match its contract.
     """
     from driftserve.archive.reading import CONTRACT_FILE, directory_digest
+    from driftserve.archive.served import served_key
     from driftserve.images.decode import ImageLimits
     from driftserve.inference.model import load_model
     from driftserve.inference.service import RequestLimits, Service
@@ -57,9 +60,9 @@ def build_service(model_dir: Path, settings: Settings, observe: "Observe | None"
     model = load_model(model_dir, contract)
     check_fit(contract, model)
     if observe is None and settings.runtime_dir is not None:
-        digest = directory_digest(model_dir, contract)
-        write_contract(settings.runtime_dir, digest, contract)
-        observe = Sender(settings.runtime_dir / SOCKET_FILE, digest).send
+        key = served_key(directory_digest(model_dir, contract), server_name)
+        write_contract(settings.runtime_dir, key, contract)
+        observe = Sender(settings.runtime_dir / SOCKET_FILE, key).send
     image = ImageLimits(settings.max_image_pixels, settings.max_image_side, settings.max_image_frames)
     limits = RequestLimits(settings.max_request_bytes, settings.max_instances, settings.max_decode_seconds, image)
     return Service(contract, model, observe, limits)

@@ -131,6 +131,7 @@ def _rebaseline(options: argparse.Namespace, settings: Settings) -> int:
         options.output,
         options.images,
         settings.archive_sha256,
+        options.served_as,
     )
     print(json.dumps({"archive": str(done.archive), "reference_images": done.rows}))
     return 0
@@ -252,6 +253,11 @@ def _add_monitoring(commands: "argparse._SubParsersAction[Parser]") -> None:
     rebaseline.add_argument("file", type=Path, nargs="+", help="recorded observations of traffic to accept as normal")
     _add_log(rebaseline)
     rebaseline.add_argument("--archive", type=Path, required=True, help=_ARCHIVE_HELP)
+    rebaseline.add_argument(
+        "--served-as",
+        metavar="NAME",
+        help="name under which a multi-model server had the archive; needed if it had several",
+    )
     rebaseline.add_argument("--new-version", required=True, help="version of the new archive")
     rebaseline.add_argument("--output", type=Path, required=True, help="directory for the new archive")
     rebaseline.add_argument(

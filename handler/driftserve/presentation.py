@@ -22,12 +22,14 @@ def table(status: Mapping[str, Any], now: float) -> str:
         now: seconds since the epoch, for the age of the last windows.
     """
     models: list[dict[str, Any]] = list(status["models"].values())
-    rows: list[tuple[str, ...]] = [(*(column.replace("_", " ") for column in _COLUMNS), "window age")]
-    rows += [(*(str(model[column]) for column in _COLUMNS), _age(model, now)) for model in models]
+    rows: list[tuple[str, ...]] = [(*(column.replace("_", " ") for column in _COLUMNS), "calibrated", "window age")]
+    rows += [
+        (*(str(model[column]) for column in _COLUMNS), _calibrated(model["calibration"]), _age(model, now))
+        for model in models
+    ]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     lines += [f"{model['name']}: {override}" for model in models for override in model["overrides"]]
-    lines += [f"{model['name']}: {_calibration(model['calibration'])}" for model in models]
     lines += [f"{model['name']}: {_drift(report)}" for model in models for report in _drifted(model)]
     lines += [f"lost: {cause.replace('_', ' ')} {number}" for cause, number in status.get("lost", {}).items() if number]
     if (silence := status.get("silent_seconds", 0.0)) > _LONGEST_SILENCE_SECONDS:
@@ -54,11 +56,9 @@ def _drift(report: Mapping[str, Any]) -> str:
     )
 
 
-def _calibration(calibration: Mapping[str, Any]) -> str:
-    """Describe whether the windows are judged with the traffic's own dependence."""
-    if calibration["state"] == "CALIBRATED":
-        return f"calibrated on {calibration['source']}"
-    return f"calibrating, {calibration['progress']:.0%}; until then, windows are judged as if images were independent"
+def _calibrated(calibration: Mapping[str, Any]) -> str:
+    """Return whether the windows are judged with the traffic's own dependence, else the progress up to that."""
+    return "yes" if calibration["state"] == "CALIBRATED" else f"{calibration['progress']:.0%}"
 
 
 def _age(model: Mapping[str, Any], now: float) -> str:

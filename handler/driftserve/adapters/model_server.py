@@ -38,20 +38,20 @@ def handle(data: list[dict[str, Any]] | None, context: Any) -> list[bytes]:
         One JSON text per request; an empty list if `data` is None.
     """
     if data is None:
-        _load(Path(context.system_properties["model_dir"]))
+        _load(Path(context.system_properties["model_dir"]), str(context.model_name))
         return []
     with _busy:
         requests = [_to_request(row, context, index) for index, row in enumerate(data)]
         return [_to_answer(response, context, index) for index, response in enumerate(_predict(requests))]
 
 
-def _load(model_dir: Path) -> None:
+def _load(model_dir: Path, server_name: str) -> None:
     global _service, _busy
     settings = Settings.from_environment()
     configure_logging(settings)
     if settings.multi_model:  # serve the verified copy; KeyError if `worker` did not start this process
         model_dir = Path(os.environ[SERVED_DIR_VARIABLE])
-    _service = build_service(model_dir, settings)
+    _service = build_service(model_dir, settings, server_name=server_name if settings.multi_model else "")
     if settings.runtime_dir is not None:
         _busy = BusyMark(settings.runtime_dir)
 

@@ -20,6 +20,7 @@ from driftserve.errors import DataError
 from driftserve.inference.model import load_model
 from driftserve.inference.scoring import score
 from driftserve.inference.verification import verify_archive
+from driftserve.observations.observation import ObservationBatch
 from driftserve.observations.replay import recorded_batches
 
 _SEED = 0
@@ -42,6 +43,7 @@ def rebaseline(
     output: Path,
     images: Path | None = None,
     allowed: Collection[str] = (),
+    server_name: str | None = None,
 ) -> Rebaselined:
     """Write `<output>/<name>.mar`: the same model as a new version, with recorded observations as its reference.
 
@@ -58,10 +60,11 @@ def rebaseline(
         images: Folder of images similar to the traffic, searched with its subfolders. Without it, power is not
             measured.
         allowed: As in `verify_archive`.
+        server_name: As in `recorded_batches`.
 
     Raises:
-        DataError: The record has too few images or an invalid line; there are too few `images`; the version is the
-            archive's own, or not one; `output` already has an archive of this name.
+        DataError: The record has too few images, an invalid line, or several served models; there are too few
+            `images`; the version is the archive's own, or not one; `output` already has an archive of this name.
         ArchiveError: The archive is rejected, or the record has only other archives' traffic.
     """
     contract, digest = read_archive(archive)
@@ -71,7 +74,7 @@ def rebaseline(
     target = output / f"{contract.name}.mar"
     if target.exists():
         raise DataError(f"{target} exists already; give another --output")
-    rows = _recorded_rows(lines, contract, digest)
+    rows = _recorded_rows(recorded_batches(lines, contract, digest, server_name), contract)
     with tempfile.TemporaryDirectory() as scratch:
         verified = verify_archive(archive, Path(scratch, "old"), allowed)
         golden = {image.file: (verified.directory / image.file).read_bytes() for image in contract.golden}
@@ -93,11 +96,11 @@ def _check_version(version: str) -> None:
         ) from error
 
 
-def _recorded_rows(lines: Iterable[bytes], contract: Contract, digest: str) -> Rows:
+def _recorded_rows(batches: Iterable[ObservationBatch], contract: Contract) -> Rows:
     """Return the features of the recorded images, one row for each distinct image."""
     rows: list[tuple[float, ...]] = []
     seen: set[str] = set()
-    for batch in recorded_batches(lines, digest):
+    for batch in batches:
         for observation in batch.observations:
             features, image_id = observation.features, observation.image_id
             if features is None or len(features) != len(contract.reference) or image_id in seen:

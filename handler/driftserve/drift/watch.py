@@ -89,6 +89,10 @@ class DriftWatch:
         """The state of the calibration."""
         return self._calibrator.calibration
 
+    def resume_calibration(self, progress: CalibrationProgress) -> None:
+        """Go on with a calibration that is known to have this progress now."""
+        self._calibrator = Calibrator(self._reference, self.window_size, progress)
+
     def is_duplicate(self, image_id: str | None) -> bool:
         """Return whether this image is already in the current window, for example because a client sent a retry."""
         return self._window.images.has(image_id)

@@ -3,8 +3,10 @@
 import logging
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
 from driftserve.archive.contract import Contract
+from driftserve.archive.served import digest_of, display_name
 from driftserve.drift.calibration import NOT_CALIBRATED, CalibrationProgress
 from driftserve.drift.overrides import NO_OVERRIDES, DriftOverrides
 from driftserve.drift.report import DriftReport, Horizon, Verdict
@@ -21,17 +23,17 @@ _SMALLEST_P_VALUE = 1e-100  # smallest value of `DriftPValue`, since CloudWatch 
 
 
 class Monitor:
-    """Watches the observations of all workers, separately for each model.
+    """Watches the observations of all workers, separately for each served model, by its key (`archive.served`).
 
     The times of reports come from the batches, so that the same batches give the same reports.
 
     Args:
-        find_contract: Returns the contract of an archive digest, or None while there is none.
+        find_contract: Returns the contract of a served model, or None while there is none.
         endpoint_name: The dimension `EndpointName` of every metric.
         variant_name: The dimension `VariantName` of every metric.
         overrides: The operator's settings for all models. The archives' certificates were measured without them, so
             reports and status mention them.
-        find_calibration: Returns the calibration with which the watch of an archive digest begins.
+        find_calibration: Returns the calibration with which the watch of a served model begins.
     """
 
     def __init__(
@@ -48,24 +50,24 @@ class Monitor:
         self._overrides = overrides
         self._find_calibration = find_calibration
         self._models: dict[str, _WatchedModel] = {}
-        self._lost: Counter[str] = Counter()  # lost observations, by digests without a contract
+        self._lost: Counter[str] = Counter()  # lost observations, by keys without a contract
 
-    def watch(self, digest: str) -> bool:
+    def watch(self, key: str) -> bool:
         """Start watching a model; return False if it has no contract."""
-        if digest not in self._models:
-            self._add_model(digest)
-        return digest in self._models
+        if key not in self._models:
+            self._add_model(key)
+        return key in self._models
 
-    def contract(self, digest: str) -> Contract:
+    def contract(self, key: str) -> Contract:
         """Return the contract of a model that is watched."""
-        return self._models[digest].drift.contract
+        return self._models[key].drift.contract
 
-    def knows(self, digest: str) -> bool:
+    def knows(self, key: str) -> bool:
         """Return whether a model is watched. If it is not, try to start watching it.
 
         After a model's first lost observations this does not try again.
         """
-        return digest in self._models or (digest not in self._lost and self.watch(digest))
+        return key in self._models or (key not in self._lost and self.watch(key))
 
     def observe(self, batch: ObservationBatch) -> tuple[DriftReport, ...] | None:
         """Process a worker's batch; return the reports on the windows that it fills.
@@ -83,42 +85,45 @@ class Monitor:
         """Return the metrics of the period that ends at `now`, in seconds since the epoch."""
         return [metric for model in self._models.values() for metric in model.collect(now)]
 
-    def forget(self, digest: str, now: float) -> list[Metric]:
+    def forget(self, key: str, now: float) -> list[Metric]:
         """Stop watching a model whose contract was removed; return its final metrics."""
-        model = self._models.pop(digest, None)
+        model = self._models.pop(key, None)
         if model is None:
             return []
-        logger.info("stopped watching %s (%s)", model.drift.contract.display_name, digest[:12])
+        logger.info("stopped watching %s (%s)", model.name, digest_of(key)[:12])
         return model.collect(now)
 
     def status(self) -> dict[str, ModelStatus]:
-        """Return each model's status by its archive's content digest, since two archives may have the same name."""
-        return {digest: model.status() for digest, model in self._models.items()}
+        """Return each model's status by its key, since two archives may have the same name."""
+        return {key: model.status() for key, model in self._models.items()}
 
     def progress(self) -> dict[str, Progress]:
-        """Return the progress of each model's watch, by the archive's content digest."""
-        return {digest: model.drift.progress for digest, model in self._models.items()}
+        """Return the progress of each model's watch, by the model's key."""
+        return {key: model.drift.progress for key, model in self._models.items()}
 
     @property
     def lost(self) -> int:
         """Number of lost observations, of models without a contract."""
         return self._lost.total()
 
-    def _add_model(self, digest: str) -> None:
-        contract = self._find_contract(digest)
+    def _add_model(self, key: str) -> None:
+        contract = self._find_contract(key)
         if contract is None:
             return
-        self._models[digest] = _WatchedModel(
-            DriftWatch(contract, self._overrides, Progress(calibration=self._find_calibration(digest))),
-            Aggregator(common_dimensions(self._endpoint_name, self._variant_name, contract.display_name), digest[:12]),
+        name, source = display_name(contract, key), digest_of(key)[:12]
+        self._models[key] = _WatchedModel(
+            name,
+            DriftWatch(contract, self._overrides, Progress(calibration=self._find_calibration(key))),
+            Aggregator(common_dimensions(self._endpoint_name, self._variant_name, name), source),
         )
-        logger.info("watching %s (%s)", contract.display_name, digest[:12])
+        logger.info("watching %s (%s)", name, source)
 
 
 class _WatchedModel:
     """One model's counters, metrics and last report."""
 
-    def __init__(self, drift: DriftWatch, aggregator: Aggregator) -> None:
+    def __init__(self, name: str, drift: DriftWatch, aggregator: Aggregator) -> None:
+        self.name = name
         self.drift = drift
         self._aggregator = aggregator
         self._alarms = self._dropped = 0
@@ -138,8 +143,8 @@ class _WatchedModel:
                 continue
             self._measure(observation)
             for report in self._watch(observation, batch.answered_at):
-                self._record_report(report)
-                reports.append(report)
+                reports.append(replace(report, model=self.name))
+                self._record_report(reports[-1])
         return reports
 
     def collect(self, now: float) -> list[Metric]:
@@ -152,7 +157,7 @@ class _WatchedModel:
 
     def status(self) -> ModelStatus:
         return ModelStatus(
-            name=self.drift.contract.display_name,
+            name=self.name,
             state=self._state,
             windows=self.drift.windows,
             long_windows=self.drift.long_windows,

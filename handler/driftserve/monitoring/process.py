@@ -20,9 +20,9 @@ from driftserve.runtime.calibrations import write_calibration
 from driftserve.runtime.directory import (
     RuntimeLock,
     forget_unloaded,
-    known_digests,
+    known_keys,
     lock_runtime,
-    unloaded_digests,
+    unloaded_keys,
     write_contract,
 )
 from driftserve.runtime.status import Losses, touch_status, write_status
@@ -67,9 +67,9 @@ class MonitorProcess:
         self._period_seconds = period_seconds
         self._recorder = recorder
         self._inbox = Inbox()
-        self._watched: set[str] = set()  # digests whose contracts the monitor has
-        self._unreadable: set[str] = set()  # digests whose contracts could not be read in this period
-        self._calibrations: dict[str, CalibrationProgress] = {}  # as they were written
+        self._watched: set[str] = set()  # keys whose contracts the monitor has
+        self._unreadable: set[str] = set()  # keys whose contracts could not be read in this period
+        self._calibrations: dict[str, CalibrationProgress] = {}  # as they were written, by key
         self._queue_full = self._not_understood = 0
         self._lost_observations = Aggregator(dimensions)
         self._reported = Losses()  # losses that are already in the metrics
@@ -126,21 +126,23 @@ class MonitorProcess:
         """Write again what a cleaner of old files has removed: the lock and the contracts. The windows go on."""
         try:
             lock.restore()
-            for digest in self._watched - known_digests(self._runtime_dir) - unloaded_digests(self._runtime_dir):
-                write_contract(self._runtime_dir, digest, self._monitor.contract(digest))
+            for key in self._watched - known_keys(self._runtime_dir) - unloaded_keys(self._runtime_dir):
+                write_contract(self._runtime_dir, key, self._monitor.contract(key))
         except OSError:
             if not self._is_status_failing:
                 logger.exception("cannot write into %s; monitoring continues", self._runtime_dir)
 
     def _sync_models(self) -> bool:
         """Add new models and drop unloaded ones; return whether anything changed."""
-        known = known_digests(self._runtime_dir)
-        unloaded = unloaded_digests(self._runtime_dir)
+        known = known_keys(self._runtime_dir)
+        unloaded = unloaded_keys(self._runtime_dir)
         new, gone = known - self._watched - self._unreadable, self._watched & unloaded
-        for digest in sorted(new):
-            (self._watched if self._monitor.watch(digest) else self._unreadable).add(digest)
-        for digest in sorted(gone):
-            self._publisher.publish(self._monitor.forget(digest, time.time()))
+        for key in sorted(new):
+            (self._watched if self._monitor.watch(key) else self._unreadable).add(key)
+        for key in sorted(gone):
+            self._publisher.publish(self._monitor.forget(key, time.time()))
+        if gone and self._recorder is not None:
+            self._recorder.start_part()  # a replay must see that a model's windows begin again
         self._watched -= gone
         forget_unloaded(self._runtime_dir, unloaded)
         return bool(gone) or not new.isdisjoint(self._watched)
@@ -166,15 +168,15 @@ class MonitorProcess:
 
     def _keep_calibrations(self) -> None:
         """Write the calibrations that have changed, for a monitor that replaces this one if it dies."""
-        for digest, progress in self._monitor.progress().items():
-            if progress.calibration is self._calibrations.get(digest, NOT_CALIBRATED):
+        for key, progress in self._monitor.progress().items():
+            if progress.calibration is self._calibrations.get(key, NOT_CALIBRATED):
                 continue
-            self._calibrations[digest] = progress.calibration
+            self._calibrations[key] = progress.calibration
             try:
-                write_calibration(self._runtime_dir, digest, progress.calibration)
+                write_calibration(self._runtime_dir, key, progress.calibration)
             except OSError:
                 if not self._is_status_failing:
-                    logger.exception("cannot write the calibration of %s; monitoring continues", digest[:12])
+                    logger.exception("cannot write the calibration of %s; monitoring continues", key[:12])
 
     def _collect(self, now: float) -> list[Metric]:
         """Return the metrics of the period that ends at `now`, in seconds since the epoch."""

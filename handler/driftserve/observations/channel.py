@@ -51,7 +51,7 @@ class Sender:
         clock: Callable[[], float] = time.time,  # seconds since the epoch
         retry_seconds: float = _RETRY_SECONDS,
     ) -> None:
-        """Send to the monitor's socket at `path`; `model` is the digest of the archive that the worker serves."""
+        """Send to the monitor's socket at `path`; `model` is the key of the served model."""
         self._path = str(path)
         self._model = model
         self._clock = clock

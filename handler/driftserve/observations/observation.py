@@ -41,8 +41,9 @@ class Observation:
 class ObservationBatch:
     """What one worker sends in one datagram: new observations, and older observations that it could not send before.
 
-    `model` is the archive's content digest. `answered_at` is when the last image was answered, in seconds since the
-    epoch. `dropped` counts the observations that this worker has dropped since its last delivered batch.
+    `model` is the key of the served model (`archive.served`). `answered_at` is when the last image was answered, in
+    seconds since the epoch. `dropped` counts the observations that this worker has dropped since its last delivered
+    batch.
     """
 
     model: str

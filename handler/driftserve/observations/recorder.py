@@ -77,7 +77,7 @@ class Recorder:
 
         Args:
             datagram: The batch as it arrived, one line of JSON.
-            progress: Returns the progress of each model's watch, by digest; it is called at the start of each file.
+            progress: Returns the progress of each model's watch, by key; it is called at the start of each part.
         """
         self._append(self._observations, datagram, lambda: self._header(progress()))
 
@@ -85,6 +85,10 @@ class Recorder:
         """Append the reports on the windows that the last batch filled."""
         for report in reports:
             self._append(self._reports, report_to_json(report).encode(), lambda: b"")
+
+    def start_part(self) -> None:
+        """Start a new part of the record: write the progress of all watches again before the next batch."""
+        self._observations.close()
 
     def close(self) -> None:
         """Close the files and release the directory."""
@@ -95,16 +99,14 @@ class Recorder:
             self._lock = None
 
     def _header(self, before: Mapping[str, Progress]) -> bytes:
-        """Return the first line of a file.
+        """Return the first line of a part.
 
         The line has no image ids if they would not fit. A replay may then count an image twice.
         """
         header = record_header(before, self._overrides)
         if len(header) <= self._most_header_bytes:
             return header
-        numbers = {
-            digest: Progress(progress.observations, (), progress.calibration) for digest, progress in before.items()
-        }
+        numbers = {key: Progress(progress.observations, (), progress.calibration) for key, progress in before.items()}
         return record_header(numbers, self._overrides)
 
     def _append(self, file: "_RotatingFile", line: bytes, first_line: Callable[[], bytes]) -> None:

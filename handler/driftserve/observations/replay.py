@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import get_args
+from urllib.parse import unquote
 
 from pydantic import ConfigDict, TypeAdapter
 
 from driftserve.archive.contract import Contract, DriftPolicy
+from driftserve.archive.served import digest_of, display_name, encoded_name, encoded_name_of
 from driftserve.drift.calibration import NOT_CALIBRATED, CalibrationProgress
 from driftserve.drift.overrides import NO_OVERRIDES, DriftOverrides
 from driftserve.drift.report import DriftReport
@@ -34,6 +36,7 @@ class _LiveWindow:
 
     def __init__(self, size: int, before: Progress) -> None:
         self.observations = before.observations
+        self.size = size
         self._images = WindowImages(size, before.observations, before.image_ids)
 
     def add(self, batch: ObservationBatch, columns: int) -> None:
@@ -50,7 +53,10 @@ def replay(
     digest: str,
     overrides: DriftOverrides = NO_OVERRIDES,
 ) -> Iterator[DriftReport]:
-    """Yield the reports on the recorded observations of one model. They equal the live monitor's reports.
+    """Yield the reports on the recorded observations of one archive. They equal the live monitor's reports.
+
+    A multi-model server can serve the archive under several names. Each has its own windows, and `DriftReport.model`
+    tells them apart.
 
     If the record begins in the middle of a window, skip the rest of that window. At a restart of the monitor, start new
     windows.
@@ -66,39 +72,73 @@ def replay(
         DataError: A line is not in the record's format; the message gives its number.
     """
     header = _Header({})
-    watch = _watch(contract, overrides, header, Progress())
-    live = _LiveWindow(contract.drift.window_size, Progress())
+    watched: dict[str, tuple[_LiveWindow, DriftWatch]] = {}  # by the served model's key
     models = set()
     for entry in _entries(lines):
         if isinstance(entry, _Header):
-            before = entry.before.get(digest, Progress())
-            if before.observations != live.observations or entry.overrides != header.overrides:
-                # Lines are missing before this header, or another monitor process began here.
-                live = _LiveWindow(entry.overrides.window_size or contract.drift.window_size, before)
-                watch = _watch(contract, overrides, entry, before)
+            for key, (live, watch) in list(watched.items()):
+                before = entry.before.get(key, Progress())
+                if before.observations != live.observations or entry.overrides != header.overrides:
+                    # Lines are missing before this header, or another watch of the model began here.
+                    del watched[key]
+                elif before.calibration != NOT_CALIBRATED and watch.window_size == live.size:
+                    watch.resume_calibration(before.calibration)  # a window whose start is missing had its part in it
             header = entry
             continue
-        models.add(entry.model)
-        if entry.model == digest:
-            live.add(entry, len(contract.reference))
-            yield from _reports(watch, entry)
+        models.add(digest_of(entry.model))
+        if digest_of(entry.model) != digest:
+            continue
+        if entry.model not in watched:
+            before = header.before.get(entry.model, Progress())
+            live = _LiveWindow(header.overrides.window_size or contract.drift.window_size, before)
+            watched[entry.model] = live, _watch(contract, overrides, header, before)
+        live, watch = watched[entry.model]
+        live.add(entry, len(contract.reference))
+        name = display_name(contract, entry.model)
+        yield from (replace(report, model=name) for report in _reports(watch, entry))
     _check_models(models, digest)
 
 
-def recorded_batches(lines: Iterable[bytes], digest: str) -> Iterator[ObservationBatch]:
-    """Yield the batches of one model in a record, in order.
+def recorded_batches(
+    lines: Iterable[bytes], contract: Contract, digest: str, server_name: str | None = None
+) -> Iterator[ObservationBatch]:
+    """Yield the batches of one served model in a record, in order.
+
+    Args:
+        lines: Lines of the record.
+        contract: The archive's contract.
+        digest: The archive's content digest.
+        server_name: The name under which a multi-model server had the archive; None if it had only one name.
 
     Raises:
         ArchiveError: There are observations, but none of this model.
-        DataError: A line is not in the record's format; the message gives its number.
+        DataError: A line is not in the record's format; the message gives its number. Or the archive was served under
+            several names, and `server_name` is None.
     """
     models = set()
+    names = set()
+    chosen = None if server_name is None else encoded_name(server_name)
     for entry in _entries(lines):
-        if isinstance(entry, ObservationBatch):
-            models.add(entry.model)
-            if entry.model == digest:
-                yield entry
+        if isinstance(entry, _Header):
+            continue
+        models.add(digest_of(entry.model))
+        if digest_of(entry.model) != digest:
+            continue
+        name = encoded_name_of(entry.model) or contract.name
+        names.add(name)
+        if chosen is None and len(names) > 1:
+            raise DataError(
+                f"expected the traffic of one served model, got that of {' and '.join(map(unquote, sorted(names)))}; "
+                "choose one with --served-as"
+            )
+        if name == (chosen or name):
+            yield entry
     _check_models(models, digest)
+    if chosen is not None and names and chosen not in names:
+        raise ArchiveError(
+            f"expected observations of the archive as {server_name}, got {', '.join(map(unquote, sorted(names)))}; "
+            "choose one of these with --served-as"
+        )
 
 
 def record_header(
@@ -108,16 +148,14 @@ def record_header(
     """Return the first line of a part of a record, without a newline. `replay` needs it to continue the windows.
 
     Args:
-        before: Progress of each model's watch since the monitor started, by digest; models without any may be missing.
+        before: Progress of each model's watch since the monitor started, by key; models without any may be missing.
         overrides: The operator's drift settings.
     """
     policy = asdict(overrides)
-    numbers = {digest: progress.observations for digest, progress in before.items()}
-    image_ids = {digest: progress.image_ids for digest, progress in before.items() if progress.image_ids}
+    numbers = {key: progress.observations for key, progress in before.items()}
+    image_ids = {key: progress.image_ids for key, progress in before.items() if progress.image_ids}
     calibrations = {
-        digest: asdict(progress.calibration)
-        for digest, progress in before.items()
-        if progress.calibration != NOT_CALIBRATED
+        key: asdict(progress.calibration) for key, progress in before.items() if progress.calibration != NOT_CALIBRATED
     }
     header = {
         "observations_before": numbers,
@@ -156,10 +194,8 @@ def _entry(line: bytes) -> ObservationBatch | _Header:
         image_ids = header.pop("image_ids_before")
         calibrations = _CALIBRATIONS.validate_python(header.pop("calibrations_before", {}))
         before = {
-            digest: Progress(
-                int(number), tuple(map(str, image_ids.get(digest, ()))), calibrations.get(digest, NOT_CALIBRATED)
-            )
-            for digest, number in header.pop("observations_before").items()
+            key: Progress(int(number), tuple(map(str, image_ids.get(key, ()))), calibrations.get(key, NOT_CALIBRATED))
+            for key, number in header.pop("observations_before").items()
         }
         if any(progress.observations < 0 for progress in before.values()):
             raise ValueError("expected observations_before >= 0, got a negative number")

@@ -17,14 +17,14 @@ _CALIBRATION = TypeAdapter(CalibrationProgress, config=ConfigDict(allow_inf_nan=
 _MOST_BYTES = 16 << 20
 
 
-def write_calibration(runtime_dir: Path, digest: str, progress: CalibrationProgress) -> None:
+def write_calibration(runtime_dir: Path, key: str, progress: CalibrationProgress) -> None:
     """Write the calibration of a model's watch."""
-    replace_file(_path(runtime_dir, digest), to_json(asdict(progress)).decode())
+    replace_file(_path(runtime_dir, key), to_json(asdict(progress)).decode())
 
 
-def find_calibration(runtime_dir: Path, digest: str) -> CalibrationProgress:
+def find_calibration(runtime_dir: Path, key: str) -> CalibrationProgress:
     """Return the calibration that an earlier monitor of this server wrote, or the beginning of one."""
-    path = _path(runtime_dir, digest)
+    path = _path(runtime_dir, key)
     try:
         return _CALIBRATION.validate_json(read_regular(path, _MOST_BYTES)[0])
     except FileNotFoundError:
@@ -34,5 +34,5 @@ def find_calibration(runtime_dir: Path, digest: str) -> CalibrationProgress:
         return NOT_CALIBRATED
 
 
-def _path(runtime_dir: Path, digest: str) -> Path:
-    return runtime_dir / MODELS_DIRECTORY / f"{digest}.calibration"
+def _path(runtime_dir: Path, key: str) -> Path:
+    return runtime_dir / MODELS_DIRECTORY / f"{key}.calibration"

@@ -5,9 +5,9 @@ observations.sock      the monitor's end of the channel
 server.lock            locked while a supervisor runs; the kernel unlocks it when the supervisor dies
 monitor.lock           locked while a monitor runs, in the same way
 status.json            what `driftserve status` shows; written after new observations, otherwise only its time changes
-models/<digest>.json   the contract of each model, written by the workers that serve it
-models/<digest>.calibration  how much the model's images depend on each other, written by the monitor (`calibrations`)
-models/<digest>.unloaded  exists for a moment, to tell the monitor that the model is no longer served
+models/<key>.json      the contract of each served model (`archive.served`), written by the workers that serve it
+models/<key>.calibration  how much the model's images depend on each other, written by the monitor (`calibrations`)
+models/<key>.unloaded  exists for a moment, to tell the monitor that the model is no longer served
 workers/<process id>   locked while that worker is busy (`activity`)
 store/model/           the unpacked archive that is served; store/<digest>/ in multi-model mode
 torchserve/, mms/      the server's own configuration, sockets and temporary files
@@ -50,18 +50,18 @@ def runtime_root() -> Path:
     return temporary_directory() / f"driftserve-{os.getuid()}"
 
 
-def write_contract(runtime_dir: Path, digest: str, contract: Contract) -> None:
-    """Write a model's contract for the monitor to read."""
+def write_contract(runtime_dir: Path, key: str, contract: Contract) -> None:
+    """Write a served model's contract for the monitor to read."""
     _claim(runtime_dir)
     models = runtime_dir / MODELS_DIRECTORY
     models.mkdir(exist_ok=True)
-    replace_file(models / f"{digest}.json", contract_to_json(contract))
-    (models / f"{digest}{_UNLOADED}").unlink(missing_ok=True)
+    replace_file(models / f"{key}.json", contract_to_json(contract))
+    (models / f"{key}{_UNLOADED}").unlink(missing_ok=True)
 
 
-def find_contract(runtime_dir: Path, digest: str) -> Contract | None:
+def find_contract(runtime_dir: Path, key: str) -> Contract | None:
     """Return the contract that a worker wrote, or None while no readable one exists."""
-    path = runtime_dir / MODELS_DIRECTORY / f"{digest}.json"
+    path = runtime_dir / MODELS_DIRECTORY / f"{key}.json"
     try:
         return contract_from_json(read_regular(path, _MOST_CONTRACT_BYTES)[0])
     except FileNotFoundError:
@@ -71,31 +71,31 @@ def find_contract(runtime_dir: Path, digest: str) -> Contract | None:
         return None
 
 
-def forget_contract(runtime_dir: Path, digest: str) -> None:
+def forget_contract(runtime_dir: Path, key: str) -> None:
     """Remove the contract of a model that is no longer served, and tell the monitor.
 
     A contract that is only missing is not enough: somebody may have removed old files.
     """
     models = runtime_dir / MODELS_DIRECTORY
     models.mkdir(exist_ok=True)
-    (models / f"{digest}{_UNLOADED}").touch()
-    (models / f"{digest}.json").unlink(missing_ok=True)
+    (models / f"{key}{_UNLOADED}").touch()
+    (models / f"{key}.json").unlink(missing_ok=True)
 
 
-def unloaded_digests(runtime_dir: Path) -> set[str]:
-    """Return the content digests of models that are no longer served, and that the monitor has not dropped yet."""
+def unloaded_keys(runtime_dir: Path) -> set[str]:
+    """Return the keys of models that are no longer served, and that the monitor has not dropped yet."""
     found = {path.stem for path in (runtime_dir / MODELS_DIRECTORY).glob(f"*{_UNLOADED}")}
-    return found - known_digests(runtime_dir)
+    return found - known_keys(runtime_dir)
 
 
-def forget_unloaded(runtime_dir: Path, digests: Iterable[str]) -> None:
+def forget_unloaded(runtime_dir: Path, keys: Iterable[str]) -> None:
     """Remove the files that tell the monitor to drop these models."""
-    for digest in digests:
-        (runtime_dir / MODELS_DIRECTORY / f"{digest}{_UNLOADED}").unlink(missing_ok=True)
+    for key in keys:
+        (runtime_dir / MODELS_DIRECTORY / f"{key}{_UNLOADED}").unlink(missing_ok=True)
 
 
-def known_digests(runtime_dir: Path) -> set[str]:
-    """Return the content digests of the models whose contracts are in the runtime directory."""
+def known_keys(runtime_dir: Path) -> set[str]:
+    """Return the keys of the models whose contracts are in the runtime directory."""
     return {path.stem for path in (runtime_dir / MODELS_DIRECTORY).glob("*.json")}
 
 

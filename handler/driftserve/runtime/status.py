@@ -23,11 +23,11 @@ from driftserve.validation import first_problem
 class ModelStatus:
     """The status of one model. All counts are since the monitor started.
 
-    `name` is the display name. `state` is DRIFT if the last window or the last long window drifted. `windows` and
-    `long_windows` count full windows, and `alarms` counts the drifted windows of both kinds. `observations` counts the
-    observations that entered a window; `observations_in_window` counts those in the current window. `excluded` counts
-    the observations that entered no window, by reason. `dropped` counts observations that never arrived. `overrides`
-    is as in `DriftReport`, and `calibration` that of the next window.
+    `name` is the display name (`archive.served`). `state` is DRIFT if the last window or the last long window drifted.
+    `windows` and `long_windows` count full windows, and `alarms` counts the drifted windows of both kinds.
+    `observations` counts the observations that entered a window; `observations_in_window` counts those in the current
+    window. `excluded` counts the observations that entered no window, by reason. `dropped` counts observations that
+    never arrived. `overrides` is as in `DriftReport`, and `calibration` that of the next window.
     """
 
     name: str
@@ -66,15 +66,15 @@ _MOST_BYTES = 64 << 20
 
 
 def write_status(runtime_dir: Path, models: Mapping[str, ModelStatus], lost: Losses) -> None:
-    """Write the monitor's status for `driftserve status`; the keys of `models` are content digests of archives."""
-    document = {"models": {digest: asdict(model) for digest, model in models.items()}, "lost": asdict(lost)}
+    """Write the monitor's status for `driftserve status`; the keys of `models` are those of served models."""
+    document = {"models": {key: asdict(model) for key, model in models.items()}, "lost": asdict(lost)}
     replace_file(runtime_dir / STATUS_FILE, json.dumps(document))
 
 
 def read_status(runtime_dir: Path) -> dict[str, Any]:
     """Return the monitor's last status as a JSON object.
 
-    `models` maps the content digest of each archive to a `ModelStatus`. `lost` has the `Losses`. `silent_seconds` is
+    `models` maps the key of each served model to a `ModelStatus`. `lost` has the `Losses`. `silent_seconds` is
     the time since the monitor last showed that it is alive. While the monitor starts, there is only an empty `models`.
 
     Raises:

@@ -10,8 +10,9 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from driftserve.archive.served import digest_of
 from driftserve.host.lock import lock, try_lock
-from driftserve.runtime.directory import forget_contract
+from driftserve.runtime.directory import forget_contract, known_keys
 
 _COPY = "[0-9a-f]" * 64
 _SCRATCH = "unverified-*"
@@ -53,6 +54,8 @@ def sweep(store: Path, spare: str = "") -> None:
         try:
             if try_lock(descriptor):
                 shutil.rmtree(copy, ignore_errors=True)
-                forget_contract(store.parent, copy.name)
+                for key in known_keys(store.parent) | {copy.name}:
+                    if digest_of(key) == copy.name:
+                        forget_contract(store.parent, key)
         finally:
             os.close(descriptor)

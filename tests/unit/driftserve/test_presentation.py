@@ -16,9 +16,12 @@ MODEL = {
     "observations": 650,
     "dropped": 2,
     "overrides": [],
+    "calibration": {"state": "CALIBRATING", "source": None, "progress": 0.14},
     "last_report": {"ended_at": 1000.0, "verdict": "OK"},
     "last_long_report": None,
 }
+
+CALIBRATED = {"calibration": {"state": "CALIBRATED", "source": "own traffic", "progress": 1.0}}
 
 
 def _table(*models: dict[str, object], **more: object) -> list[str]:
@@ -26,11 +29,13 @@ def _table(*models: dict[str, object], **more: object) -> list[str]:
 
 
 def test_the_status_is_a_table_with_one_line_per_model() -> None:
-    lines = _table(MODEL, MODEL | {"name": "other/12", "last_report": None}, lost={"queue_full": 0}, silent_seconds=0.2)
-    assert " ".join(lines[0].split()) == "name state windows long windows alarms observations dropped window age"
+    other = MODEL | CALIBRATED | {"name": "other/12", "last_report": None}
+    lines = _table(MODEL, other, lost={"queue_full": 0}, silent_seconds=0.2)
+    columns = "name state windows long windows alarms observations dropped calibrated window age"
+    assert " ".join(lines[0].split()) == columns
     assert [line.split() for line in lines[1:]] == [
-        ["scenes/1", "OK", "3", "0", "0", "650", "2", "90", "s"],
-        ["other/12", "OK", "3", "0", "0", "650", "2", "-"],
+        ["scenes/1", "OK", "3", "0", "0", "650", "2", "14%", "90", "s"],
+        ["other/12", "OK", "3", "0", "0", "650", "2", "yes", "-"],
     ]
     assert lines[1].index("OK") == lines[2].index("OK")
 

@@ -136,5 +136,8 @@ def test_the_command_prints_what_it_wrote(archive: Path, tmp_path: Path, capsys:
     assert main(["rebaseline", str(record), *options]) == 0
     written = json.loads(capsys.readouterr().out)
     assert written == {"archive": str(tmp_path / "out" / "tiny.mar"), "reference_images": 260}
+    elsewhere = [*options[:-1], str(tmp_path / "other"), "--served-as", "night"]
+    assert main(["rebaseline", str(record), *elsewhere]) == 1
+    assert "expected observations of the archive as night, got tiny" in capsys.readouterr().err
     assert main(["rebaseline", str(record), *options[:-1], "/dev/null"]) == 1
     assert "driftserve: " in capsys.readouterr().err

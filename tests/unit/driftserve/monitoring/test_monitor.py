@@ -99,7 +99,7 @@ def test_a_period_starts_empty_but_repeats_the_verdict_with_its_age(monitor: Mon
     _send(monitor, _moved(contract, 50), answered_at=1000.0)
     monitor.collect(1001.0)
     later = {metric.name: metric.values for metric in monitor.collect(1090.0)}
-    assert later == {"DriftState": (1.0,), "DriftWindowAge": (90.0,)}
+    assert later == {"DriftState": (1.0,), "DriftWindowAge": (90.0,), "Calibrated": (0.0,)}
     _send(monitor, _calm(contract, 50), answered_at=1100.0)  # the next verdict replaces the alarm
     metrics = _by_name(monitor.collect(1050.0))  # a clock that was set back must not give a negative age
     assert (metrics["DriftState"][0].values, metrics["DriftWindowAge"][0].values) == ((0.0,), (0.0,))
@@ -319,3 +319,15 @@ def test_a_missing_contract_is_looked_up_only_rarely(contract: Contract) -> None
     assert len(looked_for) <= 2
     assert monitor.lost == 20
     assert Monitor({"e" * 64: contract}.get, "endpoint", "variant").knows("e" * 64)
+
+
+def test_two_names_of_one_archive_share_nothing(contract: Contract) -> None:
+    monitor = Monitor(lambda _: contract, "my-endpoint", "AllTraffic")
+    day, night = f"{DIGEST}@day", f"{DIGEST}@night"
+    monitor.observe(ObservationBatch(day, 0.0, tuple(_calm(contract, 50))))
+    monitor.observe(ObservationBatch(night, 0.0, tuple(_moved(contract, 60))))
+    assert {key: status.state for key, status in monitor.status().items()} == {day: Verdict.OK, night: Verdict.DRIFT}
+    metrics = _by_name(monitor.collect(1.0))
+    models = {dict(metric.dimensions)["Model"]: metric.values for metric in metrics["DriftState"]}
+    assert models == {"tiny/7 as day": (0.0,), "tiny/7 as night": (1.0,)}
+    assert {metric.source for metric in metrics["Images"]} == {DIGEST[:12]}

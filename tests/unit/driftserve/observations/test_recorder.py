@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from driftserve.drift.overrides import DriftOverrides
-from driftserve.drift.report import DriftReport, Verdict, report_to_json
+from driftserve.drift.report import Calibration, DriftReport, Verdict, report_to_json
 from driftserve.drift.watch import Progress
 from driftserve.observations.recorder import Recorder, oldest_first
 from driftserve.observations.replay import record_header
 
-REPORT = DriftReport(Verdict.OK, "tiny/7", "window", 1, 1.0, 50, 0.001, (), 0.9, 0.9, (), ())
+REPORT = DriftReport(Verdict.OK, "tiny/7", "window", 1, 1.0, 50, 0.001, (), 0.9, 0.9, (), Calibration(), ())
 EMPTY_HEADER = record_header({})
 
 
@@ -121,6 +121,7 @@ def test_the_header_contains_the_settings_of_the_operator(tmp_path: Path) -> Non
     assert header == {
         "observations_before": {},
         "image_ids_before": {},
+        "calibrations_before": {},
         "window_size": 30,
         "windows_between_false_alarms": 10,
         "label_shift": "report",

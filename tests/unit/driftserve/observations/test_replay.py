@@ -13,12 +13,13 @@ from driftserve.errors import ArchiveError, DataError
 from driftserve.monitoring.monitor import Monitor
 from driftserve.observations.observation import Observation, ObservationBatch
 from driftserve.observations.recorder import Recorder, oldest_first
-from driftserve.observations.replay import record_header, replay
+from driftserve.observations.replay import record_header, recorded_batches, replay
 from driftserve.settings import LabelShift
 from observation_datagrams import to_datagram
 
 DIGEST = "d" * 64
 OTHER = "e" * 64
+NAMES = ("day", "night")
 
 
 def _batches(contract: Contract, number: int, seed: int = 0, model: str = DIGEST) -> list[ObservationBatch]:
@@ -84,6 +85,12 @@ def test_a_replay_equals_the_reports_of_the_live_monitor_byte_for_byte(
     assert {b'"DRIFT"' in report for report in reports} == {True, False}
 
 
+def _uncalibrated(line: bytes) -> dict[str, object]:
+    report = json.loads(line)
+    del report["calibration"]
+    return report
+
+
 @pytest.mark.parametrize("number", [400, 430, 460])
 def test_a_record_with_a_missing_start_gives_its_complete_windows(
     tmp_path: Path, contract: Contract, number: int
@@ -98,6 +105,8 @@ def test_a_record_with_a_missing_start_gives_its_complete_windows(
         [[line for line in part if horizon in line] for part in (reports, recorded)]
         for horizon in (b'"horizon":"window"', b'"horizon":"long window"')
     )
+    # The window whose start is missing was a part of the calibration.
+    windows, long_windows = ([list(map(_uncalibrated, lines)) for lines in part] for part in (windows, long_windows))
     assert windows[0] == windows[1][-len(windows[0]) :]
     assert long_windows[0] == long_windows[1][-len(long_windows[0]) :]
     assert (len(windows[0]), len(long_windows[0])) >= (10, 1)
@@ -163,6 +172,42 @@ def test_batches_of_another_model_are_ignored(tmp_path: Path, contract: Contract
     _live(tmp_path / "mixed", contract, mixed)
     _live(tmp_path / "mine", contract, mine)
     assert _replayed(tmp_path / "mixed", contract) == _recorded(tmp_path / "mine", "reports") != []
+
+
+def test_each_name_of_an_archive_has_its_own_windows_in_a_replay(tmp_path: Path, contract: Contract) -> None:
+    day, night = (_batches(contract, 60, model=f"{DIGEST}@{name}", seed=seed) for seed, name in enumerate(NAMES))
+    mixed = [batch for pair in zip(day, night, strict=True) for batch in pair]
+    monitor = Monitor(lambda _: contract, "e", "v")
+    recorder = Recorder(tmp_path, 10**8)
+    for index, batch in enumerate(mixed):
+        if index == 61:
+            monitor.forget(day[0].model, 0.0)  # it is unloaded, and loaded again
+            recorder.start_part()
+        monitor.watch(batch.model)
+        recorder.record_batch(to_datagram(batch), monitor.progress)
+        recorder.record_reports(monitor.observe(batch) or ())
+    recorder.close()
+    reports = _replayed(tmp_path, contract)
+    assert reports == _recorded(tmp_path, "reports")
+    windows = [
+        (report["model"], report["window"]) for report in map(json.loads, reports) if len(report["horizon"]) == 6
+    ]
+    assert windows.count(("tiny/7 as day", 1)) == 2
+    assert windows.count(("tiny/7 as night", 1)) == 1
+    assert ("tiny/7 as night", 4) in windows
+
+
+def test_the_traffic_of_one_name_is_taken_from_a_record(contract: Contract) -> None:
+    keys = (DIGEST, f"{DIGEST}@day", f"{DIGEST}@tiny", f"{OTHER}@day")
+    batches = [batch for key in keys for batch in _batches(contract, 1, model=key)]
+    lines = [record_header({}), *map(to_datagram, batches)]
+    chosen = [[batch.model for batch in recorded_batches(lines, contract, DIGEST, name)] for name in ("day", "tiny")]
+    assert chosen == [[keys[1]], [keys[0], keys[2]]]  # a line without a name is of the archive's own name
+    assert [batch.model for batch in recorded_batches(lines, contract, OTHER)] == [keys[3]]
+    with pytest.raises(DataError, match="got that of day and tiny; choose one with --served-as"):
+        list(recorded_batches(lines, contract, DIGEST))
+    with pytest.raises(ArchiveError, match="expected observations of the archive as night, got day, tiny"):
+        list(recorded_batches(lines, contract, DIGEST, "night"))
 
 
 def test_a_record_of_only_other_models_is_refused(contract: Contract) -> None:

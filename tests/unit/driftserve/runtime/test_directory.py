@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from driftserve.archive.contract import Contract
-from driftserve.drift.report import DriftReport, FeatureTest, Verdict, report_to_json
+from driftserve.drift.report import Calibration, DriftReport, FeatureTest, Verdict, report_to_json
 from driftserve.errors import MonitorError, MonitorNotFound, SettingsError
 from driftserve.runtime import directory as runtime
 from driftserve.runtime.status import Losses, ModelStatus, read_status, touch_status, write_status
@@ -23,6 +23,7 @@ REPORT = DriftReport(
     estimated_accuracy=0.8,
     reference_accuracy=0.9,
     overrides=("a",),
+    calibration=Calibration("CALIBRATING", None, 0.02),
     tests=(
         FeatureTest("margin", "ks", "confidence", 0.25, 1e-9, "lower", (0.1, 0.2, 0.3, 0.4, 0.5), (0.5,) * 5, True),
     ),
@@ -39,6 +40,7 @@ STATUS = ModelStatus(
     excluded={"test": 1, "failed": 0, "duplicate": 4},
     dropped=2,
     overrides=("a",),
+    calibration=Calibration("CALIBRATING", None, 0.04),
     last_report=REPORT,
     last_long_report=None,
 )
@@ -84,17 +86,18 @@ def test_a_report_is_one_line_of_json() -> None:
     assert report_to_json(REPORT) == (
         '{"verdict":"DRIFT","model":"tiny/7","horizon":"window","window":1,"ended_at":1.5,"observations":50,'
         '"level":0.001,"shifts":["confidence"],"estimated_accuracy":0.8,"reference_accuracy":0.9,"overrides":["a"],'
+        '"calibration":{"state":"CALIBRATING","source":null,"progress":0.02},'
         '"tests":[{"feature":"margin","test":"ks","shift":"confidence","statistic":0.25,"p_value":1e-09,'
         '"direction":"lower","window":[0.1,0.2,0.3,0.4,0.5],"reference":[0.5,0.5,0.5,0.5,0.5],"is_drift":true}]}'
     )
 
 
-def test_known_digests_are_those_of_the_written_contracts(tmp_path: Path, contract: Contract) -> None:
-    assert runtime.known_digests(tmp_path) == set()
+def test_known_keys_are_those_of_the_written_contracts(tmp_path: Path, contract: Contract) -> None:
+    assert runtime.known_keys(tmp_path) == set()
     runtime.write_contract(tmp_path, "abc", contract)
     runtime.write_contract(tmp_path, "def", contract)
     (tmp_path / "models" / ".ghi.json.7").touch()  # still being written
-    assert runtime.known_digests(tmp_path) == {"abc", "def"}
+    assert runtime.known_keys(tmp_path) == {"abc", "def"}
 
 
 def test_several_running_monitors_are_listed(root: Path) -> None:

@@ -1,14 +1,18 @@
-"""The cleaner unregisters models that a multi-model server could not load, and keeps all others."""
+"""The cleaner unregisters models that a multi-model server could not load, forgets unloaded ones, keeps all others."""
 
 import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
+from driftserve.archive.contract import Contract
+from driftserve.archive.served import served_key
 from driftserve.host.stop import StopFlag
+from driftserve.runtime.directory import known_keys, unloaded_keys, write_contract
 from driftserve.servers.failed_models import FailedModelCleaner
 from processes import wait_for
 
@@ -24,6 +28,7 @@ class FakeTorchServe(ThreadingHTTPServer):
     def __init__(self, **models: tuple[int, str | None]) -> None:
         super().__init__(("127.0.0.1", 0), FakeManagement)
         self.models = models
+        self.unlisted: set[str] = set()  # as if they had changed their places between two pages
         self.described: list[str] = []
         self.lists = 0
 
@@ -38,11 +43,15 @@ class FakeManagement(BaseHTTPRequestHandler):
             start = int(query.partition("next_page_token=")[2])
             self.server.lists += start == 0
             listed: dict[str, object] = {
-                "models": [{"modelName": name} for name in sorted(models)[start : start + PAGE]]
+                "models": [
+                    {"modelName": name}
+                    for name in sorted(models)[start : start + PAGE]
+                    if name not in self.server.unlisted
+                ]
             }
             more = {"nextPageToken": str(start + PAGE)} if start + PAGE < len(models) else {}
             return self._answer(200, listed | more)
-        name = path.removeprefix("/models/")
+        name = unquote(path.removeprefix("/models/"))
         self.server.described.append(name)
         if name not in models:
             return self._answer(404, {"code": 404})
@@ -102,3 +111,24 @@ def test_a_model_that_starts_to_load_is_kept_until_it_fails(server: FakeTorchSer
 def test_a_healthy_model_is_described_only_once(server: FakeTorchServe) -> None:
     wait_for(lambda: server.lists >= 6, 10)
     assert server.described.count("a") == 1
+
+
+def test_one_of_the_names_of_an_archive_is_forgotten_when_it_is_unloaded(tmp_path: Path, contract: Contract) -> None:
+    names = ("day", "night", "a shift/2", "long" * 99)
+    keys = {name: served_key("d" * 64, name) for name in names}
+    for key in keys.values():
+        write_contract(tmp_path, key, contract)
+    stop = StopFlag()
+    with FakeTorchServe(**dict.fromkeys(names, WELL)) as fake:
+        threading.Thread(target=fake.serve_forever, args=(0.02,), daemon=True).start()
+        thread = FailedModelCleaner("127.0.0.1", fake.server_address[1], tmp_path / "store", stop, 0.005)
+        thread.start()
+        fake.unlisted.add("day")
+        wait_for(lambda: fake.described.count("day") >= 3, 20)  # asked, since it may be only missing in the list
+        assert known_keys(tmp_path) == set(keys.values())
+        fake.models = {"day": WELL}
+        wait_for(lambda: known_keys(tmp_path) == {keys["day"]}, 20)
+        assert unloaded_keys(tmp_path) == {keys[name] for name in names[1:]}
+        stop.set()
+        thread.join()
+        fake.shutdown()

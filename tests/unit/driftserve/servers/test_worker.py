@@ -132,12 +132,12 @@ def test_a_copy_that_no_worker_uses_is_removed(archive: Path, settings: Settings
     descriptor = os.open(store / held, os.O_RDONLY)
     fcntl.flock(descriptor, fcntl.LOCK_SH)
     (settings.runtime_dir / "models").mkdir()
-    for name in (held, left):
-        (settings.runtime_dir / "models" / f"{name}.json").touch()
+    for key in (f"{held}@day", left, f"{left}@day", f"{left}@night"):
+        (settings.runtime_dir / "models" / f"{key}.json").touch()
     served = served_directory(_placed(archive, settings), settings)
     os.close(descriptor)
     assert {path.name for path in store.glob("?" * 64)} == {held, served.name}
-    assert [path.stem for path in settings.runtime_dir.glob("models/*.json")] == [held]
+    assert [path.stem for path in settings.runtime_dir.glob("models/*.json")] == [f"{held}@day"]
 
 
 def test_the_worker_uses_the_copy_for_every_program_that_the_server_starts(
