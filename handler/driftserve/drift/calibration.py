@@ -4,6 +4,7 @@ import logging
 from dataclasses import dataclass
 
 import numpy as np
+from pydantic import FiniteFloat
 
 from driftserve.drift.dependence import (
     NO_DIFFERENCES,
@@ -31,7 +32,7 @@ class CalibrationProgress:
 
     windows: int = 0
     differences: Differences = NO_DIFFERENCES
-    effects: tuple[float, ...] = ()
+    effects: tuple[FiniteFloat, ...] = ()
     first: int = 0
     last: int = 0
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import FiniteFloat
 from scipy import stats
 
 from driftserve.drift.reference import Reference
@@ -55,8 +56,8 @@ class Differences:
     """
 
     windows: int = 0
-    sums: tuple[float, ...] = ()
-    last: tuple[float, ...] = ()
+    sums: tuple[FiniteFloat, ...] = ()
+    last: tuple[FiniteFloat, ...] = ()
 
     def added(self, window: WindowCounts, reference: Reference) -> "Differences":
         """Return what is known after the next window."""

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import get_args
 from urllib.parse import unquote
 
-from pydantic import ConfigDict, TypeAdapter
+from pydantic import TypeAdapter
 
 from driftserve.archive.contract import Contract, DriftPolicy
 from driftserve.archive.served import digest_of, display_name, encoded_name, encoded_name_of
@@ -19,7 +19,7 @@ from driftserve.errors import ArchiveError, DataError
 from driftserve.observations.observation import ObservationBatch, batch_from_bytes
 from driftserve.settings import LabelShift
 
-_CALIBRATIONS = TypeAdapter(dict[str, CalibrationProgress], config=ConfigDict(allow_inf_nan=False))
+_CALIBRATIONS = TypeAdapter(dict[str, CalibrationProgress])
 _HEADER = b'{"observations_before":'
 
 

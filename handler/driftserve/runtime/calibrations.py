@@ -4,7 +4,7 @@ import logging
 from dataclasses import asdict
 from pathlib import Path
 
-from pydantic import ConfigDict, TypeAdapter
+from pydantic import TypeAdapter
 from pydantic_core import to_json
 
 from driftserve.drift.calibration import NOT_CALIBRATED, CalibrationProgress
@@ -13,7 +13,7 @@ from driftserve.runtime.directory import MODELS_DIRECTORY, replace_file
 
 logger = logging.getLogger(__name__)
 
-_CALIBRATION = TypeAdapter(CalibrationProgress, config=ConfigDict(allow_inf_nan=False))
+_CALIBRATION = TypeAdapter(CalibrationProgress)
 _MOST_BYTES = 16 << 20
 
 

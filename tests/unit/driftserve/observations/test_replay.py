@@ -14,6 +14,8 @@ from driftserve.monitoring.monitor import Monitor
 from driftserve.observations.observation import Observation, ObservationBatch
 from driftserve.observations.recorder import Recorder, oldest_first
 from driftserve.observations.replay import record_header, recorded_batches, replay
+from driftserve.runtime.calibrations import find_calibration, write_calibration
+from driftserve.runtime.directory import write_contract
 from driftserve.settings import LabelShift
 from observation_datagrams import to_datagram
 
@@ -242,3 +244,26 @@ def test_a_policy_in_a_header_may_be_written_as_text(contract: Contract) -> None
 
 def test_an_empty_record_gives_no_reports(contract: Contract) -> None:
     assert list(replay([], contract, DIGEST)) == []
+
+
+def test_a_calibration_survives_a_restart_of_the_monitor_and_is_replayed(tmp_path: Path, contract: Contract) -> None:
+    runtime_dir, directory = tmp_path / "runtime", tmp_path / "record"
+    write_contract(runtime_dir, DIGEST, contract)
+    columns = np.array(list(contract.reference.values()))
+    generator = np.random.default_rng(0)
+    overrides = DriftOverrides(window_size=500)  # so that 20 windows calibrate it
+    for windows in (20, 2):
+        monitor = Monitor({DIGEST: contract}.get, "e", "v", overrides, lambda key: find_calibration(runtime_dir, key))
+        monitor.watch(DIGEST)
+        recorder = Recorder(directory, 10**8, overrides)
+        for _ in range(windows * 5):
+            rows = columns[:, np.repeat(generator.integers(columns.shape[1], size=20), 5)].T.tolist()  # runs of 5
+            batch = ObservationBatch(DIGEST, 1.0, tuple(Observation(200, {}, "red", 0.9, tuple(row)) for row in rows))
+            recorder.record_batch(to_datagram(batch), monitor.progress)
+            recorder.record_reports(monitor.observe(batch) or ())
+        recorder.close()
+        write_calibration(runtime_dir, DIGEST, monitor.progress()[DIGEST].calibration)
+    reports = _replayed(directory, contract)
+    assert reports == _recorded(directory, "reports")
+    states = [json.loads(line)["calibration"]["state"] for line in reports if b'"horizon":"window"' in line]
+    assert states == ["CALIBRATING"] * 20 + ["CALIBRATED"] * 2

@@ -6,9 +6,12 @@ from pathlib import Path
 import pytest
 
 from driftserve.archive.contract import Contract
+from driftserve.drift.calibration import NOT_CALIBRATED, CalibrationProgress
+from driftserve.drift.dependence import Differences
 from driftserve.drift.report import Calibration, DriftReport, FeatureTest, Verdict, report_to_json
 from driftserve.errors import MonitorError, MonitorNotFound, SettingsError
 from driftserve.runtime import directory as runtime
+from driftserve.runtime.calibrations import find_calibration, write_calibration
 from driftserve.runtime.status import Losses, ModelStatus, read_status, touch_status, write_status
 
 REPORT = DriftReport(
@@ -225,3 +228,17 @@ def test_a_runtime_directory_that_is_a_file_is_an_error_that_names_the_setting(t
     for place in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(SettingsError, match=rf"^DRIFTSERVE_RUNTIME_DIR: expected a directory, got {place}"):
             runtime.make_runtime(place)
+
+
+def test_a_damaged_calibration_begins_again(
+    tmp_path: Path, contract: Contract, caplog: pytest.LogCaptureFixture
+) -> None:
+    runtime.write_contract(tmp_path, "abc", contract)
+    assert find_calibration(tmp_path, "abc") == NOT_CALIBRATED
+    written = CalibrationProgress(3, Differences(3, (0.25, 1e-9), (0.1, 0.2)))
+    write_calibration(tmp_path, "abc", written)
+    assert find_calibration(tmp_path, "abc") == written
+    assert runtime.known_keys(tmp_path) == {"abc"}
+    (tmp_path / "models" / "abc.calibration").write_text('{"windows": 3, "effects": [NaN]}')
+    assert find_calibration(tmp_path, "abc") == NOT_CALIBRATED
+    assert "the calibration begins again" in caplog.text
