@@ -223,9 +223,12 @@ def test_an_unreadable_contract_counts_as_missing(tmp_path: Path, caplog: pytest
     assert "abc.json cannot be read" in caplog.text
 
 
-def test_a_runtime_directory_that_is_a_file_is_an_error_that_names_the_setting(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    for place in (tmp_path / "file", tmp_path / "file" / "below"):
+def test_a_runtime_directory_that_is_a_file_is_an_error_that_names_the_setting(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    file = tmp_path_factory.mktemp("f") / "file"  # a short path
+    file.touch()
+    for place in (file, file / "below"):
         with pytest.raises(SettingsError, match=rf"^DRIFTSERVE_RUNTIME_DIR: expected a directory, got {place}"):
             runtime.make_runtime(place)
 
