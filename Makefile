@@ -99,7 +99,7 @@ install: $(INSTALLED) $(INSTALLED_MMS) ## Make .venv (serving, training, tests) 
 $(INSTALLED): pyproject.toml locks/packages.txt locks/install.py $(PROJECTS:%=%/pyproject.toml)
 	@echo installing into $(call quoted,$(VENV)): about 2 GB, a few minutes
 	$(PYTHON) -m venv $(call quoted,$(VENV))
-	$(OURS)/python locks/install.py locks/packages.txt --project . $(foreach project,$(PROJECTS),--project $(call quoted,$(project))) \
+	$(OURS)/python locks/install.py locks/packages.txt $(foreach project,. $(PROJECTS),--project $(call quoted,$(project)) --editable $(call quoted,$(project))) \
 	  --extra torchserve --extra java --extra lambda --extra training --extra local --extra dev
 	@touch $(call quoted,$@)
 
@@ -107,7 +107,7 @@ $(INSTALLED): pyproject.toml locks/packages.txt locks/install.py $(PROJECTS:%=%/
 $(INSTALLED_MMS): pyproject.toml locks/packages.txt locks/install.py
 	@echo installing into $(call quoted,$(VENV_MMS)): about 1 GB, a minute
 	$(PYTHON) -m venv $(call quoted,$(VENV_MMS))
-	$(call quoted,$(VENV_MMS)/bin/python) locks/install.py locks/packages.txt --project . --extra mms --extra java
+	$(call quoted,$(VENV_MMS)/bin/python) locks/install.py locks/packages.txt --project . --extra mms --extra java --editable .
 	@touch $(call quoted,$@)
 
 install-pipeline: $(INSTALLED_PIPELINE) ## Make .venv-pipeline (SageMaker SDK, for the pipeline and its local mode)

@@ -1,10 +1,11 @@
 """Installs the dependencies of projects with the versions and hashes of a lock, then the projects without dependencies.
 
-`python locks/install.py LOCK [--project FOLDER] [--extra NAME]... [--requirement NAME]...` installs into the environment
-of this Python. Standard library only, because nothing is installed yet.
+`python locks/install.py LOCK [--project FOLDER]... [--extra NAME]... [--requirement NAME]... [--editable FOLDER]...`
+installs into the environment of this Python, or of PIP_PYTHON. Standard library only, because nothing is installed yet.
 """
 
 import argparse
+import os
 import re
 import subprocess
 import sys
@@ -16,7 +17,7 @@ if sys.version_info >= (3, 11):
 else:
     from pip._vendor import tomli as tomllib
 
-_BUILDS = ("hatchling", "setuptools", "wheel")  # what builds packages that have no wheel, and ours
+_BUILDS = ("setuptools", "hatchling")  # what builds packages that have no wheel, and ours
 
 
 def main() -> int:
@@ -35,24 +36,27 @@ def main() -> int:
 
 def _install(options: argparse.Namespace) -> None:
     lock = options.lock.read_text()
-    _install_pip(lock)
+    if pip := _entry(lock, "pip"):
+        _install_pip(pip)
     locked = ("--require-hashes", "--constraint", str(options.lock), "--no-build-isolation")
-    _pip(*locked, *(name for name in _BUILDS if _entry(lock, name)))
-    needed = _needed(options) + options.requirement
+    if builds := [name for name in _BUILDS[: 2 if options.editable else 1] if _entry(lock, name)]:
+        _pip(*locked, *builds)
     if torch := _entry(lock, "torch"):
         _pip(*locked, _build_of_torch(torch))
-    _pip(*locked, *needed)
-    editable = [word for folder in options.project + options.editable for word in ("--editable", f"./{folder}")]
+    if needed := _needed(options) + options.requirement:
+        _pip(*locked, *needed)
+    editable = [word for folder in options.editable for word in ("--editable", f"./{folder}")]
     if editable:
         _pip("--no-deps", "--no-build-isolation", *editable)
 
 
-def _install_pip(lock: str) -> None:
+def _install_pip(entry: str) -> None:
     """Install the lock's pip: pip has taken hashes from constraints since version 26.1, and Debian's is older."""
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
-        file.write(_entry(lock, "pip"))
+        file.write(entry)
         file.flush()
-        _pip("--require-hashes", "--requirement", file.name)
+        # Images are built by a pip outside them, and PIP_PYTHON names the image's Python: this is for that pip itself.
+        _pip("--require-hashes", "--requirement", file.name, PIP_PYTHON="")
 
 
 def _needed(options: argparse.Namespace) -> list[str]:
@@ -77,16 +81,18 @@ def _entry(lock: str, name: str) -> str:
     return found[0] if found else ""
 
 
-def _pip(*arguments: str) -> None:
+def _pip(*arguments: str, **environment: str) -> None:
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments]
-    subprocess.run(command, check=True)
+    subprocess.run(command, check=True, env=os.environ | environment)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("lock", type=Path)
-    parser.add_argument("--project", type=Path, action="append", default=[], help="a folder with a pyproject.toml")
-    parser.add_argument("--editable", type=Path, action="append", default=[], help="a project without its dependencies")
+    parser.add_argument(
+        "--project", type=Path, action="append", default=[], help="a folder whose dependencies to install"
+    )
+    parser.add_argument("--editable", type=Path, action="append", default=[], help="a project to install itself")
     parser.add_argument("--extra", action="append", default=[], help="an extra of the first project")
     parser.add_argument("--requirement", action="append", default=[], help="a package to install besides")
     return parser

@@ -1,7 +1,7 @@
 """Writes the locks: every version of a constraints file with the SHA-256 of each of its files. `make lock` runs it.
 
-`python locks/write.py UV CONSTRAINTS LOCK`. If the constraints name torch, the lock also has the hashes of PyTorch's CPU
-wheels, from `torch-cpu.txt`, and the CUDA packages that the package index's build of torch asks for.
+`python locks/write.py UV CONSTRAINTS LOCK`. If the constraints name torch, the lock has the hashes of PyTorch's CPU
+wheels, from `torch-cpu.txt`, and also the CUDA packages that the package index's build of torch asks for.
 """
 
 import re
@@ -25,7 +25,9 @@ def main(uv: str, constraints: Path, lock: Path) -> int:
     torch = next((pin for pin in pins if pin.startswith("torch==")), None)
     wheels = _cpu_wheels(torch.partition("==")[2]) if torch else []
     if torch and not wheels:
-        sys.stderr.write(f"expected hashes of {torch}+cpu, got none from {_CPU_INDEX}: run `make lock` where it answers\n")
+        sys.stderr.write(
+            f"expected hashes of {torch}+cpu, got none from {_CPU_INDEX}: run `make lock` where it answers\n"
+        )
         return 1
     names = {pin.partition("==")[0] for pin in pins}
     if torch:
@@ -43,7 +45,7 @@ def _cpu_wheels(version: str) -> list[str]:
     """The lines `SHA-256  FILE` of the CPU wheels, from PyTorch's index if it answers, else those that are known."""
     wanted = _WANTED.format(version=re.escape(version))
     try:
-        with urllib.request.urlopen(_CPU_INDEX, timeout=20) as page:  # noqa: S310  # a constant
+        with urllib.request.urlopen(_CPU_INDEX, timeout=20) as page:
             text = unquote(page.read().decode())
     except (urllib.error.URLError, TimeoutError):
         known = _CPU_WHEELS.read_text().splitlines()
