@@ -17,7 +17,7 @@ if sys.version_info >= (3, 11):
 else:
     from pip._vendor import tomli as tomllib
 
-_BUILDS = ("setuptools", "hatchling")  # what builds packages that have no wheel, and ours
+_BUILDS = ("setuptools", "hatchling", "editables")  # what builds packages that have no wheel, and ours
 
 
 def main() -> int:
@@ -39,7 +39,7 @@ def _install(options: argparse.Namespace) -> None:
     if pip := _entry(lock, "pip"):
         _install_pip(pip)
     locked = ("--require-hashes", "--constraint", str(options.lock), "--no-build-isolation")
-    if builds := [name for name in _BUILDS[: 2 if options.editable else 1] if _entry(lock, name)]:
+    if builds := [name for name in _BUILDS[: 3 if options.editable else 1] if _entry(lock, name)]:
         _pip(*locked, *builds)
     if torch := _entry(lock, "torch"):
         _pip(*locked, _build_of_torch(torch))

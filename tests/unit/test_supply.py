@@ -18,7 +18,8 @@ LOCKS = {"constraints.txt": "packages.txt", "constraints-pipeline.txt": "pipelin
 
 
 def _pins(file: Path) -> dict[str, str]:
-    return dict(re.findall(r"^([\w.-]+)==(\S+)", file.read_text(), re.MULTILINE))
+    found = re.findall(r"^([\w.-]+)==(\S+)", file.read_text(), re.MULTILINE)
+    return {re.sub(r"[._-]+", "-", name): version for name, version in found}
 
 
 PINNED = _pins(ROOT / "constraints.txt")
@@ -36,7 +37,7 @@ def test_each_package_is_locked_with_the_version_of_the_constraints_and_hashes(c
 
 @pytest.mark.parametrize("project", PROJECTS, ids=lambda path: path.parent.name)
 def test_each_requirement_of_a_project_is_locked(project: Path) -> None:
-    described = project.read_text().split("[project.scripts]")[0]
+    described = project.read_text().split("\n[tool.")[0].split("[project.scripts]")[0]
     tables = re.findall(r"^(?:dependencies|\w+) = \[(?: +#.*)?\n(.*?)^\]", described, re.MULTILINE | re.DOTALL)
     needed = {name for table in tables for name in re.findall(r'^ +"([\w.-]+)', table, re.MULTILINE)}
     locked = {name for lock in LOCKS.values() for name in _pins(ROOT / "locks" / lock)}
