@@ -1,9 +1,9 @@
 # Builds driftserve's images, one per target: serving (the default), serving-mms, lambda, training. `make image` builds all.
 #
 #   docker build --tag driftserve:serving .
-#   docker build --target training --build-arg PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cu130 .
+#   docker build --target training --build-arg PIP_EXTRA_INDEX_URL= .
 #
-# PIP_EXTRA_INDEX_URL selects torch's build: PyTorch's CPU index (the default), a CUDA index, or empty for pip's index.
+# PIP_EXTRA_INDEX_URL selects torch's build: PyTorch's CPU index (the default), or empty for pip's index, with CUDA.
 # Behind a proxy, give the secrets `pip.conf` and `ca.crt`, or an image of wheels; all are optional.
 ARG BASE=debian:bookworm-slim
 ARG WHEELS=scratch
@@ -33,13 +33,14 @@ RUN mkdir -p /usr/share/man/man1 \
  && python3 -m venv --without-pip /opt/venv
 ARG PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu
 ENV PIP_EXTRA_INDEX_URL=${PIP_EXTRA_INDEX_URL} PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 \
-    PIP_CONSTRAINT=/src/constraints.txt PIP_PYTHON=/opt/venv/bin/python
+    PIP_COMPILE=0 PIP_PYTHON=/opt/venv/bin/python
 WORKDIR /src
-COPY constraints.txt .
+COPY locks locks
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=secret,id=ca.crt,target=/run/secrets/ca.crt \
     --mount=type=bind,from=wheels,target=/wheels \
-    /opt/pip/bin/pip install --no-compile torch \
- && PIP_PYTHON=/opt/pip/bin/python PIP_EXTRA_INDEX_URL= /opt/pip/bin/pip install --no-compile cyclonedx-bom
+    /opt/pip/bin/python locks/install.py locks/packages.txt \
+ && PIP_PYTHON= PIP_EXTRA_INDEX_URL= /opt/pip/bin/pip install --require-hashes --constraint locks/packages.txt \
+    cyclonedx-bom hatchling
 # Only the files that name the dependencies, so that a change of code does not install the dependencies again.
 COPY pyproject.toml ./
 COPY handler/driftserve/__init__.py handler/driftserve/
@@ -53,7 +54,7 @@ RUN jlink --add-modules java.base,java.desktop,java.logging,java.management,java
 FROM build AS serving-build
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=secret,id=ca.crt,target=/run/secrets/ca.crt \
     --mount=type=bind,from=wheels,target=/wheels \
-    /opt/pip/bin/pip install --no-compile '.[torchserve]' \
+    /opt/pip/bin/python locks/install.py locks/packages.txt --project . --extra torchserve \
  && /opt/pip/bin/pip uninstall --yes setuptools wheel  # torch asks for them to compile extensions with
 COPY handler handler
 COPY README.md LICENSE ./
@@ -65,7 +66,7 @@ RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=secret,id=
 FROM build AS serving-mms-build
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=secret,id=ca.crt,target=/run/secrets/ca.crt \
     --mount=type=bind,from=wheels,target=/wheels \
-    /opt/pip/bin/pip install --no-compile '.[mms]'
+    /opt/pip/bin/python locks/install.py locks/packages.txt --project . --extra mms
 COPY handler handler
 COPY README.md LICENSE ./
 COPY container/finish.sh container/sbom.py container/
@@ -76,7 +77,7 @@ RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=secret,id=
 FROM build AS lambda-build
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=secret,id=ca.crt,target=/run/secrets/ca.crt \
     --mount=type=bind,from=wheels,target=/wheels \
-    /opt/pip/bin/pip install --no-compile '.[lambda]'
+    /opt/pip/bin/python locks/install.py locks/packages.txt --project . --extra lambda
 COPY handler handler
 COPY README.md LICENSE ./
 COPY container/finish.sh container/sbom.py container/
@@ -87,7 +88,7 @@ RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=secret,id=
 FROM build AS training-build
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=secret,id=ca.crt,target=/run/secrets/ca.crt \
     --mount=type=bind,from=wheels,target=/wheels \
-    /opt/pip/bin/pip install --no-compile '.[training]'
+    /opt/pip/bin/python locks/install.py locks/packages.txt --project . --extra training
 COPY handler handler
 COPY training training
 COPY pipeline pipeline

@@ -67,8 +67,7 @@ REVISION ?= $(or $(CODEBUILD_RESOLVED_SOURCE_VERSION),$(shell git describe --alw
 # Each folder with a pyproject.toml is a project of its own beside the product: installed in .venv, checked by its layers.
 PROJECTS := $(patsubst %/pyproject.toml,%,$(wildcard */pyproject.toml))
 
-PIP := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
-PIP_PIPELINE := $(subst constraints.txt,constraints-pipeline.txt,$(PIP))
+UV_VERSION := 0.13.9
 INSTALLED := $(VENV)/.installed
 INSTALLED_MMS := $(VENV_MMS)/.installed
 INSTALLED_PIPELINE := $(VENV_PIPELINE)/.installed
@@ -85,7 +84,7 @@ PYTEST = PYTHONDONTWRITEBYTECODE= VENV_MMS=$(call quoted,$(VENV_MMS)) VENV_PIPEL
 SUITE := tests/container/test_suite.py::test_the_smoke_suite_passes
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-pipeline demo pipeline-dry pipeline-local certificate serve image run sbom test faults test-image test-images fuzz \
+.PHONY: help install install-pipeline lock demo pipeline-dry pipeline-local certificate serve image run sbom test faults test-image test-images fuzz \
   bench bench-drift coverage acceptance check docs pictures format login push clean
 
 help: ## List the commands
@@ -97,31 +96,35 @@ help: ## List the commands
 
 install: $(INSTALLED) $(INSTALLED_MMS) ## Make .venv (serving, training, tests) and .venv-mms (Multi Model Server)
 
-$(INSTALLED): pyproject.toml constraints.txt $(PROJECTS:%=%/pyproject.toml)
+$(INSTALLED): pyproject.toml locks/packages.txt locks/install.py $(PROJECTS:%=%/pyproject.toml)
 	@echo installing into $(call quoted,$(VENV)): about 2 GB, a few minutes
 	$(PYTHON) -m venv $(call quoted,$(VENV))
-	$(OURS)/python $(PIP) torch
-	$(OURS)/python $(PIP) --editable '.[torchserve,java,lambda,training,local,dev]' \
-	  $(foreach project,$(PROJECTS),--editable $(call quoted,./$(project)))
+	$(OURS)/python locks/install.py locks/packages.txt $(foreach project,. $(PROJECTS),--project $(call quoted,$(project)) --editable $(call quoted,$(project))) \
+	  --extra torchserve --extra java --extra lambda --extra training --extra local --extra dev
 	@touch $(call quoted,$@)
 
 # Its own environment: the archivers of MMS and TorchServe install the same top-level module.
-$(INSTALLED_MMS): pyproject.toml constraints.txt
+$(INSTALLED_MMS): pyproject.toml locks/packages.txt locks/install.py
 	@echo installing into $(call quoted,$(VENV_MMS)): about 1 GB, a minute
 	$(PYTHON) -m venv $(call quoted,$(VENV_MMS))
-	$(call quoted,$(VENV_MMS)/bin/python) $(PIP) torch
-	$(call quoted,$(VENV_MMS)/bin/python) $(PIP) --editable '.[mms,java]'
+	$(call quoted,$(VENV_MMS)/bin/python) locks/install.py locks/packages.txt --project . --extra mms --extra java --editable .
 	@touch $(call quoted,$@)
 
 install-pipeline: $(INSTALLED_PIPELINE) ## Make .venv-pipeline (SageMaker SDK, for the pipeline and its local mode)
 
 # What the extra `pipeline` names, and the package without what serving needs: the pipeline takes no torch.
-$(INSTALLED_PIPELINE): pyproject.toml constraints-pipeline.txt
+$(INSTALLED_PIPELINE): pyproject.toml locks/pipeline.txt locks/install.py
 	@echo installing into $(call quoted,$(VENV_PIPELINE)): about 1 GB, a few minutes
 	$(PYTHON) -m venv $(call quoted,$(VENV_PIPELINE))
-	$(PIPELINES) $(PIP_PIPELINE) sagemaker sagemaker-core sagemaker-mlops sagemaker-serve sagemaker-train
-	$(PIPELINES) $(PIP_PIPELINE) --no-deps --editable .
+	$(PIPELINES) locks/install.py locks/pipeline.txt --editable . $(foreach part,sagemaker sagemaker-core sagemaker-mlops sagemaker-serve sagemaker-train,--requirement $(part))
 	@touch $(call quoted,$@)
+
+# uv only for this: pip cannot write the hashes of all files of a version, also those for other machines.
+lock: ## Write locks/ with the hashes of all packages, after a change of constraints.txt or constraints-pipeline.txt
+	$(PYTHON) -m venv $(call quoted,$(BUILD)/uv)
+	$(call quoted,$(BUILD)/uv/bin/python) -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	$(PYTHON) locks/write.py $(call quoted,$(BUILD)/uv/bin/uv) constraints.txt locks/packages.txt
+	$(PYTHON) locks/write.py $(call quoted,$(BUILD)/uv/bin/uv) constraints-pipeline.txt locks/pipeline.txt
 
 demo: $(INSTALLED) ## Train a model, export it, serve it and find drift [DATA WEIGHTS MODEL EPOCHS PORT QUICK]
 	@exec $(OURS)/python -m driftserve_demo --output $(call quoted,$(BUILD)/demo) --port $(call quoted,$(PORT)) \

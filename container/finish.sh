@@ -5,7 +5,8 @@
 set -eu
 site=$(echo /opt/venv/lib/python3*/site-packages)
 
-/opt/pip/bin/pip install --no-compile --no-deps --force-reinstall .
+PIP_PYTHON= /opt/pip/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /tmp/ours .
+/opt/pip/bin/pip install --no-compile --no-deps --no-index /tmp/ours/*.whl
 
 [ -d "$site/driftserve_pipeline" ] || rm /opt/venv/bin/driftserve-pipeline  # its package is not in this image
 

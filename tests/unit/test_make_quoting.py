@@ -49,7 +49,8 @@ def _make(place: Path, verb: str, given: dict[str, str], *, in_environment: bool
     checkout = place / "checkout"
     (checkout / "handler" / "driftserve").mkdir(parents=True)
     shutil.copy(ROOT / "Makefile", checkout)
-    for name in ("pyproject.toml", "constraints.txt", "constraints-pipeline.txt"):
+    (checkout / "locks").mkdir()
+    for name in ("pyproject.toml", "locks/packages.txt", "locks/pipeline.txt", "locks/install.py"):
         (checkout / name).touch()
     (place / ODD).mkdir()
     commands = {name: _program(place / name.lower()) for name in ("DOCKER", "AWS", "PYTHON")}
