@@ -27,8 +27,8 @@ def main() -> int:
         _install(options)
     except subprocess.CalledProcessError as error:
         sys.stderr.write(
-            f"expected packages with the hashes of {options.lock}, but pip has failed (see above); if you have changed a "
-            "version, run `make lock`\n"
+            f"expected packages with the hashes of {options.lock}, but pip has failed (see above); "
+            "if you have changed a version, run `make lock`\n"
         )
         return int(error.returncode)
     return 0

@@ -45,7 +45,7 @@ def _cpu_wheels(version: str) -> list[str]:
     """The lines `SHA-256  FILE` of the CPU wheels, from PyTorch's index if it answers, else those that are known."""
     wanted = _WANTED.format(version=re.escape(version))
     try:
-        with urllib.request.urlopen(_cpu_index(), timeout=20) as page:
+        with urllib.request.urlopen(f"https://{_cpu_index()}", timeout=20) as page:
             text = unquote(page.read().decode())
     except (urllib.error.URLError, TimeoutError):
         known = _CPU_WHEELS.read_text().splitlines()
@@ -59,7 +59,7 @@ def _cpu_wheels(version: str) -> list[str]:
 
 def _cpu_index() -> str:
     """The page of PyTorch's CPU index, which the images use by default, with all builds of torch."""
-    (index,) = re.findall(r"^ARG PIP_EXTRA_INDEX_URL=(\S+)$", _DOCKERFILE.read_text(), re.MULTILINE)
+    (index,) = re.findall(r"^ARG PIP_EXTRA_INDEX_URL=https://(\S+)$", _DOCKERFILE.read_text(), re.MULTILINE)
     return f"{index}/torch/"
 
 
