@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 from tqdm import tqdm
 
 import driftserve
@@ -22,6 +23,7 @@ from driftserve.inference.model import load_model
 from driftserve.inference.scoring import score
 
 SPLITS = ("val", "stream")
+_LOOK_SIDE = 8
 _SCORING_CODE = (  # files of driftserve that decide the scores
     "certification/corruption/*.py",
     "drift/features.py",
@@ -36,10 +38,12 @@ class Images:
     """The scored images.
 
     `population` has the N labelled images. `ood_rows` are the F features of each of the S scored OOD images, (S, F).
+    `looks` has the pixels of each labelled image's thumbnail of 8 by 8, (N, 192).
     """
 
     population: Population
     ood_rows: Rows
+    looks: npt.NDArray[np.float64]
 
     @property
     def targets(self) -> npt.NDArray[np.int64]:
@@ -85,7 +89,12 @@ def score_all(archive: Path, data: Path, ood: Path | None, cache: Path, workers:
     corrupted = {(name, severity): rows[f"{name}-{severity}"] for name, severity in FULL.cells}
     population = Population(contract.feature_names, rows["clean"], np.arange(len(files)), corrupted, targets)
     ood_rows = [rows[name] for name in ("ood", "ood-mirrored") if name in rows]
-    return Images(population, np.concatenate([rows["clean"][:0], *ood_rows]))
+    return Images(population, np.concatenate([rows["clean"][:0], *ood_rows]), np.array(list(map(_look, files))))
+
+
+def _look(path: Path) -> npt.NDArray[np.float64]:
+    thumbnail = Image.fromarray(read_standard(path)).resize((_LOOK_SIDE, _LOOK_SIDE), Image.Resampling.BOX)
+    return np.asarray(thumbnail, np.float64).ravel()
 
 
 def _digest(files: Iterable[Path]) -> str:

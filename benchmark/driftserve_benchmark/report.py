@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import permutations
 
 import numpy as np
 from tqdm import tqdm
@@ -12,13 +13,18 @@ from driftserve.certification.corruption.imagenet_c import CORRUPTIONS
 from driftserve.certification.measurement import FULL, false_alarms
 from driftserve.certification.population import Cell, Draw
 from driftserve.errors import DataError
-from driftserve_benchmark import measures
+from driftserve_benchmark import measures, sessions
 from driftserve_benchmark.cells import Images
 from driftserve_benchmark.detectors import Detector, e_process, log_capital, nominal_threshold, two_horizons
 from driftserve_benchmark.table import Row, rows_to_table, to_table
 
 _RUN_WINDOWS = 100  # windows in a calm run
 _SENDERS = (1, 4, 16)  # numbers of senders that are compared
+_SESSIONS = (2.0, 5.0, 10.0, 20.0)  # mean numbers of images in a session
+_SEEN_IN = ("gaussian_noise", "defocus_blur", "brightness", "contrast", "jpeg_compression")  # corruptions in sessions
+_VARIATIONS = (0.05, 0.1, 0.2, 0.3)  # total variation distances of changed mixes
+_SHARES = (1.0, 0.5, 0.2, 0.1)  # shares of corrupted images in sessions
+_MOST_WINDOWS = 25  # after which a corruption counts as not seen
 _SENT_OOD_SHARE = 0.2  # share of OOD images in what the senders send
 
 
@@ -27,7 +33,8 @@ class Extent:
     """How much is measured.
 
     `draws` counts random halves of the images, `windows` the calm windows in each half, `runs` the runs of 100 calm
-    windows, `power_windows` the windows for each corruption, severity and half, `workers` the processes.
+    windows, `power_windows` the windows for each corruption, severity and half, `workers` the processes. Of sessions,
+    `session_windows` calm windows are tested in each of `session_draws` halves; if that is 0, they are not measured.
     """
 
     draws: int
@@ -35,15 +42,18 @@ class Extent:
     runs: int
     power_windows: int
     workers: int = 1
+    session_draws: int = 5
+    session_windows: int = 150
 
 
 @dataclass(frozen=True)
 class Report:
-    """The measures with their targets, and two tables: power by corruption, and the e-process."""
+    """The measures with their targets, and tables: power by corruption, the e-process, sessions."""
 
     rows: tuple[Row, ...]
     corruptions: str
     sequential: str
+    sessions: str
 
     @property
     def is_met(self) -> bool:
@@ -51,8 +61,8 @@ class Report:
         return all(row.is_met for row in self.rows if row.is_met is not None)
 
     def to_markdown(self) -> str:
-        """Return the three tables."""
-        return "\n\n".join([rows_to_table(self.rows), self.corruptions, self.sequential])
+        """Return the tables."""
+        return "\n\n".join([rows_to_table(self.rows), self.corruptions, self.sequential, self.sessions])
 
 
 def measure(images: Images, contract: Contract, extent: Extent) -> Report:
@@ -75,8 +85,14 @@ def measure(images: Images, contract: Contract, extent: Extent) -> Report:
         *_mixtures(images, draws, contract, extent.power_windows),
         *_senders(images, draws, contract),
         *_harm(images, draws),
+        *_changed_mixes(images, draws, contract),
     ]
-    return Report((*calm, *power.rows(), *others), power.table(), _sequential(images, draws, contract, extent, share))
+    sequential = _sequential(images, draws, contract, extent, share)
+    if extent.session_draws == 0:
+        return Report((*calm, *power.rows(), *others), power.table(), sequential, "sessions: not measured")
+    in_sessions = _Sessions(images, draws[: extent.session_draws], contract, extent.session_windows)
+    rows = (*calm, *power.rows(), *others, *in_sessions.rows())
+    return Report(rows, power.table(), sequential, in_sessions.table())
 
 
 def _calm(images: Images, draws: Sequence[Draw], contract: Contract, extent: Extent, share: float) -> Iterator[Row]:
@@ -187,6 +203,98 @@ def _harm(images: Images, draws: Sequence[Draw]) -> Iterator[Row]:
     area = "not measured" if harm.auc is None else f"{harm.auc:.3f}"
     text, is_met = f"AUC {area}, mean error {harm.mean_error:.3f}", None if harm.auc is None else harm.auc >= 0.9
     yield Row(f"estimated drop tells harm, {harm.harmful} of {cells} harmful", text, "AUC >= 0.9", is_met)
+
+
+def _changed_mixes(images: Images, draws: Sequence[Draw], contract: Contract) -> Iterator[Row]:
+    """Yield rows that say how often a long window with a changed mix of classes names each shift, one window a draw."""
+    population, brighter = images.population, images.population.corrupted["brightness", 1]
+    alone: list[set[str]] = []
+    both: list[set[str]] = []
+    for variation in _VARIATIONS:
+        for found, share in ((alone, 0.0), (both, 0.2)):
+            found += sessions.shifts_of_changed_mixes(
+                population, images.targets, draws, contract.drift, variation, share, brighter
+            )
+    names = "total variation " + ", ".join(map(str, _VARIATIONS))
+    named = np.mean(["input" in shifts for shifts in alone])
+    text = f"{sum('input' in shifts for shifts in alone)} of {len(alone)}"
+    yield Row(f"changed mix alone, {names}: input named", text, "<= 0.01", bool(named <= 0.01))
+    named = np.mean(["input" in shifts for shifts in both])
+    text = f"{sum('input' in shifts for shifts in both)} of {len(both)}"
+    yield Row("the same with 20% of the images brighter: input named", text, ">= 0.85", bool(named >= 0.85))
+
+
+class _Sessions:
+    """Alarms and power on calm and corrupted traffic in sessions, after a calibration on 10,000 observations."""
+
+    def __init__(self, images: Images, draws: Sequence[Draw], contract: Contract, windows: int) -> None:
+        population, policy = images.population, contract.drift
+        embedding = [column for column, name in enumerate(population.names) if name.startswith("embedding.")]
+        likenesses = [
+            sessions.Likeness("class", np.eye(len(contract.labels))[images.targets]),
+            sessions.Likeness("look", images.looks),
+            sessions.Likeness("embedding", population.clean[:, embedding]),
+        ]
+        kinds = [(sessions.INDEPENDENT, 1.0), *((one, length) for one in likenesses for length in _SESSIONS)]
+        effects = {
+            kind: sessions.calibrate(population, draws, policy, *kind) for kind in tqdm(kinds, desc="calibration")
+        }
+        self._calm = {
+            kind: sessions.calm(population, draws, policy, effects[kind], kind, windows)
+            for kind in tqdm(kinds, desc="calm sessions")
+        }
+        longest = [(likeness, _SESSIONS[-1]) for likeness in likenesses]
+        self._other = {
+            (one, other): sessions.calm(population, draws, policy, effects[one], other, windows)
+            for one, other in tqdm(list(permutations(longest, 2)), desc="other sessions")
+        }
+        self._delays = {
+            (kind[0].name, name, share): sessions.observations_to_alarm(
+                *(population, draws, policy, effects[kind], kind),
+                *(population.corrupted[name, 1], share, _MOST_WINDOWS),
+            )
+            for kind in tqdm((kinds[0], *longest), desc="corrupted sessions")
+            for name in _SEEN_IN
+            for share in _SHARES
+        }
+
+    def rows(self) -> Iterator[Row]:
+        measured = (
+            ("calibrated on them", 0.005, list(self._calm.values())),
+            ("calibrated on another kind", 0.02, list(self._other.values())),
+        )
+        for name, most, found in measured:
+            rates = [rate for one in found for rate in (one.alarms / one.windows, one.long_alarms / one.long_windows)]
+            text = f"worst of {len(rates)}: {max(rates):.4f}"
+            yield Row(f"calm windows in sessions, {name}", text, f"<= {most}", max(rates) <= most)
+
+    def table(self) -> str:
+        calm = to_table(
+            ("calm sessions", "mean length", "alarms in windows", "in long windows"),
+            [
+                (
+                    *(likeness.name, f"{length:.0f}"),
+                    f"{found.alarms} of {found.windows}",
+                    f"{found.long_alarms} of {found.long_windows}",
+                )
+                for (likeness, length), found in self._calm.items()
+            ],
+        )
+        delays = to_table(
+            ("observations to the alarm, median", *(f"{share:.0%} corrupted" for share in _SHARES)),
+            [
+                (f"{kind}, {name}", *(_median(self._delays[kind, name, share]) for share in _SHARES))
+                for kind in dict.fromkeys(kind for kind, _, _ in self._delays)
+                for name in _SEEN_IN
+            ],
+        )
+        return f"{calm}\n\n{delays}"
+
+
+def _median(numbers: Sequence[int | None]) -> str:
+    """Return the median; a number that is None is larger than all others."""
+    median = sorted(numbers, key=lambda number: np.inf if number is None else number)[len(numbers) // 2]
+    return "not seen" if median is None else str(median)
 
 
 def _sequential(images: Images, draws: Sequence[Draw], contract: Contract, extent: Extent, share: float) -> str:

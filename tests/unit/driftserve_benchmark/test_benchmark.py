@@ -155,8 +155,8 @@ def test_traffic_until_the_alarm_is_equal_for_all_senders(contract: Contract, ge
 def test_a_report_has_every_measure_and_marks_unmet_targets(contract: Contract, generator: np.random.Generator) -> None:
     small = contract.model_copy(update={"drift": DriftPolicy(window_size=20, windows_between_false_alarms=1000)})
     population = _real_population(contract, generator, 600)
-    images = Images(population, population.clean[:0])
-    report = measure(images, small, Extent(draws=2, windows=30, runs=2, power_windows=2))
+    images = Images(population, population.clean[:0], np.zeros((600, 192)))
+    report = measure(images, small, Extent(draws=2, windows=30, runs=2, power_windows=2, session_draws=0))
     met = {row.measure: row.is_met for row in report.rows}
     assert met["severity 3 seen with power >= 0.95"] is True
     assert met["20% OOD images, in 100"] is None
@@ -165,7 +165,7 @@ def test_a_report_has_every_measure_and_marks_unmet_targets(contract: Contract, 
     assert any("AUC not measured" in row.measured for row in report.rows)  # no corruption is harmful here
     assert report.to_markdown().count("| 1.00 |") >= 15
     assert "| observations to the alarm: one class removed |" in report.to_markdown()
-    few = Images(_real_population(contract, generator, 150), population.clean[:0])
+    few = Images(_real_population(contract, generator, 150), population.clean[:0], np.zeros((150, 192)))
     with pytest.raises(DataError, match="expected at least 200 images in val/ and stream/ together"):
         measure(few, small, Extent(2, 30, 2, 2))
 
@@ -192,6 +192,7 @@ def test_images_are_scored_once_and_cached(
     assert first.targets.tolist() == [2, 1, 0, 2, 1, 0]
     assert first.ood_rows.shape[0] == 2
     assert set(first.population.corrupted) == set(FULL.cells)
+    assert first.looks.shape == (6, 8 * 8 * 3)
     (kept,) = (tmp_path / "cache").glob("*/snow-2.npy")
     np.save(kept, np.zeros(3))
     assert scored().population.corrupted["snow", 2].tolist() == [0, 0, 0]
