@@ -57,8 +57,8 @@ def _observations(contract: Contract, number: int) -> list[Observation]:
     ]
 
 
-def _send(runtime_dir: Path, observations: list[Observation]) -> None:
-    sender = Sender(runtime_dir / SOCKET_FILE, DIGEST)
+def _send(runtime_dir: Path, observations: list[Observation], key: str = DIGEST) -> None:
+    sender = Sender(runtime_dir / SOCKET_FILE, key)
     for start in range(0, len(observations), 10):  # in few datagrams, because the kernel queues only ten
         sender.send(tuple(observations[start : start + 10]))
 
@@ -263,6 +263,41 @@ def test_the_record_replays_to_the_reports_of_all_its_monitors(
     lines = (tmp_path / "record" / "observations.jsonl").read_bytes().splitlines()
     reports = [report_to_json(report) for report in replay(lines, contract, DIGEST)]
     assert len(reports) == 6
+    assert reports == (tmp_path / "record" / "reports.jsonl").read_text().splitlines()
+
+
+def test_a_replay_repeats_a_model_that_is_loaded_again_after_traffic_of_another(
+    runtime_dir: Path, contract: Contract, tmp_path: Path
+) -> None:
+    def seen() -> dict[str, object]:
+        return {model["name"]: model["observations"] for model in read_status(runtime_dir)["models"].values()}
+
+    day, night = f"{DIGEST}@day", f"{DIGEST}@night"
+    forget_contract(runtime_dir, DIGEST)
+    environment = {
+        "DRIFTSERVE_RUNTIME_DIR": str(runtime_dir),
+        "DRIFTSERVE_RECORD_DIR": str(tmp_path / "record"),
+        "DRIFTSERVE_WINDOW_SIZE": "20",
+    }
+    with running("driftserve", "monitor", environment=environment, log=tmp_path / "log"):
+        for key in (day, night):
+            write_contract(runtime_dir, key, contract)
+        wait_for(lambda: (runtime_dir / "status.json").exists() and len(seen()) == 2)
+        _send(runtime_dir, _observations(contract, 40), night)
+        wait_for(lambda: seen() == {"tiny/7 as day": 0, "tiny/7 as night": 40})
+        forget_contract(runtime_dir, night)
+        wait_for(lambda: seen() == {"tiny/7 as day": 0})
+        _send(runtime_dir, _observations(contract, 1), day)  # begins a part of the record, without the other model
+        wait_for(lambda: seen() == {"tiny/7 as day": 1})
+        write_contract(runtime_dir, night, contract)
+        wait_for(lambda: len(seen()) == 2)
+        _send(runtime_dir, _observations(contract, 40), night)
+        wait_for(lambda: seen() == {"tiny/7 as day": 1, "tiny/7 as night": 40})
+    lines = (tmp_path / "record" / "observations.jsonl").read_bytes().splitlines()
+    reports = [report_to_json(report) for report in replay(lines, contract, DIGEST)]
+    progress = [json.loads(report)["calibration"]["progress"] for report in reports]
+    assert progress == pytest.approx([0.0, 0.002, 0.004, 0.006])  # it goes on; 500 windows calibrate the watch
+    assert [json.loads(report)["window"] for report in reports] == [1, 2, 1, 2]
     assert reports == (tmp_path / "record" / "reports.jsonl").read_text().splitlines()
 
 

@@ -68,6 +68,7 @@ class MonitorProcess:
         self._recorder = recorder
         self._inbox = Inbox()
         self._watched: set[str] = set()  # keys whose contracts the monitor has
+        self._recorded: set[str] = set()  # keys whose watches the record knows
         self._unreadable: set[str] = set()  # keys whose contracts could not be read in this period
         self._calibrations: dict[str, CalibrationProgress] = {}  # as they were written, by key
         self._queue_full = self._not_understood = 0
@@ -141,9 +142,8 @@ class MonitorProcess:
             (self._watched if self._monitor.watch(key) else self._unreadable).add(key)
         for key in sorted(gone):
             self._publisher.publish(self._monitor.forget(key, time.time()))
-        if gone and self._recorder is not None:
-            self._recorder.start_part()  # a replay must see that a model's windows begin again
         self._watched -= gone
+        self._recorded -= gone
         forget_unloaded(self._runtime_dir, unloaded)
         return bool(gone) or not new.isdisjoint(self._watched)
 
@@ -159,6 +159,9 @@ class MonitorProcess:
                 logger.exception("dropping a datagram that is not a valid batch of observations")
                 continue
             if self._recorder is not None and self._monitor.knows(batch.model):
+                if batch.model not in self._recorded:
+                    self._recorder.start_part()  # a replay must see with what the model's watch begins
+                    self._recorded.add(batch.model)
                 self._recorder.record_batch(datagram, self._monitor.progress)
             reports = self._monitor.observe(batch)
             if self._recorder is not None and reports:
