@@ -11,6 +11,7 @@ import torch
 from driftserve.archive.contract import MODEL_FILE, Contract, ImageSpec
 from driftserve.errors import ArchiveError, ModelError
 
+TORCHSCRIPT_WARNING = r"`torch\.jit\.\w+` is deprecated"
 _WARM_UP_RUNS = 3  # TorchScript profiles the graph in its first run and optimises it in the second, so these are slow
 
 
@@ -63,7 +64,7 @@ def expect_torchscript() -> None:
     Archives need TorchScript. torch 2.11 to 2.13 give a DeprecationWarning, 2.14 a FutureWarning, which Python shows.
     """
     for category in (DeprecationWarning, FutureWarning):
-        warnings.filterwarnings("ignore", r"`torch\.jit\.\w+` is deprecated", category)
+        warnings.filterwarnings("ignore", TORCHSCRIPT_WARNING, category)
 
 
 def load_graph(path: Path, spec: ImageSpec) -> Model:

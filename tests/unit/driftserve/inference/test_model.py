@@ -8,7 +8,7 @@ import torch
 
 from driftserve.archive.contract import ImageSpec
 from driftserve.errors import ArchiveError, ModelError
-from driftserve.inference.model import load_graph
+from driftserve.inference.model import TORCHSCRIPT_WARNING, load_graph
 
 
 def test_a_graph_gives_logits_and_embedding(graph_file: Path, spec: ImageSpec) -> None:
@@ -61,7 +61,7 @@ import warnings
 from pathlib import Path
 import torch
 from driftserve.archive.contract import ImageSpec
-from driftserve.inference.model import load_graph
+from driftserve.inference.model import TORCHSCRIPT_WARNING, load_graph
 warnings.resetwarnings()
 warnings.simplefilter("always")
 load_graph(Path({str(graph_file)!r}), ImageSpec(height=32, width=32, resize_shorter_side=36, interpolation="bilinear"))
@@ -74,3 +74,10 @@ warnings.warn("`torch.load` is deprecated.", FutureWarning)
     assert done.returncode == 0
     assert "`torch.load` is deprecated." in done.stderr
     assert "torch.jit" not in done.stderr
+
+
+def test_the_tests_ignore_the_same_warnings_as_the_product(pytestconfig: pytest.Config) -> None:
+    ignored = [line for line in pytestconfig.getini("filterwarnings") if line.startswith("ignore") and "jit" in line]
+    assert ignored == [
+        f"ignore:{TORCHSCRIPT_WARNING}:{category}" for category in ("DeprecationWarning", "FutureWarning")
+    ]
